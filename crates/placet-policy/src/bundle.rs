@@ -1,0 +1,319 @@
+//! The bundle: compiled all or nothing, immutable, named by its digest. Owns the order of the
+//! steps from text to index and the evaluation of one request; keeps no state between requests.
+
+use crate::condition::{Condition, Facts};
+use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
+use crate::index::{Build, FastMap, Index, Remaining};
+use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model};
+use crate::source::Source;
+use crate::{read, syntax};
+use placet_types::json::{self, Limits};
+use placet_types::policy::{Hit, RuleEffect, Verdict};
+use placet_types::{Caller, Digest, Hasher, Request};
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+
+pub use crate::index::Scratch;
+
+/// What a bundle says of a surface as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SurfaceContract {
+    /// Whether the bundle knows it: there is no `surfaces:` document, it is listed, or built in.
+    pub known: bool,
+    /// Milliseconds in which a request has to be decided.
+    pub deadline_ms: u64,
+    /// Milliseconds for which an idempotency key binds.
+    pub idempotency_window_ms: u64,
+}
+
+/// A compiled rule: 64 bytes, so that a candidate costs one cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Compiled {
+    remaining: Remaining,
+    pub(crate) effect: Arc<RuleEffect>,
+    pub(crate) condition: Option<Condition>,
+    /// `None` without a `limit:`.
+    pub(crate) limit_key: Option<Box<[LimitKey]>>,
+}
+
+const _: () = assert!(size_of::<Compiled>() == 64, "a rule fills one cache line");
+
+/// A compiled set of policy documents.
+pub struct Bundle {
+    digest: Digest,
+    normalised: Vec<u8>,
+    /// Sorted by layer and id, so the number of a rule is its place in every verdict.
+    rules: Vec<Compiled>,
+    index: Index,
+    surfaces: Option<FastMap<Box<str>, SurfaceContract>>,
+    model: Model,
+    warnings: Vec<Diagnostic>,
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("digest", &self.digest)
+            .field("rules", &self.rules.len())
+            .finish()
+    }
+}
+
+/// Stack of the compiling thread: far more than the bounded inputs need, so that no text can
+/// exhaust the stack of a server's worker.
+const STACK_BYTES: usize = 64 << 20;
+/// Largest sum of all documents.
+const BUNDLE_BYTES_MAX: usize = 16 << 20;
+
+impl Bundle {
+    /// Compiles documents, all or nothing. No sources give an empty bundle, under which everything
+    /// is SILENCE.
+    ///
+    /// # Errors
+    /// Everything that is wrong, sorted by file, line and column; at most 100 findings.
+    pub fn compile<H: Hasher>(sources: &[Source]) -> Result<Self, Vec<Diagnostic>> {
+        on_big_stack(|| {
+            let named = sources.iter().map(|it| (it.name.as_str(), it.text.as_str()));
+            let mut report = Report::new(named);
+            let size = sources.iter().fold(0_usize, |sum, it| sum.saturating_add(it.text.len()));
+            if size > BUNDLE_BYTES_MAX {
+                let message =
+                    format!("{size} bytes of policy, more than the {BUNDLE_BYTES_MAX} allowed");
+                report.error(Code::Bound, Place::default(), message);
+                return Err(report.finish());
+            }
+            let mut documents = Vec::with_capacity(sources.len());
+            for (at, source) in sources.iter().enumerate() {
+                documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
+            }
+            let model = read::documents(&documents, &mut report);
+            Self::build::<H>(model, report)
+        })
+    }
+
+    /// Rebuilds a bundle from [`Bundle::normalised`] bytes: the same digest, the same verdicts.
+    ///
+    /// # Errors
+    /// When the bytes are anything but the normal form of a valid bundle.
+    pub fn from_normalised<H: Hasher>(bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        on_big_stack(|| {
+            let mut report = Report::new([("bundle", "")]);
+            let value = match json::parse(bytes, Limits::DOCUMENT) {
+                Ok(value) => value,
+                Err(error) => {
+                    report.error(Code::NotNormal, Place::default(), error.to_string());
+                    return Err(report.finish());
+                }
+            };
+            let node = syntax::from_json(&value, Place::default());
+            let model = read::normal(&node, &mut report);
+            let bundle = Self::build::<H>(model, report)?;
+            if bundle.normalised != bytes {
+                let mut report = Report::new([("bundle", "")]);
+                report.error(Code::NotNormal, Place::default(), "not the normal form of a bundle");
+                return Err(report.finish());
+            }
+            Ok(bundle)
+        })
+    }
+
+    fn build<H: Hasher>(model: Model, mut report: Report<'_>) -> Result<Self, Vec<Diagnostic>> {
+        if report.has_errors() {
+            return Err(report.finish());
+        }
+        let normalised = model.normalised();
+        if normalised.len() > Limits::DOCUMENT.bytes_max {
+            report.error(
+                Code::Bound,
+                Place::default(),
+                "the normal form of the bundle exceeds 16 MiB",
+            );
+            return Err(report.finish());
+        }
+        let index = Build::run(&model);
+        let rules = model.rules.iter().zip(index.remaining()).map(|(rule, remaining)| Compiled {
+            remaining: *remaining,
+            effect: rule.effect.clone(),
+            condition: rule.matches.when.clone(),
+            limit_key: rule.effect.limit.map(|_| rule.limit_key.clone().into_boxed_slice()),
+        });
+        let surfaces = model.surfaces.as_ref().map(|surfaces| {
+            let contracts = surfaces.iter().map(|(name, surface)| {
+                let contract = SurfaceContract {
+                    known: true,
+                    deadline_ms: surface.deadline_ms,
+                    idempotency_window_ms: surface.idempotency_window_ms,
+                };
+                (name.as_str().into(), contract)
+            });
+            contracts.collect()
+        });
+        let rules = rules.collect();
+        Ok(Self {
+            digest: Digest(H::sha256(&[&normalised])),
+            normalised,
+            rules,
+            index,
+            surfaces,
+            model,
+            warnings: report.finish(),
+        })
+    }
+
+    /// SHA-256 over [`Bundle::normalised`]: the policy version on every decision.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The normal form as RFC 8785 bytes: independent of file names, order and spelling.
+    #[must_use]
+    pub fn normalised(&self) -> &[u8] {
+        &self.normalised
+    }
+
+    /// What compiles and still deserves a look.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// All rules, sorted by layer and id.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<RuleEffect>> {
+        self.rules.iter().map(|rule| &rule.effect)
+    }
+
+    /// How many rules there are, floor included.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// What the bundle says of a surface, with defaults where it says nothing.
+    #[must_use]
+    pub fn surface(&self, name: &str) -> SurfaceContract {
+        let default = SurfaceContract {
+            known: true,
+            deadline_ms: DEADLINE_MS,
+            idempotency_window_ms: IDEMPOTENCY_WINDOW_MS,
+        };
+        match &self.surfaces {
+            None => default,
+            Some(surfaces) => match surfaces.get(name) {
+                Some(contract) => *contract,
+                None => SurfaceContract { known: is_built_in(name), ..default },
+            },
+        }
+    }
+
+    /// Which rules match a request: the hot path. Cost follows the candidates, not the rules.
+    #[must_use]
+    pub fn evaluate(&self, request: &Request, caller: &Caller, scratch: &mut Scratch) -> Verdict {
+        let surface_known = self.surface(&request.surface).known;
+        let mut verdict = Verdict { policy: Some(self.digest), surface_known, hits: Vec::new() };
+        if !surface_known {
+            return verdict;
+        }
+        let facts = Facts { request, caller };
+        self.index.candidates(facts, scratch);
+        let candidates = std::mem::take(&mut scratch.candidates);
+        self.warm(&candidates);
+        for number in &candidates {
+            let Some(rule) = self.rules.get(*number as usize) else { continue };
+            if !self.index.verify(&rule.remaining, facts, scratch) {
+                continue;
+            }
+            let truth = rule.condition.as_ref().map_or(Ok(true), |it| it.evaluate(facts));
+            if truth == Ok(false) {
+                continue;
+            }
+            if verdict.hits.capacity() == 0 {
+                verdict.hits.reserve_exact(4);
+            }
+            verdict.hits.push(Hit {
+                rule: rule.effect.clone(),
+                error: truth.err(),
+                limit_key: rule.limit_key.as_deref().map(|key| limit_values(key, facts)),
+            });
+        }
+        scratch.candidates = candidates;
+        verdict
+    }
+
+    /// Reads what the first candidates lie in before any is verified. Taking a reference waits for
+    /// all earlier loads, so without this each hit would wait for its cache lines one by one.
+    #[inline]
+    fn warm(&self, candidates: &[u32]) {
+        let counts = candidates.iter().take(8).filter_map(|number| {
+            self.rules.get(*number as usize).map(|rule| Arc::strong_count(&rule.effect))
+        });
+        std::hint::black_box(counts.fold(0_usize, |sum, count| sum ^ count));
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) fn compiled(&self) -> &[Compiled] {
+        &self.rules
+    }
+}
+
+/// The values of a limit's key; `None` where the request has no such field.
+pub(crate) fn limit_values(key: &[LimitKey], facts: Facts<'_>) -> Vec<Option<String>> {
+    let Facts { request, caller } = facts;
+    key.iter()
+        .map(|key| {
+            let value = match key {
+                LimitKey::Actor => Some(caller.actor.as_str()),
+                LimitKey::Surface => Some(request.surface.as_str()),
+                LimitKey::Action => Some(request.action.as_str()),
+                LimitKey::Topic => request.topic.as_deref(),
+                LimitKey::Target => request.target.as_deref(),
+                LimitKey::Team => request.team.as_deref(),
+                LimitKey::Capability => request.capability.as_deref(),
+                LimitKey::Branch => request.branch.as_deref(),
+                LimitKey::Model => request.model.as_deref(),
+                LimitKey::Execution => request.execution.as_deref(),
+                LimitKey::Workspace => Some(caller.workspace.as_str()),
+                LimitKey::Environment => Some(caller.environment.as_str()),
+                LimitKey::Label(name) => request.labels.get(name).map(String::as_str),
+            };
+            value.map(str::to_owned)
+        })
+        .collect()
+}
+
+/// Surfaces of Placet itself, known to every bundle.
+fn is_built_in(name: &str) -> bool {
+    name == "job"
+        || ["policy.", "override.", "role.", "key."].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Runs `compile` on a thread with a stack of known size. A panic of a parser becomes a finding:
+/// it is a defect, and still no reason to stop a server or to let a bundle pass.
+fn on_big_stack<T: Send>(
+    compile: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
+) -> Result<T, Vec<Diagnostic>> {
+    let failed = |message: String| {
+        let mut report = Report::new([("bundle", "")]);
+        report.push(Code::Bound, Severity::Error, Place::default(), message, None);
+        report.finish()
+    };
+    thread::scope(|scope| {
+        let builder =
+            thread::Builder::new().name("policy-compile".to_owned()).stack_size(STACK_BYTES);
+        match builder.spawn_scoped(scope, compile) {
+            Ok(handle) => handle.join().unwrap_or_else(|_| {
+                Err(failed("the compiler failed on this bundle, which is a defect".to_owned()))
+            }),
+            Err(error) => Err(failed(format!("no thread to compile on: {error}"))),
+        }
+    })
+}

@@ -1,0 +1,245 @@
+//! What is wrong with a policy document, and where. Owns the shape and the rendering of messages;
+//! refuses to know the language they speak of.
+
+use placet_types::json::Object;
+use std::fmt;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The bundle does not compile.
+    Error,
+    /// The bundle compiles; somebody should look.
+    Warning,
+}
+
+impl Severity {
+    /// `error`, `warning`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident $text:literal;)*) => {
+        /// Stable codes of diagnostics.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable text.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Not well-formed YAML.
+    YamlSyntax "yaml_syntax";
+    /// An alias, anchor, tag or merge key.
+    YamlAlias "yaml_alias";
+    /// The same key twice in one mapping.
+    DuplicateKey "duplicate_key";
+    /// Larger, deeper or more than allowed.
+    Bound "bound";
+    /// A key that does not exist here.
+    UnknownKey "unknown_key";
+    /// A document kind of a later version.
+    NotSupported "not_supported";
+    /// A key that must be there.
+    MissingKey "missing_key";
+    /// A value of another type.
+    WrongType "wrong_type";
+    /// A value of the right type that is not allowed.
+    BadValue "bad_value";
+    /// A pattern that is malformed or could never match.
+    BadPattern "bad_pattern";
+    /// A rule id or surface that occurs twice.
+    DuplicateId "duplicate_id";
+    /// Keys that do not go together.
+    Conflict "conflict";
+    /// A condition that does not parse.
+    ConditionSyntax "condition_syntax";
+    /// A condition that could never be evaluated.
+    ConditionType "condition_type";
+    /// Bytes that are not the normal form of a bundle.
+    NotNormal "not_normal";
+    /// A rule that is a candidate for every request.
+    AlwaysCandidate "always_candidate";
+}
+
+/// One finding, with the place it speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Stable code.
+    pub code: Code,
+    /// How bad.
+    pub severity: Severity,
+    /// Name of the source.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// How many characters are meant, at least 1.
+    pub width: u32,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The source line.
+    pub snippet: Option<String>,
+}
+
+/// Longest source line shown with a caret.
+const SNIPPET_CHARS_MAX: usize = 200;
+
+impl Diagnostic {
+    /// As JSON, for machines.
+    #[must_use]
+    pub fn to_value(&self) -> Object {
+        Object::new()
+            .with("code", self.code.as_str())
+            .with("severity", self.severity.as_str())
+            .with("file", self.file.as_str())
+            .with("line", self.line)
+            .with("column", self.column)
+            .with("width", self.width)
+            .with("message", self.message.as_str())
+            .with_opt("hint", self.hint.as_deref())
+            .with_opt("snippet", self.snippet.as_deref())
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (severity, code) = (self.severity.as_str(), self.code.as_str());
+        write!(f, "{}:{}:{}: {severity}[{code}]: ", self.file, self.line, self.column)?;
+        f.write_str(&self.message)?;
+        if let Some(snippet) = &self.snippet {
+            // Tabs stay tabs in the padding so that the caret stands below its character.
+            let before = (self.column.saturating_sub(1)) as usize;
+            let pad: String = snippet
+                .chars()
+                .take(before)
+                .map(|character| if character == '\t' { '\t' } else { ' ' })
+                .collect();
+            let carets = "^".repeat(self.width.clamp(1, 80) as usize);
+            write!(f, "\n  | {snippet}\n  | {pad}{carets}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  = hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A place in one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Index of the source.
+    pub(crate) source: usize,
+    /// Line, from 1.
+    pub(crate) line: u32,
+    /// Column in characters, from 1.
+    pub(crate) column: u32,
+    /// Characters meant.
+    pub(crate) width: u32,
+}
+
+/// Findings on their way to become diagnostics; at most so many are kept.
+const DIAGNOSTICS_MAX: usize = 100;
+
+/// Collects diagnostics over sources whose lines it can show.
+pub(crate) struct Report<'a> {
+    sources: Vec<(&'a str, &'a str)>,
+    found: Vec<Diagnostic>,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self { sources: sources.into_iter().collect(), found: Vec::new() }
+    }
+
+    pub(crate) fn error(&mut self, code: Code, place: Place, message: impl Into<String>) {
+        self.push(code, Severity::Error, place, message.into(), None);
+    }
+
+    pub(crate) fn error_hint(
+        &mut self,
+        code: Code,
+        place: Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(code, Severity::Error, place, message.into(), Some(hint.into()));
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        code: Code,
+        severity: Severity,
+        place: Place,
+        message: String,
+        hint: Option<String>,
+    ) {
+        // Counted apart, so that warnings never crowd out an error.
+        let alike = self.found.iter().filter(|found| found.severity == severity).count();
+        if alike >= DIAGNOSTICS_MAX {
+            return;
+        }
+        let (file, text) = self.sources.get(place.source).copied().unwrap_or(("", ""));
+        let line = text.lines().nth(place.line.saturating_sub(1) as usize);
+        let snippet = line
+            .filter(|line| place.line > 0 && line.chars().count() <= SNIPPET_CHARS_MAX)
+            .map(str::to_owned);
+        self.found.push(Diagnostic {
+            code,
+            severity,
+            file: file.to_owned(),
+            line: place.line.max(1),
+            column: place.column.max(1),
+            width: place.width.max(1),
+            message,
+            hint,
+            snippet,
+        });
+    }
+
+    pub(crate) fn source_text(&self, place: Place) -> &'a str {
+        self.sources.get(place.source).map_or("", |(_, text)| text)
+    }
+
+    pub(crate) fn source_name(&self, place: Place) -> &'a str {
+        self.sources.get(place.source).map_or("", |(name, _)| name)
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// Everything found, by file, line and column; errors alone when there are any.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        if self.has_errors() {
+            self.found.retain(|found| found.severity == Severity::Error);
+        }
+        self.found.sort_by(|a, b| {
+            (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code))
+        });
+        self.found
+    }
+}

@@ -1,0 +1,309 @@
+//! The trace of one request through every rule: which keys matched, what was wanted and found, what
+//! each condition gave. Owns no matching of its own: it asks the index and the same conditions as
+//! [`Bundle::evaluate`], only without skipping anything.
+
+use crate::bundle::{Bundle, Compiled, Scratch, limit_values};
+use crate::condition::Facts;
+use crate::index::{Mode, Reads, RuleKey, for_each_value};
+use placet_types::json::{Object, Value};
+use placet_types::policy::{ConditionError, Hit, RuleEffect, Verdict};
+use placet_types::{Caller, Digest, Request};
+use std::fmt;
+use std::sync::Arc;
+
+/// What one key of a rule came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The request has a value that matches.
+    Matched,
+    /// The request has values, and none that matches.
+    Differs,
+    /// The request has no such value, so the key does not match.
+    Absent,
+}
+
+impl Finding {
+    /// `matched`, `differs`, `absent`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::Differs => "differs",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// One key of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClauseTrace {
+    /// `topics`, `labels.team` and so on.
+    pub key: String,
+    /// The patterns of the rule.
+    pub wanted: Vec<String>,
+    /// The values of the request.
+    pub found: Vec<String>,
+    /// What came of it.
+    pub finding: Finding,
+}
+
+/// The condition of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionTrace {
+    /// Its text.
+    pub text: String,
+    /// Its truth, or why it has none.
+    pub value: Result<bool, ConditionError>,
+    /// The terms of its outermost `&&` or `||`, if it is one.
+    pub clauses: Vec<(String, Result<bool, ConditionError>)>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleTrace {
+    /// The rule.
+    pub rule: Arc<RuleEffect>,
+    /// Whether it is among the hits of the verdict, cleanly or with an error.
+    pub matched: bool,
+    /// Its keys.
+    pub clauses: Vec<ClauseTrace>,
+    /// Its condition, evaluated whether or not the keys match.
+    pub condition: Option<ConditionTrace>,
+    /// The values of its limit's key.
+    pub limit_key: Option<Vec<Option<String>>>,
+}
+
+/// The whole explanation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// The bundle.
+    pub policy: Digest,
+    /// Whether the bundle knows the surface; if not, no rule is asked.
+    pub surface_known: bool,
+    /// Every rule, sorted by layer and id.
+    pub rules: Vec<RuleTrace>,
+}
+
+impl Bundle {
+    /// Why each rule matched or not.
+    #[must_use]
+    pub fn explain(&self, request: &Request, caller: &Caller) -> Trace {
+        let surface_known = self.surface(&request.surface).known;
+        let mut scratch = Scratch::default();
+        self.index().begin(&mut scratch);
+        let facts = Facts { request, caller };
+        let compiled = if surface_known { self.compiled() } else { &[] };
+        let rules = compiled
+            .iter()
+            .zip(0_u32..)
+            .map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch))
+            .collect();
+        Trace { policy: self.digest(), surface_known, rules }
+    }
+}
+
+fn explain_rule(
+    bundle: &Bundle,
+    rule: &Compiled,
+    number: u32,
+    facts: Facts<'_>,
+    scratch: &mut Scratch,
+) -> RuleTrace {
+    let clauses: Vec<ClauseTrace> = bundle
+        .index()
+        .rule_keys(number)
+        .iter()
+        .map(|key| explain_key(bundle, key, facts, scratch))
+        .collect();
+    let condition = rule.condition.as_ref().map(|condition| ConditionTrace {
+        text: condition.text().to_owned(),
+        value: condition.evaluate(facts),
+        clauses: condition.clauses(facts),
+    });
+    let keys_match = clauses.iter().all(|clause| clause.finding == Finding::Matched);
+    let truth = condition.as_ref().map_or(Ok(true), |condition| condition.value);
+    RuleTrace {
+        rule: rule.effect.clone(),
+        matched: keys_match && truth != Ok(false),
+        clauses,
+        condition,
+        limit_key: rule.limit_key.as_deref().map(|key| limit_values(key, facts)),
+    }
+}
+
+fn explain_key(
+    bundle: &Bundle,
+    key: &RuleKey,
+    facts: Facts<'_>,
+    scratch: &mut Scratch,
+) -> ClauseTrace {
+    let index = bundle.index();
+    let mut found = Vec::new();
+    let mut name = String::new();
+    if let Some(reads) = index.reads(key) {
+        for_each_value(reads, facts, |value| found.push(value.to_owned()));
+        name = match (reads, key.mode) {
+            (Reads::Key(_), Mode::All) => "risk_tags_all".to_owned(),
+            (Reads::Key(key), Mode::Any) => key.as_str().to_owned(),
+            (Reads::Label(label), _) => format!("labels.{label}"),
+        };
+    }
+    let finding = if index.key_matches(key, facts, scratch) {
+        Finding::Matched
+    } else if found.is_empty() {
+        Finding::Absent
+    } else {
+        Finding::Differs
+    };
+    let mut wanted: Vec<String> = index.pattern_texts(key).into_iter().map(str::to_owned).collect();
+    wanted.sort();
+    ClauseTrace { key: name, wanted, found, finding }
+}
+
+impl Trace {
+    /// What [`Bundle::evaluate`] answers to the same request.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let hits = self.rules.iter().filter(|rule| rule.matched).map(|rule| Hit {
+            rule: rule.rule.clone(),
+            error: rule.condition.as_ref().and_then(|condition| condition.value.err()),
+            limit_key: rule.limit_key.clone(),
+        });
+        Verdict {
+            policy: Some(self.policy),
+            surface_known: self.surface_known,
+            hits: hits.collect(),
+        }
+    }
+
+    /// As JSON, for machines.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let rules: Vec<Value> =
+            self.rules.iter().map(|rule| Value::Object(rule_object(rule))).collect();
+        Value::Object(
+            Object::new()
+                .with("policy", self.policy.to_string())
+                .with("surface_known", self.surface_known)
+                .with("rules", rules),
+        )
+    }
+}
+
+fn truth_text(value: Result<bool, ConditionError>) -> &'static str {
+    match value {
+        Ok(true) => "true",
+        Ok(false) => "false",
+        Err(error) => error.as_str(),
+    }
+}
+
+fn with_truth(object: Object, value: Result<bool, ConditionError>) -> Object {
+    match value {
+        Ok(value) => object.with("value", value),
+        Err(error) => object.with("error", error.as_str()),
+    }
+}
+
+fn rule_object(rule: &RuleTrace) -> Object {
+    let texts = |items: &[String]| -> Vec<Value> {
+        items.iter().map(|item| Value::from(item.as_str())).collect()
+    };
+    let clauses: Vec<Value> = rule
+        .clauses
+        .iter()
+        .map(|clause| {
+            let object = Object::new()
+                .with("key", clause.key.as_str())
+                .with("wanted", texts(&clause.wanted))
+                .with("found", texts(&clause.found))
+                .with("finding", clause.finding.as_str());
+            Value::Object(object)
+        })
+        .collect();
+    let condition = rule.condition.as_ref().map(|condition| {
+        let clauses: Vec<Value> = condition
+            .clauses
+            .iter()
+            .map(|(text, value)| {
+                Value::Object(with_truth(Object::new().with("text", text.as_str()), *value))
+            })
+            .collect();
+        let object = Object::new()
+            .with("text", condition.text.as_str())
+            .with_opt("clauses", (!clauses.is_empty()).then_some(clauses));
+        with_truth(object, condition.value)
+    });
+    let limit_key = rule.limit_key.as_ref().map(|values| -> Vec<Value> {
+        values.iter().map(|value| value.as_deref().map_or(Value::Null, Value::from)).collect()
+    });
+    Object::new()
+        .with("id", rule.rule.id.as_str())
+        .with("layer", rule.rule.layer.as_str())
+        .with("decision", rule.rule.effect.as_str())
+        .with("matched", rule.matched)
+        .with("clauses", clauses)
+        .with_opt("condition", condition)
+        .with_opt("limit_key", limit_key)
+        .with_opt("advice", rule.rule.advice.then_some(true))
+}
+
+impl fmt::Display for Trace {
+    /// For people: a line per rule, below it what kept the rule from matching, or what it asked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "policy {}", self.policy)?;
+        if !self.surface_known {
+            return writeln!(f, "the policy does not know this surface: no rule is asked");
+        }
+        if self.rules.is_empty() {
+            return writeln!(f, "the policy has no rules");
+        }
+        for rule in &self.rules {
+            let error = rule.condition.as_ref().and_then(|condition| condition.value.err());
+            let state = match (rule.matched, error) {
+                (true, None) => "matched",
+                (true, Some(_)) => "matched, condition failed",
+                (false, _) => "not matched",
+            };
+            let (layer, id) = (rule.rule.layer.as_str(), &rule.rule.id);
+            writeln!(f, "{layer} {id} ({}): {state}", rule.rule.effect.as_str())?;
+            for clause in &rule.clauses {
+                let wanted = clause.wanted.join(", ");
+                match clause.finding {
+                    Finding::Matched => writeln!(
+                        f,
+                        "  + {}: {} among {wanted}",
+                        clause.key,
+                        clause.found.join(", ")
+                    )?,
+                    Finding::Differs => writeln!(
+                        f,
+                        "  - {}: {}, wanted {wanted}",
+                        clause.key,
+                        clause.found.join(", ")
+                    )?,
+                    Finding::Absent => {
+                        writeln!(f, "  - {}: the request has none, wanted {wanted}", clause.key)?
+                    }
+                }
+            }
+            if let Some(condition) = &rule.condition {
+                let sign = match condition.value {
+                    Ok(true) => '+',
+                    Ok(false) => '-',
+                    Err(_) => '!',
+                };
+                writeln!(
+                    f,
+                    "  {sign} when: {} is {}",
+                    condition.text,
+                    truth_text(condition.value)
+                )?;
+                for (text, value) in &condition.clauses {
+                    writeln!(f, "      {text} is {}", truth_text(*value))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

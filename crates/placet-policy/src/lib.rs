@@ -1,0 +1,30 @@
+//! Policy: YAML documents in, one immutable [`Bundle`] out, a [`Verdict`] for each request.
+//!
+//! Owns the language (documents, patterns, conditions), its diagnostics and the index. Refuses to
+//! know state: windows, budgets, approvals and the combination of hits live elsewhere.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod bundle;
+mod condition;
+mod diagnostic;
+mod explain;
+#[doc(hidden)]
+pub mod generate;
+mod index;
+mod model;
+#[doc(hidden)]
+pub mod naive;
+mod pattern;
+mod read;
+mod source;
+mod syntax;
+
+pub use bundle::{Bundle, Scratch, SurfaceContract};
+pub use diagnostic::{Code, Diagnostic, Severity};
+pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
+
+pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
+pub use source::{Source, read_dir};

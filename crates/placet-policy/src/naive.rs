@@ -1,0 +1,507 @@
+//! The reference evaluator: a loop over all rules, globs by backtracking over split text, conditions
+//! by walking the parsed tree over copied values. Shares the parsed model with the index and no
+//! code of matching or evaluation; written to be obviously right, not to be fast.
+
+use crate::bundle::Bundle;
+use crate::condition::{Ast, AstNode, Op};
+use crate::model::{LimitKey, MatchKey, Rule};
+use crate::pattern::Dialect;
+use placet_types::json::{Number, Value as Json};
+use placet_types::policy::{ConditionError, Effect, Hit, Verdict};
+use placet_types::{Caller, Request};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// A deliberate mistake, by which the property run shows that it would notice one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Stop at the first rule that matches.
+    FirstMatchWins,
+    /// A deny rule whose condition fails does not apply.
+    ErringDenyIgnored,
+    /// A list on a value that the request lacks matches.
+    AbsentInverted,
+    /// `**` needs at least one segment.
+    ManyNeedsOne,
+    /// `*` also stands for several segments.
+    OneTakesMany,
+    /// `risk_tags_all` asks for any.
+    AllMeansAny,
+    /// Of several labels one is enough.
+    AnyLabel,
+    /// An error is not absorbed by `false && …` or `true || …`.
+    NoAbsorption,
+    /// Integers are compared as doubles.
+    IntegersAsDoubles,
+    /// Values of different types are unequal instead of an error.
+    UnequalTypes,
+    /// The components of a limit's key are not recorded.
+    LimitIgnored,
+}
+
+impl Mutant {
+    /// All mutants.
+    pub const ALL: [Self; 11] = [
+        Self::FirstMatchWins,
+        Self::ErringDenyIgnored,
+        Self::AbsentInverted,
+        Self::ManyNeedsOne,
+        Self::OneTakesMany,
+        Self::AllMeansAny,
+        Self::AnyLabel,
+        Self::NoAbsorption,
+        Self::IntegersAsDoubles,
+        Self::UnequalTypes,
+        Self::LimitIgnored,
+    ];
+}
+
+/// What [`Bundle::evaluate`] has to answer; with a mutant, what it must not.
+#[must_use]
+pub fn evaluate(
+    bundle: &Bundle,
+    request: &Request,
+    caller: &Caller,
+    mutant: Option<Mutant>,
+) -> Verdict {
+    let naive = Naive { request, caller, mutant };
+    let surfaces = bundle.model().surfaces.as_ref();
+    let built_in = request.surface == "job"
+        || matches!(
+            request.surface.split_once('.'),
+            Some(("policy" | "override" | "role" | "key", _))
+        );
+    let surface_known =
+        built_in || surfaces.is_none_or(|surfaces| surfaces.contains_key(&request.surface));
+    let mut hits = Vec::new();
+    if surface_known {
+        for rule in &bundle.model().rules {
+            hits.extend(naive.rule(rule));
+            if mutant == Some(Mutant::FirstMatchWins) && !hits.is_empty() {
+                break;
+            }
+        }
+    }
+    hits.sort_by(|a: &Hit, b: &Hit| (a.rule.layer, &a.rule.id).cmp(&(b.rule.layer, &b.rule.id)));
+    Verdict { policy: Some(bundle.digest()), surface_known, hits }
+}
+
+/// The value of one condition, as text; for comparing with other evaluators.
+#[must_use]
+pub fn condition(bundle: &Bundle, request: &Request, caller: &Caller) -> Option<String> {
+    let rule = bundle.model().rules.first()?;
+    let naive = Naive { request, caller, mutant: None };
+    let value = naive.value(rule.matches.when.as_ref()?.ast());
+    Some(format!("{value:?}"))
+}
+
+struct Naive<'a> {
+    request: &'a Request,
+    caller: &'a Caller,
+    mutant: Option<Mutant>,
+}
+
+impl Naive<'_> {
+    fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    fn rule(&self, rule: &Rule) -> Option<Hit> {
+        let lists = rule.matches.lists.iter().all(|(key, patterns)| self.list(*key, patterns));
+        if !lists || !self.labels(&rule.matches.labels) {
+            return None;
+        }
+        let truth = match &rule.matches.when {
+            None => Ok(true),
+            Some(condition) => match self.value(condition.ast()) {
+                Ok(Value::Bool(value)) => Ok(value),
+                Ok(_) => Err(ConditionError::NotBoolean),
+                Err(error) => Err(error),
+            },
+        };
+        if truth == Ok(false) {
+            return None;
+        }
+        if truth.is_err()
+            && rule.effect.effect == Effect::Deny
+            && self.is(Mutant::ErringDenyIgnored)
+        {
+            return None;
+        }
+        let limit_key = rule.effect.limit.map(|_| {
+            if self.is(Mutant::LimitIgnored) {
+                return Vec::new();
+            }
+            rule.limit_key.iter().map(|key| self.limit_value(key)).collect()
+        });
+        Some(Hit { rule: rule.effect.clone(), error: truth.err(), limit_key })
+    }
+
+    fn limit_value(&self, key: &LimitKey) -> Option<String> {
+        let request = self.request;
+        match key {
+            LimitKey::Actor => Some(self.caller.actor.to_string()),
+            LimitKey::Surface => Some(request.surface.clone()),
+            LimitKey::Action => Some(request.action.clone()),
+            LimitKey::Topic => request.topic.clone(),
+            LimitKey::Target => request.target.clone(),
+            LimitKey::Team => request.team.clone(),
+            LimitKey::Capability => request.capability.clone(),
+            LimitKey::Branch => request.branch.clone(),
+            LimitKey::Model => request.model.clone(),
+            LimitKey::Execution => request.execution.clone(),
+            LimitKey::Workspace => Some(self.caller.workspace.to_string()),
+            LimitKey::Environment => Some(self.caller.environment.clone()),
+            LimitKey::Label(name) => request.labels.get(name).cloned(),
+        }
+    }
+
+    fn list(&self, key: MatchKey, patterns: &[String]) -> bool {
+        let request = self.request;
+        let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
+        let values: Vec<String> = match key {
+            MatchKey::Topics => one(&request.topic),
+            MatchKey::Surfaces => vec![request.surface.clone()],
+            MatchKey::Actions => vec![request.action.clone()],
+            MatchKey::Targets => one(&request.target),
+            MatchKey::Actors => vec![self.caller.actor.to_string()],
+            MatchKey::ActorKinds => vec![self.caller.actor.kind().as_str().to_owned()],
+            MatchKey::RiskTags | MatchKey::RiskTagsAll => {
+                request.risk_tags.iter().cloned().collect()
+            }
+            MatchKey::Roles => self.caller.roles.iter().cloned().collect(),
+            MatchKey::Teams => one(&request.team),
+            MatchKey::Capabilities => one(&request.capability),
+            MatchKey::Branches => one(&request.branch),
+            MatchKey::Models => one(&request.model),
+            MatchKey::Environments => vec![self.caller.environment.clone()],
+        };
+        if values.is_empty() && self.is(Mutant::AbsentInverted) {
+            return true;
+        }
+        let matches =
+            |pattern: &String| values.iter().any(|value| self.glob(key.dialect(), pattern, value));
+        if key == MatchKey::RiskTagsAll && !self.is(Mutant::AllMeansAny) {
+            patterns.iter().all(matches)
+        } else {
+            patterns.iter().any(matches)
+        }
+    }
+
+    fn labels(&self, labels: &BTreeMap<String, Vec<String>>) -> bool {
+        let mut each = labels.iter().map(|(name, patterns)| {
+            let value = self.request.labels.get(name);
+            value.is_some_and(|value| {
+                patterns.iter().any(|pattern| self.glob(Dialect::Text, pattern, value))
+            })
+        });
+        if self.is(Mutant::AnyLabel) {
+            labels.is_empty() || each.any(|it| it)
+        } else {
+            each.all(|it| it)
+        }
+    }
+
+    fn glob(&self, dialect: Dialect, pattern: &str, value: &str) -> bool {
+        let separators: &[char] = match dialect {
+            Dialect::Dotted => &['.'],
+            Dialect::Path => &['/'],
+            Dialect::Actor => &[':', '/'],
+            Dialect::Name | Dialect::Environment | Dialect::ActorKind | Dialect::Text => {
+                return pattern == "*" || pattern == value;
+            }
+        };
+        let pattern: Vec<&str> = pattern.split(separators).collect();
+        let value: Vec<&str> = value.split(separators).collect();
+        self.segments(&pattern, &value)
+    }
+
+    fn segments(&self, pattern: &[&str], value: &[&str]) -> bool {
+        match (pattern, value) {
+            ([], rest) => rest.is_empty(),
+            (["**", pattern @ ..], rest) => {
+                let least = usize::from(self.is(Mutant::ManyNeedsOne));
+                (least..=rest.len())
+                    .any(|skip| self.segments(pattern, rest.get(skip..).unwrap_or_default()))
+            }
+            (["*", pattern @ ..], [_, rest @ ..]) if self.is(Mutant::OneTakesMany) => (0..=rest
+                .len())
+                .any(|skip| self.segments(pattern, rest.get(skip..).unwrap_or_default())),
+            (["*", pattern @ ..], [_, rest @ ..]) => self.segments(pattern, rest),
+            ([want, pattern @ ..], [have, rest @ ..]) => {
+                want == have && self.segments(pattern, rest)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A copied value.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    List(Vec<Value>),
+    Map(BTreeMap<String, Value>),
+}
+
+type Outcome<T> = Result<T, ConditionError>;
+
+impl Naive<'_> {
+    fn root(&self, root: &str) -> BTreeMap<String, Value> {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let texts = |items: Vec<String>| Value::List(items.into_iter().map(Value::Text).collect());
+        let (request, caller) = (self.request, self.caller);
+        let mut out = BTreeMap::new();
+        if root == "verified" {
+            out.insert("actor".into(), text(caller.actor.as_str()));
+            out.insert("actor_kind".into(), text(caller.actor.kind().as_str()));
+            out.insert("environment".into(), text(&caller.environment));
+            out.insert("roles".into(), texts(caller.roles.iter().cloned().collect()));
+            out.insert("workspace".into(), text(caller.workspace.as_str()));
+            return out;
+        }
+        out.insert("surface".into(), text(&request.surface));
+        out.insert("action".into(), text(&request.action));
+        let optional = [
+            ("topic", &request.topic),
+            ("target", &request.target),
+            ("capability", &request.capability),
+            ("branch", &request.branch),
+            ("team", &request.team),
+            ("execution", &request.execution),
+            ("step", &request.step),
+            ("model", &request.model),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                out.insert(name.into(), text(value));
+            }
+        }
+        if let Some(arguments) = &request.arguments {
+            out.insert("arguments".into(), copy(arguments));
+        }
+        if let Some(context) = &request.context {
+            out.insert("context".into(), copy(&Json::Object(context.clone())));
+        }
+        out.insert("risk_tags".into(), texts(request.risk_tags.iter().cloned().collect()));
+        let labels = request.labels.iter().map(|(name, value)| (name.clone(), text(value)));
+        out.insert("labels".into(), Value::Map(labels.collect()));
+        let estimate =
+            request.estimate.iter().map(|(unit, value)| (unit.clone(), Value::Int(value.0)));
+        out.insert("estimate".into(), Value::Map(estimate.collect()));
+        let chain = request.on_behalf_of.iter().map(ToString::to_string).collect();
+        out.insert("on_behalf_of".into(), texts(chain));
+        out
+    }
+
+    fn value(&self, ast: &Ast) -> Outcome<Value> {
+        match &ast.node {
+            AstNode::Bool(value) => Ok(Value::Bool(*value)),
+            AstNode::Int(value) => Ok(Value::Int(*value)),
+            AstNode::Double(value) => Ok(Value::Double(*value)),
+            AstNode::Text(text) => Ok(Value::Text(text.clone())),
+            AstNode::Name(name) => Ok(Value::Map(self.root(name))),
+            AstNode::Member { of, field } => match self.value(of)? {
+                Value::Map(map) => map.get(field).cloned().ok_or(ConditionError::Missing),
+                _ => Err(ConditionError::Type),
+            },
+            AstNode::Has { of, field } => match self.value(of)? {
+                Value::Map(map) => Ok(Value::Bool(map.contains_key(field))),
+                _ => Err(ConditionError::Type),
+            },
+            AstNode::Index { of, index } => match (self.value(of)?, self.value(index)?) {
+                (Value::Map(map), Value::Text(key)) => {
+                    map.get(&key).cloned().ok_or(ConditionError::Missing)
+                }
+                (Value::List(items), Value::Int(at)) => usize::try_from(at)
+                    .ok()
+                    .and_then(|at| items.get(at).cloned())
+                    .ok_or(ConditionError::Missing),
+                _ => Err(ConditionError::Type),
+            },
+            AstNode::List(items) => {
+                let values: Outcome<Vec<Value>> =
+                    items.iter().map(|item| self.value(item)).collect();
+                Ok(Value::List(values?))
+            }
+            AstNode::Call(op, args) => self.call(*op, args),
+        }
+    }
+
+    fn truth(&self, ast: &Ast) -> Outcome<bool> {
+        match self.value(ast)? {
+            Value::Bool(value) => Ok(value),
+            _ => Err(ConditionError::Type),
+        }
+    }
+
+    fn call(&self, op: Op, args: &[Ast]) -> Outcome<Value> {
+        match (op, args) {
+            (Op::And | Op::Or, [left, right]) => {
+                let decisive = op == Op::Or;
+                let left = self.truth(left);
+                if left.is_err() && self.is(Mutant::NoAbsorption) {
+                    return left.map(Value::Bool);
+                }
+                let right = self.truth(right);
+                if left == Ok(decisive) || right == Ok(decisive) {
+                    return Ok(Value::Bool(decisive));
+                }
+                left?;
+                right.map(Value::Bool)
+            }
+            (Op::Ternary, [test, yes, no]) => {
+                if self.truth(test)? {
+                    self.value(yes)
+                } else {
+                    self.value(no)
+                }
+            }
+            (Op::Not, [operand]) => Ok(Value::Bool(!self.truth(operand)?)),
+            (Op::Neg, [operand]) => match self.value(operand)? {
+                Value::Int(value) => {
+                    value.checked_neg().map(Value::Int).ok_or(ConditionError::Arithmetic)
+                }
+                _ => Err(ConditionError::Type),
+            },
+            (Op::Size, [operand]) => {
+                let size = match self.value(operand)? {
+                    Value::Text(text) => text.chars().count(),
+                    Value::List(items) => items.len(),
+                    Value::Map(map) => map.len(),
+                    _ => return Err(ConditionError::Type),
+                };
+                Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX)))
+            }
+            (_, [left, right]) => self.binary(op, self.value(left)?, self.value(right)?),
+            _ => Err(ConditionError::Type),
+        }
+    }
+
+    fn binary(&self, op: Op, left: Value, right: Value) -> Outcome<Value> {
+        let checked = |value: Option<i64>| value.map(Value::Int).ok_or(ConditionError::Arithmetic);
+        let boolean = |value: bool| Ok(Value::Bool(value));
+        match (op, &left, &right) {
+            (Op::Add, Value::Int(a), Value::Int(b)) => checked(a.checked_add(*b)),
+            (Op::Sub, Value::Int(a), Value::Int(b)) => checked(a.checked_sub(*b)),
+            (Op::Mul, Value::Int(a), Value::Int(b)) => checked(a.checked_mul(*b)),
+            (Op::Div, Value::Int(a), Value::Int(b)) => checked(a.checked_div(*b)),
+            (Op::Rem, Value::Int(a), Value::Int(b)) => checked(a.checked_rem(*b)),
+            (Op::Contains, Value::Text(a), Value::Text(b)) => boolean(a.contains(b.as_str())),
+            (Op::StartsWith, Value::Text(a), Value::Text(b)) => boolean(a.starts_with(b.as_str())),
+            (Op::EndsWith, Value::Text(a), Value::Text(b)) => boolean(a.ends_with(b.as_str())),
+            (Op::Eq, ..) => boolean(self.equal(&left, &right)?),
+            (Op::Ne, ..) => boolean(!self.equal(&left, &right)?),
+            (Op::Lt, ..) => boolean(self.order(&left, &right)? == Ordering::Less),
+            (Op::Le, ..) => boolean(self.order(&left, &right)? != Ordering::Greater),
+            (Op::Gt, ..) => boolean(self.order(&left, &right)? == Ordering::Greater),
+            (Op::Ge, ..) => boolean(self.order(&left, &right)? != Ordering::Less),
+            (Op::In, Value::Text(key), Value::Map(map)) => boolean(map.contains_key(key)),
+            (Op::In, _, Value::List(items)) => {
+                let found: Vec<_> = items.iter().map(|item| self.equal(&left, item)).collect();
+                if found.contains(&Ok(true)) {
+                    return boolean(true);
+                }
+                found.into_iter().find(Result::is_err).unwrap_or(Ok(false)).map(Value::Bool)
+            }
+            _ => Err(ConditionError::Type),
+        }
+    }
+
+    fn order(&self, left: &Value, right: &Value) -> Outcome<Ordering> {
+        #[expect(clippy::cast_precision_loss, reason = "what this mutant is about")]
+        let double = |value: &Value| match value {
+            Value::Int(value) => Some(*value as f64),
+            Value::Double(value) => Some(*value),
+            _ => None,
+        };
+        if self.is(Mutant::IntegersAsDoubles)
+            && let (Some(a), Some(b)) = (double(left), double(right))
+        {
+            return Ok(a.total_cmp(&b));
+        }
+        match (left, right) {
+            (Value::Text(a), Value::Text(b)) => Ok(a.as_bytes().cmp(b.as_bytes())),
+            _ => match (decimal(left), decimal(right)) {
+                (Some(a), Some(b)) => Ok(compare_decimals(&a, &b)),
+                _ => Err(ConditionError::Type),
+            },
+        }
+    }
+
+    fn equal(&self, left: &Value, right: &Value) -> Outcome<bool> {
+        let all = |pairs: Vec<Outcome<bool>>| {
+            if pairs.contains(&Ok(false)) {
+                return Ok(false);
+            }
+            pairs.into_iter().find(Result::is_err).unwrap_or(Ok(true))
+        };
+        match (left, right) {
+            (Value::Null, Value::Null) => Ok(true),
+            (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
+            (Value::List(a), Value::List(b)) if a.len() != b.len() => Ok(false),
+            (Value::List(a), Value::List(b)) => {
+                all(a.iter().zip(b).map(|(a, b)| self.equal(a, b)).collect())
+            }
+            (Value::Map(a), Value::Map(b)) if !a.keys().eq(b.keys()) => Ok(false),
+            (Value::Map(a), Value::Map(b)) => {
+                all(a.values().zip(b.values()).map(|(a, b)| self.equal(a, b)).collect())
+            }
+            _ => match self.order(left, right) {
+                Err(ConditionError::Type) if self.is(Mutant::UnequalTypes) => Ok(false),
+                other => other.map(|order| order == Ordering::Equal),
+            },
+        }
+    }
+}
+
+fn copy(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(Number::Int(value)) => Value::Int(*value),
+        Json::Number(Number::Double(value)) => Value::Double(*value),
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Array(items) => Value::List(items.iter().map(copy).collect()),
+        Json::Object(object) => {
+            Value::Map(object.iter().map(|(key, value)| (key.to_owned(), copy(value))).collect())
+        }
+    }
+}
+
+/// A number as sign, digits before and digits after the point: every finite double has such a form.
+struct Decimal {
+    negative: bool,
+    whole: String,
+    fraction: String,
+}
+
+fn decimal(value: &Value) -> Option<Decimal> {
+    // `{:.1100}` writes the exact decimal value of any double.
+    let text = match value {
+        Value::Int(value) => value.to_string(),
+        Value::Double(value) => format!("{value:.1100}"),
+        _ => return None,
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let negative = whole.starts_with('-');
+    let whole = whole.trim_start_matches(['-', '0']).to_owned();
+    let fraction = fraction.trim_end_matches('0').to_owned();
+    let zero = whole.is_empty() && fraction.is_empty();
+    Some(Decimal { negative: negative && !zero, whole, fraction })
+}
+
+fn compare_decimals(a: &Decimal, b: &Decimal) -> Ordering {
+    let magnitude =
+        (a.whole.len(), &a.whole, &a.fraction).cmp(&(b.whole.len(), &b.whole, &b.fraction));
+    match (a.negative, b.negative) {
+        (false, false) => magnitude,
+        (true, true) => magnitude.reverse(),
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+    }
+}

@@ -1,0 +1,258 @@
+//! Typed access to the members of a mapping: each is taken once, what is left over is unknown.
+//! Owns the messages about types, durations and spelling.
+
+use crate::diagnostic::{Code, Place, Report};
+use crate::syntax::{Data, Member, Node};
+use placet_types::json::{Object, Value};
+use placet_types::request::nearest;
+
+/// Which spelling of a bundle is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// YAML documents: durations are text with a unit.
+    Document,
+    /// The normal form: durations are integer milliseconds.
+    Normal,
+}
+
+/// The members of one mapping.
+pub(super) struct Fields<'n> {
+    members: Vec<&'n Member>,
+}
+
+impl<'n> Fields<'n> {
+    pub(super) fn open(node: &'n Node, what: &str, report: &mut Report<'_>) -> Option<Self> {
+        match &node.value {
+            Data::Map(members) => Some(Self { members: members.iter().collect() }),
+            other => {
+                let message = format!("{what} is a mapping, not {}", other.kind());
+                report.error(Code::WrongType, node.place, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Option<&'n Node> {
+        self.take_member(key).map(|member| &member.value)
+    }
+
+    pub(super) fn take_member(&mut self, key: &str) -> Option<&'n Member> {
+        let at = self.members.iter().position(|member| member.key == key)?;
+        Some(self.members.remove(at))
+    }
+
+    /// What nobody took.
+    pub(super) fn rest(self) -> impl Iterator<Item = &'n Member> {
+        self.members.into_iter()
+    }
+
+    /// Refuses what nobody took.
+    pub(super) fn refuse_rest(self, what: &str, known: &[&str], report: &mut Report<'_>) {
+        for member in self.members {
+            let message = format!("unknown key `{}` of {what}", member.key);
+            let hint = nearest(&member.key, known).map_or_else(
+                || format!("known are {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            report.error_hint(Code::UnknownKey, member.place, message, hint);
+        }
+    }
+}
+
+/// Words that YAML 1.1 reads as Booleans and YAML 1.2 as text.
+fn is_ambiguous(text: &str) -> bool {
+    matches!(text.to_ascii_lowercase().as_str(), "yes" | "no" | "on" | "off" | "y" | "n")
+}
+
+/// Text. What two YAML versions read differently has to be quoted.
+pub(super) fn text(node: &Node, what: &str, report: &mut Report<'_>) -> Option<(String, Place)> {
+    match &node.value {
+        Data::Text { text, plain: true } if is_ambiguous(text) => {
+            let message =
+                format!("`{text}` is text or a boolean, depending on the version of YAML");
+            report.error_hint(
+                Code::WrongType,
+                node.place,
+                message,
+                format!("put it in quotes: \"{text}\""),
+            );
+            None
+        }
+        Data::Text { text, .. } => Some((text.clone(), node.place)),
+        other => {
+            let message = format!("`{what}` takes text, not {}", other.kind());
+            match other {
+                Data::Int(_) | Data::Number | Data::Bool(_) => {
+                    report.error_hint(Code::WrongType, node.place, message, "put it in quotes");
+                }
+                _ => report.error(Code::WrongType, node.place, message),
+            }
+            None
+        }
+    }
+}
+
+pub(super) fn boolean(node: &Node, what: &str, report: &mut Report<'_>) -> Option<bool> {
+    match &node.value {
+        Data::Bool(value) => Some(*value),
+        Data::Text { text, plain: true } if is_ambiguous(text) => {
+            let message = format!("`{text}` is no boolean");
+            report.error_hint(Code::WrongType, node.place, message, "write true or false");
+            None
+        }
+        other => {
+            let message = format!("`{what}` takes true or false, not {}", other.kind());
+            report.error(Code::WrongType, node.place, message);
+            None
+        }
+    }
+}
+
+pub(super) fn integer(
+    node: &Node,
+    what: &str,
+    range: std::ops::RangeInclusive<i64>,
+    report: &mut Report<'_>,
+) -> Option<u32> {
+    let Data::Int(value) = &node.value else {
+        let message = format!("`{what}` takes an integer, not {}", node.value.kind());
+        report.error(Code::WrongType, node.place, message);
+        return None;
+    };
+    if !range.contains(value) {
+        let message = format!("`{what}` lies between {} and {}", range.start(), range.end());
+        report.error(Code::BadValue, node.place, message);
+        return None;
+    }
+    u32::try_from(*value).ok()
+}
+
+/// Free text for people.
+pub(super) fn prose(
+    node: &Node,
+    what: &str,
+    bytes_max: usize,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    let (text, place) = text(node, what, report)?;
+    if text.trim().is_empty() || text.len() > bytes_max {
+        let message = format!("`{what}` takes 1 to {bytes_max} bytes of text");
+        report.error(Code::BadValue, place, message);
+        return None;
+    }
+    Some(text)
+}
+
+pub(super) fn owner(node: &Node, report: &mut Report<'_>) -> Option<String> {
+    prose(node, "owner", 200, report)
+}
+
+/// Longest duration: a year.
+const DURATION_MS_MAX: u64 = 366 * 86_400_000;
+
+/// A positive duration in milliseconds.
+pub(super) fn duration(
+    node: &Node,
+    what: &str,
+    form: Form,
+    report: &mut Report<'_>,
+) -> Option<u64> {
+    let hint = "an integer and a unit: 500ms, 30s, 30m, 1h or 7d";
+    let ms = match (&node.value, form) {
+        (Data::Int(ms), Form::Normal) => u64::try_from(*ms).ok(),
+        (Data::Text { text, .. }, Form::Document) => parse_duration(text),
+        (other, Form::Document) => {
+            let message = format!("`{what}` takes a duration, not {}", other.kind());
+            report.error_hint(Code::WrongType, node.place, message, hint);
+            return None;
+        }
+        _ => None,
+    };
+    match ms {
+        Some(ms) if (1..=DURATION_MS_MAX).contains(&ms) => Some(ms),
+        Some(_) => {
+            report.error(Code::BadValue, node.place, format!("`{what}` lies between 1ms and 366d"));
+            None
+        }
+        None => {
+            report.error_hint(Code::BadValue, node.place, format!("`{what}` is no duration"), hint);
+            None
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let scale = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    if number.len() > 1 && number.starts_with('0') {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+/// Longest list.
+const ITEMS_MAX: usize = 256;
+
+/// A list of texts with their places; `None` after an error.
+pub(super) fn texts(
+    node: &Node,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Option<Vec<(String, Place)>> {
+    let Data::List(items) = &node.value else {
+        let message = format!("`{what}` takes a list, not {}", node.value.kind());
+        let hint = match &node.value {
+            Data::Text { text, .. } => format!("write [\"{text}\"]"),
+            _ => "write [\"…\"], or leave the key out".to_owned(),
+        };
+        report.error_hint(Code::WrongType, node.place, message, hint);
+        return None;
+    };
+    if items.len() > ITEMS_MAX {
+        report.error(Code::Bound, node.place, format!("`{what}` takes at most {ITEMS_MAX} items"));
+        return None;
+    }
+    let read: Vec<_> = items.iter().map(|item| text(item, what, report)).collect();
+    read.into_iter().collect()
+}
+
+/// A JSON value; decimals and ambiguous words are refused.
+pub(super) fn json(node: &Node, report: &mut Report<'_>) -> Option<Value> {
+    Some(match &node.value {
+        Data::Null => {
+            report.error_hint(
+                Code::WrongType,
+                node.place,
+                "nothing stands here",
+                "leave the key out",
+            );
+            return None;
+        }
+        Data::Bool(value) => Value::Bool(*value),
+        Data::Int(value) if value.unsigned_abs() <= 1 << 53 => Value::from(*value),
+        Data::Int(_) | Data::Number => {
+            report.error(Code::WrongType, node.place, "only integers up to 2^53 are legal here");
+            return None;
+        }
+        Data::Text { .. } => Value::String(text(node, "this key", report)?.0),
+        Data::List(items) => {
+            let read: Vec<_> = items.iter().map(|item| json(item, report)).collect();
+            Value::Array(read.into_iter().collect::<Option<_>>()?)
+        }
+        Data::Map(members) => {
+            let mut object = Object::new();
+            for member in members {
+                object.set(member.key.as_str(), json(&member.value, report)?);
+            }
+            Value::Object(object)
+        }
+    })
+}

@@ -1,0 +1,341 @@
+//! From document trees to the validated model. Owns which top keys and values a bundle may have;
+//! every refusal names its place. Knows neither YAML nor the index.
+
+mod fields;
+mod matches;
+mod rule;
+
+use crate::condition::Condition;
+use crate::diagnostic::{Code, Place, Report};
+use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, Model, Rule, Surface};
+use crate::syntax::{Data, Node};
+use fields::{Fields, Form};
+use placet_types::ids::is_dotted_name;
+use placet_types::policy::Layer;
+use placet_types::request::nearest;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most rules of a bundle, floor included.
+const RULES_MAX: usize = 20_000;
+/// Most surfaces of a bundle.
+const SURFACES_MAX: usize = 4096;
+/// Most different label names in the rules of a bundle.
+const LABEL_NAMES_MAX: usize = 1024;
+/// Longest deadline to decide.
+const DEADLINE_MS_MAX: u64 = 3_600_000;
+
+const KINDS: [&str; 3] = ["floor", "rules", "surfaces"];
+/// Document kinds that are designed and not yet part of this version.
+const LATER: [&str; 12] = [
+    "approvals",
+    "budgets",
+    "capabilities",
+    "changes",
+    "derivers",
+    "models",
+    "modes",
+    "notify",
+    "outputs",
+    "roles",
+    "tests",
+    "topics",
+];
+
+/// Reads documents into one model.
+pub(crate) struct Reader<'a, 'r> {
+    report: &'r mut Report<'a>,
+    form: Form,
+    model: Model,
+    ids: BTreeMap<String, Place>,
+    surface_places: BTreeMap<String, Place>,
+    label_names: BTreeSet<String>,
+    /// One tree per text: what many rules ask is compiled and kept once.
+    conditions: BTreeMap<String, Condition>,
+}
+
+/// Reads YAML documents.
+pub(crate) fn documents(nodes: &[Node], report: &mut Report<'_>) -> Model {
+    let mut reader = Reader::new(report, Form::Document);
+    for node in nodes {
+        reader.document(node);
+    }
+    reader.finish()
+}
+
+/// Reads the one object of the normal form.
+pub(crate) fn normal(node: &Node, report: &mut Report<'_>) -> Model {
+    let mut reader = Reader::new(report, Form::Normal);
+    reader.normal(node);
+    reader.finish()
+}
+
+impl<'a, 'r> Reader<'a, 'r> {
+    fn new(report: &'r mut Report<'a>, form: Form) -> Self {
+        Self {
+            report,
+            form,
+            model: Model::default(),
+            ids: BTreeMap::new(),
+            surface_places: BTreeMap::new(),
+            label_names: BTreeSet::new(),
+            conditions: BTreeMap::new(),
+        }
+    }
+
+    fn finish(mut self) -> Model {
+        self.model
+            .rules
+            .sort_by(|a, b| (a.effect.layer, &a.effect.id).cmp(&(b.effect.layer, &b.effect.id)));
+        self.model
+    }
+
+    fn document(&mut self, node: &Node) {
+        let Some(mut fields) = Fields::open(node, "a document", self.report) else { return };
+        match fields.take("version") {
+            Some(version) => {
+                let known = matches!(&version.value, Data::Text { text, .. } if text == "v1");
+                if !known {
+                    let hint = "this version of Placet reads `version: v1`";
+                    self.report.error_hint(Code::BadValue, version.place, "unknown version", hint);
+                }
+            }
+            None => self.report.error_hint(
+                Code::MissingKey,
+                node.place,
+                "`version` is missing",
+                "begin every document with `version: v1`",
+            ),
+        }
+        let kind = fields.take("kind").and_then(|node| fields::text(node, "kind", self.report));
+        let mut kinds = Vec::new();
+        for member in fields.rest() {
+            let key = member.key.as_str();
+            if KINDS.contains(&key) {
+                kinds.push(key);
+                self.section(key, &member.value);
+            } else if LATER.contains(&key) {
+                let message =
+                    format!("document kind `{key}` is known but not supported by this version");
+                self.report.error_hint(
+                    Code::NotSupported,
+                    member.place,
+                    message,
+                    "this version reads rules, floor and surfaces",
+                );
+            } else {
+                let mut known: Vec<&str> = KINDS.iter().chain(&LATER).copied().collect();
+                known.extend(["version", "kind"]);
+                let hint = nearest(key, &known).map_or_else(
+                    || "a document holds `version` and one of rules, floor, surfaces".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                self.report.error_hint(
+                    Code::UnknownKey,
+                    member.place,
+                    format!("unknown key `{key}`"),
+                    hint,
+                );
+            }
+        }
+        if let Some((kind, place)) = kind
+            && !kinds.contains(&kind.as_str())
+        {
+            let message = format!("`kind: {kind}`, but the document holds no `{kind}:`");
+            self.report.error(Code::Conflict, place, message);
+        }
+        if kinds.is_empty() && !self.report.has_errors() {
+            let hint = "a document holds `version` and one of rules, floor, surfaces";
+            self.report.error_hint(
+                Code::MissingKey,
+                node.place,
+                "the document holds nothing",
+                hint,
+            );
+        }
+    }
+
+    fn normal(&mut self, node: &Node) {
+        let Some(mut fields) = Fields::open(node, "a bundle", self.report) else { return };
+        let kind = fields.take("type").and_then(|node| fields::text(node, "type", self.report));
+        if kind.is_none_or(|(kind, _)| kind != "placet/bundle/1") {
+            self.report.error(Code::NotNormal, node.place, "no bundle of type placet/bundle/1");
+        }
+        for member in fields.rest() {
+            if KINDS.contains(&member.key.as_str()) {
+                self.section(&member.key, &member.value);
+            } else {
+                let message = format!("unknown key `{}`", member.key);
+                self.report.error(Code::UnknownKey, member.place, message);
+            }
+        }
+    }
+
+    fn section(&mut self, kind: &str, node: &Node) {
+        match kind {
+            "rules" => self.rules(Layer::Rules, node),
+            "floor" => self.rules(Layer::Floor, node),
+            _ => self.surfaces(node),
+        }
+    }
+
+    fn rules(&mut self, layer: Layer, node: &Node) {
+        let Data::List(items) = &node.value else {
+            let message =
+                format!("`{}` takes a list of rules, not {}", layer.as_str(), node.value.kind());
+            let hint =
+                matches!(node.value, Data::Null).then(|| format!("write `{}: []`", layer.as_str()));
+            self.report.push(Code::WrongType, crate::Severity::Error, node.place, message, hint);
+            return;
+        };
+        for item in items {
+            if self.model.rules.len() >= RULES_MAX {
+                let message = format!("a bundle has at most {RULES_MAX} rules");
+                self.report.error(Code::Bound, item.place, message);
+                return;
+            }
+            if let Some((rule, id_place)) =
+                rule::rule(layer, item, self.form, &mut self.conditions, self.report)
+            {
+                let id = rule.effect.id.clone();
+                if let Some(first) = self.ids.get(&id) {
+                    let message = format!(
+                        "duplicate rule id `{id}`, first in {}:{}:{}",
+                        self.report.source_name(*first),
+                        first.line,
+                        first.column
+                    );
+                    self.report.error_hint(
+                        Code::DuplicateId,
+                        id_place,
+                        message,
+                        "ids are unique in the whole bundle",
+                    );
+                    continue;
+                }
+                self.ids.insert(id, id_place);
+                self.warn_always(&rule, id_place);
+                self.count_labels(item.place, rule.matches.labels.keys());
+                self.model.rules.push(rule);
+            }
+        }
+    }
+
+    /// Such a rule costs something with every request.
+    fn warn_always(&mut self, rule: &Rule, place: Place) {
+        if self.form == Form::Document
+            && rule.matches.lists.is_empty()
+            && rule.matches.labels.is_empty()
+        {
+            let message = format!("rule `{}` is a candidate for every request", rule.effect.id);
+            let hint = Some("name a surface or topic besides `when`, if there is one".to_owned());
+            self.report.push(Code::AlwaysCandidate, crate::Severity::Warning, place, message, hint);
+        }
+    }
+
+    fn count_labels<'l>(&mut self, place: Place, names: impl Iterator<Item = &'l String>) {
+        for name in names {
+            if !self.label_names.contains(name) {
+                self.label_names.insert(name.clone());
+                if self.label_names.len() == LABEL_NAMES_MAX.saturating_add(1) {
+                    let message =
+                        format!("rules of a bundle use at most {LABEL_NAMES_MAX} different labels");
+                    self.report.error(Code::Bound, place, message);
+                }
+            }
+        }
+    }
+
+    fn surfaces(&mut self, node: &Node) {
+        let members = match &node.value {
+            Data::Map(members) => members.as_slice(),
+            other => {
+                let message =
+                    format!("`surfaces` takes a mapping from names, not {}", other.kind());
+                let hint = matches!(other, Data::Null).then(|| "write `surfaces: {}`".to_owned());
+                self.report.push(
+                    Code::WrongType,
+                    crate::Severity::Error,
+                    node.place,
+                    message,
+                    hint,
+                );
+                return;
+            }
+        };
+        let mut surfaces = self.model.surfaces.take().unwrap_or_default();
+        for member in members {
+            if !is_dotted_name(&member.key) {
+                let message = format!("`{}` is no surface", member.key);
+                let hint = "segments of letters, digits, '_' and '-' separated by dots; there are no patterns here";
+                self.report.error_hint(Code::BadValue, member.place, message, hint);
+                continue;
+            }
+            if let Some(first) = self.surface_places.get(&member.key) {
+                let message = format!(
+                    "duplicate surface `{}`, first in {}:{}:{}",
+                    member.key,
+                    self.report.source_name(*first),
+                    first.line,
+                    first.column
+                );
+                self.report.error(Code::DuplicateId, member.place, message);
+                continue;
+            }
+            self.surface_places.insert(member.key.clone(), member.place);
+            if surfaces.len() >= SURFACES_MAX {
+                let message = format!("a bundle has at most {SURFACES_MAX} surfaces");
+                self.report.error(Code::Bound, member.place, message);
+                break;
+            }
+            if let Some(surface) = self.surface(&member.value) {
+                surfaces.insert(member.key.clone(), surface);
+            }
+        }
+        self.model.surfaces = Some(surfaces);
+    }
+
+    fn surface(&mut self, node: &Node) -> Option<Surface> {
+        // `payments.transfer:` with nothing after it is a surface with defaults.
+        let empty = Node { place: node.place, value: Data::Map(Vec::new()) };
+        let node = if matches!(node.value, Data::Null) { &empty } else { node };
+        let mut fields = Fields::open(node, "a surface", self.report)?;
+        let owner = fields.take("owner").and_then(|it| fields::owner(it, self.report));
+        let deadline = fields
+            .take("deadline")
+            .map(|it| (it, fields::duration(it, "deadline", self.form, self.report)));
+        let window = fields
+            .take("idempotency_window")
+            .and_then(|it| fields::duration(it, "idempotency_window", self.form, self.report));
+        for member in fields.rest() {
+            let key = member.key.as_str();
+            let later = [
+                "allowed_outcomes",
+                "arguments",
+                "context",
+                "evidence",
+                "fail_mode",
+                "outcomes",
+                "receipts",
+                "required",
+                "retention",
+                "schema",
+            ];
+            let message = format!("`{key}` of a surface is not supported by this version");
+            let hint = match nearest(key, &["owner", "deadline", "idempotency_window"]) {
+                Some(near) if !later.contains(&key) => format!("did you mean `{near}`?"),
+                _ => "a surface has owner, deadline and idempotency_window".to_owned(),
+            };
+            self.report.error_hint(Code::NotSupported, member.place, message, hint);
+        }
+        let deadline_ms = match deadline {
+            Some((node, Some(ms))) if ms > DEADLINE_MS_MAX => {
+                self.report.error(Code::BadValue, node.place, "a deadline is at most 1h");
+                return None;
+            }
+            Some((_, ms)) => ms?,
+            None => DEADLINE_MS,
+        };
+        let idempotency_window_ms = window.unwrap_or(IDEMPOTENCY_WINDOW_MS);
+        Some(Surface { owner, deadline_ms, idempotency_window_ms })
+    }
+}

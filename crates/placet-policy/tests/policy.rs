@@ -1,0 +1,19 @@
+//! The integration tests of policy: samples, diagnostics, and the property run against the
+//! reference evaluator and the `cel` crate.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "policy/support.rs"]
+mod support;
+
+#[path = "policy/diagnostics.rs"]
+mod diagnostics;
+#[path = "policy/generated.rs"]
+mod generated;
+#[path = "policy/language.rs"]
+mod language;
+#[path = "policy/oracle.rs"]
+mod oracle;
+#[path = "policy/property.rs"]
+mod property;
+#[path = "policy/samples.rs"]
+mod samples;

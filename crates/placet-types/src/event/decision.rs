@@ -1,0 +1,358 @@
+//! The event `decision`: outcome, what it rests on, and the permit or approval it opens. Nothing
+//! personal is in it but commitments and pseudonyms.
+
+use super::read::Reader;
+use super::{ActorRef, EntryError, Pseudonym, Tag};
+use crate::hash::Digest;
+use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs, is_label};
+use crate::json::{Object, Writer};
+use crate::policy::{ConditionError, Effect, Layer, Outcome, Reason};
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// A decision. Fields as in the contract; absent members are omitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecisionEvent {
+    /// Its id.
+    pub decision: DecisionId,
+    /// Commitment to the action digest.
+    pub action_commitment: Digest,
+    /// Commitment to the request digest.
+    pub request_commitment: Digest,
+    /// Commitment to the verified facts.
+    pub facts_commitment: Digest,
+    /// Who proposed.
+    pub actor: ActorRef,
+    /// With which key; absent in development mode.
+    pub key: Option<KeyId>,
+    /// Verified environment.
+    pub environment: String,
+    /// Surface.
+    pub surface: String,
+    /// Action on it.
+    pub action: String,
+    /// Topic, if any.
+    pub topic: Option<String>,
+    /// Pseudonym of the target, if any.
+    pub target: Option<Pseudonym>,
+    /// Trace id, if any.
+    pub trace: Option<String>,
+    /// Pseudonym of the idempotency key (scope: workspace and actor).
+    pub idempotency: Tag,
+    /// How long the key stays bound, milliseconds.
+    pub window_ms: u64,
+    /// Log index of the attempt before this one under the same key.
+    pub previous: Option<u64>,
+    /// On whose behalf, outermost first.
+    pub on_behalf_of: Vec<ActorRef>,
+    /// Bundle that was in force.
+    pub policy: Option<Digest>,
+    /// Version of the condition language.
+    pub language: u32,
+    /// Whether the bundle knows the surface.
+    pub surface_known: bool,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Why, most important first.
+    pub reasons: Vec<Reason>,
+    /// Ids of the deciding rules, sorted.
+    pub rules: Vec<String>,
+    /// All rules that matched, sorted by layer and id, at most [`DecisionEvent::MATCHED_MAX`].
+    pub matched: Vec<Matched>,
+    /// If there were more: how many in all, and the SHA-256 of their canonical list.
+    pub matched_all: Option<(u64, Digest)>,
+    /// United constraints.
+    pub constraints: Object,
+    /// The approval it waits for.
+    pub approval: Option<ApprovalOpened>,
+    /// For THROTTLE.
+    pub retry_after_ms: Option<u64>,
+    /// For PERMIT.
+    pub permit: Option<PermitIssued>,
+    /// The instant after which it would have been SILENCE.
+    pub deadline: TimeMs,
+}
+
+/// A rule that matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matched {
+    /// Its id.
+    pub rule: String,
+    /// Where it stands.
+    pub layer: Layer,
+    /// What it says.
+    pub effect: Effect,
+    /// Why its condition failed, if it did.
+    pub error: Option<ConditionError>,
+    /// Its sliding window, if it has one.
+    pub window: Option<WindowUse>,
+    /// Only a note.
+    pub advice: bool,
+}
+
+/// A sliding window that a decision looked at and, if it permits or holds, counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowUse {
+    /// Pseudonym of rule and key values.
+    pub tag: Tag,
+    /// Permits and holds that fit.
+    pub count: u32,
+    /// Length in milliseconds.
+    pub per_ms: u64,
+    /// Whether it was full.
+    pub full: bool,
+}
+
+/// The approval a held decision waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalOpened {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Who will execute it.
+    pub audience: ActorRef,
+    /// People per role.
+    pub roles: BTreeMap<String, u32>,
+    /// Undecided, it expires then.
+    pub expires: TimeMs,
+    /// Approved, it must be collected within.
+    pub use_within_ms: u64,
+    /// SHA-256 over roles, counts, constraints and deciding rules (`placet/requirement/1`).
+    pub requirement: Digest,
+}
+
+/// A permit, authoritative through the entry that holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitIssued {
+    /// Its id.
+    pub id: PermitId,
+    /// Who may consume it.
+    pub audience: ActorRef,
+    /// Until when.
+    pub expires: TimeMs,
+    /// SHA-256 of the nonce of the attempt that may fetch it again.
+    pub nonce: Option<Digest>,
+    /// Whether this entry consumes it.
+    pub consumed: bool,
+}
+
+impl DecisionEvent {
+    /// Longest list of matched rules in an entry.
+    pub const MATCHED_MAX: usize = 32;
+    /// Longest list of deciding rules in an entry; the rest is in `matched`.
+    pub const RULES_MAX: usize = 16;
+
+    /// Whether the idempotency key is bound to this decision. THROTTLE, passing SILENCE and DENY
+    /// by a kill leave it open for the next attempt.
+    #[must_use]
+    pub fn binds(&self) -> bool {
+        let passing = |reason: &Reason| {
+            matches!(
+                reason,
+                Reason::NoBundle
+                    | Reason::DeadlineExceeded
+                    | Reason::KilledEverything
+                    | Reason::KilledWorkspace
+            )
+        };
+        self.outcome != Outcome::Throttle && !self.reasons.iter().any(passing)
+    }
+
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        w.str("action", &self.action);
+        w.digest("action_commitment", &self.action_commitment);
+        w.str("actor", self.actor.as_str());
+        if let Some(approval) = &self.approval {
+            w.nested("approval", |w| approval.write(w));
+        }
+        if !self.constraints.is_empty() {
+            w.object_value("constraints", &self.constraints);
+        }
+        w.uint("deadline_ms", self.deadline.0);
+        w.str("decision", &self.decision.to_string());
+        w.str("environment", &self.environment);
+        w.digest("facts_commitment", &self.facts_commitment);
+        w.hex_member("idempotency", &self.idempotency);
+        w.str_opt("key", self.key.map(|key| key.to_string()).as_deref());
+        w.uint("language", u64::from(self.language));
+        w.objects("matched", &self.matched, |w, matched| matched.write(w));
+        if let Some((count, digest)) = &self.matched_all {
+            w.nested("matched_all", |w| {
+                w.uint("count", *count);
+                w.digest("digest", digest);
+            });
+        }
+        if !self.on_behalf_of.is_empty() {
+            w.strings("on_behalf_of", self.on_behalf_of.iter().map(ActorRef::as_str));
+        }
+        w.str("outcome", self.outcome.as_str());
+        if let Some(permit) = &self.permit {
+            w.nested("permit", |w| permit.write(w));
+        }
+        w.digest_opt("policy", self.policy.as_ref());
+        w.uint_opt("previous", self.previous);
+        w.strings("reasons", self.reasons.iter().map(|reason| reason.as_str()));
+        w.digest("request_commitment", &self.request_commitment);
+        w.uint_opt("retry_after_ms", self.retry_after_ms);
+        w.strings("rules", &self.rules);
+        w.str("surface", &self.surface);
+        w.flag("surface_unknown", !self.surface_known);
+        if let Some(target) = &self.target {
+            w.hex_member("target", &target.0);
+        }
+        w.str_opt("topic", self.topic.as_deref());
+        w.str_opt("trace", self.trace.as_deref());
+        w.uint("window_ms", self.window_ms);
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
+        let reasons = r.strings("reasons")?;
+        let reasons: Option<Vec<_>> = reasons.iter().map(|code| Reason::parse(code)).collect();
+        let chain = if r.has("on_behalf_of") { r.strings("on_behalf_of")? } else { Vec::new() };
+        let chain: Option<Vec<_>> = chain.iter().map(|actor| ActorRef::parse(actor)).collect();
+        let matched_all = match r.object_opt("matched_all")? {
+            None => None,
+            Some(mut all) => {
+                let pair = (all.uint("count")?, all.digest("digest")?);
+                all.end()?;
+                Some(pair)
+            }
+        };
+        Ok(Self {
+            decision: r.parsed("decision", DecisionId::parse)?,
+            action_commitment: r.digest("action_commitment")?,
+            request_commitment: r.digest("request_commitment")?,
+            facts_commitment: r.digest("facts_commitment")?,
+            actor: r.parsed("actor", ActorRef::parse)?,
+            key: r.parsed_opt("key", KeyId::parse)?,
+            environment: r.parsed("environment", |text| is_label(text).then(|| text.to_owned()))?,
+            surface: r.str("surface")?,
+            action: r.str("action")?,
+            topic: r.str_opt("topic")?,
+            target: r.has("target").then(|| r.bytes("target").map(Pseudonym)).transpose()?,
+            trace: r.str_opt("trace")?,
+            idempotency: r.bytes("idempotency")?,
+            window_ms: r.uint("window_ms")?,
+            previous: r.uint_opt("previous")?,
+            on_behalf_of: chain
+                .ok_or_else(|| EntryError::new("on_behalf_of is no list of actors"))?,
+            policy: r.digest_opt("policy")?,
+            language: r.count("language")?,
+            surface_known: !r.flag("surface_unknown")?,
+            outcome: r.parsed("outcome", Outcome::parse)?,
+            reasons: reasons.ok_or_else(|| EntryError::new("unknown reason"))?,
+            rules: r.strings("rules")?,
+            matched: r
+                .objects("matched")?
+                .into_iter()
+                .map(Matched::read)
+                .collect::<Result<_, _>>()?,
+            matched_all,
+            constraints: if r.has("constraints") {
+                r.plain_object("constraints")?
+            } else {
+                Object::new()
+            },
+            approval: r.object_opt("approval")?.map(ApprovalOpened::read).transpose()?,
+            retry_after_ms: r.uint_opt("retry_after_ms")?,
+            permit: r.object_opt("permit")?.map(PermitIssued::read).transpose()?,
+            deadline: TimeMs(r.uint("deadline_ms")?),
+        })
+    }
+}
+
+impl Matched {
+    /// Appends the canonical object.
+    pub fn write(&self, w: &mut Writer<'_>) {
+        w.flag("advice", self.advice);
+        w.str("effect", self.effect.as_str());
+        w.str_opt("error", self.error.map(ConditionError::as_str));
+        w.flag("floor", self.layer == Layer::Floor);
+        w.str("rule", &self.rule);
+        if let Some(window) = &self.window {
+            w.nested("window", |w| {
+                w.uint("count", u64::from(window.count));
+                w.flag("full", window.full);
+                w.uint("per_ms", window.per_ms);
+                w.hex_member("tag", &window.tag);
+            });
+        }
+    }
+
+    fn read(mut r: Reader) -> Result<Self, EntryError> {
+        let window = match r.object_opt("window")? {
+            None => None,
+            Some(mut w) => {
+                let window = WindowUse {
+                    tag: w.bytes("tag")?,
+                    count: w.count("count")?,
+                    per_ms: w.uint("per_ms")?,
+                    full: w.flag("full")?,
+                };
+                w.end()?;
+                Some(window)
+            }
+        };
+        let matched = Self {
+            rule: r.str("rule")?,
+            layer: if r.flag("floor")? { Layer::Floor } else { Layer::Rules },
+            effect: r.parsed("effect", Effect::parse)?,
+            error: r.parsed_opt("error", ConditionError::parse)?,
+            window,
+            advice: r.flag("advice")?,
+        };
+        r.end()?;
+        Ok(matched)
+    }
+}
+
+impl ApprovalOpened {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.str("audience", self.audience.as_str());
+        w.uint("expires_ms", self.expires.0);
+        w.str("id", &self.id.to_string());
+        w.digest("requirement", &self.requirement);
+        w.nested("roles", |w| {
+            for (role, count) in &self.roles {
+                w.uint(role, u64::from(*count));
+            }
+        });
+        w.uint("use_within_ms", self.use_within_ms);
+    }
+
+    fn read(mut r: Reader) -> Result<Self, EntryError> {
+        let approval = Self {
+            id: r.parsed("id", ApprovalId::parse)?,
+            audience: r.parsed("audience", ActorRef::parse)?,
+            roles: r.counts("roles")?,
+            expires: TimeMs(r.uint("expires_ms")?),
+            use_within_ms: r.uint("use_within_ms")?,
+            requirement: r.digest("requirement")?,
+        };
+        r.end()?;
+        Ok(approval)
+    }
+}
+
+impl PermitIssued {
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        w.str("audience", self.audience.as_str());
+        w.bool("consumed", self.consumed);
+        w.uint("expires_ms", self.expires.0);
+        w.str("id", &self.id.to_string());
+        w.digest_opt("nonce", self.nonce.as_ref());
+    }
+
+    pub(super) fn read(mut r: Reader) -> Result<Self, EntryError> {
+        let permit = Self {
+            id: r.parsed("id", PermitId::parse)?,
+            audience: r.parsed("audience", ActorRef::parse)?,
+            expires: TimeMs(r.uint("expires_ms")?),
+            nonce: r.digest_opt("nonce")?,
+            consumed: r.bool("consumed")?,
+        };
+        r.end()?;
+        Ok(permit)
+    }
+}

@@ -1,0 +1,270 @@
+//! Log entries: the closed list of event types with their one canonical form. An entry is an
+//! in-toto Statement whose predicate is the event; it is all that state is folded from. Owns the
+//! format of version 1; refuses to know storage, trees and what events do to state.
+
+mod decision;
+mod other;
+mod read;
+
+use crate::hash::Digest;
+use crate::ids::{ActorId, ActorKind, TimeMs, WorkspaceName};
+use crate::json::{self, Limits, Writer};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
+pub use other::{
+    ApprovalClosed, ApprovalVoted, BundleArmed, CloseState, Gap, Genesis, KeyGrant, KeyRevoked,
+    KillEvent, KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed,
+    PermitEnded, Principal, Refused, ReportedResult,
+};
+use read::Reader;
+
+/// `_type` of every entry.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// `predicateType` of every entry.
+pub const PREDICATE_TYPE: &str = "urn:placet:event:1";
+/// Largest entry in bytes.
+pub const ENTRY_BYTES_MAX: usize = 16 << 10;
+
+/// 16 bytes of a workspace-keyed HMAC: idempotency keys and velocity keys.
+pub type Tag = [u8; 16];
+
+/// A keyed pseudonym of something personal: `HMAC-SHA-256(workspace key, kind ‖ 0x00 ‖ value)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pseudonym(pub [u8; 32]);
+
+impl Pseudonym {
+    /// 64 lower-case hex digits.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        crate::hash::hex_encode(&self.0)
+    }
+}
+
+/// An actor as an entry shows it: agents and services by name, people by pseudonym.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorRef(String);
+
+impl ActorRef {
+    /// The reference for `actor`; `pseudonym` stands in for a person's name.
+    #[must_use]
+    pub fn new(actor: &ActorId, pseudonym: impl FnOnce(&str) -> Pseudonym) -> Self {
+        match actor.kind() {
+            ActorKind::Human => Self(format!("human:{}", pseudonym(actor.as_str()).hex())),
+            ActorKind::Agent | ActorKind::Service => Self(actor.to_string()),
+        }
+    }
+
+    /// Parses the text of a reference.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        ActorId::parse(text).map(|actor| Self(actor.to_string()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it stands for a person.
+    #[must_use]
+    pub fn is_human(&self) -> bool {
+        self.0.starts_with("human:")
+    }
+}
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// When it was sequenced; never before the entry in front of it.
+    pub time: TimeMs,
+    /// Whose log.
+    pub workspace: WorkspaceName,
+    /// Fencing epoch of the writer.
+    pub epoch: u64,
+    /// Written by a server in development mode.
+    pub dev: bool,
+    /// Written in a workspace in solo mode.
+    pub solo: bool,
+    /// Name of the in-toto subject: the decision id, or the event's own.
+    pub name: String,
+    /// Digest of the in-toto subject: the commitment to the action, or to the payload.
+    pub commitment: Digest,
+    /// Commitment to the plaintext of the payload that travels beside the entry.
+    pub payload: Digest,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened. A type that is not in this list stops the fold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// `genesis`: index 0.
+    Genesis(Genesis),
+    /// `decision`
+    Decision(Arc<DecisionEvent>),
+    /// `permit.collected`: a held action's permit, minted for its caller.
+    PermitCollected(PermitCollected),
+    /// `permit.consumed`: by the gate it was handed to.
+    PermitConsumed(PermitConsumed),
+    /// `permit.expired`: never consumed.
+    PermitExpired(PermitEnded),
+    /// `permit.revoked`: withdrawn by a kill before its answer left, or while open.
+    PermitRevoked(PermitEnded),
+    /// `outcome.reported`
+    OutcomeReported(OutcomeReported),
+    /// `approval.voted`
+    ApprovalVoted(ApprovalVoted),
+    /// `approval.closed`: without a rejection: expired, invalidated, withdrawn.
+    ApprovalClosed(ApprovalClosed),
+    /// `kill.tripped`
+    KillTripped(KillEvent),
+    /// `kill.lift_requested`
+    KillLiftRequested(KillEvent),
+    /// `kill.lifted`
+    KillLifted(KillEvent),
+    /// `bundle.armed`
+    BundleArmed(BundleArmed),
+    /// `key.created`
+    KeyCreated(KeyGrant),
+    /// `key.revoked`
+    KeyRevoked(KeyRevoked),
+    /// `gap`: the store was down or the process was not there.
+    Gap(Gap),
+    /// `admission.refused`: requests refused before the log, per minute.
+    AdmissionRefused(Refused),
+}
+
+impl Event {
+    /// The stable name of the type.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Genesis(_) => "genesis",
+            Self::Decision(_) => "decision",
+            Self::PermitCollected(_) => "permit.collected",
+            Self::PermitConsumed(_) => "permit.consumed",
+            Self::PermitExpired(_) => "permit.expired",
+            Self::PermitRevoked(_) => "permit.revoked",
+            Self::OutcomeReported(_) => "outcome.reported",
+            Self::ApprovalVoted(_) => "approval.voted",
+            Self::ApprovalClosed(_) => "approval.closed",
+            Self::KillTripped(_) => "kill.tripped",
+            Self::KillLiftRequested(_) => "kill.lift_requested",
+            Self::KillLifted(_) => "kill.lifted",
+            Self::BundleArmed(_) => "bundle.armed",
+            Self::KeyCreated(_) => "key.created",
+            Self::KeyRevoked(_) => "key.revoked",
+            Self::Gap(_) => "gap",
+            Self::AdmissionRefused(_) => "admission.refused",
+        }
+    }
+}
+
+/// Why bytes are no entry of version 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryError {
+    what: String,
+}
+
+impl EntryError {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
+    }
+}
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry refused: {}", self.what)
+    }
+}
+
+impl core::error::Error for EntryError {}
+
+impl Entry {
+    /// Appends the canonical bytes to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        Writer::object(out, |w| {
+            w.str("_type", STATEMENT_TYPE);
+            w.nested("predicate", |w| self.write_predicate(w));
+            w.str("predicateType", PREDICATE_TYPE);
+            w.objects("subject", [()], |w, ()| {
+                w.nested("digest", |w| w.hex_member("placetCommitment", &self.commitment.0));
+                w.str("name", &self.name);
+            });
+        });
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1024);
+        self.write(&mut out);
+        out
+    }
+
+    fn write_predicate(&self, w: &mut Writer<'_>) {
+        w.nested("data", |w| self.event.write_data(w));
+        w.flag("dev", self.dev);
+        w.uint("epoch", self.epoch);
+        w.digest("payload", &self.payload);
+        w.flag("solo", self.solo);
+        w.uint("time_ms", self.time.0);
+        w.str("type", self.event.type_name());
+        w.int("v", 1);
+        w.str("workspace", self.workspace.as_str());
+    }
+
+    /// Reads canonical bytes; anything that would not be written back byte for byte is refused.
+    ///
+    /// # Errors
+    /// [`EntryError`] says what was found.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
+        let value =
+            json::parse(bytes, Limits::ENTRY).map_err(|e| EntryError::new(e.to_string()))?;
+        let mut statement = Reader::new(value)?;
+        statement.constant("_type", STATEMENT_TYPE)?;
+        statement.constant("predicateType", PREDICATE_TYPE)?;
+        let mut subjects = statement.objects("subject")?;
+        let mut predicate = statement.object("predicate")?;
+        statement.end()?;
+        let (Some(mut subject), true) = (subjects.pop(), subjects.is_empty()) else {
+            return Err(EntryError::new("not exactly one subject"));
+        };
+        let mut digest = subject.object("digest")?;
+        let commitment = Digest::parse_hex(&digest.str("placetCommitment")?)
+            .ok_or_else(|| EntryError::new("placetCommitment is no digest"))?;
+        digest.end()?;
+        let name = subject.str("name")?;
+        subject.end()?;
+        if predicate.uint("v")? != 1 {
+            return Err(EntryError::new("written by another version of the format"));
+        }
+        let kind = predicate.str("type")?;
+        let data = predicate.object("data")?;
+        let entry = Self {
+            time: TimeMs(predicate.uint("time_ms")?),
+            workspace: predicate.parsed("workspace", WorkspaceName::parse)?,
+            epoch: predicate.uint("epoch")?,
+            dev: predicate.flag("dev")?,
+            solo: predicate.flag("solo")?,
+            name,
+            commitment,
+            payload: predicate.digest("payload")?,
+            event: Event::read(&kind, data)?,
+        };
+        predicate.end()?;
+        if entry.to_bytes() != bytes {
+            return Err(EntryError::new("not in canonical form"));
+        }
+        Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,549 @@
+//! All events but `decision`: permits, outcomes, approvals, kill switch, bundles, keys, gaps.
+
+use super::decision::PermitIssued;
+use super::read::Reader;
+use super::{ActorRef, EntryError, Event};
+use crate::hash::Digest;
+use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
+use crate::json::Writer;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// `genesis`: what the log starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Genesis {
+    /// 16 hex digits, fixed when the data directory is made.
+    pub instance: String,
+    /// `placet/<instance>/<workspace>`.
+    pub origin: String,
+    /// Verifier keys of the log (C2SP signed note).
+    pub vkeys: Vec<String>,
+    /// The first principals.
+    pub principals: Vec<Principal>,
+    /// The bundle in force from the start, if any.
+    pub bundle: Option<Digest>,
+    /// Version of the compiled-in constitution.
+    pub constitution: u32,
+}
+
+/// A key and what it may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Key id.
+    pub key: KeyId,
+    /// Whose key.
+    pub actor: ActorRef,
+    /// SHA-256 of the secret (256 random bits, so a plain hash suffices).
+    pub hash: Digest,
+    /// Environment its requests count for.
+    pub environment: String,
+    /// Roles.
+    pub roles: BTreeSet<String>,
+}
+
+/// `key.created`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyGrant {
+    /// The new principal.
+    pub principal: Principal,
+    /// Who created it.
+    pub by: ActorRef,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
+}
+
+/// `key.revoked`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRevoked {
+    /// The key.
+    pub key: KeyId,
+    /// Who revoked it.
+    pub by: ActorRef,
+}
+
+/// `permit.collected`: the permit of an approved action, minted for its caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitCollected {
+    /// The held decision.
+    pub decision: DecisionId,
+    /// The approval it used up.
+    pub approval: ApprovalId,
+    /// The permit.
+    pub permit: PermitIssued,
+    /// Bundle under which it was evaluated again.
+    pub policy: Option<Digest>,
+}
+
+/// `permit.consumed`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitConsumed {
+    /// The decision.
+    pub decision: DecisionId,
+    /// Its permit.
+    pub permit: PermitId,
+    /// The gate.
+    pub by: ActorRef,
+    /// SHA-256 of the nonce that may fetch it again.
+    pub nonce: Option<Digest>,
+}
+
+/// `permit.expired` and `permit.revoked`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitEnded {
+    /// The decision.
+    pub decision: DecisionId,
+    /// Its log index.
+    pub index: u64,
+    /// Its permit.
+    pub permit: PermitId,
+    /// For a revocation: `killed_everything` or `killed_workspace`.
+    pub reason: Option<String>,
+}
+
+/// How an action went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportedResult {
+    /// The effect happened.
+    Succeeded,
+    /// It was tried and failed.
+    Failed,
+    /// It was never tried.
+    NotExecuted,
+}
+
+impl ReportedResult {
+    /// `succeeded`, `failed`, `not_executed`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::NotExecuted => "not_executed",
+        }
+    }
+
+    /// Parses the lower-case word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Succeeded, Self::Failed, Self::NotExecuted]
+            .into_iter()
+            .find(|result| result.as_str() == text)
+    }
+}
+
+/// `outcome.reported`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomeReported {
+    /// The decision.
+    pub decision: DecisionId,
+    /// Its log index.
+    pub index: u64,
+    /// Who reports.
+    pub by: ActorRef,
+    /// How it went.
+    pub result: ReportedResult,
+}
+
+/// `approval.voted`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalVoted {
+    /// The held decision.
+    pub decision: DecisionId,
+    /// Its approval.
+    pub approval: ApprovalId,
+    /// Who decided.
+    pub by: ActorRef,
+    /// With which key; absent in development mode.
+    pub key: Option<KeyId>,
+    /// The demanded roles this person fills.
+    pub roles: BTreeSet<String>,
+    /// Approve or reject.
+    pub approve: bool,
+    /// Whether nothing is missing any more.
+    pub complete: bool,
+    /// The demand that was approved.
+    pub requirement: Digest,
+    /// The digest was not echoed (development mode alone).
+    pub unechoed: bool,
+}
+
+/// How an approval ended without a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseState {
+    /// Nobody decided, or nobody collected, in time.
+    Expired,
+    /// Policy now denies it or is silent.
+    Invalidated,
+    /// Its proposer took it back.
+    Withdrawn,
+}
+
+impl CloseState {
+    /// `expired`, `invalidated`, `withdrawn`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Invalidated => "invalidated",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Expired, Self::Invalidated, Self::Withdrawn]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// `approval.closed`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalClosed {
+    /// The held decision.
+    pub decision: DecisionId,
+    /// Its approval.
+    pub approval: ApprovalId,
+    /// How it ended.
+    pub state: CloseState,
+}
+
+/// What a kill switch stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KillScope {
+    /// Every workspace of the instance; kept in the log of the first workspace.
+    Everything,
+    /// This workspace.
+    Workspace,
+}
+
+impl KillScope {
+    /// `everything` or `workspace`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Everything => "everything",
+            Self::Workspace => "workspace",
+        }
+    }
+
+    /// Parses `everything` or `workspace`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Everything, Self::Workspace].into_iter().find(|scope| scope.as_str() == text)
+    }
+}
+
+/// What tripped or lifted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillSource {
+    /// A person, over the API.
+    Api,
+    /// The file `KILL` in the data directory.
+    File,
+    /// The signal SIGUSR2.
+    Signal,
+    /// The armed certificate was missing, unreadable, altered or rolled back.
+    Certificate,
+}
+
+impl KillSource {
+    /// `api`, `file`, `signal`, `certificate`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::File => "file",
+            Self::Signal => "signal",
+            Self::Certificate => "certificate",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Api, Self::File, Self::Signal, Self::Certificate]
+            .into_iter()
+            .find(|source| source.as_str() == text)
+    }
+}
+
+/// `kill.tripped`, `kill.lift_requested`, `kill.lifted`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillEvent {
+    /// What it stops.
+    pub scope: KillScope,
+    /// What caused it.
+    pub source: KillSource,
+    /// Who; absent for file, signal and certificate.
+    pub by: Option<ActorRef>,
+    /// For a lift in solo mode: not before this instant.
+    pub not_before: Option<TimeMs>,
+}
+
+/// `bundle.armed`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleArmed {
+    /// Its digest; the bytes are in the journal before this entry.
+    pub bundle: Digest,
+    /// Version of the condition language.
+    pub language: u32,
+    /// The decision that permitted it; absent for the seed of a workspace and in development mode.
+    pub decision: Option<DecisionId>,
+}
+
+/// `gap`: nothing was decided in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last instant known to have been served.
+    pub from: TimeMs,
+    /// The first instant served again.
+    pub to: TimeMs,
+    /// Requests refused meanwhile, as far as they were counted.
+    pub refused: u64,
+    /// `restart`, `store` or `clock`.
+    pub cause: String,
+}
+
+/// `admission.refused`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Start of the minute.
+    pub minute: TimeMs,
+    /// Requests refused in it.
+    pub count: u64,
+    /// Keys they came with.
+    pub keys: u64,
+}
+
+impl Event {
+    pub(super) fn write_data(&self, w: &mut Writer<'_>) {
+        match self {
+            Self::Genesis(event) => event.write(w),
+            Self::Decision(event) => event.write(w),
+            Self::PermitCollected(event) => {
+                w.str("approval", &event.approval.to_string());
+                w.str("decision", &event.decision.to_string());
+                w.nested("permit", |w| event.permit.write(w));
+                w.digest_opt("policy", event.policy.as_ref());
+            }
+            Self::PermitConsumed(event) => {
+                w.str("by", event.by.as_str());
+                w.str("decision", &event.decision.to_string());
+                w.digest_opt("nonce", event.nonce.as_ref());
+                w.str("permit", &event.permit.to_string());
+            }
+            Self::PermitExpired(event) | Self::PermitRevoked(event) => {
+                w.str("decision", &event.decision.to_string());
+                w.uint("index", event.index);
+                w.str("permit", &event.permit.to_string());
+                w.str_opt("reason", event.reason.as_deref());
+            }
+            Self::OutcomeReported(event) => {
+                w.str("by", event.by.as_str());
+                w.str("decision", &event.decision.to_string());
+                w.uint("index", event.index);
+                w.str("result", event.result.as_str());
+            }
+            Self::ApprovalVoted(event) => event.write(w),
+            Self::ApprovalClosed(event) => {
+                w.str("approval", &event.approval.to_string());
+                w.str("decision", &event.decision.to_string());
+                w.str("state", event.state.as_str());
+            }
+            Self::KillTripped(event) | Self::KillLiftRequested(event) | Self::KillLifted(event) => {
+                w.str_opt("by", event.by.as_ref().map(ActorRef::as_str));
+                w.uint_opt("not_before_ms", event.not_before.map(|time| time.0));
+                w.str("scope", event.scope.as_str());
+                w.str("source", event.source.as_str());
+            }
+            Self::BundleArmed(event) => {
+                w.digest("bundle", &event.bundle);
+                w.str_opt("decision", event.decision.map(|id| id.to_string()).as_deref());
+                w.uint("language", u64::from(event.language));
+            }
+            Self::KeyCreated(event) => {
+                w.str("by", event.by.as_str());
+                w.str_opt("decision", event.decision.map(|id| id.to_string()).as_deref());
+                w.nested("principal", |w| event.principal.write(w));
+            }
+            Self::KeyRevoked(event) => {
+                w.str("by", event.by.as_str());
+                w.str("key", &event.key.to_string());
+            }
+            Self::Gap(event) => {
+                w.str("cause", &event.cause);
+                w.uint("from_ms", event.from.0);
+                w.uint("refused", event.refused);
+                w.uint("to_ms", event.to.0);
+            }
+            Self::AdmissionRefused(event) => {
+                w.uint("count", event.count);
+                w.uint("keys", event.keys);
+                w.uint("minute_ms", event.minute.0);
+            }
+        }
+    }
+
+    pub(super) fn read(kind: &str, mut r: Reader) -> Result<Self, EntryError> {
+        let event = match kind {
+            "genesis" => Self::Genesis(Genesis::read(&mut r)?),
+            "decision" => Self::Decision(Arc::new(super::DecisionEvent::read(&mut r)?)),
+            "permit.collected" => Self::PermitCollected(PermitCollected {
+                decision: r.parsed("decision", DecisionId::parse)?,
+                approval: r.parsed("approval", ApprovalId::parse)?,
+                permit: PermitIssued::read(r.object("permit")?)?,
+                policy: r.digest_opt("policy")?,
+            }),
+            "permit.consumed" => Self::PermitConsumed(PermitConsumed {
+                decision: r.parsed("decision", DecisionId::parse)?,
+                permit: r.parsed("permit", PermitId::parse)?,
+                by: r.parsed("by", ActorRef::parse)?,
+                nonce: r.digest_opt("nonce")?,
+            }),
+            "permit.expired" => Self::PermitExpired(PermitEnded::read(&mut r)?),
+            "permit.revoked" => Self::PermitRevoked(PermitEnded::read(&mut r)?),
+            "outcome.reported" => Self::OutcomeReported(OutcomeReported {
+                decision: r.parsed("decision", DecisionId::parse)?,
+                index: r.uint("index")?,
+                by: r.parsed("by", ActorRef::parse)?,
+                result: r.parsed("result", ReportedResult::parse)?,
+            }),
+            "approval.voted" => Self::ApprovalVoted(ApprovalVoted::read(&mut r)?),
+            "approval.closed" => Self::ApprovalClosed(ApprovalClosed {
+                decision: r.parsed("decision", DecisionId::parse)?,
+                approval: r.parsed("approval", ApprovalId::parse)?,
+                state: r.parsed("state", CloseState::parse)?,
+            }),
+            "kill.tripped" => Self::KillTripped(KillEvent::read(&mut r)?),
+            "kill.lift_requested" => Self::KillLiftRequested(KillEvent::read(&mut r)?),
+            "kill.lifted" => Self::KillLifted(KillEvent::read(&mut r)?),
+            "bundle.armed" => Self::BundleArmed(BundleArmed {
+                bundle: r.digest("bundle")?,
+                decision: r.parsed_opt("decision", DecisionId::parse)?,
+                language: r.count("language")?,
+            }),
+            "key.created" => Self::KeyCreated(KeyGrant {
+                principal: Principal::read(r.object("principal")?)?,
+                by: r.parsed("by", ActorRef::parse)?,
+                decision: r.parsed_opt("decision", DecisionId::parse)?,
+            }),
+            "key.revoked" => Self::KeyRevoked(KeyRevoked {
+                key: r.parsed("key", KeyId::parse)?,
+                by: r.parsed("by", ActorRef::parse)?,
+            }),
+            "gap" => Self::Gap(Gap {
+                from: TimeMs(r.uint("from_ms")?),
+                to: TimeMs(r.uint("to_ms")?),
+                refused: r.uint("refused")?,
+                cause: r.str("cause")?,
+            }),
+            "admission.refused" => Self::AdmissionRefused(Refused {
+                minute: TimeMs(r.uint("minute_ms")?),
+                count: r.uint("count")?,
+                keys: r.uint("keys")?,
+            }),
+            other => return Err(EntryError::new(format!("unknown event type {other:?}"))),
+        };
+        r.end()?;
+        Ok(event)
+    }
+}
+
+impl Genesis {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.digest_opt("bundle", self.bundle.as_ref());
+        w.uint("constitution", u64::from(self.constitution));
+        w.str("instance", &self.instance);
+        w.str("origin", &self.origin);
+        w.objects("principals", &self.principals, |w, principal| principal.write(w));
+        w.strings("vkeys", &self.vkeys);
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, EntryError> {
+        Ok(Self {
+            instance: r.str("instance")?,
+            origin: r.str("origin")?,
+            vkeys: r.strings("vkeys")?,
+            principals: r
+                .objects("principals")?
+                .into_iter()
+                .map(Principal::read)
+                .collect::<Result<_, _>>()?,
+            bundle: r.digest_opt("bundle")?,
+            constitution: r.count("constitution")?,
+        })
+    }
+}
+
+impl Principal {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.str("actor", self.actor.as_str());
+        w.str("environment", &self.environment);
+        w.digest("hash", &self.hash);
+        w.str("key", &self.key.to_string());
+        w.strings("roles", &self.roles);
+    }
+
+    fn read(mut r: Reader) -> Result<Self, EntryError> {
+        let principal = Self {
+            key: r.parsed("key", KeyId::parse)?,
+            actor: r.parsed("actor", ActorRef::parse)?,
+            hash: r.digest("hash")?,
+            environment: r.str("environment")?,
+            roles: r.strings("roles")?.into_iter().collect(),
+        };
+        r.end()?;
+        Ok(principal)
+    }
+}
+
+impl PermitEnded {
+    fn read(r: &mut Reader) -> Result<Self, EntryError> {
+        Ok(Self {
+            decision: r.parsed("decision", DecisionId::parse)?,
+            index: r.uint("index")?,
+            permit: r.parsed("permit", PermitId::parse)?,
+            reason: r.str_opt("reason")?,
+        })
+    }
+}
+
+impl ApprovalVoted {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.str("approval", &self.approval.to_string());
+        w.bool("approve", self.approve);
+        w.str("by", self.by.as_str());
+        w.flag("complete", self.complete);
+        w.str("decision", &self.decision.to_string());
+        w.str_opt("key", self.key.map(|key| key.to_string()).as_deref());
+        w.digest("requirement", &self.requirement);
+        w.strings("roles", &self.roles);
+        w.flag("unechoed", self.unechoed);
+    }
+
+    fn read(r: &mut Reader) -> Result<Self, EntryError> {
+        Ok(Self {
+            decision: r.parsed("decision", DecisionId::parse)?,
+            approval: r.parsed("approval", ApprovalId::parse)?,
+            by: r.parsed("by", ActorRef::parse)?,
+            key: r.parsed_opt("key", KeyId::parse)?,
+            roles: r.strings("roles")?.into_iter().collect(),
+            approve: r.bool("approve")?,
+            complete: r.flag("complete")?,
+            requirement: r.digest("requirement")?,
+            unechoed: r.flag("unechoed")?,
+        })
+    }
+}
+
+impl KillEvent {
+    fn read(r: &mut Reader) -> Result<Self, EntryError> {
+        Ok(Self {
+            scope: r.parsed("scope", KillScope::parse)?,
+            source: r.parsed("source", KillSource::parse)?,
+            by: r.parsed_opt("by", ActorRef::parse)?,
+            not_before: r.uint_opt("not_before_ms")?.map(TimeMs),
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Reading an object member by member, so that nothing unknown and nothing missing passes.
+
+use super::EntryError;
+use crate::hash::{Digest, hex_decode};
+use crate::json::{Object, Value};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub(super) struct Reader(Object);
+
+impl Reader {
+    pub(super) fn new(value: Value) -> Result<Self, EntryError> {
+        match value {
+            Value::Object(object) => Ok(Self(object)),
+            other => Err(EntryError::new(format!("expected an object, found {}", other.kind()))),
+        }
+    }
+
+    /// Fails when members are left that nobody asked for.
+    pub(super) fn end(self) -> Result<(), EntryError> {
+        match self.0.iter().next() {
+            None => Ok(()),
+            Some((key, _)) => Err(EntryError::new(format!("unknown member {key:?}"))),
+        }
+    }
+
+    fn take(&mut self, key: &str) -> Result<Value, EntryError> {
+        self.0.remove(key).ok_or_else(|| EntryError::new(format!("member {key:?} is missing")))
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.get(key).is_some()
+    }
+
+    pub(super) fn str(&mut self, key: &str) -> Result<String, EntryError> {
+        match self.take(key)? {
+            Value::String(text) => Ok(text),
+            _ => Err(wrong(key)),
+        }
+    }
+
+    pub(super) fn str_opt(&mut self, key: &str) -> Result<Option<String>, EntryError> {
+        self.has(key).then(|| self.str(key)).transpose()
+    }
+
+    pub(super) fn constant(&mut self, key: &str, expected: &str) -> Result<(), EntryError> {
+        if self.str(key)? == expected { Ok(()) } else { Err(wrong(key)) }
+    }
+
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, EntryError> {
+        parse(&self.str(key)?).ok_or_else(|| wrong(key))
+    }
+
+    pub(super) fn parsed_opt<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, EntryError> {
+        self.has(key).then(|| self.parsed(key, parse)).transpose()
+    }
+
+    pub(super) fn uint(&mut self, key: &str) -> Result<u64, EntryError> {
+        self.take(key)?.as_u64().ok_or_else(|| wrong(key))
+    }
+
+    pub(super) fn uint_opt(&mut self, key: &str) -> Result<Option<u64>, EntryError> {
+        self.has(key).then(|| self.uint(key)).transpose()
+    }
+
+    pub(super) fn count(&mut self, key: &str) -> Result<u32, EntryError> {
+        u32::try_from(self.uint(key)?).map_err(|_| wrong(key))
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> Result<bool, EntryError> {
+        match self.0.remove(key) {
+            None => Ok(false),
+            Some(Value::Bool(true)) => Ok(true),
+            Some(_) => Err(wrong(key)),
+        }
+    }
+
+    pub(super) fn bool(&mut self, key: &str) -> Result<bool, EntryError> {
+        self.take(key)?.as_bool().ok_or_else(|| wrong(key))
+    }
+
+    pub(super) fn digest(&mut self, key: &str) -> Result<Digest, EntryError> {
+        self.parsed(key, Digest::parse)
+    }
+
+    pub(super) fn digest_opt(&mut self, key: &str) -> Result<Option<Digest>, EntryError> {
+        self.parsed_opt(key, Digest::parse)
+    }
+
+    pub(super) fn bytes<const N: usize>(&mut self, key: &str) -> Result<[u8; N], EntryError> {
+        let mut out = [0; N];
+        hex_decode(&self.str(key)?, &mut out).ok_or_else(|| wrong(key))?;
+        Ok(out)
+    }
+
+    pub(super) fn plain_object(&mut self, key: &str) -> Result<Object, EntryError> {
+        match self.take(key)? {
+            Value::Object(object) => Ok(object),
+            _ => Err(wrong(key)),
+        }
+    }
+
+    pub(super) fn object(&mut self, key: &str) -> Result<Self, EntryError> {
+        self.plain_object(key).map(Self)
+    }
+
+    pub(super) fn object_opt(&mut self, key: &str) -> Result<Option<Self>, EntryError> {
+        self.has(key).then(|| self.object(key)).transpose()
+    }
+
+    pub(super) fn objects(&mut self, key: &str) -> Result<Vec<Self>, EntryError> {
+        match self.take(key)? {
+            Value::Array(items) => items.into_iter().map(Self::new).collect(),
+            _ => Err(wrong(key)),
+        }
+    }
+
+    pub(super) fn strings(&mut self, key: &str) -> Result<Vec<String>, EntryError> {
+        let Value::Array(items) = self.take(key)? else { return Err(wrong(key)) };
+        items
+            .into_iter()
+            .map(|item| match item {
+                Value::String(text) => Ok(text),
+                _ => Err(wrong(key)),
+            })
+            .collect()
+    }
+
+    /// Members as name and count, `{"operator":1}` for example.
+    pub(super) fn counts(
+        &mut self,
+        key: &str,
+    ) -> Result<alloc::collections::BTreeMap<String, u32>, EntryError> {
+        self.plain_object(key)?
+            .into_iter()
+            .map(|(name, value)| {
+                let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+                count.map(|count| (name, count)).ok_or_else(|| wrong(key))
+            })
+            .collect()
+    }
+}
+
+fn wrong(key: &str) -> EntryError {
+    EntryError::new(format!("member {key:?} is not what it should be"))
+}

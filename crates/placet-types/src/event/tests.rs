@@ -1,0 +1,198 @@
+//! Every event type once: written, read back equal, and refused when a byte or member differs.
+
+use super::*;
+use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId};
+use crate::json::Object;
+use crate::policy::{ConditionError, Effect, Layer, Outcome, Reason};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec;
+
+fn entry(event: Event) -> Entry {
+    Entry {
+        time: TimeMs(1_795_219_199_999),
+        workspace: WorkspaceName::parse("bank").unwrap(),
+        epoch: 3,
+        dev: true,
+        solo: false,
+        name: "dec_x".into(),
+        commitment: Digest([7; 32]),
+        payload: Digest([8; 32]),
+        event,
+    }
+}
+
+fn actor() -> ActorRef {
+    ActorRef::parse("agent:support").unwrap()
+}
+
+fn permit() -> PermitIssued {
+    PermitIssued {
+        id: PermitId::from_bytes([3; 16]),
+        audience: actor(),
+        expires: TimeMs(5),
+        nonce: Some(Digest([9; 32])),
+        consumed: true,
+    }
+}
+
+fn decision() -> DecisionEvent {
+    DecisionEvent {
+        decision: DecisionId::from_bytes([1; 16]),
+        action_commitment: Digest([1; 32]),
+        request_commitment: Digest([2; 32]),
+        facts_commitment: Digest([3; 32]),
+        actor: actor(),
+        key: Some(KeyId::from_bytes([4; 16])),
+        environment: "production".into(),
+        surface: "payments.refund".into(),
+        action: "create".into(),
+        topic: Some("job.x".into()),
+        target: Some(Pseudonym([5; 32])),
+        trace: Some("t-1".into()),
+        idempotency: [6; 16],
+        window_ms: 86_400_000,
+        previous: Some(41),
+        on_behalf_of: vec![actor()],
+        policy: Some(Digest([7; 32])),
+        language: 1,
+        surface_known: true,
+        outcome: Outcome::RequireApproval,
+        reasons: vec![Reason::Rule, Reason::Velocity],
+        rules: vec!["a".into()],
+        matched: vec![Matched {
+            rule: "a".into(),
+            layer: Layer::Floor,
+            effect: Effect::RequireApproval,
+            error: Some(ConditionError::Missing),
+            window: Some(WindowUse { tag: [1; 16], count: 2, per_ms: 3, full: true }),
+            advice: false,
+        }],
+        matched_all: Some((99, Digest([1; 32]))),
+        constraints: Object::new().with("max_retries", 1_i64),
+        approval: Some(ApprovalOpened {
+            id: ApprovalId::from_bytes([2; 16]),
+            audience: actor(),
+            roles: BTreeMap::from([("operator".into(), 1), ("security_owner".into(), 2)]),
+            expires: TimeMs(7),
+            use_within_ms: 8,
+            requirement: Digest([3; 32]),
+        }),
+        retry_after_ms: Some(5),
+        permit: Some(permit()),
+        deadline: TimeMs(9),
+    }
+}
+
+fn all() -> Vec<Event> {
+    let decision_id = DecisionId::from_bytes([1; 16]);
+    let approval = ApprovalId::from_bytes([2; 16]);
+    let principal = Principal {
+        key: KeyId::from_bytes([4; 16]),
+        actor: ActorRef::new(&ActorId::parse("human:ann").unwrap(), |_| Pseudonym([1; 32])),
+        hash: Digest([4; 32]),
+        environment: "production".into(),
+        roles: BTreeSet::from(["admin".into(), "operator".into()]),
+    };
+    let ended = PermitEnded {
+        decision: decision_id,
+        index: 4,
+        permit: permit().id,
+        reason: Some("killed".into()),
+    };
+    let kill = KillEvent {
+        scope: KillScope::Workspace,
+        source: KillSource::Api,
+        by: Some(actor()),
+        not_before: Some(TimeMs(1)),
+    };
+    vec![
+        Event::Genesis(Genesis {
+            instance: "0123456789abcdef".into(),
+            origin: "placet/0123456789abcdef/bank".into(),
+            vkeys: vec!["v".into()],
+            principals: vec![principal.clone()],
+            bundle: Some(Digest([1; 32])),
+            constitution: 1,
+        }),
+        Event::Decision(Arc::new(decision())),
+        Event::PermitCollected(PermitCollected {
+            decision: decision_id,
+            approval,
+            permit: permit(),
+            policy: Some(Digest([1; 32])),
+        }),
+        Event::PermitConsumed(PermitConsumed {
+            decision: decision_id,
+            permit: permit().id,
+            by: actor(),
+            nonce: None,
+        }),
+        Event::PermitExpired(PermitEnded { reason: None, ..ended.clone() }),
+        Event::PermitRevoked(ended),
+        Event::OutcomeReported(OutcomeReported {
+            decision: decision_id,
+            index: 4,
+            by: actor(),
+            result: ReportedResult::NotExecuted,
+        }),
+        Event::ApprovalVoted(ApprovalVoted {
+            decision: decision_id,
+            approval,
+            by: actor(),
+            key: None,
+            roles: BTreeSet::from(["operator".into()]),
+            approve: true,
+            complete: true,
+            requirement: Digest([1; 32]),
+            unechoed: true,
+        }),
+        Event::ApprovalClosed(ApprovalClosed {
+            decision: decision_id,
+            approval,
+            state: CloseState::Expired,
+        }),
+        Event::KillTripped(kill.clone()),
+        Event::KillLiftRequested(kill.clone()),
+        Event::KillLifted(kill),
+        Event::BundleArmed(BundleArmed {
+            bundle: Digest([1; 32]),
+            language: 1,
+            decision: Some(decision_id),
+        }),
+        Event::KeyCreated(KeyGrant { principal, by: actor(), decision: Some(decision_id) }),
+        Event::KeyRevoked(KeyRevoked { key: KeyId::from_bytes([4; 16]), by: actor() }),
+        Event::Gap(Gap { from: TimeMs(1), to: TimeMs(2), refused: 3, cause: "restart".into() }),
+        Event::AdmissionRefused(Refused { minute: TimeMs(60_000), count: 5, keys: 1 }),
+    ]
+}
+
+#[test]
+fn every_event_reads_back_as_written() {
+    for event in all() {
+        let entry = entry(event);
+        let bytes = entry.to_bytes();
+        let value = json::parse(&bytes, Limits::ENTRY).unwrap();
+        assert_eq!(value.to_canonical(), bytes, "{}", entry.event.type_name());
+        assert_eq!(Entry::parse(&bytes).as_ref(), Ok(&entry));
+    }
+}
+
+#[test]
+fn nothing_unknown_missing_or_spelt_otherwise_passes() {
+    for event in all() {
+        let kind = event.type_name();
+        let text = String::from_utf8(entry(event).to_bytes()).unwrap();
+        let refused = |altered: String| {
+            assert_ne!(altered, text);
+            assert!(Entry::parse(altered.as_bytes()).is_err(), "{kind}: {altered}");
+        };
+        refused(text.replacen("{\"data\":{", "{\"data\":{\"aaa\":1,", 1));
+        refused(text.replacen("\"v\":1", "\"v\":2", 1));
+        refused(text.replacen(":", ": ", 1));
+        refused(text.replacen(&alloc::format!("\"type\":\"{kind}\""), "\"type\":\"x\"", 1));
+        refused(text.replacen("\"epoch\":3,", "", 1));
+        refused(text.replacen("\"epoch\":3,", "\"epoch\":3,\"epoch\":3,", 1));
+        refused(text.replacen("\"dev\":true", "\"dev\":false", 1));
+    }
+}

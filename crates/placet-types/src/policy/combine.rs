@@ -1,0 +1,302 @@
+//! Strictest wins, restricting never grants: the one function from hits to an outcome. Owns the
+//! combination; refuses to know how hits came to be or where windows are kept.
+
+use super::{ApprovalSpec, Constraints, Effect, Hit, Layer, Outcome, RuleEffect, Verdict};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// What the sliding window of a `limit:` rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Velocity {
+    /// There is room: the rule does not apply.
+    Open,
+    /// The window is full; there is room again after so many milliseconds.
+    Full {
+        /// Milliseconds until the oldest counted action leaves the window.
+        retry_after_ms: u64,
+    },
+}
+
+/// Why a decision is what it is: a closed list of codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A rule decided.
+    Rule,
+    /// No rule matched.
+    NoRuleMatches,
+    /// Rules matched, but none that grants.
+    NothingGrants,
+    /// A condition could not be evaluated.
+    ConditionError,
+    /// Constraints of the matching rules exclude one another.
+    ConstraintsConflict,
+    /// A sliding window is full.
+    Velocity,
+    /// The workspace has no bundle.
+    NoBundle,
+    /// The bundle does not know the surface.
+    UnknownSurface,
+    /// The kill switch of everything is tripped.
+    KilledEverything,
+    /// The kill switch of the workspace is tripped.
+    KilledWorkspace,
+    /// The request was not decided within its deadline.
+    DeadlineExceeded,
+    /// The approval queue is full.
+    ApprovalQueueFull,
+    /// Too many distinct velocity keys are in use.
+    VelocityBound,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 13] = [
+        Self::Rule,
+        Self::NoRuleMatches,
+        Self::NothingGrants,
+        Self::ConditionError,
+        Self::ConstraintsConflict,
+        Self::Velocity,
+        Self::NoBundle,
+        Self::UnknownSurface,
+        Self::KilledEverything,
+        Self::KilledWorkspace,
+        Self::DeadlineExceeded,
+        Self::ApprovalQueueFull,
+        Self::VelocityBound,
+    ];
+
+    /// The stable code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::NoRuleMatches => "no_rule_matches",
+            Self::NothingGrants => "nothing_grants",
+            Self::ConditionError => "condition_error",
+            Self::ConstraintsConflict => "constraints_conflict",
+            Self::Velocity => "velocity",
+            Self::NoBundle => "no_bundle",
+            Self::UnknownSurface => "unknown_surface",
+            Self::KilledEverything => "killed_everything",
+            Self::KilledWorkspace => "killed_workspace",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::ApprovalQueueFull => "approval_queue_full",
+            Self::VelocityBound => "velocity_bound",
+        }
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Rule => "a rule of the policy decided",
+            Self::NoRuleMatches => "no rule of the policy matches this action",
+            Self::NothingGrants => "rules matched, but none of them grants anything",
+            Self::ConditionError => {
+                "a condition could not be evaluated, so its rule only restricts"
+            }
+            Self::ConstraintsConflict => {
+                "the constraints of the matching rules exclude one another"
+            }
+            Self::Velocity => "the limit for actions of this kind is used up for now",
+            Self::NoBundle => "no policy bundle is loaded in this workspace",
+            Self::UnknownSurface => "the policy does not know this surface",
+            Self::KilledEverything => "the kill switch of everything is tripped",
+            Self::KilledWorkspace => "the kill switch of this workspace is tripped",
+            Self::DeadlineExceeded => "the request was not decided within its deadline",
+            Self::ApprovalQueueFull => "the approval queue of this workspace is full",
+            Self::VelocityBound => "too many distinct limit keys are in use in this workspace",
+        }
+    }
+
+    /// Parses the stable code.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// The result of combining all hits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Combined {
+    /// The strictest of what applies.
+    pub outcome: Outcome,
+    /// The rules with that strictness, sorted by id. Empty for SILENCE.
+    pub deciding: Vec<Arc<RuleEffect>>,
+    /// Codes, most important first, without repetition.
+    pub reasons: Vec<Reason>,
+    /// United constraints; empty unless the outcome is PERMIT or REQUIRE_APPROVAL.
+    pub constraints: Constraints,
+    /// For REQUIRE_APPROVAL: maximum per role, earliest expiry.
+    pub approval: Option<ApprovalSpec>,
+    /// For THROTTLE: the longest wait demanded.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Combined {
+    /// An outcome that no rule decided.
+    #[must_use]
+    pub fn refusal(outcome: Outcome, reason: Reason) -> Self {
+        Self {
+            outcome,
+            deciding: Vec::new(),
+            reasons: alloc::vec![reason],
+            constraints: Constraints::default(),
+            approval: None,
+            retry_after_ms: None,
+        }
+    }
+}
+
+/// `throttle` without a window or a wait of its own asks to come back after a second.
+const RETRY_AFTER_MS_DEFAULT: u64 = 1000;
+
+/// Combines the hits of `verdict`; `window` answers for each hit with a `limit:`.
+///
+/// Strictest wins: deny > throttle > require_approval > allow_with_constraints > allow. A hold, a
+/// permit or a throttle needs a cleanly matched granting rule of the layer `rules`; a rule whose
+/// condition failed restricts but never grants. The result does not depend on the order of hits.
+pub fn combine(verdict: &Verdict, mut window: impl FnMut(&Hit) -> Velocity) -> Combined {
+    if verdict.policy.is_none() {
+        return Combined::refusal(Outcome::Silence, Reason::NoBundle);
+    }
+    if !verdict.surface_known {
+        return Combined::refusal(Outcome::Silence, Reason::UnknownSurface);
+    }
+    let mut granted = false;
+    let mut strictest: Option<Effect> = None;
+    let mut applied: Vec<(&Hit, Option<u64>)> = Vec::with_capacity(verdict.hits.len());
+    let mut failed = false;
+    for hit in &verdict.hits {
+        if hit.rule.advice {
+            continue;
+        }
+        failed |= hit.error.is_some();
+        let wait = match hit.rule.limit {
+            Some(_) => match window(hit) {
+                Velocity::Open => continue,
+                Velocity::Full { retry_after_ms } => Some(retry_after_ms),
+            },
+            None => None,
+        };
+        let clean = hit.error.is_none();
+        let effect = hit.rule.effect;
+        if effect == Effect::Allow && !clean {
+            continue;
+        }
+        granted |= clean && grants(&hit.rule);
+        strictest = strictest.max(Some(effect));
+        applied.push((hit, wait));
+    }
+    let Some(strictest) = strictest else {
+        let mut silence = Combined::refusal(Outcome::Silence, Reason::NoRuleMatches);
+        if failed {
+            silence.reasons.push(Reason::ConditionError);
+        }
+        return silence;
+    };
+    if strictest != Effect::Deny && !granted {
+        let mut silence = Combined::refusal(Outcome::Silence, Reason::NothingGrants);
+        if failed {
+            silence.reasons.push(Reason::ConditionError);
+        }
+        return silence;
+    }
+    decide(strictest, &applied, failed)
+}
+
+/// Whether a cleanly matched rule grants: a rule of the layer `rules` that allows, constrains or
+/// asks for approval and is no window (a window only restricts what others grant).
+fn grants(rule: &RuleEffect) -> bool {
+    rule.layer == Layer::Rules
+        && rule.limit.is_none()
+        && matches!(
+            rule.effect,
+            Effect::Allow | Effect::AllowWithConstraints | Effect::RequireApproval
+        )
+}
+
+fn decide(strictest: Effect, applied: &[(&Hit, Option<u64>)], failed: bool) -> Combined {
+    let deciders = || applied.iter().filter(|(hit, _)| hit.rule.effect == strictest);
+    let mut deciding: Vec<_> = deciders().map(|(hit, _)| hit.rule.clone()).collect();
+    deciding.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut reasons = alloc::vec![Reason::Rule];
+    if deciders().any(|(_, wait)| wait.is_some()) {
+        reasons.push(Reason::Velocity);
+    }
+    if failed {
+        reasons.push(Reason::ConditionError);
+    }
+    let mut combined = Combined {
+        outcome: match strictest {
+            Effect::Allow | Effect::AllowWithConstraints => Outcome::Permit,
+            Effect::RequireApproval => Outcome::RequireApproval,
+            Effect::Throttle => Outcome::Throttle,
+            Effect::Deny => Outcome::Deny,
+        },
+        deciding,
+        reasons,
+        constraints: Constraints::default(),
+        approval: None,
+        retry_after_ms: None,
+    };
+    match combined.outcome {
+        Outcome::Throttle => {
+            combined.retry_after_ms = deciders()
+                .map(|(hit, wait)| {
+                    wait.or(hit.rule.retry_after_ms).unwrap_or(RETRY_AFTER_MS_DEFAULT)
+                })
+                .max();
+        }
+        Outcome::Permit | Outcome::RequireApproval => unite(&mut combined, applied),
+        Outcome::Deny | Outcome::Silence => {}
+    }
+    combined
+}
+
+/// Unites constraints of all that applies (denials cannot be among them here) and approvals.
+fn unite(combined: &mut Combined, applied: &[(&Hit, Option<u64>)]) {
+    for (hit, _) in applied {
+        if let Some(constraints) = &hit.rule.constraints
+            && combined.constraints.meet(constraints).is_err()
+        {
+            *combined = Combined {
+                deciding: all_constraining(applied),
+                ..Combined::refusal(Outcome::Deny, Reason::ConstraintsConflict)
+            };
+            return;
+        }
+    }
+    if combined.outcome != Outcome::RequireApproval {
+        return;
+    }
+    let mut united: Option<ApprovalSpec> = None;
+    for (hit, _) in applied.iter().filter(|(hit, _)| hit.rule.effect == Effect::RequireApproval) {
+        let spec = hit.rule.approval.clone().unwrap_or_default();
+        united = Some(match united {
+            None => spec,
+            Some(mut so_far) => {
+                for (role, count) in spec.roles {
+                    let most = so_far.roles.entry(role).or_insert(0);
+                    *most = (*most).max(count);
+                }
+                so_far.expires_ms = so_far.expires_ms.min(spec.expires_ms);
+                so_far.use_within_ms = so_far.use_within_ms.min(spec.use_within_ms);
+                so_far
+            }
+        });
+    }
+    combined.approval = united;
+}
+
+/// Every rule that constrains, sorted by id: which of them clash would depend on their order.
+fn all_constraining(applied: &[(&Hit, Option<u64>)]) -> Vec<Arc<RuleEffect>> {
+    let mut rules: Vec<_> = applied
+        .iter()
+        .filter(|(hit, _)| hit.rule.constraints.is_some())
+        .map(|(hit, _)| hit.rule.clone())
+        .collect();
+    rules.sort_by(|a, b| a.id.cmp(&b.id));
+    rules
+}
