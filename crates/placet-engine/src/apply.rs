@@ -1,0 +1,362 @@
+//! Applying an entry: the only code that changes state. Everything it needs is in the entry.
+
+use crate::constitution;
+use crate::decide::proposers;
+use crate::memory::Attempt;
+use crate::state::{Held, HeldState, Key, KillState, OpenPermit, State, Timer};
+use alloc::vec::Vec;
+use core::fmt;
+use placet_types::event::{
+    ApprovalVoted, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope, PermitCollected,
+    PermitEnded, PermitIssued,
+};
+use placet_types::ids::{ApprovalId, DecisionId};
+use placet_types::json::Object;
+use placet_types::policy::Outcome;
+
+/// An entry that cannot follow the ones before it. The fold stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoldError {
+    index: u64,
+    what: &'static str,
+}
+
+impl FoldError {
+    /// Index of the entry.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+impl fmt::Display for FoldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} does not fit the log: {}", self.index, self.what)
+    }
+}
+
+impl core::error::Error for FoldError {}
+
+impl State {
+    /// Applies the entry at the next index.
+    ///
+    /// # Errors
+    /// [`FoldError`] when it does not fit: state is then no longer to be used.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), FoldError> {
+        let index = self.next_index;
+        let fail = |what| Err(FoldError { index, what });
+        if (index == 0) != matches!(entry.event, Event::Genesis(_)) {
+            return fail("genesis stands at index 0 and nowhere else");
+        }
+        if entry.time < self.time {
+            return fail("its time is before that of the entry in front of it");
+        }
+        if entry.epoch < self.epoch {
+            return fail("its epoch is lower than that of the entry in front of it");
+        }
+        if self.workspace.as_ref().is_some_and(|workspace| *workspace != entry.workspace) {
+            return fail("it belongs to the log of another workspace");
+        }
+        if index == 0 {
+            self.workspace = Some(entry.workspace.clone());
+        }
+        self.time = entry.time;
+        self.epoch = entry.epoch;
+        self.dev = entry.dev;
+        self.solo = entry.solo;
+        self.next_index = index.saturating_add(1);
+        self.idempotency.forget(entry.time);
+        self.forget_consumed();
+        self.windows.forget(entry.time);
+        if let Err(what) = self.apply_event(&entry.event, index) {
+            return fail(what);
+        }
+        Ok(())
+    }
+
+    fn apply_event(&mut self, event: &Event, index: u64) -> Result<(), &'static str> {
+        match event {
+            Event::Genesis(genesis) => {
+                self.origin.clone_from(&genesis.origin);
+                self.policy = genesis.bundle;
+                for principal in &genesis.principals {
+                    let key = Key { principal: principal.clone(), revoked: false };
+                    self.keys.insert(principal.key, key);
+                }
+                self.last_override = Some(index);
+            }
+            Event::Decision(decision) => self.apply_decision(decision, index)?,
+            Event::PermitCollected(collected) => self.apply_collected(collected)?,
+            Event::PermitConsumed(consumed) => {
+                self.not_killed()?;
+                let open = self.permits.get_mut(&consumed.decision);
+                let open = open
+                    .filter(|open| open.consumed_by.is_none() && open.permit.id == consumed.permit)
+                    .ok_or("it consumes a permit that is not open")?;
+                open.consumed_by = Some(consumed.nonce);
+                let expires = open.permit.expires;
+                self.consumed.set(open.index);
+                self.timers.remove(&(expires, Timer::Permit(consumed.decision)));
+                self.consumed_ends.insert((expires, consumed.decision));
+                self.counters.consumed = self.counters.consumed.saturating_add(1);
+            }
+            Event::PermitExpired(ended) => self.end_permit(ended),
+            Event::PermitRevoked(ended) if ended.index >= index => {
+                return Err("it revokes the permit of a later entry");
+            }
+            Event::PermitRevoked(ended) => self.apply_revoked(ended),
+            Event::OutcomeReported(report) => {
+                if report.index >= index || self.reported.get(report.index) {
+                    return Err("it reports on a later entry or a second time");
+                }
+                self.reported.set(report.index);
+                self.counters.reported = self.counters.reported.saturating_add(1);
+            }
+            Event::ApprovalVoted(voted) => self.apply_voted(voted)?,
+            Event::ApprovalClosed(closed) => {
+                let (state, slot) = match closed.state {
+                    CloseState::Expired => (HeldState::Expired, 2),
+                    CloseState::Invalidated => (HeldState::Invalidated, 2),
+                    CloseState::Withdrawn => (HeldState::Withdrawn, 2),
+                };
+                self.finish(closed.approval, state, Some(slot))?;
+            }
+            Event::KillTripped(kill) => self.apply_trip(kill, index),
+            Event::KillLiftRequested(kill) => {
+                let by = kill.by.clone().ok_or("a lift without a person")?;
+                let state = self.kill_mut(kill.scope).as_mut();
+                let state = state.ok_or("it lifts a kill switch that is not tripped")?;
+                state.lift = Some((by, kill.not_before));
+                self.last_override = Some(index);
+            }
+            Event::KillLifted(kill) => {
+                *self.kill_mut(kill.scope) = None;
+                self.last_override = Some(index);
+            }
+            Event::BundleArmed(armed) => self.policy = Some(armed.bundle),
+            Event::KeyCreated(grant) => {
+                self.spent.extend(grant.decision);
+                let key = Key { principal: grant.principal.clone(), revoked: false };
+                self.keys.insert(grant.principal.key, key);
+            }
+            Event::KeyRevoked(revoked) => {
+                if let Some(key) = self.keys.get_mut(&revoked.key) {
+                    key.revoked = true;
+                }
+            }
+            Event::Gap(_) | Event::AdmissionRefused(_) => {}
+        }
+        Ok(())
+    }
+
+    /// INVARIANT: no permit is handed out or consumed while a kill switch is tripped. `step`
+    /// refuses it; a log that says so is not ours.
+    fn not_killed(&self) -> Result<(), &'static str> {
+        if self.is_killed() { Err("a kill switch is tripped") } else { Ok(()) }
+    }
+
+    fn apply_decision(&mut self, event: &DecisionEvent, index: u64) -> Result<(), &'static str> {
+        let now = self.time;
+        if event.permit.is_some() != (event.outcome == Outcome::Permit)
+            || event.approval.is_some() != (event.outcome == Outcome::RequireApproval)
+        {
+            return Err("its outcome has no permit or approval, or one of another outcome");
+        }
+        if event.permit.is_some() {
+            self.not_killed()?;
+        }
+        // INVARIANT: a bound idempotency key has one decision within its window.
+        if self.idempotency.get(&event.idempotency, now).is_some_and(|attempt| attempt.bound) {
+            return Err("its idempotency key is bound to another decision");
+        }
+        let attempt = Attempt { index, bound: event.binds(), until: now.plus(event.window_ms) };
+        self.idempotency.set(event.idempotency, attempt);
+        if let Some(count) = Outcome::ALL
+            .iter()
+            .position(|outcome| *outcome == event.outcome)
+            .and_then(|at| self.counters.decisions.get_mut(at))
+        {
+            *count = count.saturating_add(1);
+        }
+        if matches!(event.outcome, Outcome::Permit | Outcome::RequireApproval) {
+            for window in event.matched.iter().filter_map(|matched| matched.window) {
+                self.windows.add(window.tag, window.count, window.per_ms, now);
+            }
+        }
+        if let Some(permit) = &event.permit {
+            if permit.consumed {
+                self.counters.consumed = self.counters.consumed.saturating_add(1);
+            } else {
+                self.open_permit(event.decision, index, permit);
+            }
+        }
+        if let Some(opened) = &event.approval {
+            self.timers.insert((opened.expires, Timer::Approval(opened.id)));
+            self.held_by_decision.insert(event.decision, opened.id);
+            self.held_open = self.held_open.saturating_add(1);
+            let full = event.matched.iter().filter(|m| m.window.is_some_and(|w| w.full));
+            let held = Held {
+                decision: event.decision,
+                index,
+                approval: opened.id,
+                since: now,
+                expires: opened.expires,
+                use_within_ms: opened.use_within_ms,
+                roles: opened.roles.clone(),
+                requirement: opened.requirement,
+                action_commitment: event.action_commitment,
+                audience: opened.audience.clone(),
+                actor: event.actor.clone(),
+                proposers: proposers(event).cloned().collect(),
+                governed: constitution::is_governed(&event.surface),
+                full: full.map(|matched| matched.rule.clone()).collect(),
+                constraints: event.constraints.clone(),
+                votes: Vec::new(),
+                state: HeldState::Pending,
+            };
+            self.held.insert(opened.id, held);
+        }
+        Ok(())
+    }
+
+    fn open_permit(&mut self, decision: DecisionId, index: u64, permit: &PermitIssued) {
+        self.timers.insert((permit.expires, Timer::Permit(decision)));
+        let open = OpenPermit { index, permit: permit.clone(), consumed_by: None };
+        self.permits.insert(decision, open);
+    }
+
+    fn apply_collected(&mut self, event: &PermitCollected) -> Result<(), &'static str> {
+        let held = self.held.get(&event.approval).ok_or("it collects an unknown approval")?;
+        let HeldState::Approved(until) = held.state else {
+            return Err("it collects an approval that is not complete");
+        };
+        if held.decision != event.decision {
+            return Err("it collects the approval of another decision");
+        }
+        self.not_killed()?;
+        let index = held.index;
+        self.timers.remove(&(until, Timer::Approval(event.approval)));
+        if event.permit.consumed {
+            self.consumed.set(index);
+            self.counters.consumed = self.counters.consumed.saturating_add(1);
+        } else {
+            self.open_permit(event.decision, index, &event.permit);
+        }
+        self.finish(event.approval, HeldState::Consumed(event.permit.clone()), None)
+    }
+
+    fn apply_voted(&mut self, event: &ApprovalVoted) -> Result<(), &'static str> {
+        let now = self.time;
+        let held = self.held.get_mut(&event.approval).ok_or("it votes on an unknown approval")?;
+        if held.state != HeldState::Pending {
+            return Err("it votes on an approval that is decided");
+        }
+        // INVARIANT: nobody decides what they proposed, and nobody counts twice.
+        if held.proposers.contains(&event.by) || held.votes.iter().any(|(by, _)| *by == event.by) {
+            return Err("its voter proposed the action or has voted already");
+        }
+        if !event.approve {
+            return self.finish(event.approval, HeldState::Rejected, Some(1));
+        }
+        held.votes.push((event.by.clone(), event.roles.clone()));
+        if !event.complete {
+            return Ok(());
+        }
+        let until = now.plus(held.use_within_ms);
+        held.state = HeldState::Approved(until);
+        self.timers.remove(&(held.expires, Timer::Approval(event.approval)));
+        self.timers.insert((until, Timer::Approval(event.approval)));
+        if let Some(count) = self.counters.approvals.first_mut() {
+            *count = count.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Makes an approval final and forgets the oldest final ones beyond the bound.
+    fn finish(
+        &mut self,
+        id: ApprovalId,
+        state: HeldState,
+        counter: Option<usize>,
+    ) -> Result<(), &'static str> {
+        let held = self.held.get_mut(&id).ok_or("it ends an unknown approval")?;
+        if !held.state.is_open() {
+            return Err("it changes an approval that is final");
+        }
+        self.timers.remove(&(held.expires, Timer::Approval(id)));
+        if let HeldState::Approved(until) = held.state {
+            self.timers.remove(&(until, Timer::Approval(id)));
+        }
+        held.state = state;
+        held.constraints = Object::new();
+        self.held_open = self.held_open.saturating_sub(1);
+        if let Some(count) = counter.and_then(|at| self.counters.approvals.get_mut(at)) {
+            *count = count.saturating_add(1);
+        }
+        self.finals.push_back(id);
+        while self.finals.len() > self.bounds.final_max {
+            if let Some(old) = self.finals.pop_front()
+                && let Some(held) = self.held.remove(&old)
+            {
+                self.held_by_decision.remove(&held.decision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Consumed permits are kept until they expire, for the attempt that asks again.
+    fn forget_consumed(&mut self) {
+        while let Some((ends, decision)) = self.consumed_ends.first().copied()
+            && ends <= self.time
+        {
+            self.consumed_ends.remove(&(ends, decision));
+            self.permits.remove(&decision);
+        }
+    }
+
+    fn end_permit(&mut self, ended: &PermitEnded) {
+        if let Some(open) = self.permits.remove(&ended.decision) {
+            self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
+            self.counters.expired = self.counters.expired.saturating_add(1);
+        }
+    }
+
+    fn apply_revoked(&mut self, ended: &PermitEnded) {
+        if let Some(open) = self.permits.remove(&ended.decision) {
+            self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
+            self.consumed_ends.remove(&(open.permit.expires, ended.decision));
+        }
+        self.revoked.set(ended.index);
+        self.counters.revoked = self.counters.revoked.saturating_add(1);
+    }
+
+    /// A trip ends all permits that are open: none of them can be consumed after a lift. What was
+    /// consumed can still be reported, but no attempt can fetch it again.
+    fn apply_trip(&mut self, kill: &KillEvent, index: u64) {
+        let since = self.time;
+        *self.kill_mut(kill.scope) =
+            Some(KillState { since, index, source: kill.source, lift: None });
+        self.last_override = Some(index);
+        for (decision, open) in core::mem::take(&mut self.permits) {
+            if open.consumed_by.is_none() {
+                self.timers.remove(&(open.permit.expires, Timer::Permit(decision)));
+                self.revoked.set(open.index);
+                self.counters.revoked = self.counters.revoked.saturating_add(1);
+            }
+        }
+        self.consumed_ends.clear();
+        for held in self.held.values_mut() {
+            if let HeldState::Consumed(permit) = &mut held.state {
+                permit.nonce = None;
+            }
+        }
+    }
+
+    fn kill_mut(&mut self, scope: KillScope) -> &mut Option<KillState> {
+        let [everything, workspace] = &mut self.kill;
+        match scope {
+            KillScope::Everything => everything,
+            KillScope::Workspace => workspace,
+        }
+    }
+}

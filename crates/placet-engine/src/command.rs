@@ -1,0 +1,397 @@
+//! Commands and plans: all that may be asked of a workspace, with every fact it rests on, and what
+//! comes of it.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use placet_types::Digest;
+use placet_types::event::{
+    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, KillScope, KillSource, Principal,
+    Pseudonym, Refused, ReportedResult, Tag,
+};
+use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
+use placet_types::policy::Verdict;
+
+/// Who acts, as authentication verified it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// Reference as entries show it.
+    pub actor: ActorRef,
+    /// Key used; absent in development mode.
+    pub key: Option<KeyId>,
+    /// Roles of the key.
+    pub roles: BTreeSet<String>,
+}
+
+/// Something asked of a workspace.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Decide a request.
+    Decide(Box<Decide>),
+    /// Approve or reject a held decision.
+    Vote(Box<Vote>),
+    /// Mint the permit of an approved decision for its caller.
+    Collect(Box<Collect>),
+    /// Take a held decision back.
+    Withdraw {
+        /// The held decision.
+        decision: DecisionId,
+        /// Its proposer.
+        by: Who,
+    },
+    /// Consume a permit that was handed to another gate.
+    Consume(Consume),
+    /// Report how an action went.
+    Report(Box<Report>),
+    /// Withdraw permits whose answers have not left (kill after the flush).
+    RevokePermit(RevokePermit),
+    /// Trip a kill switch.
+    Trip(Trip),
+    /// Lift a kill switch.
+    Lift(Lift),
+    /// Create a key under a permit for `key.create`.
+    CreateKey(CreateKey),
+    /// Revoke a key.
+    RevokeKey {
+        /// The key.
+        key: KeyId,
+        /// An admin.
+        by: Who,
+    },
+    /// Start the log.
+    Found(Box<Genesis>),
+    /// Put a bundle in force.
+    ArmBundle(BundleArmed),
+    /// Record that nothing was decided for a while.
+    Gap(Gap),
+    /// Record requests that were refused before the log.
+    Refused(Refused),
+    /// Expire what has expired.
+    Tick,
+}
+
+impl Command {
+    /// On whose authority, if on anybody's.
+    #[must_use]
+    pub fn who(&self) -> Option<&Who> {
+        match self {
+            Self::Decide(command) => Some(&command.who),
+            Self::Vote(command) => Some(&command.who),
+            Self::Collect(command) => Some(&command.who),
+            Self::Consume(command) => Some(&command.who),
+            Self::Report(command) => Some(&command.who),
+            Self::Lift(command) => Some(&command.who),
+            Self::CreateKey(command) => Some(&command.by),
+            Self::Withdraw { by, .. } | Self::RevokeKey { by, .. } => Some(by),
+            Self::Trip(command) => command.who.as_ref(),
+            Self::RevokePermit(_)
+            | Self::Found(_)
+            | Self::ArmBundle(_)
+            | Self::Gap(_)
+            | Self::Refused(_)
+            | Self::Tick => None,
+        }
+    }
+}
+
+/// A request with everything the decision rests on.
+#[derive(Clone, Debug)]
+pub struct Decide {
+    /// Fresh ids; those not needed are not recorded.
+    pub ids: (DecisionId, ApprovalId, PermitId),
+    /// Who asks.
+    pub who: Who,
+    /// On whose behalf.
+    pub on_behalf_of: Vec<ActorRef>,
+    /// Who will execute, when it is not the caller.
+    pub audience: Option<ActorRef>,
+    /// Verified environment.
+    pub environment: String,
+    /// Surface.
+    pub surface: String,
+    /// Action.
+    pub action: String,
+    /// Topic.
+    pub topic: Option<String>,
+    /// Pseudonym of the target.
+    pub target: Option<Pseudonym>,
+    /// Trace id.
+    pub trace: Option<String>,
+    /// Commitment to the action digest.
+    pub action_commitment: Digest,
+    /// Commitment to the request digest.
+    pub request_commitment: Digest,
+    /// Commitment to the verified facts.
+    pub facts_commitment: Digest,
+    /// Pseudonym of the idempotency key.
+    pub idempotency: Tag,
+    /// How long the key stays bound.
+    pub window_ms: u64,
+    /// SHA-256 of the attempt's nonce.
+    pub nonce: Option<Digest>,
+    /// The instant after which the answer is SILENCE.
+    pub deadline: TimeMs,
+    /// Life of a permit.
+    pub permit_ms: u64,
+    /// What the bundle says.
+    pub verdict: Verdict,
+    /// For each hit with a `limit:`, the pseudonym of rule and key values.
+    pub windows: Vec<Option<Tag>>,
+}
+
+/// A vote on a held decision.
+#[derive(Clone, Debug)]
+pub struct Vote {
+    /// Which.
+    pub approval: ApprovalId,
+    /// Who.
+    pub who: Who,
+    /// Yes or no.
+    pub approve: bool,
+    /// Commitment (under the held payload's salt) to the action digest that the voter echoed;
+    /// `None` when it was left out.
+    pub echo: Option<Digest>,
+    /// The held request under the current bundle.
+    pub verdict: Verdict,
+}
+
+/// The caller of an approved decision asks for its permit.
+#[derive(Clone, Debug)]
+pub struct Collect {
+    /// The held decision.
+    pub decision: DecisionId,
+    /// Its proposer.
+    pub who: Who,
+    /// SHA-256 of the attempt's nonce.
+    pub nonce: Option<Digest>,
+    /// A fresh id.
+    pub permit: PermitId,
+    /// Life of the permit.
+    pub permit_ms: u64,
+    /// The held request under the current bundle.
+    pub verdict: Verdict,
+}
+
+/// A gate consumes a permit that was handed to it.
+#[derive(Clone, Debug)]
+pub struct Consume {
+    /// The decision.
+    pub decision: DecisionId,
+    /// Its log index.
+    pub index: u64,
+    /// The gate.
+    pub who: Who,
+    /// SHA-256 of its nonce.
+    pub nonce: Option<Digest>,
+    /// The decision's entry.
+    pub prior: Arc<DecisionEvent>,
+}
+
+/// A report on an executed action.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Log index of the decision.
+    pub index: u64,
+    /// The decision's entry.
+    pub prior: Arc<DecisionEvent>,
+    /// Who reports.
+    pub who: Who,
+    /// How it went.
+    pub result: ReportedResult,
+}
+
+/// Permits whose answers have not left.
+#[derive(Clone, Debug)]
+pub struct RevokePermit {
+    /// Decision, its log index, and permit.
+    pub permits: Vec<(DecisionId, u64, PermitId)>,
+}
+
+/// Trip a kill switch.
+#[derive(Clone, Debug)]
+pub struct Trip {
+    /// What to stop.
+    pub scope: KillScope,
+    /// What caused it.
+    pub source: KillSource,
+    /// Who; absent for file, signal and certificate.
+    pub who: Option<Who>,
+}
+
+/// Lift a kill switch.
+#[derive(Clone, Debug)]
+pub struct Lift {
+    /// Which.
+    pub scope: KillScope,
+    /// Who asks.
+    pub who: Who,
+    /// Solo mode: milliseconds between asking and lifting.
+    pub solo_delay_ms: u64,
+}
+
+/// Create a key.
+#[derive(Clone, Debug)]
+pub struct CreateKey {
+    /// The new principal.
+    pub principal: Principal,
+    /// Who.
+    pub by: Who,
+    /// The decision whose permit is used up by it.
+    pub decision: Option<DecisionId>,
+}
+
+/// What comes of a command: events to append, or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// Append these, in order, in one batch.
+    Append(Vec<Event>),
+    /// The idempotency key is bound to the decision at this index: answer from there.
+    Bound {
+        /// Its log index.
+        index: u64,
+    },
+    /// It is already so.
+    Nothing,
+}
+
+/// A command that may not be done. State is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The bound of idempotency keys is reached.
+    IdempotencyFull,
+    /// There is no such thing in this workspace.
+    NotFound(&'static str),
+    /// The approval is final.
+    ApprovalFinal(&'static str),
+    /// The approval is not complete yet.
+    ApprovalPending,
+    /// The echoed digest is not the digest of the held action.
+    StaleDigest,
+    /// The digest was left out.
+    DigestMissing,
+    /// The proposer may not decide.
+    OwnApproval,
+    /// This person has voted already.
+    AlreadyVoted,
+    /// Only people decide approvals and kill switches.
+    NotHuman,
+    /// The caller lacks a role; any of these would do.
+    RoleMissing(BTreeMap<String, u32>),
+    /// The caller is not the one this belongs to.
+    Foreign(&'static str),
+    /// A kill switch is tripped.
+    Killed(KillScope),
+    /// The decision never had a permit to consume.
+    NoPermit,
+    /// The permit was consumed by another attempt.
+    PermitConsumed,
+    /// The permit has expired.
+    PermitExpired,
+    /// The permit was revoked.
+    PermitRevoked,
+    /// The outcome was reported already.
+    AlreadyReported,
+    /// The kill switch is not tripped.
+    NotTripped,
+    /// A second person has to lift it.
+    SecondPerson,
+    /// In solo mode it may be lifted from this instant on.
+    TooEarly(TimeMs),
+    /// The key was revoked between authentication and its turn.
+    KeyRevoked,
+    /// The last key that can administer the workspace may not be revoked.
+    LastAdmin,
+    /// Policy no longer grants what was held; it is withdrawn.
+    Invalidated,
+}
+
+impl Rejection {
+    /// The stable code of the public error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::IdempotencyFull => "idempotency_full",
+            Self::NotFound(_) => "not_found",
+            Self::ApprovalFinal(_) => "approval_final",
+            Self::ApprovalPending => "approval_pending",
+            Self::StaleDigest => "stale_approval_digest",
+            Self::DigestMissing => "approval_digest_missing",
+            Self::OwnApproval => "own_approval",
+            Self::AlreadyVoted => "already_voted",
+            Self::NotHuman => "not_human",
+            Self::RoleMissing(_) => "role_missing",
+            Self::Foreign(_) => "foreign",
+            Self::Killed(_) => "killed",
+            Self::NoPermit => "no_permit",
+            Self::PermitConsumed => "permit_consumed",
+            Self::PermitExpired => "permit_expired",
+            Self::PermitRevoked => "permit_revoked",
+            Self::AlreadyReported => "already_reported",
+            Self::NotTripped => "not_tripped",
+            Self::SecondPerson => "second_person_needed",
+            Self::TooEarly(_) => "too_early",
+            Self::KeyRevoked => "key_revoked",
+            Self::LastAdmin => "last_admin",
+            Self::Invalidated => "approval_invalidated",
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IdempotencyFull => f.write_str(
+                "too many idempotency keys are within their window; retry when some have left it",
+            ),
+            Self::NotFound(what) => write!(f, "no such {what} in this workspace"),
+            Self::ApprovalFinal(state) => write!(f, "the approval is {state}, and that is final"),
+            Self::ApprovalPending => f.write_str("the approval is not complete yet"),
+            Self::StaleDigest => {
+                f.write_str("the digest is not that of the held action; look at the approval again")
+            }
+            Self::DigestMissing => {
+                f.write_str("action_digest is required: echo the digest of what you have seen")
+            }
+            Self::OwnApproval => f.write_str("nobody decides what they proposed themselves"),
+            Self::AlreadyVoted => f.write_str("this person has approved already; another has to"),
+            Self::NotHuman => f.write_str("only a person can do this"),
+            Self::RoleMissing(roles) => {
+                f.write_str("the caller needs one of the roles ")?;
+                for (at, role) in roles.keys().enumerate() {
+                    f.write_str(if at > 0 { ", " } else { "" })?;
+                    f.write_str(role)?;
+                }
+                Ok(())
+            }
+            Self::Foreign(whose) => write!(f, "this belongs to {whose}"),
+            Self::Killed(scope) => {
+                write!(
+                    f,
+                    "the kill switch of {} is tripped",
+                    match scope {
+                        KillScope::Everything => "everything",
+                        KillScope::Workspace => "this workspace",
+                    }
+                )
+            }
+            Self::NoPermit => f.write_str("this decision has no permit to consume"),
+            Self::PermitConsumed => f.write_str("the permit was consumed by another attempt"),
+            Self::PermitExpired => f.write_str("the permit has expired; ask for a new decision"),
+            Self::PermitRevoked => f.write_str("the permit was revoked"),
+            Self::AlreadyReported => f.write_str("the outcome was reported already"),
+            Self::NotTripped => f.write_str("the kill switch is not tripped"),
+            Self::SecondPerson => f.write_str("a second person has to lift it"),
+            Self::TooEarly(time) => write!(f, "solo mode: not before {}", time.rfc3339()),
+            Self::KeyRevoked => f.write_str("the key is revoked"),
+            Self::LastAdmin => f.write_str("the last key of the last admin cannot be revoked"),
+            Self::Invalidated => {
+                f.write_str("the policy no longer grants this; the approval is withdrawn")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Rejection {}

@@ -1,0 +1,246 @@
+//! From a request and a verdict to the event `decision`: idempotency, kill, deadline, combination,
+//! queue and window bounds, in that order. No layer loosens an earlier one.
+
+use crate::command::{Decide, Plan, Rejection};
+use crate::constitution;
+use crate::state::State;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use placet_types::event::{
+    ActorRef, ApprovalOpened, DecisionEvent, Event, KillScope, Matched, PermitIssued, WindowUse,
+};
+use placet_types::ids::TimeMs;
+use placet_types::json::{Object, Writer};
+use placet_types::policy::{
+    Combined, Hit, LANGUAGE, Outcome, Reason, RuleEffect, Velocity, Verdict, combine,
+};
+use placet_types::{Digest, Hasher};
+
+/// When the approval queue is full, callers are asked to come back after this.
+const QUEUE_RETRY_MS: u64 = 5000;
+/// Largest canonical form of united constraints, so that an entry stays within its bound.
+const CONSTRAINTS_BYTES_MAX: usize = 4096;
+
+pub(crate) fn decide<H: Hasher>(
+    state: &State,
+    command: &Decide,
+    now: TimeMs,
+) -> Result<Plan, Rejection> {
+    let attempt = state.idempotency.get(&command.idempotency, now);
+    match attempt {
+        Some(attempt) if attempt.bound => return Ok(Plan::Bound { index: attempt.index }),
+        None if state.idempotency.is_full(state.bounds.idempotency_max, now) => {
+            return Err(Rejection::IdempotencyFull);
+        }
+        _ => {}
+    }
+    let verdict = governed(state, command);
+    let verdict = verdict.as_ref().unwrap_or(&command.verdict);
+    let combined = outcome(state, command, verdict, now);
+    let event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
+    Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
+}
+
+/// For surfaces of the constitution: the bundle's verdict with the constitution's rule added. Its
+/// grants do not count there, and it works without any bundle.
+fn governed(state: &State, command: &Decide) -> Option<Verdict> {
+    constitution::is_governed(&command.surface).then(|| {
+        let mut verdict = command.verdict.clone();
+        verdict.policy.get_or_insert(Digest([0; 32]));
+        verdict.surface_known = true;
+        let hit = constitution::hit(state, &command.who);
+        let place = (hit.rule.layer, hit.rule.id.clone());
+        let before = |other: &Hit| (other.rule.layer, &other.rule.id) <= (place.0, &place.1);
+        verdict.hits.insert(verdict.hits.partition_point(before), hit);
+        verdict
+    })
+}
+
+fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Combined {
+    if let Some(scope) = killed(state) {
+        let reason = match scope {
+            KillScope::Everything => Reason::KilledEverything,
+            KillScope::Workspace => Reason::KilledWorkspace,
+        };
+        return Combined::refusal(Outcome::Deny, reason);
+    }
+    if now > command.deadline {
+        return Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded);
+    }
+    let combined = combine(verdict, |hit| window(state, command, hit, now).1);
+    let refuse = |outcome, reason, retry_after_ms| Combined {
+        retry_after_ms,
+        ..Combined::refusal(outcome, reason)
+    };
+    if !matches!(combined.outcome, Outcome::Permit | Outcome::RequireApproval) {
+        return combined;
+    }
+    if !combined.constraints.is_empty() {
+        let bytes = placet_types::json::Value::Object(combined.constraints.to_object());
+        if bytes.to_canonical().len() > CONSTRAINTS_BYTES_MAX {
+            return refuse(Outcome::Deny, Reason::ConstraintsConflict, None);
+        }
+    }
+    if combined.outcome == Outcome::RequireApproval && state.held_open >= state.bounds.held_max {
+        return refuse(Outcome::Throttle, Reason::ApprovalQueueFull, Some(QUEUE_RETRY_MS));
+    }
+    let tags = command.windows.iter().flatten();
+    let fresh = tags.clone().filter(|tag| !state.windows.contains(tag)).count();
+    let too_many = state.windows.len().saturating_add(fresh) > state.bounds.velocity_max;
+    if tags.count() > DecisionEvent::MATCHED_MAX || (fresh > 0 && too_many) {
+        return refuse(Outcome::Throttle, Reason::VelocityBound, Some(QUEUE_RETRY_MS));
+    }
+    combined
+}
+
+pub(crate) fn killed(state: &State) -> Option<KillScope> {
+    match state.kill() {
+        (Some(_), _) => Some(KillScope::Everything),
+        (None, Some(_)) => Some(KillScope::Workspace),
+        (None, None) => None,
+    }
+}
+
+/// The window of a hit and what it says. A window without a tag cannot be looked up, so it counts
+/// as full: the rule restricts.
+fn window(
+    state: &State,
+    command: &Decide,
+    hit: &Hit,
+    now: TimeMs,
+) -> (Option<WindowUse>, Velocity) {
+    let Some(limit) = hit.rule.limit else { return (None, Velocity::Open) };
+    let at = command.verdict.hits.iter().position(|other| core::ptr::eq(&*other.rule, &*hit.rule));
+    let tag = at.and_then(|at| command.windows.get(at).copied().flatten());
+    let Some(tag) = tag else { return (None, Velocity::Full { retry_after_ms: limit.per_ms }) };
+    let full = state.windows.full(&tag, limit.count, limit.per_ms, now);
+    let used = WindowUse { tag, count: limit.count, per_ms: limit.per_ms, full: full.is_some() };
+    match full {
+        Some(retry_after_ms) => (Some(used), Velocity::Full { retry_after_ms }),
+        None => (Some(used), Velocity::Open),
+    }
+}
+
+fn event<H: Hasher>(
+    state: &State,
+    command: &Decide,
+    verdict: &Verdict,
+    combined: Combined,
+    previous: Option<u64>,
+    now: TimeMs,
+) -> DecisionEvent {
+    let (decision, approval, permit) = command.ids;
+    let (matched, matched_all) = matched::<H>(state, command, verdict, now);
+    let constraints = combined.constraints.to_object();
+    let audience = command.audience.clone().unwrap_or_else(|| command.who.actor.clone());
+    let rules: Vec<String> = combined
+        .deciding
+        .iter()
+        .take(DecisionEvent::RULES_MAX)
+        .map(|rule| rule.id.clone())
+        .collect();
+    let opened = combined.approval.map(|spec| ApprovalOpened {
+        id: approval,
+        audience: audience.clone(),
+        requirement: requirement::<H>(&spec.roles, &constraints, &combined.deciding),
+        roles: spec.roles,
+        expires: now.plus(spec.expires_ms),
+        use_within_ms: spec.use_within_ms,
+    });
+    let issued = (combined.outcome == Outcome::Permit).then(|| PermitIssued {
+        id: permit,
+        consumed: audience == command.who.actor,
+        audience,
+        expires: now.plus(command.permit_ms),
+        nonce: command.nonce,
+    });
+    DecisionEvent {
+        decision,
+        action_commitment: command.action_commitment,
+        request_commitment: command.request_commitment,
+        facts_commitment: command.facts_commitment,
+        actor: command.who.actor.clone(),
+        key: command.who.key,
+        environment: command.environment.clone(),
+        surface: command.surface.clone(),
+        action: command.action.clone(),
+        topic: command.topic.clone(),
+        target: command.target,
+        trace: command.trace.clone(),
+        idempotency: command.idempotency,
+        window_ms: command.window_ms,
+        previous,
+        on_behalf_of: command.on_behalf_of.clone(),
+        policy: command.verdict.policy,
+        language: LANGUAGE,
+        surface_known: command.verdict.surface_known,
+        outcome: combined.outcome,
+        reasons: combined.reasons,
+        rules,
+        matched,
+        matched_all,
+        constraints,
+        approval: opened,
+        retry_after_ms: combined.retry_after_ms,
+        permit: issued,
+        deadline: command.deadline,
+    }
+}
+
+/// All matched rules, windows first when the list has to be cut (they are folded into state), in
+/// the order of layer and id.
+fn matched<H: Hasher>(
+    state: &State,
+    command: &Decide,
+    verdict: &Verdict,
+    now: TimeMs,
+) -> (Vec<Matched>, Option<(u64, Digest)>) {
+    let mut all: Vec<Matched> = verdict
+        .hits
+        .iter()
+        .map(|hit| Matched {
+            rule: hit.rule.id.clone(),
+            layer: hit.rule.layer,
+            effect: hit.rule.effect,
+            error: hit.error,
+            window: window(state, command, hit, now).0,
+            advice: hit.rule.advice,
+        })
+        .collect();
+    if all.len() <= DecisionEvent::MATCHED_MAX {
+        return (all, None);
+    }
+    let mut bytes = Vec::new();
+    Writer::object(&mut bytes, |w| w.objects("matched", &all, |w, matched| matched.write(w)));
+    let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
+    all.sort_by_key(|matched| matched.window.is_none());
+    all.truncate(DecisionEvent::MATCHED_MAX);
+    all.sort_by(|a, b| (a.layer, &a.rule).cmp(&(b.layer, &b.rule)));
+    (all, Some((count, Digest(H::sha256(&[&bytes])))))
+}
+
+/// Digest of a demand: roles and counts, constraints, deciding rules.
+pub(crate) fn requirement<H: Hasher>(
+    roles: &alloc::collections::BTreeMap<String, u32>,
+    constraints: &Object,
+    deciding: &[alloc::sync::Arc<RuleEffect>],
+) -> Digest {
+    let mut bytes = Vec::with_capacity(256);
+    Writer::object(&mut bytes, |w| {
+        w.object_value("constraints", constraints);
+        w.nested("roles", |w| {
+            for (role, count) in roles {
+                w.uint(role, u64::from(*count));
+            }
+        });
+        w.strings("rules", deciding.iter().map(|rule| rule.id.as_str()));
+        w.str("type", "placet/requirement/1");
+    });
+    Digest(H::sha256(&[&bytes]))
+}
+
+/// Who proposed: none of them may decide the approval.
+pub(crate) fn proposers(event: &DecisionEvent) -> impl Iterator<Item = &ActorRef> {
+    core::iter::once(&event.actor).chain(&event.on_behalf_of)
+}

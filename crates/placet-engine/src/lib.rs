@@ -1,0 +1,46 @@
+//! The state machine of a workspace: `step` decides, `apply` changes, and the state is the fold of
+//! the log. Time, ids, verdicts and commitments come in as values.
+//!
+//! Owns decisions, approvals, permits, the kill switch and keys. Refuses to know files, HTTP,
+//! clocks, randomness, policy documents and payloads.
+#![no_std]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
+    clippy::panic
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod apply;
+mod command;
+mod constitution;
+mod decide;
+mod hold;
+mod memory;
+mod state;
+mod step;
+
+pub use apply::FoldError;
+pub use command::{
+    Collect, Command, Consume, CreateKey, Decide, Lift, Plan, Rejection, Report, RevokePermit,
+    Trip, Vote, Who,
+};
+pub use constitution::{CONSTITUTION, is_governed};
+pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
+pub use step::step;

@@ -1,0 +1,439 @@
+//! The fold of a workspace's log. Bounded in every part; memory grows with what is open, with keys
+//! in their windows, and by bits per decision.
+
+use crate::command::Rejection;
+use crate::decide::killed;
+use crate::memory::{Bits, Idempotency, Windows};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use placet_types::Digest;
+use placet_types::event::{ActorRef, KillSource, PermitIssued, Principal};
+use placet_types::ids::{ApprovalId, DecisionId, KeyId, TimeMs, WorkspaceName};
+use placet_types::json::Object;
+
+/// How much a workspace may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Idempotency keys in their windows.
+    pub idempotency_max: usize,
+    /// Velocity keys in their windows.
+    pub velocity_max: usize,
+    /// Held decisions.
+    pub held_max: usize,
+    /// Finished approvals that are still remembered by state.
+    pub final_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            idempotency_max: 16 << 20,
+            velocity_max: 1 << 20,
+            held_max: 10_000,
+            final_max: 1 << 16,
+        }
+    }
+}
+
+/// Running totals, from the log alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Decisions per outcome, in the order of `Outcome::ALL`.
+    pub decisions: [u64; 5],
+    /// Permits consumed.
+    pub consumed: u64,
+    /// Outcomes reported.
+    pub reported: u64,
+    /// Permits that expired unconsumed.
+    pub expired: u64,
+    /// Permits revoked.
+    pub revoked: u64,
+    /// Approvals completed, rejected, and closed otherwise.
+    pub approvals: [u64; 3],
+}
+
+/// State of one workspace.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) bounds: Bounds,
+    pub(crate) next_index: u64,
+    pub(crate) time: TimeMs,
+    pub(crate) epoch: u64,
+    pub(crate) dev: bool,
+    pub(crate) solo: bool,
+    pub(crate) origin: String,
+    pub(crate) workspace: Option<WorkspaceName>,
+    pub(crate) policy: Option<Digest>,
+    pub(crate) keys: BTreeMap<KeyId, Key>,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) windows: Windows,
+    pub(crate) held: BTreeMap<ApprovalId, Held>,
+    pub(crate) held_by_decision: BTreeMap<DecisionId, ApprovalId>,
+    pub(crate) held_open: usize,
+    pub(crate) finals: VecDeque<ApprovalId>,
+    pub(crate) timers: BTreeSet<(TimeMs, Timer)>,
+    pub(crate) permits: BTreeMap<DecisionId, OpenPermit>,
+    pub(crate) consumed_ends: BTreeSet<(TimeMs, DecisionId)>,
+    pub(crate) consumed: Bits,
+    pub(crate) reported: Bits,
+    pub(crate) revoked: Bits,
+    pub(crate) kill: [Option<KillState>; 2],
+    pub(crate) last_override: Option<u64>,
+    /// Decisions whose permit has made a key.
+    pub(crate) spent: BTreeSet<DecisionId>,
+    pub(crate) counters: Counters,
+}
+
+/// What wakes `Tick`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Approval(ApprovalId),
+    Permit(DecisionId),
+}
+
+/// A key and whether it still counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) principal: Principal,
+    pub(crate) revoked: bool,
+}
+
+/// A permit that was handed to another gate, or consumed by it a moment ago.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenPermit {
+    pub(crate) index: u64,
+    pub(crate) permit: PermitIssued,
+    pub(crate) consumed_by: Option<Option<Digest>>,
+}
+
+/// A held decision.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The decision.
+    pub decision: DecisionId,
+    /// Its log index.
+    pub index: u64,
+    /// Its approval.
+    pub approval: ApprovalId,
+    /// When it was held.
+    pub since: TimeMs,
+    /// Undecided, it expires then.
+    pub expires: TimeMs,
+    /// Approved, it must be collected within.
+    pub use_within_ms: u64,
+    /// People per role.
+    pub roles: BTreeMap<String, u32>,
+    /// Digest of the demand.
+    pub requirement: Digest,
+    /// Commitment to the action digest.
+    pub action_commitment: Digest,
+    /// Who will execute.
+    pub audience: ActorRef,
+    /// Who proposed.
+    pub actor: ActorRef,
+    /// Who proposed and on whose behalf: none of them may approve.
+    pub proposers: BTreeSet<ActorRef>,
+    /// Whether the constitution demanded the approval.
+    pub governed: bool,
+    /// Rules whose window was full when it was held.
+    pub full: BTreeSet<String>,
+    /// Constraints that the people see and that its permit carries; dropped once it is final.
+    pub constraints: Object,
+    /// Who approved so far, and the demanded roles they fill.
+    pub votes: Vec<(ActorRef, BTreeSet<String>)>,
+    /// Where it stands.
+    pub state: HeldState,
+}
+
+/// Where a held decision stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldState {
+    /// Waiting for people.
+    Pending,
+    /// Complete; to be collected before the instant.
+    Approved(TimeMs),
+    /// Collected.
+    Consumed(PermitIssued),
+    /// A person said no.
+    Rejected,
+    /// Nobody decided, or nobody collected, in time.
+    Expired,
+    /// Policy now denies it or demands something else.
+    Invalidated,
+    /// Its proposer took it back.
+    Withdrawn,
+}
+
+impl HeldState {
+    /// The lower-case word of the APIs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved(_) => "approved",
+            Self::Consumed(_) => "consumed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Invalidated => "invalidated",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// Whether it can still become something else.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Pending | Self::Approved(_))
+    }
+}
+
+impl Held {
+    /// How many different people are still missing per role.
+    #[must_use]
+    pub fn missing(&self) -> BTreeMap<String, u32> {
+        missing(&self.roles, &self.votes)
+    }
+}
+
+fn missing(
+    demanded: &BTreeMap<String, u32>,
+    votes: &[(ActorRef, BTreeSet<String>)],
+) -> BTreeMap<String, u32> {
+    let mut missing = demanded.clone();
+    for role in votes.iter().flat_map(|(_, roles)| roles) {
+        if let Some(count) = missing.get_mut(role) {
+            *count = count.saturating_sub(1);
+        }
+    }
+    missing.retain(|_, count| *count > 0);
+    missing
+}
+
+/// A tripped kill switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillState {
+    /// Since when.
+    pub since: TimeMs,
+    /// Log index of the trip.
+    pub index: u64,
+    /// What tripped it.
+    pub source: KillSource,
+    /// Who asked to lift it, and not before when (solo mode).
+    pub lift: Option<(ActorRef, Option<TimeMs>)>,
+}
+
+/// What state knows of a decision beyond its own entry.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// A separate entry consumed or collected it.
+    pub consumed_later: bool,
+    /// Its outcome was reported.
+    pub reported: bool,
+    /// Its permit was revoked.
+    pub revoked: bool,
+    /// If held: where it stands, as long as state remembers.
+    pub held: Option<Held>,
+    /// Why the permit may not be shown again, not even to the attempt that it was for.
+    pub withheld: Option<Rejection>,
+    /// A permit handed to another gate and not consumed yet.
+    pub open_permit: Option<PermitIssued>,
+}
+
+impl State {
+    /// The state before `genesis`.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            next_index: 0,
+            time: TimeMs(0),
+            epoch: 0,
+            dev: false,
+            solo: false,
+            origin: String::new(),
+            workspace: None,
+            policy: None,
+            keys: BTreeMap::new(),
+            idempotency: Idempotency::default(),
+            windows: Windows::default(),
+            held: BTreeMap::new(),
+            held_by_decision: BTreeMap::new(),
+            held_open: 0,
+            finals: VecDeque::new(),
+            timers: BTreeSet::new(),
+            permits: BTreeMap::new(),
+            consumed_ends: BTreeSet::new(),
+            consumed: Bits::default(),
+            reported: Bits::default(),
+            revoked: Bits::default(),
+            kill: [None, None],
+            last_override: None,
+            spent: BTreeSet::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Index of the next entry.
+    #[must_use]
+    pub fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
+    /// Time of the last entry.
+    #[must_use]
+    pub fn time(&self) -> TimeMs {
+        self.time
+    }
+
+    /// Highest epoch that has written.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether the workspace is in solo mode.
+    #[must_use]
+    pub fn solo(&self) -> bool {
+        self.solo
+    }
+
+    /// Origin of the log, from genesis.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The bundle in force.
+    #[must_use]
+    pub fn policy(&self) -> Option<Digest> {
+        self.policy
+    }
+
+    /// Totals.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The tripped kill switches: of everything, of the workspace.
+    #[must_use]
+    pub fn kill(&self) -> (Option<&KillState>, Option<&KillState>) {
+        let [everything, workspace] = &self.kill;
+        (everything.as_ref(), workspace.as_ref())
+    }
+
+    /// Whether any kill switch over this workspace is tripped.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.kill.iter().any(Option::is_some)
+    }
+
+    /// Log index of the last trip, lift or genesis.
+    #[must_use]
+    pub fn last_override(&self) -> Option<u64> {
+        self.last_override
+    }
+
+    /// Keys that count, with their principals.
+    pub fn live_keys(&self) -> impl Iterator<Item = &Principal> {
+        self.keys.values().filter(|key| !key.revoked).map(|key| &key.principal)
+    }
+
+    /// All keys and whether they are revoked.
+    pub fn keys(&self) -> impl Iterator<Item = (&Principal, bool)> {
+        self.keys.values().map(|key| (&key.principal, key.revoked))
+    }
+
+    /// How many different people with a live key hold `role`.
+    #[must_use]
+    pub fn people_with(&self, role: &str) -> usize {
+        let people: BTreeSet<_> = self
+            .live_keys()
+            .filter(|principal| principal.actor.is_human() && principal.roles.contains(role))
+            .map(|principal| &principal.actor)
+            .collect();
+        people.len()
+    }
+
+    /// Whether `actor` holds one of `roles` today: by a key that counts. In development mode
+    /// callers have no keys, and what they were taken for stands.
+    pub(crate) fn holds_any(&self, actor: &ActorRef, roles: &[&str]) -> bool {
+        self.dev
+            || self.live_keys().any(|principal| {
+                principal.actor == *actor
+                    && roles.iter().any(|role| principal.roles.contains(*role))
+            })
+    }
+
+    /// How many different people are still missing per role, counting only those votes whose
+    /// voters hold their roles today.
+    #[must_use]
+    pub fn missing(&self, held: &Held) -> BTreeMap<String, u32> {
+        let mut standing = held.votes.clone();
+        for (voter, roles) in &mut standing {
+            roles.retain(|role| self.holds_any(voter, &[role]));
+        }
+        missing(&held.roles, &standing)
+    }
+
+    /// Number of decisions waiting for people.
+    #[must_use]
+    pub fn held_open(&self) -> usize {
+        self.held_open
+    }
+
+    /// Approvals, oldest first, from `after` on.
+    pub fn approvals(&self, after: Option<ApprovalId>) -> impl Iterator<Item = &Held> {
+        use core::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.held.range((from, Unbounded)).map(|(_, held)| held)
+    }
+
+    /// One approval, as long as state remembers it.
+    #[must_use]
+    pub fn approval(&self, id: ApprovalId) -> Option<&Held> {
+        self.held.get(&id)
+    }
+
+    /// What is known of a decision beyond its entry at `index`.
+    #[must_use]
+    pub fn status(&self, decision: DecisionId, index: u64) -> Status {
+        let held = self.held_by_decision.get(&decision).and_then(|id| self.held.get(id));
+        // A trip takes the nonce from a collected permit, so its own decision may be older.
+        let collected = held.is_some() && !self.is_killed() && !self.revoked.get(index);
+        Status {
+            withheld: self.withheld(index).filter(|_| !collected),
+            consumed_later: self.consumed.get(index),
+            reported: self.reported.get(index),
+            revoked: self.revoked.get(index),
+            held: held.cloned(),
+            open_permit: self
+                .permits
+                .get(&decision)
+                .filter(|open| open.consumed_by.is_none())
+                .map(|open| open.permit.clone()),
+        }
+    }
+
+    /// Why the permit in the decision at `index` may not be shown again, if so, not even to the
+    /// attempt that it was for: a kill is or was in force since, or it was revoked. Whoever answers
+    /// for `Plan::Bound` asks here.
+    #[must_use]
+    pub fn withheld(&self, index: u64) -> Option<Rejection> {
+        let since = self.last_override.is_some_and(|last| last > index);
+        let revoked = since || self.revoked.get(index);
+        killed(self).map(Rejection::Killed).or(revoked.then_some(Rejection::PermitRevoked))
+    }
+
+    /// The next instant at which `Command::Tick` has something to do.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<TimeMs> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// Sizes of what grows: idempotency keys, velocity keys, approvals remembered, open permits.
+    #[must_use]
+    pub fn sizes(&self) -> [usize; 4] {
+        [self.idempotency.len(), self.windows.len(), self.held.len(), self.permits.len()]
+    }
+}

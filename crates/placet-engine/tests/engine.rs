@@ -1,0 +1,14 @@
+//! One integration binary: scenarios in a small notation, and properties over random commands.
+
+mod engine {
+    mod approvals;
+    mod decisions;
+    mod fold;
+    mod governance;
+    mod model;
+    mod notation;
+    mod permits;
+    mod property;
+    mod windows;
+    mod world;
+}

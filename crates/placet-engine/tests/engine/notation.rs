@@ -1,0 +1,501 @@
+//! Scenarios as text: a command a row, what came of it behind the arrow. `check` runs the rows and
+//! compares the whole text, so a failing one shows what it should say.
+//!
+//! ```text
+//! person ann operator              agent bot            service gate
+//! rule ID SURFACE allow|constrain|hold|throttle|deny [floor] [advice] [error] [limit=2/1000]
+//!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS]
+//! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag]
+//! ```
+
+use super::world::{World, actor, digest, tag};
+use placet_engine::{
+    Bounds, Collect, Command, Consume, CreateKey, Decide, Lift, Plan, Rejection, Report,
+    RevokePermit, Trip, Vote, Who,
+};
+use placet_types::Digest;
+use placet_types::event::{ActorRef, BundleArmed, Event, KillScope, KillSource, ReportedResult};
+use placet_types::ids::{ApprovalId, DecisionId, PermitId, TimeMs};
+use placet_types::json::Object;
+use placet_types::policy::{
+    ApprovalSpec, ConditionError, Constraints, Effect, Hit, Layer, LimitSpec, Outcome, Reason,
+    RuleEffect, Verdict,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+#[track_caller]
+pub(crate) fn check(text: &str) {
+    let mut scene = Scene::default();
+    let (mut expected, mut actual) = (String::new(), String::new());
+    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        let (command, want) = line.split_once("->").unwrap_or((line, ""));
+        let command = command.split_whitespace().collect::<Vec<_>>().join(" ");
+        let got = scene.line(&command);
+        let _ = writeln!(expected, "{command:60} -> {}", want.trim());
+        let _ = writeln!(actual, "{command:60} -> {got}");
+    }
+    assert!(expected == actual, "expected\n{expected}\nactual\n{actual}");
+    if let Some(world) = &scene.world {
+        world.check_replay();
+    }
+}
+
+/// A rule of the bundle with the surface it matches.
+#[derive(Clone)]
+pub(crate) struct Rule {
+    pub(crate) surface: String,
+    pub(crate) effect: Arc<RuleEffect>,
+    pub(crate) error: Option<ConditionError>,
+}
+
+#[derive(Default)]
+pub(crate) struct Scene {
+    pub(crate) world: Option<World>,
+    bounds: Bounds,
+    dev: bool,
+    solo: bool,
+    no_bundle: bool,
+    people: BTreeMap<String, (ActorRef, Vec<String>)>,
+    pub(crate) rules: BTreeMap<(Layer, String), Rule>,
+    bundles: u32,
+    pub(crate) names: BTreeMap<String, DecisionId>,
+}
+
+/// `key=value` words and plain ones.
+struct Options<'t>(Vec<&'t str>);
+
+impl<'t> Options<'t> {
+    fn get(&self, key: &str) -> Option<&'t str> {
+        self.0.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn num(&self, key: &str) -> Option<u64> {
+        self.get(key).map(|text| text.parse().expect("a number"))
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.0.contains(&word)
+    }
+}
+
+impl Scene {
+    pub(crate) fn line(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let options = Options(words.get(1..).unwrap_or_default().to_vec());
+        match words[0] {
+            "world" => self.setup(&options),
+            "person" | "agent" | "service" if self.world.is_none() => self.actor(&words),
+            "rule" | "drop" => return self.rule(&words, &options),
+            "mode" => {
+                let world = self.world();
+                (world.dev, world.solo) = (options.has("dev"), options.has("solo"));
+            }
+            word if word.starts_with('+') => {
+                let ms = word[1..].parse().expect("milliseconds");
+                let world = self.world();
+                world.now = world.now.plus(ms);
+            }
+            "show" => return self.show(words[1]),
+            "again" => {
+                let id = self.id(words[1]);
+                let (index, _) = self.world().decision(id);
+                let withheld = self.world().state.withheld(index);
+                return withheld.map_or("shown".into(), |why| format!("! {}", why.code()));
+            }
+            "sizes" => return format!("{:?}", self.world().state.sizes()),
+            "held" => return self.world().state.held_open().to_string(),
+            "counters" => {
+                let c = *self.world().state.counters();
+                return format!(
+                    "{:?} consumed {} reported {} expired {} revoked {} approvals {:?}",
+                    c.decisions, c.consumed, c.reported, c.expired, c.revoked, c.approvals
+                );
+            }
+            _ => {
+                let command = self.parse(line);
+                return self.execute(&words, &command);
+            }
+        }
+        String::new()
+    }
+
+    /// The command that a row stands for.
+    pub(crate) fn parse(&mut self, line: &str) -> Command {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let options = Options(words.get(1..).unwrap_or_default().to_vec());
+        self.command(&words, &options)
+    }
+
+    pub(crate) fn execute(&mut self, words: &[&str], command: &Command) -> String {
+        let result = self.world().run(command);
+        if let (Command::Decide(decide), Ok(Plan::Append(_))) = (command, &result) {
+            self.names.insert(words[3].to_owned(), decide.ids.0);
+        }
+        self.text(&result)
+    }
+
+    fn setup(&mut self, options: &Options<'_>) {
+        (self.dev, self.solo) = (options.has("dev"), options.has("solo"));
+        self.no_bundle = options.has("no-bundle");
+        let bound = |key, default| options.num(key).map_or(default, |n| n as usize);
+        let default = Bounds::default();
+        self.bounds = Bounds {
+            idempotency_max: bound("keys", default.idempotency_max),
+            velocity_max: bound("windows", default.velocity_max),
+            held_max: bound("queue", default.held_max),
+            final_max: bound("finals", default.final_max),
+        };
+    }
+
+    fn actor(&mut self, words: &[&str]) {
+        let kind = if words[0] == "person" { "human" } else { words[0] };
+        let roles = words.get(2).map_or("", |roles| roles).split(',').filter(|r| !r.is_empty());
+        let roles = roles.map(str::to_owned).collect();
+        self.people.insert(words[1].to_owned(), (actor(&format!("{kind}:{}", words[1])), roles));
+    }
+
+    /// The workspace; its genesis is written when it is needed first.
+    pub(crate) fn world(&mut self) -> &mut World {
+        if self.world.is_none() {
+            let mut world = World::new(self.bounds, self.dev, self.solo);
+            let mut principals = Vec::new();
+            for (actor, roles) in self.people.values().filter(|_| !self.dev) {
+                let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+                principals.push(world.principal(actor.as_str(), &roles));
+            }
+            world.genesis(principals, (!self.no_bundle).then(|| digest("bundle 0")));
+            self.world = Some(world);
+        }
+        self.world.as_mut().unwrap()
+    }
+
+    fn rule(&mut self, words: &[&str], options: &Options<'_>) -> String {
+        let layer = if options.has("floor") { Layer::Floor } else { Layer::Rules };
+        let key = (layer, words[1].to_owned());
+        if words[0] == "drop" {
+            self.rules.remove(&key);
+        } else {
+            let spec = ApprovalSpec::default();
+            let pairs = |text: &str| -> BTreeMap<String, u32> {
+                let pairs = text.split(',').map(|pair| pair.split_once(':').expect("role:count"));
+                pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
+            };
+            let effect = match words[3] {
+                "allow" => Effect::Allow,
+                "constrain" => Effect::AllowWithConstraints,
+                "hold" => Effect::RequireApproval,
+                "throttle" => Effect::Throttle,
+                "deny" => Effect::Deny,
+                other => panic!("no effect {other}"),
+            };
+            let constraints = options
+                .num("max_retries")
+                .map(|n| Constraints::from_object(&Object::new().with("max_retries", n)).unwrap());
+            let limit = options.get("limit").map(|text| {
+                let (count, per) = text.split_once('/').unwrap();
+                LimitSpec { count: count.parse().unwrap(), per_ms: per.parse().unwrap() }
+            });
+            let rule = RuleEffect {
+                id: words[1].to_owned(),
+                layer,
+                effect,
+                reason: None,
+                constraints,
+                approval: (effect == Effect::RequireApproval).then(|| ApprovalSpec {
+                    roles: options.get("roles").map_or(spec.roles, pairs),
+                    expires_ms: options.num("expires").unwrap_or(spec.expires_ms),
+                    use_within_ms: options.num("use").unwrap_or(spec.use_within_ms),
+                }),
+                limit,
+                retry_after_ms: options.num("wait"),
+                advice: options.has("advice"),
+            };
+            let error = options.has("error").then_some(ConditionError::Missing);
+            let rule = Rule { surface: words[2].to_owned(), effect: Arc::new(rule), error };
+            self.rules.insert(key, rule);
+        }
+        if self.world.is_none() {
+            return String::new();
+        }
+        self.bundles += 1;
+        let bundle = digest(&format!("bundle {}", self.bundles));
+        let armed = self.world().run(&Command::ArmBundle(BundleArmed {
+            bundle,
+            language: 1,
+            decision: None,
+        }));
+        self.text(&armed)
+    }
+
+    pub(crate) fn verdict(&mut self, surface: &str) -> Verdict {
+        let hits = self.rules.values().filter(|rule| rule.surface == surface);
+        let hits = hits.map(|rule| Hit {
+            rule: rule.effect.clone(),
+            error: rule.error,
+            limit_key: rule.effect.limit.map(|_| vec![]),
+        });
+        Verdict {
+            hits: hits.collect(),
+            surface_known: !surface.starts_with("unknown"),
+            policy: self.world().state.policy(),
+        }
+    }
+
+    pub(crate) fn who(&mut self, name: &str) -> Who {
+        let known = self.people.get(name).cloned();
+        let (actor, roles) = known.unwrap_or_else(|| (actor(&format!("human:{name}")), vec![]));
+        match self.world().key_of(&actor) {
+            Some((key, roles)) => Who { actor, key: Some(key), roles },
+            None => Who { actor, key: None, roles: roles.into_iter().collect() },
+        }
+    }
+
+    fn id(&self, name: &str) -> DecisionId {
+        self.names.get(name).copied().unwrap_or_else(|| DecisionId::from_bytes([0; 16]))
+    }
+
+    fn decide(&mut self, words: &[&str], options: &Options<'_>) -> Decide {
+        let (surface, name) = (words[2], words[3]);
+        let verdict = self.verdict(surface);
+        let who = self.who(words[1]);
+        let window = |hit: &Hit| {
+            let tagged = hit.rule.limit.is_some() && !options.has("notag");
+            tagged.then(|| tag(&format!("{} {}", hit.rule.id, who.actor.as_str())))
+        };
+        let windows = verdict.hits.iter().map(window).collect();
+        let mut actors = |key| -> Vec<ActorRef> {
+            let names = options.get(key).into_iter().flat_map(|names| names.split(','));
+            names.map(|name| self.who(name).actor).collect()
+        };
+        let (behalf, audience) = (actors("behalf"), actors("for").pop());
+        let world = self.world();
+        let deadline = options.get("deadline").map_or(2000, |ms| ms.parse::<i64>().unwrap());
+        let scope = format!("{} {}", who.actor.as_str(), options.get("key").unwrap_or(name));
+        Decide {
+            ids: (world.id(), world.id(), world.id()),
+            idempotency: tag(&scope),
+            action_commitment: digest(&format!("action {name}")),
+            request_commitment: digest("request"),
+            facts_commitment: digest("facts"),
+            who,
+            on_behalf_of: behalf,
+            audience,
+            environment: "production".into(),
+            surface: surface.into(),
+            action: "do".into(),
+            topic: None,
+            target: None,
+            trace: None,
+            window_ms: options.num("window").unwrap_or(86_400_000),
+            nonce: options.get("nonce").map(digest),
+            deadline: TimeMs(world.now.0.saturating_add_signed(deadline)),
+            permit_ms: options.num("permit").unwrap_or(60_000),
+            verdict,
+            windows,
+        }
+    }
+
+    fn command(&mut self, words: &[&str], options: &Options<'_>) -> Command {
+        let nonce = options.get("nonce").map(digest);
+        let id = self.id(words.get(2).unwrap_or(&""));
+        let prior = self.names.contains_key(*words.get(2).unwrap_or(&""));
+        let prior = prior.then(|| self.world().decision(id));
+        let surface = prior.as_ref().map_or_else(String::new, |(_, prior)| prior.surface.clone());
+        let who = |scene: &mut Self| scene.who(words[1]);
+        let scope = |word: &str| KillScope::parse(word).expect("a scope");
+        match words[0] {
+            "decide" => Command::Decide(Box::new(self.decide(words, options))),
+            "vote" => {
+                let held = prior.map_or(Digest([0; 32]), |(_, prior)| prior.action_commitment);
+                Command::Vote(Box::new(Vote {
+                    approval: if surface.is_empty() {
+                        ApprovalId::from_bytes([0; 16])
+                    } else {
+                        self.world().approval_of(id)
+                    },
+                    who: who(self),
+                    approve: !options.has("no"),
+                    echo: match options.get("digest") {
+                        Some("none") => None,
+                        Some(other) => Some(digest(other)),
+                        None => Some(held),
+                    },
+                    verdict: self.verdict(&surface),
+                }))
+            }
+            "collect" => Command::Collect(Box::new(Collect {
+                decision: id,
+                who: who(self),
+                nonce,
+                permit: self.world().id(),
+                permit_ms: options.num("permit").unwrap_or(60_000),
+                verdict: self.verdict(&surface),
+            })),
+            "withdraw" => Command::Withdraw { decision: id, by: who(self) },
+            "consume" => {
+                let (index, prior) = prior.expect("a decision");
+                let prior = Box::new(prior);
+                Command::Consume(Consume {
+                    decision: id,
+                    index,
+                    who: who(self),
+                    nonce,
+                    prior: prior.into(),
+                })
+            }
+            "report" => {
+                let (index, prior) = prior.expect("a decision");
+                let result = ReportedResult::Succeeded;
+                let prior = Box::new(prior);
+                Command::Report(Box::new(Report {
+                    index,
+                    prior: prior.into(),
+                    who: who(self),
+                    result,
+                }))
+            }
+            "revoke" => {
+                let id = self.id(words[1]);
+                let (index, prior) = self.world().decision(id);
+                let permit = prior.permit.map_or(PermitId::from_bytes([0; 16]), |p| p.id);
+                Command::RevokePermit(RevokePermit { permits: vec![(id, index, permit)] })
+            }
+            "trip" => {
+                let (source, who) = match words[1] {
+                    "file" => (KillSource::File, None),
+                    "nobody" => (KillSource::Api, None),
+                    _ => (KillSource::Api, Some(who(self))),
+                };
+                Command::Trip(Trip { scope: scope(words[2]), source, who })
+            }
+            "lift" => Command::Lift(Lift {
+                scope: scope(words[2]),
+                who: who(self),
+                solo_delay_ms: 600_000,
+            }),
+            "newkey" => {
+                let roles: Vec<&str> = words[3].split(',').collect();
+                let by = who(self);
+                let name = if words[2].contains(':') {
+                    words[2].to_owned()
+                } else {
+                    format!("human:{}", words[2])
+                };
+                let principal = self.world().principal(&name, &roles);
+                Command::CreateKey(CreateKey { principal, by, decision: None })
+            }
+            "revokekey" => {
+                let key = self.who(words[2]).key;
+                let key = key.unwrap_or(placet_types::ids::KeyId::from_bytes([0; 16]));
+                Command::RevokeKey { key, by: who(self) }
+            }
+            "tick" => Command::Tick,
+            other => panic!("no command {other}"),
+        }
+    }
+
+    fn name_at(&mut self, index: u64) -> String {
+        let id =
+            self.world().decisions.iter().find(|(at, _)| *at == index).map(|(_, d)| d.decision);
+        self.name_of(id)
+    }
+
+    fn name_of(&self, id: Option<DecisionId>) -> String {
+        let found = self.names.iter().find(|(_, known)| Some(**known) == id);
+        found.map_or_else(|| "?".to_owned(), |(name, _)| name.clone())
+    }
+
+    fn text(&mut self, result: &Result<Plan, Rejection>) -> String {
+        match result {
+            Err(rejection) => format!("! {}", rejection.code()),
+            Ok(Plan::Nothing) => "nothing".into(),
+            Ok(Plan::Bound { index }) => format!("bound {}", self.name_at(*index)),
+            Ok(Plan::Append(events)) => {
+                let texts: Vec<String> = events.iter().map(|event| self.event(event)).collect();
+                texts.join("; ")
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> String {
+        match event {
+            Event::Decision(event) => {
+                let mut out = event.outcome.as_str().to_owned();
+                for reason in event.reasons.iter().filter(|reason| **reason != Reason::Rule) {
+                    let _ = write!(out, " {}", reason.as_str());
+                }
+                if event.outcome == Outcome::Deny && !event.rules.is_empty() {
+                    let _ = write!(out, " {}", event.rules.join(","));
+                }
+                for (key, value) in event.constraints.iter() {
+                    let _ = write!(out, " {key}={value}");
+                }
+                if let Some(ms) = event.retry_after_ms {
+                    let _ = write!(out, " retry={ms}");
+                }
+                if let Some(opened) = &event.approval {
+                    let roles: Vec<_> =
+                        opened.roles.iter().map(|(role, n)| format!("{role}:{n}")).collect();
+                    let _ = write!(out, " {}", roles.join(","));
+                }
+                match &event.permit {
+                    Some(permit) if !permit.consumed => out.push_str(" open"),
+                    _ => {}
+                }
+                if let Some(previous) = event.previous {
+                    let _ = write!(out, " after {}", self.name_at(previous));
+                }
+                out
+            }
+            Event::ApprovalVoted(event) if !event.approve => "rejected".into(),
+            Event::ApprovalVoted(event) if event.complete => {
+                format!("approved{}", if event.unechoed { " unechoed" } else { "" })
+            }
+            Event::ApprovalVoted(event) => {
+                let state = &self.world().state;
+                let held = state.approval(event.approval).unwrap();
+                let missing = state.missing(held);
+                let missing: Vec<_> = missing.iter().map(|(r, n)| format!("{r}:{n}")).collect();
+                format!("missing {}", missing.join(","))
+            }
+            Event::ApprovalClosed(event) => event.state.as_str().into(),
+            Event::PermitCollected(event) => {
+                let how = if event.permit.consumed { "consumed" } else { "open" };
+                format!("collected {how}")
+            }
+            Event::PermitExpired(event) => {
+                format!("expired {}", self.name_of(Some(event.decision)))
+            }
+            Event::PermitRevoked(event) => {
+                let reason = event.reason.as_deref().unwrap_or("");
+                format!("revoked {} {reason}", self.name_of(Some(event.decision)))
+            }
+            Event::KillLiftRequested(event) => match event.not_before {
+                Some(time) => format!("asked, not before +{}", time.since(self.world().now)),
+                None => "asked".into(),
+            },
+            other => other.type_name().into(),
+        }
+    }
+
+    /// What is known of a decision beyond its entry.
+    fn show(&mut self, name: &str) -> String {
+        let id = self.id(name);
+        let (index, _) = self.world().decision(id);
+        let status = self.world().state.status(id, index);
+        let mut out = Vec::new();
+        out.extend(status.held.map(|held| held.state.as_str()));
+        out.extend(status.open_permit.map(|_| "open"));
+        out.extend(status.consumed_later.then_some("consumed-later"));
+        out.extend(status.reported.then_some("reported"));
+        out.extend(status.revoked.then_some("revoked"));
+        out.join(" ")
+    }
+}
+
+/// Roles as a set, for tests that build callers by hand.
+pub(crate) fn roles(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,265 @@
+//! Random commands of a few actors over a few keys and rules, with random steps of time. After
+//! every step the naive model has read the same log and agrees, and so does a fold from scratch.
+
+use super::model::Model;
+use super::notation::Scene;
+use super::world::Portable;
+use placet_engine::{Command, Decide, Plan, step};
+use placet_types::event::Event;
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Sebastiano Vigna's splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
+        of[self.below(of.len())]
+    }
+
+    /// `text` once in `in_n`, otherwise nothing.
+    fn maybe<'t>(&mut self, in_n: usize, text: &'t str) -> &'t str {
+        if self.below(in_n) == 0 { text } else { "" }
+    }
+}
+
+const PROPOSERS: [&str; 6] = ["a1", "a2", "a1", "ann", "cat", "dan"];
+const PEOPLE: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
+const SURFACES: [&str; 6] = ["s1", "s1", "s2", "s3", "s4", "key.create"];
+/// A limit belongs to its rule's id: only then does a naive count say the same for ever.
+const RULES: [&str; 14] = [
+    "rule a s1 allow",
+    "rule b s2 hold roles=operator:1 expires=60000 use=60000",
+    "rule b s2 hold roles=operator:2,owner:1",
+    "rule b s2 hold roles=operator:1,owner:1 max_retries=2",
+    "rule b s2 constrain max_retries=1",
+    "rule c s3 allow",
+    "rule d s3 deny",
+    "rule d s3 allow error",
+    "rule e s1 throttle limit=2/1000",
+    "rule f s3 hold limit=1/60000",
+    "rule g s2 deny limit=4/60000",
+    "rule h s1 hold floor",
+    "rule i s2 throttle",
+    "rule j key.create hold roles=owner:1",
+];
+
+fn setup(random: &mut Random) -> String {
+    let mode = ["world", "world", "world", "world dev", "world solo", "world no-bundle"];
+    let mut rows = format!(
+        "{} keys=24 windows=4 queue=3 finals=4
+         person ann operator
+         person bob operator,owner
+         person cat admin,operator
+         person dan admin,owner
+         agent a1
+         agent a2 admin
+         service gate\n",
+        random.one(&mode)
+    );
+    for rule in ["a", "b", "c"] {
+        let choice = RULES.iter().find(|row| row[5..].starts_with(rule)).unwrap();
+        let _ = writeln!(rows, "{choice}");
+    }
+    rows
+}
+
+fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
+    // The names were given in order, so a late one is often still open.
+    let mut names: Vec<&String> = scene.names.keys().collect();
+    names.sort_by_key(|name| name[1..].parse::<usize>().unwrap());
+    let late = names.len().min(6);
+    let name = match names.len() {
+        0 => None,
+        len if random.below(5) == 0 => Some(names[random.below(len)]),
+        len => Some(names[len - 1 - random.below(late)]),
+    };
+    let nonce = random.one(&["", "nonce=1", "nonce=1", "nonce=2"]);
+    let roll = random.below(100);
+    let about = match (roll, name) {
+        (34..82, None) => return "+1".into(),
+        (_, name) => name.map_or("", |name| name),
+    };
+    match roll {
+        0..34 => format!(
+            "decide {} {} d{n} key=k{} window={} permit={} {nonce} {} {} {}",
+            random.one(&PROPOSERS),
+            random.one(&SURFACES),
+            random.below(9),
+            random.one(&["1000", "60000", "86400000"]),
+            random.one(&["1000", "60000"]),
+            random.maybe(3, "for=gate"),
+            random.maybe(5, "behalf=bob"),
+            random.maybe(20, "deadline=-1"),
+        ),
+        34..52 => format!(
+            "vote {} {about} {} {}",
+            random.one(&PEOPLE),
+            random.maybe(8, "no"),
+            random.one(&["", "", "", "", "", "digest=none", "digest=stale"]),
+        ),
+        52..64 => format!("collect {} {about} {nonce}", random.one(&PROPOSERS)),
+        64..72 => format!("consume {} {about} {nonce}", random.one(&["gate", "gate", "a1"])),
+        72..77 => format!("report {} {about}", random.one(&["gate", "a1", "a2", "ann"])),
+        77..79 => format!("withdraw {} {about}", random.one(&PROPOSERS)),
+        79..80 => format!("revoke {about}"),
+        80..82 => format!(
+            "trip {} {}",
+            random.one(&["ann", "file", "eve", "a1"]),
+            random.one(&["workspace", "everything"])
+        ),
+        82..88 => {
+            let scope = random.one(&["workspace", "everything"]);
+            format!("lift {} {scope}", random.one(&PEOPLE))
+        }
+        88..89 => format!(
+            "newkey cat {} {}",
+            random.one(&PEOPLE),
+            random.one(&["operator", "owner", "admin,operator"])
+        ),
+        89..90 => format!("revokekey {} {}", random.one(&["cat", "dan"]), random.one(&PEOPLE)),
+        90..93 => random.one(&RULES).into(),
+        93..94 => format!(
+            "drop {} x y {}",
+            random.one(&["e", "f", "g", "i", "d"]),
+            random.maybe(9, "floor")
+        ),
+        94..96 => "tick".into(),
+        _ => format!(
+            "+{}",
+            random.one(&["0", "1", "499", "1000", "1000", "59999", "60000", "3600000"])
+        ),
+    }
+}
+
+/// The same plan for hits in any order, but for the order in which the entry lists them.
+fn check_order(random: &mut Random, scene: &mut Scene, command: &Decide) {
+    let mut other = command.clone();
+    for last in (1..other.verdict.hits.len()).rev() {
+        let at = random.below(last + 1);
+        other.verdict.hits.swap(last, at);
+        other.windows.swap(last, at);
+    }
+    let world = scene.world();
+    let plan = |command: &Decide| {
+        let command = Command::Decide(Box::new(command.clone()));
+        let mut plan = step::<Portable>(&world.state, &command, world.now);
+        if let Ok(Plan::Append(events)) = &mut plan
+            && let Some(Event::Decision(event)) = events.first_mut()
+        {
+            std::sync::Arc::make_mut(event)
+                .matched
+                .sort_by(|a, b| (a.layer, &a.rule).cmp(&(b.layer, &b.rule)));
+        }
+        plan
+    };
+    assert_eq!(plan(command), plan(&other), "the order of hits decides");
+}
+
+struct Run {
+    rows: String,
+    entries: usize,
+    totals: [u64; 6],
+}
+
+fn run(seed: u64, length: usize, out: &mut Run) {
+    let mut random = Random(seed);
+    let mut scene = Scene::default();
+    for line in setup(&mut random).lines().map(str::trim) {
+        let _ = writeln!(out.rows, "{line}");
+        scene.line(line);
+    }
+    let thorough = seed.is_multiple_of(32);
+    let (mut model, mut read) = (Model::default(), 0);
+    for n in 0..length {
+        let line = row(&mut random, &scene, n);
+        let _ = write!(out.rows, "{line}");
+        let decide = line.starts_with("decide");
+        let answer = if decide {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let command = scene.parse(&line);
+            let Command::Decide(command) = command else { unreachable!() };
+            check_order(&mut random, &mut scene, &command);
+            let bound = model.is_bound(&command.idempotency, scene.world().now);
+            let answer = scene.execute(&words, &Command::Decide(command));
+            let revoked = answer == "! key_revoked";
+            assert_eq!(answer.starts_with("bound"), bound && !revoked, "bound or not");
+            if answer == "! idempotency_full" {
+                let world = scene.world();
+                assert!(model.keys_around(world.now) >= world.bounds.idempotency_max, "not full");
+            }
+            answer
+        } else {
+            scene.line(&line)
+        };
+        let _ = writeln!(out.rows, " -> {answer}");
+        let world = scene.world();
+        for entry in world.entries.get(read..).unwrap_or_default() {
+            model.read(entry);
+        }
+        read = world.entries.len();
+        check_state(&mut scene, &model);
+        if thorough {
+            scene.world().check_replay();
+        }
+    }
+    scene.world().check_replay();
+    out.entries = read;
+    let counters = *scene.world().state.counters();
+    for (total, count) in out.totals.iter_mut().zip(counters.decisions) {
+        *total += count;
+    }
+    out.totals[5] += counters.consumed;
+}
+
+fn check_state(scene: &mut Scene, model: &Model) {
+    let world = scene.world();
+    let state = &world.state;
+    let open = state.approvals(None).filter(|held| held.state.is_open()).count();
+    assert_eq!(state.held_open(), open, "held_open");
+    assert_eq!(state.held_open(), model.open(), "held_open of the model");
+    assert_eq!(state.counters().consumed, model.uses, "consumed");
+    assert_eq!(
+        state.counters().decisions.iter().sum::<u64>(),
+        model.outcomes.values().sum::<u64>(),
+        "decisions"
+    );
+    let [keys, windows, held, _] = state.sizes();
+    assert!(keys <= world.bounds.idempotency_max, "{keys} idempotency keys");
+    assert!(windows <= world.bounds.velocity_max, "{windows} windows");
+    assert!(open <= world.bounds.held_max, "{open} open holds");
+    assert!(held <= world.bounds.held_max + world.bounds.final_max, "{held} holds");
+}
+
+#[test]
+fn random_commands_keep_the_contract() {
+    let given = std::env::var("PLACET_SEQUENCES").ok().and_then(|text| text.parse().ok());
+    let sequences: u64 = given.unwrap_or(if cfg!(debug_assertions) { 50 } else { 1000 });
+    let started = std::time::Instant::now();
+    let (mut totals, mut entries) = ([0; 6], 0);
+    for seed in 0..sequences {
+        let mut out = Run { rows: String::new(), entries: 0, totals };
+        let result = catch_unwind(AssertUnwindSafe(|| run(seed, 150, &mut out)));
+        if let Err(panic) = result {
+            eprintln!("seed {seed}\n{}", out.rows);
+            resume_unwind(panic);
+        }
+        (totals, entries) = (out.totals, entries + out.entries);
+    }
+    // SILENCE, PERMIT, REQUIRE_APPROVAL, THROTTLE, DENY, consumed: none of them is rare, or the
+    // sequences say nothing.
+    assert!(totals.iter().all(|total| *total > sequences / 2), "{totals:?}");
+    eprintln!("{sequences} sequences, {entries} entries, {totals:?}, {:?}", started.elapsed());
+}

@@ -1,0 +1,8 @@
+//! The log's formats from outside: receipts made with a deterministic key, a corpus of altered
+//! ones, and the Python verifier as a second opinion on each.
+
+mod corpus;
+mod fixture;
+mod formats;
+mod python;
+mod rust;
