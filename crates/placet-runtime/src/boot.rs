@@ -1,0 +1,523 @@
+//! Starting an instance: fold every log, compare it with what was signed and with what stands
+//! beside the store, found the first workspace, arm, and start the threads.
+
+use crate::armed;
+use crate::clock::Stamp;
+use crate::committer::{CommitTotals, Committer, Errand};
+use crate::crypto::Fast;
+use crate::directory::{ApiKey, Directory};
+use crate::error::PlaneError;
+use crate::fold::fold;
+use crate::follower::Follower;
+use crate::plane::{Plane, Workspaces};
+use crate::pool::SlotPool;
+use crate::ports::{
+    Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer,
+    SlotReader, Slots, WorkspaceKeys, WorkspaceNo,
+};
+use crate::recent::Recent;
+use crate::sequencer::{Gauges, Message, Payload, Seat, Sequencer};
+use crate::workspace::Workspace;
+use arc_swap::ArcSwap;
+use placet_engine::{Command, Trip};
+use placet_policy::Bundle;
+use placet_tlog::Tree;
+use placet_tlog::note::VerifierKey;
+use placet_types::Digest;
+use placet_types::event::{BundleArmed, KillScope, KillSource};
+use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
+use placet_types::policy::LANGUAGE;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Commands waiting for the sequencer at most; beyond it callers are refused early.
+const INBOX_MAX: usize = 8192;
+
+/// Everything an instance needs from its store.
+pub struct Stores {
+    /// Writing end of the log.
+    pub journal: Box<dyn Journal>,
+    /// Reading end of the log.
+    pub reader: Arc<dyn JournalReader>,
+    /// Slot pool.
+    pub slots: Box<dyn Slots>,
+    /// Slot reader.
+    pub slot_reader: Arc<dyn SlotReader>,
+    /// Writing end of the read model.
+    pub model_writer: Box<dyn ReadModelWriter>,
+    /// Reading end of the read model.
+    pub model: Arc<dyn ReadModel>,
+    /// Pseudonym keys.
+    pub keys: Arc<dyn WorkspaceKeys>,
+    /// What stands beside the store.
+    pub safety: Box<dyn Safety>,
+    /// Signing key.
+    pub signer: Arc<dyn Signer>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// 16 hex digits.
+    pub instance: String,
+}
+
+/// How to start.
+pub struct Options {
+    /// Development mode: loopback only, no keys needed.
+    pub dev: bool,
+    /// Solo mode of workspaces founded now.
+    pub solo: bool,
+    /// The bundle of the operator's directory, if one was given.
+    pub bundle: Option<Arc<Bundle>>,
+    /// Name of the first workspace.
+    pub workspace: WorkspaceName,
+    /// First admin of a workspace founded now.
+    pub admin: ActorId,
+}
+
+/// A started instance.
+pub struct Started {
+    /// The plane.
+    pub plane: Arc<Plane>,
+    /// On the very first start: the admin's key, to be shown once.
+    pub bootstrap: Option<ApiKey>,
+    /// What was found and is worth saying.
+    pub notices: Vec<String>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why an instance does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The store failed.
+    Store(PortError),
+    /// The log of a workspace is damaged, rolled back, or contradicts what was signed.
+    Damaged {
+        /// Which.
+        workspace: String,
+        /// Where and how.
+        what: String,
+    },
+    /// The bundle given is not the one in force; publishing is governed.
+    OtherBundle {
+        /// In force.
+        armed: Digest,
+        /// Given.
+        given: Digest,
+    },
+    /// The data were founded in development mode and the server is not in it, or the reverse.
+    OtherMode {
+        /// Whether they were founded in development mode.
+        dev: bool,
+    },
+    /// A bundle that entries refer to is missing or does not compile.
+    BundleLost(Digest),
+    /// Anything else.
+    Plane(PlaneError),
+}
+
+impl StartError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store_failed",
+            Self::Damaged { .. } => "log_damaged",
+            Self::OtherBundle { .. } => "bundle_differs",
+            Self::OtherMode { .. } => "mode_differs",
+            Self::BundleLost(_) => "bundle_lost",
+            Self::Plane(error) => error.code(),
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Damaged { workspace, what } => {
+                write!(f, "the log of workspace {workspace} is refused: {what}")
+            }
+            Self::OtherBundle { armed, given } => write!(
+                f,
+                "the bundle given ({given}) is not the one in force ({armed}); publishing a bundle \
+                 is a governed action, or use --dev"
+            ),
+            Self::OtherMode { dev: true } => f.write_str(
+                "this data directory was made with --dev; start it with --dev, or choose another --data",
+            ),
+            Self::OtherMode { dev: false } => f.write_str(
+                "this data directory was not made with --dev, which needs no keys; start it without --dev",
+            ),
+            Self::BundleLost(digest) => {
+                write!(f, "the bundle {digest} is in force but is missing or damaged")
+            }
+            Self::Plane(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<PortError> for StartError {
+    fn from(error: PortError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<PlaneError> for StartError {
+    fn from(error: PlaneError) -> Self {
+        Self::Plane(error)
+    }
+}
+
+impl Plane {
+    /// Starts an instance over `stores`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(mut stores: Stores, options: Options) -> Result<Started, StartError> {
+        let mut notices = Vec::new();
+        let mut seats = BTreeMap::new();
+        let mut all = Vec::new();
+        let mut by_name = HashMap::new();
+        let directory = Directory::default();
+        let mut last = TimeMs(0);
+        let mut positions = BTreeMap::new();
+        if let Some(bundle) = &options.bundle {
+            stores.journal.put_bundle(&bundle.digest().0, bundle.normalised())?;
+        }
+        for (no, name) in stores.reader.workspaces()? {
+            let head = stores.reader.head(no)?;
+            stores.safety.check_size(&name, head.next_index)?;
+            let folded = fold(stores.reader.as_ref(), stores.slot_reader.as_ref(), no, &name)?;
+            if let Some(dev) = folded.founded_dev.filter(|dev| *dev != options.dev) {
+                return Err(StartError::OtherMode { dev });
+            }
+            if folded.slot_max > 0 && folded.slot_max >= stores.slots.end()? {
+                let what = "its payload keys are missing: keys.db is older than the log".to_owned();
+                return Err(StartError::Damaged { workspace: name.to_string(), what });
+            }
+            last = last.max(folded.state.time());
+            directory.insert(folded.keys);
+            let shared = seat_of(&stores, no, &name, folded.tree)?;
+            if let Some(digest) = folded.state.policy() {
+                let bundle = load_bundle(&stores, &options, digest)?;
+                shared.policy.store(Some(bundle));
+            }
+            shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
+            positions.insert(no, stores.model_writer.position(no)?);
+            let solo = folded.state.solo();
+            by_name.insert(name, shared.clone());
+            all.push(shared.clone());
+            seats.insert(
+                no,
+                Seat {
+                    shared,
+                    epoch: head.epoch + 1,
+                    state: folded.state,
+                    dev: options.dev,
+                    solo,
+                    gap: Some("restart".to_owned()),
+                },
+            );
+        }
+        let stamp = Stamp::new(stores.clock.clone(), last);
+        let gauges = Arc::new(Gauges::default());
+        let totals = Arc::new(CommitTotals::default());
+        let recent = Arc::new(Recent::default());
+        let indexed = Arc::new(AtomicU64::new(0));
+        let (inbox, messages) = sync_channel(INBOX_MAX);
+        let (urgent, urgents) = channel();
+        let (committing, work) = sync_channel(1);
+        let (pool, pool_thread) = SlotPool::start(stores.slots);
+        let committer = Committer {
+            journal: stores.journal,
+            signer: stores.signer.clone(),
+            recent: recent.clone(),
+            gauges: gauges.clone(),
+            totals: totals.clone(),
+            urgent,
+            wake: inbox.clone(),
+        };
+        let sequencer = Sequencer {
+            seats,
+            inbox: messages,
+            urgent: urgents,
+            committer: committing.clone(),
+            stamp,
+            gauges: gauges.clone(),
+        };
+        let follower = Follower {
+            model: stores.model_writer,
+            journal: stores.reader.clone(),
+            recent: recent.clone(),
+            positions,
+            indexed: indexed.clone(),
+        };
+        let threads = vec![
+            spawn("sequencer", Some(&gauges), move || sequencer.run())?,
+            spawn("committer", Some(&gauges), move || committer.run(&work))?,
+            spawn("follower", None, move || follower.run())?,
+            pool_thread,
+        ];
+        let plane = Arc::new(Self {
+            inbox,
+            committer: committing,
+            workspaces: ArcSwap::from_pointee(Workspaces { all, by_name }),
+            creating: tokio::sync::Mutex::new(()),
+            directory,
+            pool,
+            journal: stores.reader,
+            slots: stores.slot_reader,
+            model: stores.model,
+            keys: stores.keys,
+            signer: stores.signer,
+            safety: Mutex::new(stores.safety),
+            kill_order: tokio::sync::Mutex::new(()),
+            clock: stores.clock,
+            gauges,
+            totals,
+            indexed,
+            recent,
+            instance: stores.instance,
+            dev: options.dev,
+            solo: options.solo,
+            stopping: AtomicBool::new(false),
+        });
+        let bootstrap = plane.settle(&options, &mut notices).await?;
+        Ok(Started { plane, bootstrap, notices, threads })
+    }
+
+    /// Founds the first workspace or compares what is there with what was asked for, and trips the
+    /// kill switch where its armed state cannot be shown.
+    async fn settle(
+        self: &Arc<Self>,
+        options: &Options,
+        notices: &mut Vec<String>,
+    ) -> Result<Option<ApiKey>, StartError> {
+        let Some(root) = self.root() else {
+            let (workspace, key) =
+                self.create_workspace(options.workspace.clone(), options.admin.clone()).await?;
+            if let Some(bundle) = &options.bundle {
+                self.arm_bundle(&workspace, bundle).await?;
+            }
+            self.arm().await?;
+            return Ok(Some(key));
+        };
+        let mut bootstrap = None;
+        for workspace in self.all_workspaces() {
+            // A crash between registering a workspace and its genesis leaves it empty.
+            let (size, policy) =
+                self.look(workspace.no, |state| (state.next_index(), state.policy())).await?;
+            if size == 0 {
+                let key = self.genesis(&workspace, options.admin.clone(), None).await?;
+                notices
+                    .push(format!("workspace {} was never founded; founded now", workspace.name));
+                bootstrap.get_or_insert(key);
+            }
+            if let Some(bundle) = &options.bundle {
+                match policy {
+                    Some(armed) if armed == bundle.digest() => {}
+                    Some(armed) if !options.dev => {
+                        let given = bundle.digest();
+                        return Err(StartError::OtherBundle { armed, given });
+                    }
+                    _ => self.arm_bundle(&workspace, bundle).await?,
+                }
+            }
+        }
+        if self.safety()?.kill_requested() {
+            self.trip(None, KillScope::Everything, KillSource::File, None).await?;
+        }
+        let (killed, last_override) =
+            self.look(root.no, |state| (state.is_killed(), state.last_override())).await?;
+        self.spread_kill(&root).await?;
+        let certificate = self.safety()?.read_armed();
+        let armed = match &certificate {
+            Ok(Some(bytes)) => armed::is_armed(
+                bytes,
+                &self.instance,
+                last_override.unwrap_or(0),
+                self.signer.as_ref(),
+            ),
+            _ => false,
+        };
+        if bootstrap.is_some() && certificate.as_ref().is_ok_and(Option::is_none) {
+            self.arm().await?;
+        } else if !armed && !killed {
+            notices.push(
+                "the armed certificate is missing, altered or rolled back: the kill switch of \
+                 everything is tripped"
+                    .to_owned(),
+            );
+            self.trip(None, KillScope::Everything, KillSource::Certificate, None).await?;
+        }
+        Ok(bootstrap)
+    }
+
+    /// A kill of everything that a crash kept from reaching every log reaches it now.
+    async fn spread_kill(&self, root: &Workspace) -> Result<(), StartError> {
+        if self.look(root.no, |state| state.kill().0.is_none()).await? {
+            return Ok(());
+        }
+        for workspace in self.all_workspaces() {
+            workspace.killed.store(true, Ordering::SeqCst);
+            if self.look(workspace.no, |state| state.kill().0.is_none()).await? {
+                let (scope, source) = (KillScope::Everything, KillSource::Certificate);
+                let trip = Command::Trip(Trip { scope, source, who: None });
+                self.submit(workspace.no, trip, Payload::empty()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn arm_bundle(
+        &self,
+        workspace: &Arc<Workspace>,
+        bundle: &Arc<Bundle>,
+    ) -> Result<(), PlaneError> {
+        let armed = BundleArmed { bundle: bundle.digest(), language: LANGUAGE, decision: None };
+        self.submit(workspace.no, Command::ArmBundle(armed), Payload::empty()).await?;
+        workspace.policy.store(Some(bundle.clone()));
+        Ok(())
+    }
+
+    /// What has to be looked after while running: kill requests beside the store every 200 ms, the
+    /// high-water mark every second. Returns when the plane stops.
+    pub async fn housekeeping(self: Arc<Self>) {
+        let mut beat = tokio::time::interval(Duration::from_millis(200));
+        let mut marked: HashMap<WorkspaceNo, u64> = HashMap::new();
+        let mut requested = false;
+        let mut beats = 0_u64;
+        loop {
+            beat.tick().await;
+            beats += 1;
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            let asked = self.safety().is_ok_and(|safety| safety.kill_requested());
+            requested &= asked;
+            if asked && !requested {
+                let done = self.trip(None, KillScope::Everything, KillSource::File, None).await;
+                requested = done.is_ok();
+                if let Err(error) = done {
+                    eprintln!("placet: the kill is in effect but not recorded: {error}");
+                }
+            }
+            if beats.is_multiple_of(5)
+                && let Err(error) = self.mark(&mut marked)
+            {
+                eprintln!("placet: the high-water mark could not be raised: {error}");
+            }
+        }
+    }
+
+    fn mark(&self, marked: &mut HashMap<WorkspaceNo, u64>) -> Result<(), PlaneError> {
+        let moved: Vec<_> = self
+            .all_workspaces()
+            .into_iter()
+            .filter_map(|workspace| {
+                let size = *workspace.size.borrow();
+                (marked.get(&workspace.no) != Some(&size)).then_some((workspace, size))
+            })
+            .collect();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let sizes: Vec<_> =
+            moved.iter().map(|(workspace, size)| (workspace.name.clone(), *size)).collect();
+        self.safety()?.raise(&sizes).map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
+        marked.extend(moved.into_iter().map(|(workspace, size)| (workspace.no, size)));
+        Ok(())
+    }
+}
+
+impl Started {
+    /// Stops taking commands, lets what was taken become durable, and waits for the threads.
+    pub fn stop(self) {
+        let plane = self.plane;
+        plane.stopping.store(true, Ordering::SeqCst);
+        // A full inbox empties: the sequencer is still running.
+        let _ = plane.inbox.send(Message::Shutdown);
+        plane.pool.close();
+        let mut threads = self.threads.into_iter();
+        // In the order of the flow: what the sequencer has taken still becomes durable.
+        threads.next().map(JoinHandle::join);
+        let _ = plane.committer.send(Errand::Shutdown);
+        threads.next().map(JoinHandle::join);
+        if let Err(error) = plane.mark(&mut HashMap::new()) {
+            eprintln!("placet: the high-water mark could not be raised: {error}");
+        }
+        plane.recent.close();
+        for thread in threads {
+            // A thread that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Sets the store's failure when its thread panics: nothing is decided without it.
+struct FailOnPanic(Option<Arc<Gauges>>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if let Some(gauges) = self.0.take().filter(|_| std::thread::panicking()) {
+            gauges.failed.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    vital: Option<&Arc<Gauges>>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let guard = FailOnPanic(vital.cloned());
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _guard = guard;
+            run();
+        })
+        .map_err(|error| StartError::Store(PortError::new(error)))
+}
+
+fn seat_of(
+    stores: &Stores,
+    no: WorkspaceNo,
+    name: &WorkspaceName,
+    tree: Tree<Fast>,
+) -> Result<Arc<Workspace>, StartError> {
+    let damaged =
+        |what: &str| StartError::Damaged { workspace: name.to_string(), what: what.to_owned() };
+    let secret = stores
+        .keys
+        .workspace_key(name)?
+        .ok_or_else(|| damaged("its pseudonym key is missing from the identity store"))?;
+    let origin = format!("placet/{}/{name}", stores.instance);
+    let vkey = VerifierKey::new::<Fast>(&origin, stores.signer.public_key())
+        .map_err(|error| damaged(&error.to_string()))?;
+    Ok(Arc::new(Workspace::new(no, name.clone(), vkey, &secret, tree, stores.signer.as_ref())))
+}
+
+fn load_bundle(
+    stores: &Stores,
+    options: &Options,
+    digest: Digest,
+) -> Result<Arc<Bundle>, StartError> {
+    if let Some(bundle) = options.bundle.as_ref().filter(|bundle| bundle.digest() == digest) {
+        return Ok(bundle.clone());
+    }
+    let bytes = stores.reader.bundle(&digest.0)?.ok_or(StartError::BundleLost(digest))?;
+    let bundle =
+        Bundle::from_normalised::<Fast>(&bytes).map_err(|_| StartError::BundleLost(digest))?;
+    if bundle.digest() == digest {
+        Ok(Arc::new(bundle))
+    } else {
+        Err(StartError::BundleLost(digest))
+    }
+}

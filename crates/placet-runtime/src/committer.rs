@@ -1,0 +1,207 @@
+//! The committer: one thread that makes batches durable, advances the trees, signs, and only then
+//! releases answers. A failed write stops deciding for good; nothing is retried on a dead handle.
+
+use crate::crypto::Fast;
+use crate::frame::SlotKeys;
+use crate::ports::{AppendError, Batch, Journal, Signer, WorkspaceNo};
+use crate::recent::Recent;
+use crate::sequencer::{
+    Done, Gauges, Job, Message, Open, Payload, Pending, PendingDone, Refusal, Reply, Work, Written,
+};
+use crate::workspace::{Committed, Workspace};
+use placet_engine::{Command, RevokePermit};
+use placet_tlog::Hash;
+use placet_tlog::merkle::leaf_hash;
+use placet_types::ids::{DecisionId, PermitId, WorkspaceName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::time::Duration;
+
+/// Work and errands for the thread that owns the journal.
+pub(crate) enum Errand {
+    Work(Work),
+    CreateWorkspace(WorkspaceName, Sender<Result<WorkspaceNo, String>>),
+    Shutdown,
+}
+
+/// What a batch made durable, per workspace.
+type Durable = BTreeMap<WorkspaceNo, (Arc<Workspace>, Arc<Committed>)>;
+
+/// Idle time after which the journal may tidy up.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Totals for metrics and benches.
+#[derive(Debug, Default)]
+pub struct CommitTotals {
+    /// Durable writes.
+    pub flushes: AtomicU64,
+    /// Signed checkpoints.
+    pub signatures: AtomicU64,
+    /// Entries written.
+    pub entries: AtomicU64,
+    /// Microseconds spent in durable writes.
+    pub flush_us: AtomicU64,
+}
+
+pub(crate) struct Committer {
+    pub(crate) journal: Box<dyn Journal>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) recent: Arc<Recent>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) totals: Arc<CommitTotals>,
+    pub(crate) urgent: Sender<Job>,
+    pub(crate) wake: SyncSender<Message>,
+}
+
+impl Committer {
+    pub(crate) fn run(mut self, inbox: &Receiver<Errand>) {
+        let mut idle = false;
+        loop {
+            match inbox.recv_timeout(IDLE) {
+                Ok(Errand::Work(work)) => {
+                    idle = false;
+                    self.commit(work);
+                }
+                Ok(Errand::CreateWorkspace(name, reply)) => {
+                    let created = self.journal.create_workspace(&name);
+                    // Whoever asked may have gone; the workspace stays empty then.
+                    let _ = reply.send(created.map_err(|error| error.to_string()));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if !idle && !self.gauges.failed.load(Ordering::SeqCst) {
+                        self.journal.idle();
+                    }
+                    idle = true;
+                }
+                Ok(Errand::Shutdown) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn commit(&mut self, work: Work) {
+        let Work { open, pending, releases, .. } = work;
+        match self.persist(open) {
+            Ok(durable) => {
+                for pending in pending {
+                    self.release(pending, &durable);
+                }
+                releases.into_iter().for_each(|release| release());
+            }
+            Err(error) => {
+                // Looks at state are dropped as well: whoever asked hears that nothing is decided.
+                self.gauges.failed.store(true, Ordering::SeqCst);
+                for pending in pending {
+                    // INVARIANT: no answer of a batch leaves unless the batch is durable.
+                    pending.reply.send(Err(Refusal::StoreFailed(error.to_string())));
+                }
+            }
+        }
+    }
+
+    /// Leaves, rows, one durable write, one signature per workspace.
+    fn persist(&mut self, open: BTreeMap<WorkspaceNo, Open>) -> Result<Durable, AppendError> {
+        // First of all: what was stepped before a failure may rest on entries that never became
+        // durable, so nothing more leaves, not even an answer that writes nothing.
+        if self.gauges.failed.load(Ordering::SeqCst) {
+            return Err(AppendError::Unknown("the store has failed".to_owned()));
+        }
+        if open.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut rows = Vec::with_capacity(open.len());
+        let mut parts = Vec::with_capacity(open.len());
+        for (no, mut open) in open {
+            let leaves: Vec<Hash> = open
+                .spans
+                .iter()
+                .map(|span| leaf_hash::<Fast>(open.frames.get(span.clone()).unwrap_or_default()))
+                .collect();
+            rows.push(Batch {
+                workspace: no,
+                first_index: open.first_index,
+                count: u32::try_from(open.entries.len()).unwrap_or(u32::MAX),
+                epoch: open.epoch,
+                frames: std::mem::take(&mut open.frames),
+                tree_state: open.shared.tree_state_after(&leaves),
+            });
+            parts.push((open, leaves));
+        }
+        let started = std::time::Instant::now();
+        self.journal.append(&rows)?;
+        let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.totals.flush_us.fetch_add(spent, Ordering::Relaxed);
+        self.totals.flushes.fetch_add(1, Ordering::Relaxed);
+        let mut durable = BTreeMap::new();
+        for ((open, leaves), row) in parts.into_iter().zip(rows) {
+            open.shared.advance(&leaves, self.signer.as_ref());
+            self.totals.signatures.fetch_add(1, Ordering::Relaxed);
+            self.totals.entries.fetch_add(leaves.len() as u64, Ordering::Relaxed);
+            let committed = Arc::new(Committed {
+                workspace: row.workspace,
+                first_index: row.first_index,
+                entries: open.entries,
+                spans: open.spans,
+                frames: row.frames,
+            });
+            self.recent.push(committed.clone());
+            if open.approvals_changed {
+                open.shared.approvals.send_modify(|version| *version = version.wrapping_add(1));
+            }
+            durable.insert(row.workspace, (open.shared, committed));
+        }
+        Ok(durable)
+    }
+
+    fn release(&self, pending: Pending, durable: &Durable) {
+        let Pending { reply, answer } = pending;
+        let done = match answer {
+            Ok(done) => done,
+            Err(refusal) => return reply.send(Err(refusal)),
+        };
+        let PendingDone { workspace, range, bound, permits } = done;
+        let found = range.and_then(|range| Some((durable.get(&workspace)?, range)));
+        let written =
+            found.map(|((shared, batch), range)| (shared, Written { batch: batch.clone(), range }));
+        match (reply, written) {
+            (Reply::Caller(caller), Some((shared, written)))
+                if !permits.is_empty() && shared.is_killed() =>
+            {
+                self.revoke(workspace, permits, caller, written);
+            }
+            (reply, written) => {
+                let written = written.map(|(_, written)| written);
+                reply.send(Ok(Done { written, bound, revoked: false }));
+            }
+        }
+    }
+
+    /// A kill came after the decision and before its answer: the answer leaves only once the
+    /// revocation is durable, and says so.
+    fn revoke(
+        &self,
+        workspace: WorkspaceNo,
+        permits: Vec<(DecisionId, u64, PermitId)>,
+        caller: tokio::sync::oneshot::Sender<crate::sequencer::Answer>,
+        written: Written,
+    ) {
+        let job = Job {
+            workspace,
+            command: Command::RevokePermit(RevokePermit { permits }),
+            payload: Payload::empty(),
+            reply: Reply::Overtaken(caller, written),
+        };
+        // Without a sequencer nothing is answered: the caller sees its channel close.
+        if self.urgent.send(job).is_ok() {
+            // A full inbox wakes the sequencer by itself.
+            let _ = self.wake.try_send(Message::Wake);
+        }
+    }
+}
+
+/// Seals `plain` in the slot: the payload that travels with a command.
+pub(crate) fn seal(keys: &SlotKeys, slot: u64, plain: Vec<u8>) -> Payload {
+    let commitment = keys.commit(crate::frame::SaltFor::Payload, &plain);
+    Payload { slot, sealed: keys.seal(slot, plain), commitment }
+}

@@ -1,0 +1,134 @@
+//! API keys: their text, and the directory that maps a key to its principal. State keeps hashes and
+//! pseudonyms; names come from payloads.
+
+use crate::crypto::{Fast, SystemEntropy};
+use crate::ports::{Entropy, WorkspaceNo};
+use arc_swap::ArcSwap;
+use placet_types::Digest;
+use placet_types::hash::{Hasher, hex_decode, hex_encode};
+use placet_types::ids::{ActorId, KeyId};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The text of an API key: `key_<32 hex>.<64 hex>`. Shown once, never stored.
+pub struct ApiKey {
+    /// Its public id.
+    pub id: KeyId,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+impl ApiKey {
+    pub(crate) fn generate(id: KeyId) -> Self {
+        let mut secret = Zeroizing::new([0; 32]);
+        SystemEntropy.fill(secret.as_mut());
+        Self { id, secret }
+    }
+
+    /// Parses the text of a key.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.split_once('.')?;
+        let mut bytes = Zeroizing::new([0; 32]);
+        hex_decode(secret, bytes.as_mut())?;
+        Some(Self { id: KeyId::parse(id)?, secret: bytes })
+    }
+
+    /// SHA-256 of the secret: what the log keeps.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        Digest(Fast::sha256(&[self.secret.as_ref()]))
+    }
+
+    /// The text, to be shown once.
+    #[must_use]
+    pub fn reveal(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{}.{}", self.id, hex_encode(self.secret.as_ref())))
+    }
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ApiKey({}, ..)", self.id)
+    }
+}
+
+/// A key as the directory knows it.
+#[derive(Clone, Debug)]
+pub struct KeyRecord {
+    /// Its id.
+    pub key: KeyId,
+    /// Its workspace.
+    pub workspace: WorkspaceNo,
+    /// Whose key.
+    pub actor: ActorId,
+    /// Environment its requests count for.
+    pub environment: String,
+    /// Its roles.
+    pub roles: BTreeSet<String>,
+    /// SHA-256 of its secret.
+    pub hash: Digest,
+    /// Revoked keys stay listed.
+    pub revoked: bool,
+}
+
+/// All keys of the instance.
+#[derive(Default)]
+pub(crate) struct Directory {
+    keys: ArcSwap<HashMap<KeyId, Arc<KeyRecord>>>,
+    writing: Mutex<()>,
+}
+
+/// Why a key opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// Malformed, unknown, or with another secret: not told apart.
+    Unknown,
+    /// It was revoked.
+    Revoked,
+}
+
+impl Directory {
+    /// The principal of `text`.
+    pub(crate) fn authenticate(&self, text: &str) -> Result<Arc<KeyRecord>, KeyError> {
+        let key = ApiKey::parse(text).ok_or(KeyError::Unknown)?;
+        let record = self.keys.load().get(&key.id).cloned().ok_or(KeyError::Unknown)?;
+        if !bool::from(key.hash().0.ct_eq(&record.hash.0)) {
+            return Err(KeyError::Unknown);
+        }
+        if record.revoked { Err(KeyError::Revoked) } else { Ok(record) }
+    }
+
+    pub(crate) fn insert(&self, records: Vec<KeyRecord>) {
+        self.change(|keys| {
+            for record in records {
+                keys.insert(record.key, Arc::new(record));
+            }
+        });
+    }
+
+    pub(crate) fn revoke(&self, key: KeyId) {
+        self.change(|keys| {
+            if let Some(record) = keys.get(&key) {
+                let revoked = KeyRecord { revoked: true, ..KeyRecord::clone(record) };
+                keys.insert(key, Arc::new(revoked));
+            }
+        });
+    }
+
+    /// Keys of one workspace, by id.
+    pub(crate) fn of(&self, workspace: WorkspaceNo) -> Vec<Arc<KeyRecord>> {
+        let mut keys: Vec<_> =
+            self.keys.load().values().filter(|key| key.workspace == workspace).cloned().collect();
+        keys.sort_by_key(|key| key.key);
+        keys
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashMap<KeyId, Arc<KeyRecord>>)) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = HashMap::clone(&self.keys.load());
+        change(&mut keys);
+        self.keys.store(Arc::new(keys));
+    }
+}

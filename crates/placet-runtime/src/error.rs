@@ -1,0 +1,110 @@
+//! Why the plane cannot do what it was asked: a closed list with stable codes.
+
+use crate::sequencer::Refusal;
+use placet_engine::Rejection;
+use placet_types::ids::DecisionId;
+use std::fmt;
+
+/// An error of the plane. A refusal by policy is none of these: it is an outcome.
+#[derive(Debug)]
+pub enum PlaneError {
+    /// The state machine rejects the command.
+    Rejected(Rejection),
+    /// Unknown, or of somebody else.
+    NotFound(&'static str),
+    /// The idempotency key is bound to another request.
+    IdempotencyConflict {
+        /// The decision it is bound to.
+        decision: DecisionId,
+    },
+    /// The payload was erased.
+    PayloadErased,
+    /// Too much is waiting; nothing was recorded.
+    Overloaded {
+        /// When to come back.
+        retry_after_ms: u64,
+    },
+    /// The key asks too fast; nothing was recorded.
+    TooManyRequests {
+        /// When to come back.
+        retry_after_ms: u64,
+    },
+    /// The wall clock ran off from the monotonic one.
+    ClockUnsure,
+    /// The store failed; nothing more is decided until a restart.
+    StoreFailed(String),
+    /// The bundle kept changing while the request was evaluated.
+    PolicyMoved,
+    /// The entry would be larger than an entry may be.
+    TooLarge,
+    /// The server is going down.
+    ShuttingDown,
+    /// The workspace exists already.
+    Exists(&'static str),
+    /// A defect.
+    Internal(String),
+}
+
+impl PlaneError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Rejected(rejection) => rejection.code(),
+            Self::NotFound(_) => "not_found",
+            Self::IdempotencyConflict { .. } => "idempotency_conflict",
+            Self::PayloadErased => "payload_erased",
+            Self::Overloaded { .. } => "overloaded",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::ClockUnsure => "clock_unsure",
+            Self::StoreFailed(_) => "store_failed",
+            Self::PolicyMoved => "policy_moved",
+            Self::TooLarge => "entry_too_large",
+            Self::ShuttingDown => "shutting_down",
+            Self::Exists(_) => "already_exists",
+            Self::Internal(_) => "internal",
+        }
+    }
+}
+
+impl fmt::Display for PlaneError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => rejection.fmt(f),
+            Self::NotFound(what) => write!(f, "no such {what} in this workspace"),
+            Self::IdempotencyConflict { decision } => write!(
+                f,
+                "the idempotency key is bound to another request, decision {decision}; use a fresh key"
+            ),
+            Self::PayloadErased => f.write_str("the payload of this decision has been erased"),
+            Self::Overloaded { .. } => f.write_str("too many requests are waiting; retry later"),
+            Self::TooManyRequests { .. } => {
+                f.write_str("this key asks faster than it is admitted; retry later")
+            }
+            Self::ClockUnsure => f.write_str(
+                "the wall clock ran off from the monotonic clock; an operator has to confirm it",
+            ),
+            Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
+            Self::PolicyMoved => f.write_str("the policy kept changing; retry"),
+            Self::TooLarge => f.write_str("the log entry would exceed 16 KiB; shorten the request"),
+            Self::ShuttingDown => f.write_str("the server is shutting down"),
+            Self::Exists(what) => write!(f, "this {what} exists already"),
+            Self::Internal(what) => write!(f, "defect: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PlaneError {}
+
+impl From<Refusal> for PlaneError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected(rejection) => Self::Rejected(rejection),
+            Refusal::ClockUnsure => Self::ClockUnsure,
+            Refusal::StoreFailed(why) => Self::StoreFailed(why),
+            Refusal::TooLarge => Self::TooLarge,
+            Refusal::NoWorkspace => Self::NotFound("workspace"),
+            Refusal::PolicyMoved => Self::PolicyMoved,
+        }
+    }
+}

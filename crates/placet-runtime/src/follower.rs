@@ -1,0 +1,126 @@
+//! The follower: fills the read model behind the log, from the newest batches or, after a restart
+//! or a lag, from the journal. Derived data: whatever goes wrong here never stops deciding.
+
+use crate::ports::{Indexed, JournalReader, PortError, ReadModelWriter, WorkspaceNo};
+use crate::recent::Recent;
+use crate::workspace::{Committed, parse_batch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Entries per transaction of the read model.
+const CHUNK: usize = 4096;
+
+pub(crate) struct Follower {
+    pub(crate) model: Box<dyn ReadModelWriter>,
+    pub(crate) journal: Arc<dyn JournalReader>,
+    pub(crate) recent: Arc<Recent>,
+    pub(crate) positions: BTreeMap<WorkspaceNo, u64>,
+    /// Entries indexed since the start, for metrics.
+    pub(crate) indexed: Arc<AtomicU64>,
+}
+
+impl Follower {
+    pub(crate) fn run(mut self) {
+        if let Err(error) = self.catch_up_all() {
+            eprintln!("placet: the read model lags: {error}");
+        }
+        loop {
+            let (batches, closed) = self.recent.oldest(CHUNK, Duration::from_millis(200));
+            if batches.is_empty() {
+                if closed {
+                    return;
+                }
+                continue;
+            }
+            match self.follow(&batches) {
+                Ok(()) => self.recent.forget(&batches),
+                Err(error) => {
+                    eprintln!("placet: the read model lags: {error}");
+                    if closed {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, batches: &[Arc<Committed>]) -> Result<(), PortError> {
+        let mut entries = Vec::with_capacity(CHUNK);
+        for batch in batches {
+            let position = self.position(batch.workspace)?;
+            if batch.first_index > position {
+                self.index(std::mem::take(&mut entries))?;
+                self.catch_up(batch.workspace, batch.first_index)?;
+            }
+            let position = self.position(batch.workspace)?;
+            for (at, entry) in batch.entries.iter().enumerate() {
+                let index = batch.first_index + at as u64;
+                if index >= position {
+                    entries.push(Indexed { workspace: batch.workspace, index, entry });
+                }
+            }
+            let next = batch.first_index + batch.entries.len() as u64;
+            self.positions.insert(batch.workspace, next.max(position));
+        }
+        self.index(entries)
+    }
+
+    fn catch_up_all(&mut self) -> Result<(), PortError> {
+        for (workspace, _) in self.journal.workspaces()? {
+            let head = self.journal.head(workspace)?;
+            self.catch_up(workspace, head.next_index)?;
+        }
+        Ok(())
+    }
+
+    fn catch_up(&mut self, workspace: WorkspaceNo, until: u64) -> Result<(), PortError> {
+        let mut position = self.position(workspace)?;
+        while position < until {
+            let batches = self.journal.read(workspace, position, 4 << 20)?;
+            if batches.is_empty() {
+                return Err(PortError::new(format!("the journal ends before entry {position}")));
+            }
+            for batch in batches {
+                let batch = parse_batch(batch).map_err(PortError::new)?;
+                let first = batch.first_index;
+                let entries: Vec<Indexed<'_>> = batch
+                    .entries
+                    .iter()
+                    .zip(first..)
+                    .filter(|(_, index)| *index >= position)
+                    .map(|(entry, index)| Indexed { workspace, index, entry })
+                    .collect();
+                position += entries.len() as u64;
+                self.index(entries)?;
+                self.positions.insert(workspace, position);
+            }
+        }
+        Ok(())
+    }
+
+    fn position(&mut self, workspace: WorkspaceNo) -> Result<u64, PortError> {
+        if let Some(position) = self.positions.get(&workspace) {
+            return Ok(*position);
+        }
+        let position = self.model.position(workspace)?;
+        self.positions.insert(workspace, position);
+        Ok(position)
+    }
+
+    fn index(&mut self, entries: Vec<Indexed<'_>>) -> Result<(), PortError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let done = self.model.index(&entries);
+        if done.is_err() {
+            // What is durable there is not known now: ask again before the next attempt.
+            self.positions.clear();
+        }
+        done?;
+        self.indexed.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}

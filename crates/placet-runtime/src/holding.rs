@@ -1,0 +1,274 @@
+//! Held decisions seen from outside: looking at approvals, voting, collecting, withdrawing.
+
+use crate::answer::{DecisionAnswer, PermitState, PermitView};
+use crate::error::PlaneError;
+use crate::frame::SaltFor;
+use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal, evaluate, reread};
+use crate::sequencer::Outstanding;
+use crate::workspace::Workspace;
+use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
+use placet_types::Digest;
+use placet_types::ids::{ApprovalId, DecisionId};
+use placet_types::json::Object;
+use placet_types::policy::Verdict;
+use std::sync::Arc;
+
+/// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
+const LOOK_MAX: usize = 1024;
+
+/// An approval, the decision it belongs to, and the payload unless it was erased.
+pub type HeldView = (Held, DecisionAnswer, Option<Object>);
+
+impl Plane {
+    /// Mints the permit when the proposer asks, with a nonce, for an approved action.
+    pub(crate) async fn try_collect(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        answer: &DecisionAnswer,
+        nonce: Option<Digest>,
+    ) -> Result<Option<DecisionAnswer>, PlaneError> {
+        let who = self.who(workspace, principal);
+        let approved = answer.hold.as_ref().is_some_and(|held| {
+            matches!(held.state, HeldState::Approved(_)) && held.actor == who.actor
+        });
+        if !approved || nonce.is_none() {
+            return Ok(None);
+        }
+        self.collect(workspace, principal, answer.event.decision, nonce).await.map(Some)
+    }
+
+    /// Collects the permit of an approved decision.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn collect(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        id: DecisionId,
+        nonce: Option<Digest>,
+    ) -> Result<DecisionAnswer, PlaneError> {
+        let _counted = Outstanding::new(&self.gauges);
+        let index = self.locate(workspace, id)?;
+        let opened = self.open(workspace, index)?;
+        for _ in 0..MOVED_MAX {
+            let command = Command::Collect(Box::new(Collect {
+                decision: id,
+                who: self.who(workspace, principal),
+                nonce,
+                permit: self.id(self.clock.wall()),
+                permit_ms: PERMIT_MS,
+                verdict: self.evaluate_again(workspace, &opened)?,
+            }));
+            let payload = self.payload(Object::new())?;
+            match self.submit(workspace.no, command, payload).await {
+                Err(PlaneError::PolicyMoved) => {}
+                Err(error) => return Err(error),
+                Ok(done) => {
+                    let revoked = done.revoked;
+                    let mut answer = self.present(workspace, index, &opened, nonce).await?;
+                    if revoked {
+                        answer.permit = answer
+                            .permit
+                            .map(|_| PermitView { state: PermitState::Revoked, permit: None });
+                    }
+                    let closed = answer.hold.as_ref().map(|held| held.state.clone());
+                    return match closed {
+                        Some(HeldState::Invalidated) => {
+                            Err(PlaneError::Rejected(Rejection::Invalidated))
+                        }
+                        _ => Ok(answer),
+                    };
+                }
+            }
+        }
+        Err(PlaneError::PolicyMoved)
+    }
+
+    /// Approves or rejects a held decision.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn vote(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        approval: ApprovalId,
+        approve: bool,
+        echo: Option<Digest>,
+        note: Option<&str>,
+    ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        let _counted = Outstanding::new(&self.gauges);
+        let held = self.held(workspace, approval).await?;
+        let opened = self.open(workspace, held.index)?;
+        for _ in 0..MOVED_MAX {
+            let command = Command::Vote(Box::new(Vote {
+                approval,
+                who: self.who(workspace, principal),
+                approve,
+                echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
+                verdict: self.evaluate_again(workspace, &opened)?,
+            }));
+            let plain =
+                Object::new().with("actor", principal.caller.actor.as_str()).with_opt("note", note);
+            match self.submit(workspace.no, command, self.payload(plain)?).await {
+                Err(PlaneError::PolicyMoved) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    let held = self.held(workspace, approval).await?;
+                    let answer = self.present(workspace, held.index, &opened, None).await?;
+                    if held.state == HeldState::Invalidated {
+                        return Err(PlaneError::Rejected(Rejection::Invalidated));
+                    }
+                    return Ok((held, answer));
+                }
+            }
+        }
+        Err(PlaneError::PolicyMoved)
+    }
+
+    /// Takes a held decision back.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn withdraw(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        decision: DecisionId,
+    ) -> Result<(), PlaneError> {
+        let by = self.who(workspace, principal);
+        let payload = self.payload(Object::new())?;
+        self.submit(workspace.no, Command::Withdraw { decision, by }, payload).await.map(drop)
+    }
+
+    /// An approval and the decision it belongs to.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn approval(
+        &self,
+        workspace: &Arc<Workspace>,
+        id: ApprovalId,
+    ) -> Result<HeldView, PlaneError> {
+        let held = self.held(workspace, id).await?;
+        self.held_view(workspace, held).await
+    }
+
+    /// Approvals from `after` on, oldest first.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn approvals(
+        &self,
+        workspace: &Arc<Workspace>,
+        include_resolved: bool,
+        after: Option<ApprovalId>,
+        limit: usize,
+    ) -> Result<Vec<HeldView>, PlaneError> {
+        let held: Vec<Held> = self
+            .look(workspace.no, move |state| {
+                let wanted = |held: &&Held| include_resolved || held.state == HeldState::Pending;
+                state.approvals(after).filter(wanted).take(limit).cloned().collect()
+            })
+            .await?;
+        let mut out = Vec::with_capacity(held.len());
+        for held in held {
+            out.push(self.held_view(workspace, held).await?);
+        }
+        Ok(out)
+    }
+
+    /// Approvals from `after` on that `wanted` keeps, oldest first. Nothing of the others is read;
+    /// one whose payload cannot be read comes without it, as an erased one does.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn approvals_where(
+        &self,
+        workspace: &Arc<Workspace>,
+        mut after: Option<ApprovalId>,
+        limit: usize,
+        wanted: impl Fn(&Held) -> bool + Clone + Send + 'static,
+    ) -> Result<Vec<HeldView>, PlaneError> {
+        let mut kept: Vec<Held> = Vec::new();
+        loop {
+            let (wanted, room) = (wanted.clone(), limit.saturating_sub(kept.len()));
+            let (found, last) = self
+                .look(workspace.no, move |state| {
+                    let mut found = Vec::new();
+                    let mut seen = state.approvals(after).take(LOOK_MAX);
+                    let mut last = None;
+                    while found.len() < room {
+                        let Some(held) = seen.next() else { break };
+                        last = Some(held.approval);
+                        if wanted(held) {
+                            found.push(held.clone());
+                        }
+                    }
+                    (found, last)
+                })
+                .await?;
+            kept.extend(found);
+            after = last;
+            if after.is_none() || kept.len() >= limit {
+                break;
+            }
+        }
+        let mut out = Vec::with_capacity(kept.len());
+        for held in kept {
+            out.push(self.held_view_or_entry(workspace, held).await?);
+        }
+        Ok(out)
+    }
+
+    async fn held_view_or_entry(
+        &self,
+        workspace: &Arc<Workspace>,
+        held: Held,
+    ) -> Result<HeldView, PlaneError> {
+        let (id, index) = (held.approval, held.index);
+        match self.held_view(workspace, held.clone()).await {
+            Err(error @ (PlaneError::Internal(_) | PlaneError::StoreFailed(_))) => {
+                let (entry, _) = self.entry(workspace, index)?;
+                eprintln!("placet: {id} is shown without its arguments: {error}");
+                let answer = self.present_entry(workspace, index, &entry, None, None).await?;
+                Ok((held, answer, None))
+            }
+            seen => seen,
+        }
+    }
+
+    async fn held_view(
+        &self,
+        workspace: &Arc<Workspace>,
+        held: Held,
+    ) -> Result<HeldView, PlaneError> {
+        match self.open_or_entry(workspace, held.index)? {
+            Ok(opened) => {
+                let answer = self.present(workspace, held.index, &opened, None).await?;
+                Ok((held, answer, Some(opened.payload)))
+            }
+            Err(entry) => {
+                let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
+                Ok((held, answer, None))
+            }
+        }
+    }
+
+    async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {
+        self.look(workspace.no, move |state| state.approval(id).cloned())
+            .await?
+            .ok_or(PlaneError::NotFound("approval"))
+    }
+
+    fn evaluate_again(
+        &self,
+        workspace: &Workspace,
+        opened: &Opened,
+    ) -> Result<Verdict, PlaneError> {
+        let (request, caller) = reread(&opened.payload)?;
+        Ok(evaluate(workspace.bundle().as_deref(), &request, &caller))
+    }
+}

@@ -1,0 +1,41 @@
+//! The imperative shell around the engine: ports, crypto, frames, the sequencer and its committer,
+//! and the plane through which servers and commands reach them.
+//!
+//! Owns ordering, batching and durability. Refuses to know concrete stores and HTTP.
+
+mod admin;
+mod answer;
+mod armed;
+mod boot;
+mod clock;
+mod committer;
+pub mod crypto;
+mod directory;
+mod error;
+mod fold;
+mod follower;
+pub mod frame;
+mod holding;
+mod plane;
+mod pool;
+pub mod ports;
+mod proposal;
+mod pseudonyms;
+mod reading;
+mod recent;
+pub mod replay;
+mod sequencer;
+mod workspace;
+
+pub use admin::{Admission, KeySpec};
+pub use answer::{DecisionAnswer, PermitState, PermitView};
+pub use boot::{Options, StartError, Started, Stores};
+pub use committer::CommitTotals;
+pub use directory::{ApiKey, KeyError, KeyRecord};
+pub use error::PlaneError;
+pub use fold::{Folded, fold};
+pub use holding::HeldView;
+pub use plane::{Decided, Plane, Principal, nonce_hash};
+pub use pseudonyms::Pseudonyms;
+pub use reading::{LogEntry, actor_of, event_decision, matches};
+pub use workspace::{SignedHead, Workspace};

@@ -1,0 +1,591 @@
+//! The plane: what a server or a command may ask of a running instance. Evaluates on the caller's
+//! thread, hands commands to the sequencer, and turns durable results into answers.
+
+use crate::answer::{DecisionAnswer, PermitState, PermitView, fresh_permit, later_permit};
+use crate::committer::{CommitTotals, Errand, seal};
+use crate::crypto::{Fast, SystemEntropy};
+use crate::directory::{Directory, KeyError, KeyRecord};
+use crate::error::PlaneError;
+use crate::frame::{SaltFor, SlotKeys};
+use crate::pool::SlotPool;
+use crate::ports::{
+    Clock, Entropy, JournalReader, ReadModel, Safety, Signer, SlotReader, WorkspaceKeys,
+    WorkspaceNo,
+};
+use crate::proposal::{Given, Proposal};
+use crate::recent::Recent;
+use crate::sequencer::{Answer, Done, Gauges, Job, Message, Outstanding, Payload, Reply, Written};
+use crate::workspace::Workspace;
+use arc_swap::ArcSwap;
+use placet_engine::{Command, Consume, HeldState, Report, State, Who};
+use placet_policy::{Bundle, Scratch};
+use placet_types::event::{Entry, Event, ReportedResult};
+use placet_types::hash::Hasher;
+use placet_types::ids::{
+    ApprovalId, DecisionId, Id, IdKind, KeyId, PermitId, TimeMs, WorkspaceName,
+};
+use placet_types::json::{Object, Value};
+use placet_types::policy::Verdict;
+use placet_types::{Caller, Digest, Digests, Request};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+
+/// Deadline and idempotency window where no bundle says otherwise.
+const DEADLINE_MS: u64 = 2000;
+const WINDOW_MS: u64 = 86_400_000;
+/// Life of a permit.
+pub(crate) const PERMIT_MS: u64 = 60_000;
+/// A bundle may be published between evaluating and sequencing; then the request is evaluated again.
+pub(crate) const MOVED_MAX: usize = 3;
+
+/// A running instance.
+pub struct Plane {
+    pub(crate) inbox: SyncSender<Message>,
+    pub(crate) committer: SyncSender<Errand>,
+    pub(crate) workspaces: ArcSwap<Workspaces>,
+    pub(crate) creating: tokio::sync::Mutex<()>,
+    pub(crate) directory: Directory,
+    pub(crate) pool: Arc<SlotPool>,
+    pub(crate) journal: Arc<dyn JournalReader>,
+    pub(crate) slots: Arc<dyn SlotReader>,
+    pub(crate) model: Arc<dyn ReadModel>,
+    pub(crate) keys: Arc<dyn WorkspaceKeys>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) safety: Mutex<Box<dyn Safety>>,
+    pub(crate) kill_order: tokio::sync::Mutex<()>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) totals: Arc<CommitTotals>,
+    pub(crate) indexed: Arc<AtomicU64>,
+    pub(crate) recent: Arc<Recent>,
+    pub(crate) instance: String,
+    pub(crate) dev: bool,
+    pub(crate) solo: bool,
+    pub(crate) stopping: std::sync::atomic::AtomicBool,
+}
+
+/// All workspaces, in the order of their numbers, and by name.
+#[derive(Default)]
+pub(crate) struct Workspaces {
+    pub(crate) all: Vec<Arc<Workspace>>,
+    pub(crate) by_name: HashMap<WorkspaceName, Arc<Workspace>>,
+}
+
+/// An answer and, when it was written just now, where its entry stands.
+pub struct Decided {
+    /// The answer.
+    pub answer: DecisionAnswer,
+    pub(crate) written: Option<Written>,
+}
+
+/// An entry with its opened payload.
+pub(crate) struct Opened {
+    pub(crate) entry: Entry,
+    pub(crate) keys: SlotKeys,
+    pub(crate) payload: Object,
+}
+
+/// Who calls: the verified caller, its key, and the reference entries use.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// Verified facts.
+    pub caller: Caller,
+    /// Key used; `None` in development mode.
+    pub key: Option<KeyId>,
+}
+
+impl Plane {
+    /// Origin part that names the instance.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Whether this is a development server.
+    #[must_use]
+    pub fn dev(&self) -> bool {
+        self.dev
+    }
+
+    /// Wall clock.
+    #[must_use]
+    pub fn now(&self) -> TimeMs {
+        self.clock.wall()
+    }
+
+    /// The workspace with this name.
+    #[must_use]
+    pub fn workspace(&self, name: &WorkspaceName) -> Option<Arc<Workspace>> {
+        self.workspaces.load().by_name.get(name).cloned()
+    }
+
+    /// The workspace with this number.
+    #[must_use]
+    pub fn workspace_no(&self, no: WorkspaceNo) -> Option<Arc<Workspace>> {
+        self.workspaces.load().all.iter().find(|workspace| workspace.no == no).cloned()
+    }
+
+    /// The first workspace: the one whose log holds the instance's overrides.
+    #[must_use]
+    pub fn root(&self) -> Option<Arc<Workspace>> {
+        self.workspaces.load().all.first().cloned()
+    }
+
+    /// All workspaces.
+    #[must_use]
+    pub fn all_workspaces(&self) -> Vec<Arc<Workspace>> {
+        self.workspaces.load().all.clone()
+    }
+
+    /// The principal of an API key.
+    ///
+    /// # Errors
+    /// [`KeyError`]: unknown (malformed and wrong alike) or revoked.
+    pub fn authenticate(&self, text: &str) -> Result<Arc<KeyRecord>, KeyError> {
+        self.directory.authenticate(text)
+    }
+
+    /// Keys of a workspace, revoked ones included.
+    #[must_use]
+    pub fn keys_of(&self, workspace: &Workspace) -> Vec<Arc<KeyRecord>> {
+        self.directory.of(workspace.no)
+    }
+
+    /// Totals of the committer.
+    #[must_use]
+    pub fn totals(&self) -> &CommitTotals {
+        &self.totals
+    }
+
+    /// Entries indexed by the read model since the start, and requests without an answer.
+    #[must_use]
+    pub fn gauges(&self) -> (u64, usize) {
+        (self.indexed.load(Ordering::Relaxed), self.gauges.outstanding.load(Ordering::Relaxed))
+    }
+
+    /// Why no decision can be made at the moment, if so.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<PlaneError> {
+        if self.stopping.load(Ordering::SeqCst) {
+            Some(PlaneError::ShuttingDown)
+        } else if self.gauges.failed.load(Ordering::SeqCst) {
+            Some(PlaneError::StoreFailed("the store has failed; restart after repair".into()))
+        } else if self.gauges.clock_unsure.load(Ordering::SeqCst) {
+            Some(PlaneError::ClockUnsure)
+        } else {
+            None
+        }
+    }
+
+    /// Decides a request: evaluates, records, and answers once the record is durable.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; a refusal by policy is an outcome, not an error.
+    pub async fn decide(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        request: &Request,
+    ) -> Result<Decided, PlaneError> {
+        let _counted = Outstanding::new(&self.gauges);
+        let caller = &principal.caller;
+        let received = self.clock.wall();
+        let digests = request.digests::<Fast>(caller);
+        let nonce = request.attempt_nonce.as_deref().map(nonce_hash);
+        let proposal = Proposal {
+            names: workspace.names(),
+            caller,
+            key: principal.key,
+            request,
+            digests: &digests,
+        };
+        for _ in 0..MOVED_MAX {
+            let bundle = workspace.bundle();
+            let verdict = evaluate(bundle.as_deref(), request, caller);
+            let contract = bundle.as_ref().map(|bundle| bundle.surface(&request.surface));
+            let (deadline_ms, window_ms) = contract.map_or((DEADLINE_MS, WINDOW_MS), |contract| {
+                (contract.deadline_ms, contract.idempotency_window_ms)
+            });
+            let slot = self.pool.take().map_err(PlaneError::StoreFailed)?;
+            let keys = SlotKeys::new(&slot.secret);
+            let given = Given {
+                ids: fresh_ids(received),
+                nonce,
+                window_ms,
+                deadline: received.plus(deadline_ms),
+                permit_ms: PERMIT_MS,
+            };
+            let (decide, payload) = proposal.sealed(&keys, slot.no, verdict, given);
+            match self.submit(workspace.no, Command::Decide(Box::new(decide)), payload).await {
+                Err(PlaneError::PolicyMoved) => {}
+                Err(error) => return Err(error),
+                Ok(done) => {
+                    return match done.bound {
+                        Some(index) => {
+                            self.repeat(workspace, principal, index, &digests, nonce).await
+                        }
+                        None => fresh(done, digests),
+                    };
+                }
+            }
+        }
+        Err(PlaneError::PolicyMoved)
+    }
+
+    /// The answer to a request whose key is bound: the decision's present state, or a conflict.
+    async fn repeat(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        index: u64,
+        digests: &Digests,
+        nonce: Option<Digest>,
+    ) -> Result<Decided, PlaneError> {
+        let opened = self.open(workspace, index)?;
+        let Event::Decision(event) = &opened.entry.event else {
+            return Err(PlaneError::Internal(format!("entry {index} is no decision")));
+        };
+        if opened.keys.commit(SaltFor::Request, &digests.request.0) != event.request_commitment {
+            return Err(PlaneError::IdempotencyConflict { decision: event.decision });
+        }
+        let mut answer = self.present(workspace, index, &opened, nonce).await?;
+        answer.replayed = true;
+        if let Some(collected) = self.try_collect(workspace, principal, &answer, nonce).await? {
+            return Ok(Decided {
+                answer: DecisionAnswer { replayed: true, ..collected },
+                written: None,
+            });
+        }
+        Ok(Decided { answer, written: None })
+    }
+
+    /// A decision as it stands. With `wait_until` and while it is held, waits for its approval.
+    /// With a nonce, the proposer of an approved action collects its permit.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; unknown and foreign decisions alike are not found.
+    pub async fn decision(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        id: DecisionId,
+        nonce: Option<Digest>,
+        wait: std::time::Duration,
+    ) -> Result<DecisionAnswer, PlaneError> {
+        let index = self.locate(workspace, id)?;
+        let opened = self.open_or_entry(workspace, index)?;
+        let mut approvals = workspace.watch_approvals();
+        let give_up = tokio::time::Instant::now() + wait;
+        loop {
+            approvals.mark_unchanged();
+            let answer = match &opened {
+                Ok(opened) => self.present(workspace, index, opened, nonce).await?,
+                Err(entry) => self.present_entry(workspace, index, entry, None, nonce).await?,
+            };
+            self.may_see(workspace, principal, &answer)?;
+            if let Some(collected) = self.try_collect(workspace, principal, &answer, nonce).await? {
+                return Ok(collected);
+            }
+            let pending = answer.hold.as_ref().is_some_and(|held| held.state == HeldState::Pending);
+            if !pending || tokio::time::Instant::now() >= give_up {
+                return Ok(answer);
+            }
+            if tokio::time::timeout_at(give_up, approvals.changed()).await.is_err() {
+                continue;
+            }
+        }
+    }
+
+    /// Consumes a permit as the gate it names.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn consume(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        id: DecisionId,
+        nonce: Option<Digest>,
+    ) -> Result<DecisionAnswer, PlaneError> {
+        let _counted = Outstanding::new(&self.gauges);
+        let index = self.locate(workspace, id)?;
+        let opened = self.open(workspace, index)?;
+        let command = Command::Consume(Consume {
+            decision: id,
+            index,
+            who: self.who(workspace, principal),
+            nonce,
+            prior: decision_of(&opened.entry)?,
+        });
+        let done = self.submit(workspace.no, command, self.payload(Object::new())?).await?;
+        let held = self.look(workspace.no, move |state| {
+            state.approvals(None).find(|held| held.decision == id).cloned()
+        });
+        let collected = match held.await?.map(|held| held.state) {
+            Some(HeldState::Consumed(permit)) => Some(permit),
+            _ => None,
+        };
+        let mut answer = self.present(workspace, index, &opened, nonce).await?;
+        let permit = answer.event.permit.clone().or(collected);
+        let state = if done.revoked { PermitState::Revoked } else { PermitState::Granted };
+        answer.permit = Some(PermitView { state, permit });
+        Ok(answer)
+    }
+
+    /// Records how an action went.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn report(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        id: DecisionId,
+        result: ReportedResult,
+        detail: Object,
+    ) -> Result<DecisionAnswer, PlaneError> {
+        let _counted = Outstanding::new(&self.gauges);
+        let index = self.locate(workspace, id)?;
+        let (entry, _) = self.entry(workspace, index)?;
+        let command = Command::Report(Box::new(Report {
+            index,
+            prior: decision_of(&entry)?,
+            who: self.who(workspace, principal),
+            result,
+        }));
+        self.submit(workspace.no, command, self.payload(detail)?).await?;
+        match self.open_or_entry(workspace, index)? {
+            Ok(opened) => self.present(workspace, index, &opened, None).await,
+            Err(entry) => self.present_entry(workspace, index, &entry, None, None).await,
+        }
+    }
+
+    /// Looks at the state of a workspace; the answer is of what is durable.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn look<T: Send + 'static>(
+        &self,
+        workspace: WorkspaceNo,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, PlaneError> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Query(
+            workspace,
+            Box::new(move |state| {
+                let seen = state.map(look);
+                Box::new(move || {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(seen);
+                })
+            }),
+        );
+        self.send(message)?;
+        match answer.await {
+            Ok(Some(seen)) => Ok(seen),
+            Ok(None) => Err(PlaneError::NotFound("workspace")),
+            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
+        }
+    }
+
+    pub(crate) fn who(&self, workspace: &Workspace, principal: &Principal) -> Who {
+        Who {
+            actor: workspace.actor_ref(&principal.caller.actor),
+            key: principal.key,
+            roles: principal.caller.roles.clone(),
+        }
+    }
+
+    pub(crate) fn id<K: IdKind>(&self, time: TimeMs) -> Id<K> {
+        let mut random = [0; 10];
+        SystemEntropy.fill(&mut random);
+        Id::new(time, random)
+    }
+
+    /// Seals the payload of an event that is no decision.
+    pub(crate) fn payload(&self, plain: Object) -> Result<Payload, PlaneError> {
+        let slot = self.pool.take().map_err(PlaneError::StoreFailed)?;
+        let keys = SlotKeys::new(&slot.secret);
+        Ok(seal(&keys, slot.no, Value::Object(plain).to_canonical()))
+    }
+
+    pub(crate) async fn submit(
+        &self,
+        workspace: WorkspaceNo,
+        command: Command,
+        payload: Payload,
+    ) -> Result<Done, PlaneError> {
+        let (message, answer) = message(workspace, command, payload);
+        self.send(message)?;
+        self.finish(answer).await
+    }
+
+    /// Sends a command that may not be turned away: waits for a place in the inbox.
+    pub(crate) fn begin_urgent(
+        &self,
+        workspace: WorkspaceNo,
+        command: Command,
+        payload: Payload,
+    ) -> Result<Begun, PlaneError> {
+        let (message, answer) = message(workspace, command, payload);
+        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
+        self.inbox.send(message).map_err(gone)?;
+        Ok(answer)
+    }
+
+    pub(crate) async fn finish(&self, answer: Begun) -> Result<Done, PlaneError> {
+        match answer.await {
+            Ok(done) => done.map_err(PlaneError::from),
+            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
+        }
+    }
+
+    pub(crate) fn send(&self, message: Message) -> Result<(), PlaneError> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(PlaneError::ShuttingDown);
+        }
+        self.inbox.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => PlaneError::Overloaded { retry_after_ms: 1000 },
+            TrySendError::Disconnected(_) => self.not_ready().unwrap_or(PlaneError::ShuttingDown),
+        })
+    }
+
+    pub(crate) async fn present(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+        opened: &Opened,
+        nonce: Option<Digest>,
+    ) -> Result<DecisionAnswer, PlaneError> {
+        let (request, caller) = reread(&opened.payload)?;
+        let digests = request.digests::<Fast>(&caller);
+        self.present_entry(workspace, index, &opened.entry, Some(digests), nonce).await
+    }
+
+    pub(crate) async fn present_entry(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+        entry: &Entry,
+        digests: Option<Digests>,
+        nonce: Option<Digest>,
+    ) -> Result<DecisionAnswer, PlaneError> {
+        let event = decision_of(entry)?;
+        let id = event.decision;
+        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        let now = self.clock.wall();
+        let permit = later_permit(&event, &status, nonce, now);
+        let executed =
+            event.permit.as_ref().is_some_and(|permit| permit.consumed) || status.consumed_later;
+        Ok(DecisionAnswer {
+            time: entry.time,
+            index,
+            digests,
+            replayed: false,
+            permit,
+            outcome_unknown: executed && !status.reported && !status.revoked,
+            reported: status.reported,
+            hold: status.held,
+            event,
+        })
+    }
+
+    fn may_see(
+        &self,
+        workspace: &Workspace,
+        principal: &Principal,
+        answer: &DecisionAnswer,
+    ) -> Result<(), PlaneError> {
+        let own = workspace.actor_ref(&principal.caller.actor);
+        let event = &answer.event;
+        let audience = event.permit.as_ref().map(|permit| &permit.audience);
+        let holder = event.approval.as_ref().map(|approval| &approval.audience);
+        let roles = &principal.caller.roles;
+        let overseer = ["admin", "operator", "auditor"].iter().any(|role| roles.contains(*role))
+            || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)));
+        if own == event.actor || audience == Some(&own) || holder == Some(&own) || overseer {
+            return Ok(());
+        }
+        Err(PlaneError::NotFound("decision"))
+    }
+}
+
+/// A command on its way: its answer comes once it is durable.
+pub(crate) type Begun = oneshot::Receiver<Answer>;
+
+fn message(workspace: WorkspaceNo, command: Command, payload: Payload) -> (Message, Begun) {
+    let (reply, answer) = oneshot::channel();
+    let reply = Reply::Caller(reply);
+    (Message::Job(Box::new(Job { workspace, command, payload, reply })), answer)
+}
+
+/// Three ids from one draw of randomness.
+fn fresh_ids(time: TimeMs) -> (DecisionId, ApprovalId, PermitId) {
+    let mut random = [[0; 10]; 3];
+    SystemEntropy.fill(random.as_flattened_mut());
+    let [decision, approval, permit] = random;
+    (Id::new(time, decision), Id::new(time, approval), Id::new(time, permit))
+}
+
+/// Evaluates with a scratch of this thread.
+pub(crate) fn evaluate(bundle: Option<&Bundle>, request: &Request, caller: &Caller) -> Verdict {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
+    }
+    match bundle {
+        None => Verdict::default(),
+        Some(bundle) => {
+            SCRATCH.with_borrow_mut(|scratch| bundle.evaluate(request, caller, scratch))
+        }
+    }
+}
+
+/// Request and caller from a decision's payload.
+pub(crate) fn reread(payload: &Object) -> Result<(Request, Caller), PlaneError> {
+    let damaged = || PlaneError::Internal("a payload does not hold a request".to_owned());
+    let facts = payload.get("facts").and_then(Value::as_object).ok_or_else(damaged)?;
+    let caller = Caller::from_facts(facts).ok_or_else(damaged)?;
+    let request = payload.get("request").cloned().ok_or_else(damaged)?;
+    let request = Request::read(request, &caller).map_err(|_| damaged())?;
+    Ok((request, caller))
+}
+
+/// SHA-256 of an attempt's nonce: what entries hold of it.
+#[must_use]
+pub fn nonce_hash(nonce: &str) -> Digest {
+    Digest(Fast::sha256(&[nonce.as_bytes()]))
+}
+
+fn fresh(done: Done, digests: Digests) -> Result<Decided, PlaneError> {
+    let lost = || PlaneError::Internal("a decision left no entry".to_owned());
+    let written = done.written.ok_or_else(lost)?;
+    let at = written.range.start;
+    let entry = written.batch.entries.get(at).ok_or_else(lost)?;
+    let event = decision_of(entry)?;
+    let permit = fresh_permit(&event, done.revoked);
+    let answer = DecisionAnswer {
+        time: entry.time,
+        index: written.batch.first_index + at as u64,
+        digests: Some(digests),
+        replayed: false,
+        permit,
+        hold: None,
+        reported: false,
+        outcome_unknown: false,
+        event,
+    };
+    Ok(Decided { answer, written: Some(written) })
+}
+
+pub(crate) fn decision_of(
+    entry: &Entry,
+) -> Result<Arc<placet_types::event::DecisionEvent>, PlaneError> {
+    match &entry.event {
+        Event::Decision(event) => Ok(event.clone()),
+        _ => Err(PlaneError::NotFound("decision")),
+    }
+}

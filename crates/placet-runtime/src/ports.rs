@@ -1,0 +1,312 @@
+//! What the runtime needs from the world, as narrow as it can be. The embedded store implements
+//! these; so does the simulator. Knows no file and no database.
+
+use placet_types::event::{Entry, Tag};
+use placet_types::ids::{DecisionId, TimeMs, WorkspaceName};
+use placet_types::policy::Outcome;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// Number of a workspace inside one store; below 2^22.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkspaceNo(pub u32);
+
+/// The unit of appending: consecutive entries of one workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Whose.
+    pub workspace: WorkspaceNo,
+    /// Index of the first entry; below 2^40.
+    pub first_index: u64,
+    /// Number of entries, at least 1.
+    pub count: u32,
+    /// Fencing epoch of the writer.
+    pub epoch: u64,
+    /// The entries with their payloads ([`crate::frame`]).
+    pub frames: Vec<u8>,
+    /// Compact range of the tree after this batch.
+    pub tree_state: Vec<u8>,
+}
+
+/// Where the log of a workspace ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Index of the next entry: the size of the log.
+    pub next_index: u64,
+    /// Highest epoch that has written.
+    pub epoch: u64,
+    /// Compact range of the tree; empty for an empty log.
+    pub tree_state: Vec<u8>,
+}
+
+/// Why an append did not happen, or may not have.
+#[derive(Debug)]
+pub enum AppendError {
+    /// Another batch stands at that index. Nothing was written.
+    Conflict,
+    /// A higher epoch has written. Nothing was written.
+    Fenced,
+    /// It may or may not be durable: stop, reopen, read the head. Holds what the store said.
+    Unknown(String),
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict => f.write_str("another batch stands at this index"),
+            Self::Fenced => f.write_str("a writer with a higher epoch has taken over"),
+            Self::Unknown(why) => write!(f, "the store failed, the outcome is unknown: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for AppendError {}
+
+/// A store failed to read or to write something that is not the log.
+#[derive(Debug)]
+pub struct PortError(String);
+
+impl PortError {
+    /// With the store's own words.
+    #[must_use]
+    pub fn new(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PortError {}
+
+/// The writing end of the log: one owner, one thread.
+pub trait Journal: Send {
+    /// Appends all batches in one durable write, or none of them.
+    ///
+    /// # Errors
+    /// After [`AppendError::Unknown`] the handle is dead: every later call fails.
+    fn append(&mut self, batches: &[Batch]) -> Result<(), AppendError>;
+
+    /// Registers a workspace (durably) and returns its number; an existing one keeps its number.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn create_workspace(&mut self, name: &WorkspaceName) -> Result<WorkspaceNo, PortError>;
+
+    /// Keeps the bytes of a bundle (durably) under its digest. Idempotent.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn put_bundle(&mut self, digest: &[u8; 32], bytes: &[u8]) -> Result<(), PortError>;
+
+    /// Called when there is nothing to write: checkpoints, truncation.
+    fn idle(&mut self) {}
+}
+
+/// The reading end of the log, for any thread.
+pub trait JournalReader: Send + Sync {
+    /// All workspaces in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn workspaces(&self) -> Result<Vec<(WorkspaceNo, WorkspaceName)>, PortError>;
+
+    /// Where the log ends.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn head(&self, workspace: WorkspaceNo) -> Result<Head, PortError>;
+
+    /// Consecutive batches from the one that holds `index` on, at least one if it exists, and no
+    /// more once `bytes_max` bytes of frames have been read.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn read(
+        &self,
+        workspace: WorkspaceNo,
+        index: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Batch>, PortError>;
+
+    /// The bytes of a bundle.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn bundle(&self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, PortError>;
+}
+
+/// A payload secret.
+pub type Secret = Zeroizing<[u8; 32]>;
+
+/// The pool of payload slots: created durably some thousands at a time, each used once.
+pub trait Slots: Send {
+    /// Stores `secrets` (wrapped) durably and returns the number of the first; the others follow.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn create(&mut self, secrets: &[Secret]) -> Result<u64, PortError>;
+
+    /// The number that the next slot will have: every slot below exists or was erased.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn end(&self) -> Result<u64, PortError>;
+}
+
+/// Reading and destroying payload slots, for any thread.
+pub trait SlotReader: Send + Sync {
+    /// The secret of a slot; `None` once it has been erased.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or the slot never existed.
+    fn secret(&self, slot: u64) -> Result<Option<Secret>, PortError>;
+}
+
+/// One entry as the read model takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Indexed<'a> {
+    /// Whose.
+    pub workspace: WorkspaceNo,
+    /// Where.
+    pub index: u64,
+    /// What.
+    pub entry: &'a Entry,
+}
+
+/// The writing end of the read model; derived, may be thrown away.
+pub trait ReadModelWriter: Send {
+    /// The next index to be indexed, per workspace; 0 when it knows nothing.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn position(&self, workspace: WorkspaceNo) -> Result<u64, PortError>;
+
+    /// Indexes entries, in order, in one transaction. Repeating is harmless.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn index(&mut self, entries: &[Indexed<'_>]) -> Result<(), PortError>;
+}
+
+/// What an audit query asks for. All conditions hold together.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Events about this decision.
+    pub decision: Option<DecisionId>,
+    /// Trace id.
+    pub trace: Option<String>,
+    /// Actor as entries show it.
+    pub actor: Option<String>,
+    /// A deciding rule.
+    pub rule: Option<String>,
+    /// Surface.
+    pub surface: Option<String>,
+    /// Outcome.
+    pub outcome: Option<Outcome>,
+    /// Event type.
+    pub event_type: Option<String>,
+    /// From this instant on.
+    pub since: Option<TimeMs>,
+    /// Before this instant.
+    pub until: Option<TimeMs>,
+    /// Pseudonym tag of an idempotency key.
+    pub idempotency: Option<Tag>,
+    /// Only indices below (newest first) or from here on (oldest first).
+    pub cursor: Option<u64>,
+    /// Oldest first instead of newest first.
+    pub ascending: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The reading end of the read model, for any thread.
+pub trait ReadModel: Send + Sync {
+    /// The next index to be indexed: everything below can be found.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn position(&self, workspace: WorkspaceNo) -> Result<u64, PortError>;
+
+    /// Index of the entry `decision` with this id.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn locate(&self, workspace: WorkspaceNo, id: DecisionId) -> Result<Option<u64>, PortError>;
+
+    /// Indices of the entries that match, in the order asked for.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn query(&self, workspace: WorkspaceNo, filter: &AuditFilter) -> Result<Vec<u64>, PortError>;
+}
+
+/// Wall and monotonic time.
+pub trait Clock: Send + Sync {
+    /// Wall clock, Unix milliseconds.
+    fn wall(&self) -> TimeMs;
+    /// Milliseconds since an arbitrary start; never goes back.
+    fn monotonic_ms(&self) -> u64;
+}
+
+/// Unpredictable bytes.
+pub trait Entropy: Send + Sync {
+    /// Fills `out`.
+    fn fill(&self, out: &mut [u8]);
+}
+
+/// The signing key of the instance.
+pub trait Signer: Send + Sync {
+    /// The Ed25519 public key (RFC 8032).
+    fn public_key(&self) -> [u8; 32];
+    /// An Ed25519 signature over `message`.
+    fn sign(&self, message: &[u8]) -> [u8; 64];
+}
+
+/// The keyed pseudonyms' keys, one per workspace.
+pub trait WorkspaceKeys: Send + Sync {
+    /// The key of a workspace, made durably on first use; `None` only where nothing may be written.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn workspace_key(&self, name: &WorkspaceName) -> Result<Option<Secret>, PortError>;
+}
+
+/// What stands beside the store and must outlive its being rolled back or lost.
+pub trait Safety: Send {
+    /// Refuses a log that is shorter than what was signed before.
+    ///
+    /// # Errors
+    /// [`PortError`] with both sizes.
+    fn check_size(&self, name: &WorkspaceName, size: u64) -> Result<(), PortError>;
+    /// Raises the high-water marks durably; never lowers one.
+    ///
+    /// # Errors
+    /// [`PortError`] when they could not be written.
+    fn raise(&mut self, sizes: &[(WorkspaceName, u64)]) -> Result<(), PortError>;
+    /// Whether a person asked for a kill beside the store. Any doubt is a yes.
+    fn kill_requested(&self) -> bool;
+    /// The armed certificate; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`PortError`] when it cannot be read, which counts as tripped.
+    fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError>;
+    /// Writes the armed certificate durably.
+    ///
+    /// # Errors
+    /// [`PortError`] when it could not be written.
+    fn write_armed(&self, bytes: &[u8]) -> Result<(), PortError>;
+    /// Removes the armed certificate: from now on a restart is tripped.
+    ///
+    /// # Errors
+    /// [`PortError`] when it could not be removed.
+    fn remove_armed(&self) -> Result<(), PortError>;
+    /// Removes a kill request, after a lift.
+    ///
+    /// # Errors
+    /// [`PortError`] when it could not be removed.
+    fn clear_kill_request(&self) -> Result<(), PortError>;
+}

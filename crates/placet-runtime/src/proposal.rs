@@ -1,0 +1,90 @@
+//! From a request to the command that decides it: commitments, pseudonyms, window tags, payload.
+//! Serving and replaying build it with this one function.
+
+use crate::committer::seal;
+use crate::crypto::Fast;
+use crate::frame::{SaltFor, SlotKeys};
+use crate::pseudonyms::Pseudonyms;
+use crate::sequencer::Payload;
+use placet_engine::{Decide, Who};
+use placet_types::hash::Hasher;
+use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
+use placet_types::json::{Value, Writer};
+use placet_types::policy::Verdict;
+use placet_types::{Caller, Digest, Digests, Request};
+
+/// A request of a verified caller, digested.
+pub(crate) struct Proposal<'a> {
+    pub(crate) names: &'a Pseudonyms,
+    pub(crate) caller: &'a Caller,
+    pub(crate) key: Option<KeyId>,
+    pub(crate) request: &'a Request,
+    pub(crate) digests: &'a Digests,
+}
+
+/// What is not in the request: fresh when serving, recorded when replaying.
+pub(crate) struct Given {
+    pub(crate) ids: (DecisionId, ApprovalId, PermitId),
+    pub(crate) nonce: Option<Digest>,
+    pub(crate) window_ms: u64,
+    pub(crate) deadline: TimeMs,
+    pub(crate) permit_ms: u64,
+}
+
+impl Proposal<'_> {
+    /// The command, committed to under the keys of a slot.
+    pub(crate) fn command(&self, keys: &SlotKeys, verdict: Verdict, given: Given) -> Decide {
+        self.with_facts(keys, verdict, given, &self.facts())
+    }
+
+    /// The command and the payload that travels beside it: facts and request, without the nonce.
+    pub(crate) fn sealed(
+        &self,
+        keys: &SlotKeys,
+        slot: u64,
+        verdict: Verdict,
+        given: Given,
+    ) -> (Decide, Payload) {
+        let facts = self.facts();
+        let mut plain = Vec::with_capacity(2048);
+        Writer::object(&mut plain, |w| {
+            w.canonical("facts", &facts);
+            w.nested("request", |w| self.request.write_members(w));
+        });
+        (self.with_facts(keys, verdict, given, &facts), seal(keys, slot, plain))
+    }
+
+    fn facts(&self) -> Vec<u8> {
+        Value::Object(self.caller.facts()).to_canonical()
+    }
+
+    fn with_facts(&self, keys: &SlotKeys, verdict: Verdict, given: Given, facts: &[u8]) -> Decide {
+        let Self { names, caller, key, request, digests } = self;
+        Decide {
+            ids: given.ids,
+            who: Who {
+                actor: names.actor_ref(&caller.actor),
+                key: *key,
+                roles: caller.roles.clone(),
+            },
+            on_behalf_of: request.on_behalf_of.iter().map(|a| names.actor_ref(a)).collect(),
+            audience: request.audience.as_ref().map(|actor| names.actor_ref(actor)),
+            environment: caller.environment.clone(),
+            surface: request.surface.clone(),
+            action: request.action.clone(),
+            topic: request.topic.clone(),
+            target: request.target.as_deref().map(|target| names.of("target", target)),
+            trace: request.trace_id.clone(),
+            action_commitment: keys.commit(SaltFor::Action, &digests.action.0),
+            request_commitment: keys.commit(SaltFor::Request, &digests.request.0),
+            facts_commitment: keys.commit(SaltFor::Facts, &Fast::sha256(&[facts])),
+            idempotency: names.idempotency_tag(&caller.actor, &request.idempotency_key),
+            window_ms: given.window_ms,
+            nonce: given.nonce,
+            deadline: given.deadline,
+            permit_ms: given.permit_ms,
+            windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
+            verdict,
+        }
+    }
+}

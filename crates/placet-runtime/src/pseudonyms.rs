@@ -1,0 +1,66 @@
+//! Keyed pseudonyms of one workspace: what entries say instead of names, targets and keys.
+
+use crate::crypto::KeyedHasher;
+use crate::ports::Secret;
+use placet_types::event::{ActorRef, Pseudonym, Tag};
+use placet_types::ids::ActorId;
+use placet_types::policy::Hit;
+
+/// `HMAC-SHA-256(workspace key, kind ‖ 0x00 ‖ value)` and what is built on it.
+pub struct Pseudonyms(KeyedHasher);
+
+impl Pseudonyms {
+    /// Under the workspace's key.
+    #[must_use]
+    pub fn new(key: &Secret) -> Self {
+        Self(KeyedHasher::new(key.as_ref()))
+    }
+
+    /// The pseudonym of a value of some kind.
+    #[must_use]
+    pub fn of(&self, kind: &str, value: &str) -> Pseudonym {
+        Pseudonym(self.0.tag(&[kind.as_bytes(), &[0], value.as_bytes()]))
+    }
+
+    /// An actor as entries show it.
+    #[must_use]
+    pub fn actor_ref(&self, actor: &ActorId) -> ActorRef {
+        ActorRef::new(actor, |name| self.of("actor", name))
+    }
+
+    /// The tag of an idempotency key, which belongs to its actor.
+    #[must_use]
+    pub fn idempotency_tag(&self, actor: &ActorId, key: &str) -> Tag {
+        let actor = actor.as_str().as_bytes();
+        first_half(self.0.tag(&[b"idempotency\0", actor, &[0], key.as_bytes()]))
+    }
+
+    /// The tag of a sliding window: rule and key values, each with its length, absent ones apart.
+    #[must_use]
+    pub fn window_tag(&self, hit: &Hit) -> Option<Tag> {
+        let values = hit.limit_key.as_ref()?;
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend_from_slice(b"velocity\0");
+        let mut push = |text: &str| {
+            bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        };
+        push(&hit.rule.id);
+        for value in values {
+            match value {
+                Some(value) => {
+                    push("+");
+                    push(value);
+                }
+                None => push("-"),
+            }
+        }
+        Some(first_half(self.0.tag(&[&bytes])))
+    }
+}
+
+fn first_half(bytes: [u8; 32]) -> Tag {
+    let mut out = [0; 16];
+    out.copy_from_slice(&bytes[..16]);
+    out
+}

@@ -1,0 +1,416 @@
+//! Looking things up: entries by index, decisions by id, audit queries, receipts. Reads the newest
+//! batches from memory, the rest through the read model and the journal.
+
+use crate::error::PlaneError;
+use crate::frame::SlotKeys;
+use crate::plane::{Decided, Opened, Plane};
+use crate::ports::AuditFilter;
+use crate::workspace::{Workspace, parse_batch};
+use placet_types::event::{Entry, Event};
+use placet_types::ids::DecisionId;
+use placet_types::json::{self, Limits, Object, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An entry of the log with its index and canonical bytes.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    /// Index.
+    pub index: u64,
+    /// The entry.
+    pub entry: Entry,
+    /// Its canonical bytes: the leaf.
+    pub bytes: Vec<u8>,
+}
+
+/// A payload as it lies beside its entry.
+pub(crate) struct Sealed {
+    slot: u64,
+    payload: Vec<u8>,
+}
+
+impl Plane {
+    /// How far the read model has come: everything below this index can be found by it.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn indexed(&self, workspace: &Workspace) -> Result<u64, PlaneError> {
+        self.model.position(workspace.no).map_err(store)
+    }
+
+    /// The log index of a decision.
+    pub(crate) fn locate(&self, workspace: &Workspace, id: DecisionId) -> Result<u64, PlaneError> {
+        let indexed = self.model.locate(workspace.no, id).map_err(store)?;
+        if let Some(index) = indexed.or_else(|| self.recent.locate(workspace.no, id)) {
+            return Ok(index);
+        }
+        // Indexed between the two look-ups.
+        self.model.locate(workspace.no, id).map_err(store)?.ok_or(PlaneError::NotFound("decision"))
+    }
+
+    /// The entry at `index` with its canonical bytes.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn log_entry(&self, workspace: &Workspace, index: u64) -> Result<LogEntry, PlaneError> {
+        self.read(workspace, index).map(|(entry, _)| entry)
+    }
+
+    pub(crate) fn entry(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<(Entry, Sealed), PlaneError> {
+        self.read(workspace, index).map(|(entry, sealed)| (entry.entry, sealed))
+    }
+
+    fn read(&self, workspace: &Workspace, index: u64) -> Result<(LogEntry, Sealed), PlaneError> {
+        let found = match self.recent.at(workspace.no, index) {
+            Some(found) => Some(found),
+            None => self.read_journal(workspace, index)?,
+        };
+        let (batch, at) = found.ok_or(PlaneError::NotFound("entry"))?;
+        let frame = batch
+            .frame(at)
+            .ok_or_else(|| PlaneError::Internal(format!("entry {index} has no frame")))?;
+        let sealed = Sealed { slot: frame.slot, payload: frame.payload.to_vec() };
+        let entry = batch.entries.get(at).cloned().ok_or(PlaneError::NotFound("entry"))?;
+        Ok((LogEntry { index, entry, bytes: batch.entry_bytes(at).to_vec() }, sealed))
+    }
+
+    fn read_journal(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<Option<(Arc<crate::workspace::Committed>, usize)>, PlaneError> {
+        let batches = self.journal.read(workspace.no, index, 1).map_err(store)?;
+        let Some(batch) = batches.into_iter().next() else { return Ok(None) };
+        let first = batch.first_index;
+        let parsed = parse_batch(batch).map_err(PlaneError::Internal)?;
+        let at = index.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+        Ok(at.filter(|at| *at < parsed.entries.len()).map(|at| (Arc::new(parsed), at)))
+    }
+
+    /// The entry at `index` with its payload opened.
+    pub(crate) fn open(&self, workspace: &Workspace, index: u64) -> Result<Opened, PlaneError> {
+        self.open_or_entry(workspace, index)?.map_err(|_| PlaneError::PayloadErased)
+    }
+
+    /// As [`open`](Self::open); the entry alone where the payload was erased.
+    pub(crate) fn open_or_entry(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<Result<Opened, Entry>, PlaneError> {
+        let (entry, sealed) = self.entry(workspace, index)?;
+        if sealed.payload.is_empty() {
+            return Ok(Err(entry));
+        }
+        let Some(secret) = self.slots.secret(sealed.slot).map_err(store)? else {
+            return Ok(Err(entry));
+        };
+        let keys = SlotKeys::new(&secret);
+        let plain = keys
+            .open(sealed.slot, &sealed.payload)
+            .map_err(|error| PlaneError::Internal(format!("payload of entry {index}: {error}")))?;
+        let payload = match json::parse(&plain, Limits::PAYLOAD) {
+            Ok(Value::Object(payload)) => payload,
+            _ => return Err(PlaneError::Internal(format!("payload of entry {index} is damaged"))),
+        };
+        Ok(Ok(Opened { entry, keys, payload }))
+    }
+
+    /// The payload of the entry at `index`: `None` when there is none or it was erased.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn payload_at(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<Option<Object>, PlaneError> {
+        Ok(self.open_or_entry(workspace, index)?.ok().map(|opened| opened.payload))
+    }
+
+    /// Entries that match, newest first unless asked otherwise. Waits until the log has reached
+    /// `min_index`, at most `wait`.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn audit(
+        &self,
+        workspace: &Arc<Workspace>,
+        filter: &AuditFilter,
+        min_index: Option<u64>,
+        wait: Duration,
+    ) -> Result<Vec<LogEntry>, PlaneError> {
+        if let Some(min_index) = min_index {
+            let mut size = workspace.watch_size();
+            let reached = size.wait_for(|size| *size > min_index);
+            if tokio::time::timeout(wait, reached).await.is_err() {
+                return Err(PlaneError::NotFound("entry at min_index yet"));
+            }
+        }
+        self.audit_now(workspace, filter)
+    }
+
+    /// Entries that match, as of now.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn audit_now(
+        &self,
+        workspace: &Workspace,
+        filter: &AuditFilter,
+    ) -> Result<Vec<LogEntry>, PlaneError> {
+        // The newest batches first: what leaves them meanwhile is in the model by then.
+        let recent = self.recent.batches(workspace.no);
+        let indexed = self.model.position(workspace.no).map_err(store)?;
+        let mut fresh: Vec<LogEntry> = Vec::new();
+        for batch in &recent {
+            for (at, entry) in batch.entries.iter().enumerate() {
+                let index = batch.first_index + at as u64;
+                if index >= indexed && within(filter, index) && matches(filter, entry) {
+                    let bytes = batch.entry_bytes(at).to_vec();
+                    fresh.push(LogEntry { index, entry: entry.clone(), bytes });
+                }
+            }
+        }
+        if !filter.ascending {
+            fresh.reverse();
+        }
+        let mut out = Vec::new();
+        let enough = !filter.ascending && fresh.len() >= filter.limit;
+        if !enough {
+            let mut cursor = filter.cursor;
+            loop {
+                let asked = AuditFilter { cursor, limit: filter.limit + 16, ..filter.clone() };
+                let found = self.model.query(workspace.no, &asked).map_err(store)?;
+                let last = found.last().copied();
+                let full = found.len() >= asked.limit;
+                for index in found {
+                    let entry = self.log_entry(workspace, index)?;
+                    // The model's keys are hashes: the entry itself has the last word.
+                    if matches(filter, &entry.entry) && index < indexed {
+                        out.push(entry);
+                    }
+                }
+                match last {
+                    Some(last) if full && out.len() < filter.limit => {
+                        cursor = Some(if filter.ascending { last + 1 } else { last });
+                    }
+                    _ => break,
+                }
+            }
+        }
+        if filter.ascending {
+            out.extend(fresh);
+        } else {
+            fresh.extend(out);
+            out = fresh;
+        }
+        out.truncate(filter.limit);
+        Ok(out)
+    }
+
+    /// Entries from `from` on, at most `max`: what a subscriber reads.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn tail(
+        &self,
+        workspace: &Workspace,
+        from: u64,
+        max: usize,
+    ) -> Result<Vec<LogEntry>, PlaneError> {
+        let size = *workspace.size.borrow();
+        let until = size.min(from.saturating_add(max as u64));
+        let mut out = Vec::new();
+        let mut next = from;
+        while next < until {
+            let found = match self.recent.at(workspace.no, next) {
+                Some(found) => Some(found),
+                None => self.read_journal(workspace, next)?,
+            };
+            let Some((batch, at)) = found else { break };
+            for at in at..batch.entries.len() {
+                if next >= until {
+                    break;
+                }
+                let Some(entry) = batch.entries.get(at).cloned() else { break };
+                out.push(LogEntry { index: next, entry, bytes: batch.entry_bytes(at).to_vec() });
+                next += 1;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Everything that happened to the decisions of a trace, in the order of the log.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn trace(
+        &self,
+        workspace: &Workspace,
+        trace: &str,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, PlaneError> {
+        let filter = AuditFilter {
+            trace: Some(trace.to_owned()),
+            ascending: true,
+            limit,
+            ..AuditFilter::default()
+        };
+        let mut out = Vec::new();
+        for entry in self.audit_now(workspace, &filter)? {
+            match event_decision(&entry.entry.event) {
+                Some(id) => out.extend(self.events_of(workspace, id, limit)?),
+                None => out.push(entry),
+            }
+        }
+        out.sort_by_key(|entry| entry.index);
+        out.dedup_by_key(|entry| entry.index);
+        out.truncate(limit);
+        Ok(out)
+    }
+
+    fn events_of(
+        &self,
+        workspace: &Workspace,
+        id: DecisionId,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, PlaneError> {
+        let filter =
+            AuditFilter { decision: Some(id), ascending: true, limit, ..AuditFilter::default() };
+        self.audit_now(workspace, &filter)
+    }
+
+    /// The receipt of a decision: its newest authority entry, or the entry at `index`.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn receipt(
+        &self,
+        workspace: &Workspace,
+        id: DecisionId,
+        index: Option<u64>,
+    ) -> Result<String, PlaneError> {
+        let events = self.events_of(workspace, id, 256)?;
+        let entry = match index {
+            Some(index) => events.into_iter().find(|entry| entry.index == index),
+            None => events.into_iter().rev().find(|entry| is_authority(&entry.entry.event)),
+        };
+        let entry = entry.ok_or(PlaneError::NotFound("decision"))?;
+        self.receipt_of(workspace, entry.index, &entry.bytes)
+    }
+
+    /// The receipt of an answer that was written just now; of an earlier one by its index.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn receipt_inline(
+        &self,
+        workspace: &Workspace,
+        decided: &Decided,
+    ) -> Result<String, PlaneError> {
+        match &decided.written {
+            Some(written) => {
+                let at = written.range.start;
+                let index = written.batch.first_index + at as u64;
+                self.receipt_of(workspace, index, written.batch.entry_bytes(at))
+            }
+            None => self.receipt(workspace, decided.answer.event.decision, None),
+        }
+    }
+
+    fn receipt_of(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+        bytes: &[u8],
+    ) -> Result<String, PlaneError> {
+        workspace
+            .receipt(index, bytes, self.journal.as_ref())
+            .ok_or_else(|| PlaneError::Internal(format!("no inclusion proof for entry {index}")))
+    }
+}
+
+fn store(error: crate::ports::PortError) -> PlaneError {
+    PlaneError::Internal(format!("the store could not be read: {error}"))
+}
+
+/// The decision that an event is about.
+#[must_use]
+pub fn event_decision(event: &Event) -> Option<DecisionId> {
+    match event {
+        Event::Decision(event) => Some(event.decision),
+        Event::PermitCollected(event) => Some(event.decision),
+        Event::PermitConsumed(event) => Some(event.decision),
+        Event::PermitExpired(event) | Event::PermitRevoked(event) => Some(event.decision),
+        Event::OutcomeReported(event) => Some(event.decision),
+        Event::ApprovalVoted(event) => Some(event.decision),
+        Event::ApprovalClosed(event) => Some(event.decision),
+        _ => None,
+    }
+}
+
+/// Whether an entry says what may be executed, rather than what was done.
+fn is_authority(event: &Event) -> bool {
+    match event {
+        Event::ApprovalVoted(vote) => !vote.approve,
+        Event::Decision(_)
+        | Event::PermitCollected(_)
+        | Event::PermitConsumed(_)
+        | Event::PermitExpired(_)
+        | Event::PermitRevoked(_)
+        | Event::ApprovalClosed(_) => true,
+        _ => false,
+    }
+}
+
+fn within(filter: &AuditFilter, index: u64) -> bool {
+    match filter.cursor {
+        Some(cursor) if filter.ascending => index >= cursor,
+        Some(cursor) => index < cursor,
+        None => true,
+    }
+}
+
+/// Whether an entry satisfies every condition of a filter.
+#[must_use]
+pub fn matches(filter: &AuditFilter, entry: &Entry) -> bool {
+    let decision = match &entry.event {
+        Event::Decision(event) => Some(event.as_ref()),
+        _ => None,
+    };
+    let of = |wanted: &Option<String>, have: Option<&str>| {
+        wanted.as_deref().is_none_or(|wanted| have == Some(wanted))
+    };
+    filter.decision.is_none_or(|id| event_decision(&entry.event) == Some(id))
+        && of(&filter.trace, decision.and_then(|d| d.trace.as_deref()))
+        && of(&filter.actor, actor_of(&entry.event))
+        && filter.rule.as_ref().is_none_or(|rule| decision.is_some_and(|d| d.rules.contains(rule)))
+        && of(&filter.surface, decision.map(|d| d.surface.as_str()))
+        && filter.outcome.is_none_or(|outcome| decision.is_some_and(|d| d.outcome == outcome))
+        && of(&filter.event_type, Some(entry.event.type_name()))
+        && filter.since.is_none_or(|since| entry.time >= since)
+        && filter.until.is_none_or(|until| entry.time < until)
+        && filter.idempotency.is_none_or(|tag| decision.is_some_and(|d| d.idempotency == tag))
+}
+
+/// Who an event is by.
+#[must_use]
+pub fn actor_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::Decision(event) => Some(event.actor.as_str()),
+        Event::PermitConsumed(event) => Some(event.by.as_str()),
+        Event::OutcomeReported(event) => Some(event.by.as_str()),
+        Event::ApprovalVoted(event) => Some(event.by.as_str()),
+        Event::KillTripped(event) | Event::KillLiftRequested(event) | Event::KillLifted(event) => {
+            event.by.as_ref().map(placet_types::event::ActorRef::as_str)
+        }
+        Event::KeyCreated(event) => Some(event.by.as_str()),
+        Event::KeyRevoked(event) => Some(event.by.as_str()),
+        _ => None,
+    }
+}

@@ -1,0 +1,489 @@
+//! The sequencer: one thread that owns every state, stamps time, steps commands in the order of
+//! their arrival, and hands closed batches to the committer. Batches adapt: a lone command leaves
+//! at once; under load they grow while the one before is being flushed.
+
+use crate::clock::Stamp;
+use crate::committer::Errand;
+use crate::crypto::Fast;
+use crate::frame::{Frame, push};
+use crate::ports::WorkspaceNo;
+use crate::workspace::Workspace;
+use placet_engine::{Command, Plan, Rejection, State, step};
+use placet_types::Digest;
+use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap};
+use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Most commands in a batch.
+const BATCH_MAX: usize = 1024;
+/// Most bytes of frames in a batch.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Longest wait for a batch to grow, once others are known to be on their way.
+const GROW_MAX: Duration = Duration::from_micros(2500);
+/// How long it sleeps in between.
+const GROW_STEP: Duration = Duration::from_micros(100);
+/// How often expiry is looked for.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A payload, sealed before the command is sequenced.
+pub(crate) struct Payload {
+    pub(crate) slot: u64,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) commitment: Digest,
+}
+
+/// A command with its payload and where the answer goes.
+pub(crate) struct Job {
+    pub(crate) workspace: WorkspaceNo,
+    pub(crate) command: Command,
+    pub(crate) payload: Payload,
+    pub(crate) reply: Reply,
+}
+
+/// Where an answer goes.
+pub(crate) enum Reply {
+    /// To whoever asked.
+    Caller(oneshot::Sender<Answer>),
+    /// To the caller of a permit that a kill overtook: its entries, and that it is revoked.
+    Overtaken(oneshot::Sender<Answer>, Written),
+}
+
+impl Reply {
+    /// A caller that has gone away is no reason to stop: its decision is in the log.
+    pub(crate) fn send(self, answer: Answer) {
+        let _ = match self {
+            Self::Caller(caller) => caller.send(answer),
+            Self::Overtaken(caller, written) => caller.send(answer.map(|_| Done {
+                written: Some(written),
+                bound: None,
+                revoked: true,
+            })),
+        };
+    }
+}
+
+/// What a job comes to, once its batch is durable.
+pub(crate) type Answer = Result<Done, Refusal>;
+
+/// A durable outcome.
+pub(crate) struct Done {
+    /// What was written, or `None` when there was nothing to write.
+    pub(crate) written: Option<Written>,
+    /// The plan's index for `Plan::Bound`.
+    pub(crate) bound: Option<u64>,
+    /// A kill came between deciding and flushing: its permit is revoked.
+    pub(crate) revoked: bool,
+}
+
+/// Where a job's entries stand.
+#[derive(Clone)]
+pub(crate) struct Written {
+    pub(crate) batch: Arc<crate::workspace::Committed>,
+    pub(crate) range: Range<usize>,
+}
+
+/// Why a job was not done.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Rejected(Rejection),
+    ClockUnsure,
+    StoreFailed(String),
+    TooLarge,
+    NoWorkspace,
+    PolicyMoved,
+}
+
+/// What the sequencer reads.
+pub(crate) enum Message {
+    Job(Box<Job>),
+    /// Looks at a state; the answer leaves with the batch it may have seen.
+    Query(WorkspaceNo, Look),
+    AddSeat(Box<Seat>),
+    ConfirmClock,
+    Wake,
+    Shutdown,
+}
+
+/// Looks at a state and leaves what to do once all it saw is durable.
+pub(crate) type Look = Box<dyn FnOnce(Option<&State>) -> Release + Send>;
+
+/// Something to be done once everything before it is durable.
+pub(crate) type Release = Box<dyn FnOnce() + Send>;
+
+/// A workspace as the sequencer holds it.
+pub(crate) struct Seat {
+    pub(crate) shared: Arc<Workspace>,
+    pub(crate) state: State,
+    pub(crate) epoch: u64,
+    pub(crate) dev: bool,
+    pub(crate) solo: bool,
+    /// Set after a restart: the next entry is preceded by the gap.
+    pub(crate) gap: Option<String>,
+}
+
+/// Consecutive entries of one workspace, not durable yet.
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Workspace>,
+    pub(crate) epoch: u64,
+    pub(crate) first_index: u64,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) spans: Vec<Range<usize>>,
+    pub(crate) frames: Vec<u8>,
+    pub(crate) approvals_changed: bool,
+}
+
+/// An answer that waits for its batch.
+pub(crate) struct Pending {
+    pub(crate) reply: Reply,
+    pub(crate) answer: Result<PendingDone, Refusal>,
+}
+
+pub(crate) struct PendingDone {
+    pub(crate) workspace: WorkspaceNo,
+    pub(crate) range: Option<Range<usize>>,
+    pub(crate) bound: Option<u64>,
+    /// Permits that this answer would hand out: decision, its log index, permit.
+    pub(crate) permits: Vec<(DecisionId, u64, PermitId)>,
+}
+
+/// A closed batch on its way to the committer.
+#[derive(Default)]
+pub(crate) struct Work {
+    pub(crate) open: BTreeMap<WorkspaceNo, Open>,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) releases: Vec<Release>,
+    bytes: usize,
+}
+
+/// Counters that the plane shows and the batching reads.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    /// Requests in the plane that have no answer yet.
+    pub(crate) outstanding: AtomicUsize,
+    /// Set once the store has failed: nothing is decided any more.
+    pub(crate) failed: AtomicBool,
+    pub(crate) clock_unsure: AtomicBool,
+}
+
+pub(crate) struct Sequencer {
+    pub(crate) seats: BTreeMap<WorkspaceNo, Seat>,
+    pub(crate) inbox: Receiver<Message>,
+    pub(crate) urgent: Receiver<Job>,
+    pub(crate) committer: SyncSender<Errand>,
+    pub(crate) stamp: Stamp,
+    pub(crate) gauges: Arc<Gauges>,
+}
+
+impl Sequencer {
+    pub(crate) fn run(mut self) {
+        let mut ticked = Instant::now();
+        let mut expected = 1.0_f64;
+        loop {
+            let first = match self.inbox.recv_timeout(TICK) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut work = Work::default();
+            let opened = Instant::now();
+            let mut stop = false;
+            let mut taken = 0_usize;
+            let peak = self.gauges.outstanding.load(Ordering::Relaxed);
+            // The number of callers in a closed loop shows as the recent peak of unanswered
+            // requests; half of them arrive while the other half is being flushed.
+            expected = (expected * 0.98).max(peak as f64);
+            let target = ((expected * 0.5) as usize).clamp(1, BATCH_MAX);
+            if let Some(first) = first {
+                taken += 1;
+                stop |= self.take(first, &mut work);
+            }
+            while !stop && taken > 0 && taken < BATCH_MAX && work.bytes < BATCH_BYTES_MAX {
+                let message = match self.inbox.try_recv() {
+                    Ok(message) => message,
+                    Err(_) if taken >= target || opened.elapsed() >= GROW_MAX => break,
+                    Err(_) => {
+                        // Asleep, not waiting in the channel: else every arrival would wake it.
+                        std::thread::sleep(GROW_STEP);
+                        continue;
+                    }
+                };
+                taken += 1;
+                stop |= self.take(message, &mut work);
+            }
+            while let Ok(job) = self.urgent.try_recv() {
+                self.job(job, &mut work);
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.tick(&mut work);
+            }
+            if !work.is_empty() && self.committer.send(Errand::Work(work)).is_err() {
+                return;
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Handles one message; true when it was the last.
+    fn take(&mut self, message: Message, work: &mut Work) -> bool {
+        match message {
+            Message::Job(job) => self.job(*job, work),
+            Message::Query(workspace, look) => {
+                let state = self.seats.get(&workspace).map(|seat| &seat.state);
+                work.releases.push(look(state));
+            }
+            Message::AddSeat(seat) => {
+                self.seats.insert(seat.shared.no, *seat);
+            }
+            Message::ConfirmClock => {
+                let (from, to) = self.stamp.confirm();
+                self.gauges.clock_unsure.store(false, Ordering::SeqCst);
+                if from.0 > 0 && to > from {
+                    for seat in self.seats.values_mut() {
+                        seat.gap = Some("clock".to_owned());
+                    }
+                }
+            }
+            Message::Wake => {}
+            Message::Shutdown => return true,
+        }
+        false
+    }
+
+    fn job(&mut self, job: Job, work: &mut Work) {
+        let answer = self.process(job.workspace, &job.command, job.payload, work);
+        work.pending.push(Pending { reply: job.reply, answer });
+    }
+
+    fn process(
+        &mut self,
+        workspace: WorkspaceNo,
+        command: &Command,
+        payload: Payload,
+        work: &mut Work,
+    ) -> Result<PendingDone, Refusal> {
+        if self.gauges.failed.load(Ordering::SeqCst) {
+            return Err(Refusal::StoreFailed("the store has failed".to_owned()));
+        }
+        let Some(now) = self.stamp.now() else {
+            self.gauges.clock_unsure.store(true, Ordering::SeqCst);
+            // A kill is taken whatever the clock says; it needs no right time to be right.
+            return match command {
+                Command::Trip(_) => {
+                    let last = self.stamp.last();
+                    self.write(workspace, command, payload, last, work)
+                }
+                _ => Err(Refusal::ClockUnsure),
+            };
+        };
+        self.write(workspace, command, payload, now, work)
+    }
+
+    fn write(
+        &mut self,
+        workspace: WorkspaceNo,
+        command: &Command,
+        payload: Payload,
+        now: TimeMs,
+        work: &mut Work,
+    ) -> Result<PendingDone, Refusal> {
+        let seat = self.seats.get_mut(&workspace).ok_or(Refusal::NoWorkspace)?;
+        let now = now.max(seat.state.time());
+        // Before anything is decided: the mode of this run (development, solo) is in state from the
+        // first entry on, not only after it.
+        seat.close_gap(work, now)?;
+        let moved = match command {
+            Command::Decide(decide) => decide.verdict.policy != seat.state.policy(),
+            Command::Vote(vote) => vote.verdict.policy != seat.state.policy(),
+            Command::Collect(collect) => collect.verdict.policy != seat.state.policy(),
+            _ => false,
+        };
+        if moved {
+            return Err(Refusal::PolicyMoved);
+        }
+        let plan = step::<Fast>(&seat.state, command, now).map_err(Refusal::Rejected)?;
+        let done = |range, bound, permits| PendingDone { workspace, range, bound, permits };
+        match plan {
+            Plan::Nothing => Ok(done(None, None, Vec::new())),
+            Plan::Bound { index } => Ok(done(None, Some(index), Vec::new())),
+            Plan::Append(events) => {
+                let permits = seat.permits(&events, command);
+                let range = seat.append(work, events, payload, now)?;
+                Ok(done(Some(range), None, permits))
+            }
+        }
+    }
+
+    fn tick(&mut self, work: &mut Work) {
+        if self.gauges.failed.load(Ordering::SeqCst) {
+            return;
+        }
+        let Some(now) = self.stamp.now() else {
+            self.gauges.clock_unsure.store(true, Ordering::SeqCst);
+            return;
+        };
+        for seat in self.seats.values_mut() {
+            if seat.state.next_timer().is_none_or(|at| at > now) {
+                continue;
+            }
+            if seat.close_gap(work, now).is_err() {
+                continue;
+            }
+            if let Ok(Plan::Append(events)) = step::<Fast>(&seat.state, &Command::Tick, now) {
+                // Expiry holds nothing personal: its payload is empty and needs no secret slot.
+                // A failure here shows again at the next tick; what has expired stays expired.
+                let _ = seat.append(work, events, Payload::empty(), now);
+            }
+        }
+    }
+}
+
+impl Payload {
+    /// The payload of events that hold nothing personal: slot 0 is never a secret's number, and
+    /// the commitment to nothing is a constant.
+    pub(crate) fn empty() -> Self {
+        Self { slot: 0, sealed: Vec::new(), commitment: Digest([0; 32]) }
+    }
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.pending.is_empty() && self.releases.is_empty()
+    }
+}
+
+impl Seat {
+    /// After a restart or a confirmed clock, the first entry says for how long nothing was decided.
+    fn close_gap(&mut self, work: &mut Work, now: TimeMs) -> Result<(), Refusal> {
+        let Some(cause) = self.gap.take_if(|_| self.state.next_index() > 0) else { return Ok(()) };
+        let gap = Gap { from: self.state.time(), to: now, refused: 0, cause };
+        self.append(work, vec![Event::Gap(gap)], Payload::empty(), now).map(drop)
+    }
+
+    /// Encodes and applies events; the range of the job's own entries within the batch.
+    fn append(
+        &mut self,
+        work: &mut Work,
+        events: Vec<Event>,
+        payload: Payload,
+        now: TimeMs,
+    ) -> Result<Range<usize>, Refusal> {
+        let own = events.len();
+        let encoded = self.encode(&events, &payload, now)?;
+        let open = work.open.entry(self.shared.no).or_insert_with(|| Open {
+            shared: self.shared.clone(),
+            epoch: self.epoch,
+            first_index: self.state.next_index(),
+            entries: Vec::new(),
+            spans: Vec::new(),
+            frames: Vec::new(),
+            approvals_changed: false,
+        });
+        let mut payload = Some(payload);
+        for (entry, bytes) in encoded {
+            // The payload stands beside the first of the job's entries.
+            let beside = payload.take().unwrap_or_else(Payload::empty);
+            let start = open.frames.len() + 4;
+            let frame = Frame { entry: &bytes, slot: beside.slot, payload: &beside.sealed };
+            push(&mut open.frames, frame);
+            work.bytes += bytes.len() + beside.sealed.len();
+            open.spans.push(start..start + bytes.len());
+            open.approvals_changed |= matches!(
+                entry.event,
+                Event::ApprovalVoted(_) | Event::ApprovalClosed(_) | Event::PermitCollected(_)
+            );
+            if let Err(error) = self.state.apply(&entry) {
+                // step and apply disagree: a defect. Nothing of this state may be used any more.
+                unreachable!("step planned what apply refuses: {error}");
+            }
+            open.entries.push(entry);
+        }
+        Ok(open.entries.len() - own..open.entries.len())
+    }
+
+    fn encode(
+        &self,
+        events: &[Event],
+        payload: &Payload,
+        now: TimeMs,
+    ) -> Result<Vec<(Entry, Vec<u8>)>, Refusal> {
+        let mut encoded = Vec::with_capacity(events.len());
+        for (at, event) in events.iter().enumerate() {
+            let payload = if at == 0 { payload.commitment } else { Digest([0; 32]) };
+            let (name, commitment) = match event {
+                Event::Decision(decision) => {
+                    (decision.decision.to_string(), decision.action_commitment)
+                }
+                _ => (self.event_name(now, at), payload),
+            };
+            let entry = Entry {
+                time: now,
+                workspace: self.shared.name.clone(),
+                epoch: self.epoch,
+                dev: self.dev,
+                solo: self.solo,
+                name,
+                commitment,
+                payload,
+                event: event.clone(),
+            };
+            let bytes = entry.to_bytes();
+            if bytes.len() > ENTRY_BYTES_MAX {
+                return Err(Refusal::TooLarge);
+            }
+            encoded.push((entry, bytes));
+        }
+        Ok(encoded)
+    }
+
+    /// The permits that these events, not applied yet, hand to the caller of `command`.
+    fn permits(&self, events: &[Event], command: &Command) -> Vec<(DecisionId, u64, PermitId)> {
+        let permit = |event: &Event| match (event, command) {
+            (Event::Decision(event), _) => {
+                let index = self.state.next_index();
+                event.permit.as_ref().map(|permit| (event.decision, index, permit.id))
+            }
+            (Event::PermitCollected(event), _) => {
+                let index = self.state.approval(event.approval)?.index;
+                Some((event.decision, index, event.permit.id))
+            }
+            (Event::PermitConsumed(event), Command::Consume(consume)) => {
+                Some((event.decision, consume.index, event.permit))
+            }
+            _ => None,
+        };
+        events.iter().filter_map(permit).collect()
+    }
+
+    /// Events other than decisions are named after their place: time and log index.
+    fn event_name(&self, now: TimeMs, at: usize) -> String {
+        let index = self.state.next_index() + at as u64;
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&index.to_be_bytes());
+        EventId::new(now, random).to_string()
+    }
+}
+
+/// Counts a request as unanswered until dropped: what the batching looks at.
+pub(crate) struct Outstanding<'a>(&'a Gauges);
+
+impl<'a> Outstanding<'a> {
+    pub(crate) fn new(gauges: &'a Gauges) -> Self {
+        gauges.outstanding.fetch_add(1, Ordering::Relaxed);
+        Self(gauges)
+    }
+}
+
+impl Drop for Outstanding<'_> {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+}

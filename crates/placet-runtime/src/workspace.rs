@@ -1,0 +1,250 @@
+//! What all threads share of one workspace: names, keys, the bundle in force, the tree with its
+//! signed head, and the flags that take effect before anything is written.
+
+use crate::crypto::Fast;
+use crate::frame::{Frame, frames};
+use crate::ports::{Batch, JournalReader, Secret, Signer, WorkspaceNo};
+use crate::pseudonyms::Pseudonyms;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use placet_policy::Bundle;
+use placet_tlog::merkle::leaf_hash;
+use placet_tlog::note::{Checkpoint, VerifierKey};
+use placet_tlog::receipt::write_receipt;
+use placet_tlog::{Hash, Head, Tree};
+use placet_types::event::{ActorRef, Entry};
+use placet_types::ids::{ActorId, WorkspaceName};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Leaves of a tile: what a proof for an old leaf reads back from the journal.
+const TILE: u64 = 256;
+
+/// Shared handle of a workspace.
+pub struct Workspace {
+    /// Its number in the store.
+    pub no: WorkspaceNo,
+    /// Its name.
+    pub name: WorkspaceName,
+    /// Origin and verifier key of its log.
+    pub vkey: VerifierKey,
+    names: Pseudonyms,
+    pub(crate) policy: ArcSwapOption<Bundle>,
+    tree: Mutex<Tree<Fast>>,
+    head: ArcSwap<SignedHead>,
+    /// Set before a trip is written; the answer of a permit checks it after the flush.
+    pub(crate) killed: AtomicBool,
+    /// Size of the durable log.
+    pub(crate) size: watch::Sender<u64>,
+    /// Bumped when an approval changed, for those who wait.
+    pub(crate) approvals: watch::Sender<u64>,
+}
+
+/// A checkpoint with the edge of its tree.
+#[derive(Debug)]
+pub struct SignedHead {
+    /// The signed note.
+    pub note: String,
+    /// Size, root and right edge.
+    pub head: Head,
+}
+
+/// A durable batch, shared by answers, recent look-ups and the read model.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// Whose.
+    pub(crate) workspace: WorkspaceNo,
+    /// Index of the first entry.
+    pub(crate) first_index: u64,
+    /// The entries.
+    pub(crate) entries: Vec<Entry>,
+    /// Where each frame's entry bytes lie in `frames`.
+    pub(crate) spans: Vec<std::ops::Range<usize>>,
+    /// The frames as they were written.
+    pub(crate) frames: Vec<u8>,
+}
+
+impl Committed {
+    /// The canonical bytes of the entry at `at` within the batch.
+    #[must_use]
+    pub(crate) fn entry_bytes(&self, at: usize) -> &[u8] {
+        self.spans.get(at).and_then(|span| self.frames.get(span.clone())).unwrap_or_default()
+    }
+
+    /// The frame at `at` within the batch.
+    #[must_use]
+    pub(crate) fn frame(&self, at: usize) -> Option<Frame<'_>> {
+        frames(&self.frames).nth(at)?.ok()
+    }
+}
+
+impl Workspace {
+    pub(crate) fn new(
+        no: WorkspaceNo,
+        name: WorkspaceName,
+        vkey: VerifierKey,
+        pseudonym_key: &Secret,
+        tree: Tree<Fast>,
+        signer: &dyn Signer,
+    ) -> Self {
+        let head = signed_head(&tree, &vkey, signer);
+        let size = tree.size();
+        Self {
+            no,
+            name,
+            vkey,
+            names: Pseudonyms::new(pseudonym_key),
+            policy: ArcSwapOption::empty(),
+            tree: Mutex::new(tree),
+            head: ArcSwap::from_pointee(head),
+            killed: AtomicBool::new(false),
+            size: watch::Sender::new(size),
+            approvals: watch::Sender::new(0),
+        }
+    }
+
+    /// Origin of the log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.vkey.name()
+    }
+
+    /// The bundle in force.
+    #[must_use]
+    pub fn bundle(&self) -> Option<Arc<Bundle>> {
+        self.policy.load_full()
+    }
+
+    /// The newest signed checkpoint.
+    #[must_use]
+    pub fn head(&self) -> Arc<SignedHead> {
+        self.head.load_full()
+    }
+
+    /// Follows the size of the durable log.
+    #[must_use]
+    pub fn watch_size(&self) -> watch::Receiver<u64> {
+        self.size.subscribe()
+    }
+
+    /// Follows changes of approvals.
+    #[must_use]
+    pub fn watch_approvals(&self) -> watch::Receiver<u64> {
+        self.approvals.subscribe()
+    }
+
+    /// Whether a kill has taken effect here, written or not.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::SeqCst)
+    }
+
+    /// The workspace's pseudonyms.
+    #[must_use]
+    pub fn names(&self) -> &Pseudonyms {
+        &self.names
+    }
+
+    /// An actor as entries show it.
+    #[must_use]
+    pub fn actor_ref(&self, actor: &ActorId) -> ActorRef {
+        self.names.actor_ref(actor)
+    }
+
+    /// Appends the leaves of a durable batch and signs the new head.
+    pub(crate) fn advance(&self, leaves: &[Hash], signer: &dyn Signer) {
+        let mut tree = self.tree();
+        for leaf in leaves {
+            tree.append(*leaf);
+        }
+        self.head.store(Arc::new(signed_head(&tree, &self.vkey, signer)));
+        self.size.send_replace(tree.size());
+    }
+
+    /// The compact range after appending `leaves` to the tree as it stands: what a batch's row
+    /// holds before the batch is durable.
+    pub(crate) fn tree_state_after(&self, leaves: &[Hash]) -> Vec<u8> {
+        let mut range = self.tree().compact_range();
+        for leaf in leaves {
+            range.append(*leaf);
+        }
+        range.encode()
+    }
+
+    /// A receipt for the entry at `index` against the newest head. `None` when the entry is not
+    /// durable yet or the journal cannot give back the tile of an old one.
+    #[must_use]
+    pub fn receipt(&self, index: u64, entry: &[u8], journal: &dyn JournalReader) -> Option<String> {
+        let head = self.head();
+        let mut tiles = |tile: u64| self.tile(tile, journal);
+        let path = self.tree().inclusion_proof_in(&head.head, index, &mut tiles).ok()?;
+        Some(write_receipt(entry, index, &path, &head.note))
+    }
+
+    /// The leaf hashes of an old tile, hashed again from the journal.
+    fn tile(&self, tile: u64, journal: &dyn JournalReader) -> Option<Vec<Hash>> {
+        let first = tile.checked_mul(TILE)?;
+        let mut leaves = Vec::with_capacity(256);
+        let mut next = first;
+        while next < first + TILE {
+            let batches = journal.read(self.no, next, 1 << 20).ok()?;
+            if batches.is_empty() {
+                return None;
+            }
+            for batch in &batches {
+                for (at, frame) in frames(&batch.frames).enumerate() {
+                    let index = batch.first_index + at as u64;
+                    if index == next && index < first + TILE {
+                        leaves.push(leaf_hash::<Fast>(frame.ok()?.entry));
+                        next += 1;
+                    }
+                }
+            }
+        }
+        Some(leaves)
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree<Fast>> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn signed_head(tree: &Tree<Fast>, vkey: &VerifierKey, signer: &dyn Signer) -> SignedHead {
+    // INVARIANT: the last tile is always kept and an origin has no control characters, so neither
+    // step can fail; an empty note would verify nowhere.
+    let (head, note) = match tree.head() {
+        Ok(head) => {
+            let checkpoint = Checkpoint::new(vkey.name(), head.size(), head.root());
+            let note = checkpoint.sign(vkey, |body| signer.sign(body)).unwrap_or_default();
+            (head, note)
+        }
+        Err(error) => unreachable!("the right edge of a tree is always kept: {error}"),
+    };
+    debug_assert!(!note.is_empty());
+    SignedHead { note, head }
+}
+
+/// Entries and frames of a batch read from the journal.
+pub(crate) fn parse_batch(batch: Batch) -> Result<Committed, String> {
+    let mut entries = Vec::with_capacity(batch.count as usize);
+    let mut spans = Vec::with_capacity(batch.count as usize);
+    let mut at = 0_usize;
+    for frame in frames(&batch.frames) {
+        let index = batch.first_index + entries.len() as u64;
+        let frame = frame.map_err(|error| format!("entry {index}: {error}"))?;
+        let entry = Entry::parse(frame.entry).map_err(|error| format!("entry {index}: {error}"))?;
+        entries.push(entry);
+        spans.push(at + 4..at + 4 + frame.entry.len());
+        at += 4 + frame.entry.len() + 8 + 4 + frame.payload.len();
+    }
+    if entries.len() != batch.count as usize {
+        return Err(format!("the batch at {} does not hold what it counts", batch.first_index));
+    }
+    Ok(Committed {
+        workspace: batch.workspace,
+        first_index: batch.first_index,
+        entries,
+        spans,
+        frames: batch.frames,
+    })
+}

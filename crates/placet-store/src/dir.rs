@@ -1,0 +1,355 @@
+//! The data directory: its files, their modes, its format and its lock, and one way into each
+//! store. Refuses to know what the stores hold.
+
+use crate::error::OpenError;
+use crate::files;
+use crate::highwater::{self, HighWater};
+use crate::identity::Identity;
+use crate::journal::{SqliteJournal, SqliteJournalReader};
+use crate::kill;
+use crate::master::{self, MasterKey};
+use crate::read_model::{SqliteReadModel, SqliteReadModelWriter};
+use crate::slots::{SqliteSlotReader, SqliteSlots};
+use placet_runtime::ports::JournalReader;
+use placet_types::json::{self, Limits, Object, Value};
+use rustix::fs::FlockOperation;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Version of the layout that this program writes.
+const KNOWN: u64 = 1;
+const FORMAT: &str = "FORMAT";
+/// `FORMAT` while the directory is being made. It is the first file written and renamed last: a
+/// directory that has it and no `FORMAT` has never served anybody and may be made anew.
+const FORMAT_NEW: &str = "FORMAT.new";
+const LOCK: &str = "LOCK";
+const JOURNAL: &str = "journal.db";
+const READ: &str = "read.db";
+const KEYS: &str = "keys.db";
+const IDENTITY: &str = "identity.db";
+
+/// Whether a missing data directory is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// Made when it is missing or empty.
+    Yes,
+    /// Refused when it is missing or empty.
+    No,
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    key: Option<MasterKey>,
+    /// Held by every writer made from here; `None` when opened for reading.
+    lock: Option<Arc<File>>,
+}
+
+impl DataDir {
+    /// Opens for writing: takes the lock, checks format, identity and master key; the key is that
+    /// of the environment variable `PLACET_MASTER_KEY`, otherwise the file's.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn open(path: &Path, create: Create) -> Result<Self, OpenError> {
+        Self::open_with_key(path, create, MasterKey::from_env()?)
+    }
+
+    /// [`DataDir::open`] with a master key from elsewhere; `None` takes the file's.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn open_with_key(
+        path: &Path,
+        create: Create,
+        key: Option<MasterKey>,
+    ) -> Result<Self, OpenError> {
+        let failed = |e| OpenError::failed(path, e);
+        // Looked at before anything is touched: a directory of somebody else's stays as it is.
+        let state = look(path)?;
+        if state == State::New && create == Create::No {
+            return Err(OpenError::Missing { path: path.into() });
+        }
+        if state == State::New {
+            files::create_private_dir(path).map_err(failed)?;
+        }
+        let lock = Some(Arc::new(lock(path)?));
+        // Again under the lock: another process may have finished in between.
+        if look(path)? == State::New {
+            initialise(path, key.as_ref())?;
+        }
+        let dir = Self { path: path.into(), key, lock };
+        check_format(path)?;
+        // Nothing may ever be wrapped under a wrong master key.
+        dir.identity()?;
+        Ok(dir)
+    }
+
+    /// Opens for reading beside a running server: takes no lock, writes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        Self::open_read_only_with_key(path, MasterKey::from_env()?)
+    }
+
+    /// [`DataDir::open_read_only`] with a master key from elsewhere. None is needed until keys are
+    /// read.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn open_read_only_with_key(path: &Path, key: Option<MasterKey>) -> Result<Self, OpenError> {
+        if look(path)? == State::New {
+            return Err(OpenError::Missing { path: path.into() });
+        }
+        check_format(path)?;
+        Ok(Self { path: path.into(), key, lock: None })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The writing end of the log. After it has failed, another call reopens it.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn journal(&self) -> Result<SqliteJournal, OpenError> {
+        SqliteJournal::open(self.path.join(JOURNAL), Some(self.locked()?))
+    }
+
+    /// The reading end of the log.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn journal_reader(&self) -> Result<SqliteJournalReader, OpenError> {
+        SqliteJournalReader::open(self.path.join(JOURNAL))
+    }
+
+    /// The writing end of the payload slots.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn slots(&self) -> Result<SqliteSlots, OpenError> {
+        SqliteSlots::open(self.path.join(KEYS), &self.master()?, Some(self.locked()?))
+    }
+
+    /// The reading end of the payload slots.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn slot_reader(&self) -> Result<SqliteSlotReader, OpenError> {
+        SqliteSlotReader::open(self.path.join(KEYS), &self.master()?)
+    }
+
+    /// The instance's id and keys; makes missing workspace keys only when opened for writing.
+    ///
+    /// # Errors
+    /// [`OpenError::MasterKeyWrong`] among others.
+    pub fn identity(&self) -> Result<Identity, OpenError> {
+        Identity::open(self.path.join(IDENTITY), &self.master()?, self.lock.clone())
+    }
+
+    /// The high-water marks, after every log has been checked against them.
+    ///
+    /// # Errors
+    /// [`OpenError::BehindHighWater`] when a log is shorter than what was signed,
+    /// [`OpenError::Damaged`] when the file is missing although there are entries.
+    pub fn high_water(&self) -> Result<HighWater, OpenError> {
+        // The marks first: beside a running server the log grows while this looks at it.
+        let loaded = HighWater::load(&self.path)?;
+        let journal = self.journal_reader()?;
+        let failed = |e| OpenError::failed(&self.path.join(JOURNAL), e);
+        let mut sizes = std::collections::BTreeMap::new();
+        for (no, name) in journal.workspaces().map_err(failed)? {
+            let size = journal.head(no).map_err(failed)?.next_index;
+            sizes.insert(name.as_str().to_owned(), size);
+        }
+        let marks = match loaded {
+            Some(marks) => marks,
+            None if sizes.values().all(|&size| size == 0) => HighWater::empty(&self.path),
+            None => {
+                let path = self.path.join(highwater::FILE);
+                return Err(OpenError::damaged(format_args!("{} is missing", path.display())));
+            }
+        };
+        for name in marks.sizes().keys() {
+            marks.check(name, sizes.get(name).copied().unwrap_or_default())?;
+        }
+        Ok(marks)
+    }
+
+    /// The writing end of the read model; one that is missing, damaged, of another version or
+    /// ahead of the log is made anew, empty.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn read_model_writer(&self) -> Result<SqliteReadModelWriter, OpenError> {
+        let lock = self.locked()?;
+        SqliteReadModelWriter::open(self.path.join(READ), &self.journal_reader()?, lock)
+    }
+
+    /// The reading end of the read model, which the writing end must have made before.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn read_model(&self) -> Result<SqliteReadModel, OpenError> {
+        SqliteReadModel::open(self.path.join(READ))
+    }
+
+    /// [`kill::kill_requested`] here.
+    #[must_use]
+    pub fn kill_requested(&self) -> bool {
+        kill::kill_requested(&self.path)
+    }
+
+    /// [`kill::read_armed`] here.
+    ///
+    /// # Errors
+    /// When it could not be read.
+    pub fn read_armed(&self) -> io::Result<Option<Vec<u8>>> {
+        kill::read_armed(&self.path)
+    }
+
+    /// [`kill::write_armed`] here.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn write_armed(&self, bytes: &[u8]) -> io::Result<()> {
+        kill::write_armed(&self.path, bytes)
+    }
+
+    /// [`kill::remove_armed`] here.
+    ///
+    /// # Errors
+    /// When it could not be removed.
+    pub fn remove_armed(&self) -> io::Result<()> {
+        kill::remove_armed(&self.path)
+    }
+
+    fn locked(&self) -> Result<Arc<File>, OpenError> {
+        self.lock.clone().ok_or(OpenError::ReadOnly)
+    }
+
+    fn master(&self) -> Result<MasterKey, OpenError> {
+        match &self.key {
+            Some(key) => Ok(key.clone()),
+            None => MasterKey::load(&self.path),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Missing, empty, or left by a first start that did not finish.
+    New,
+    /// Has a `FORMAT`.
+    Made,
+}
+
+fn look(path: &Path) -> Result<State, OpenError> {
+    let failed = |e| OpenError::failed(path, e);
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(State::New),
+        Err(e) => return Err(failed(e)),
+    };
+    let names = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(failed)?;
+    let has = |name: &str| names.iter().any(|have| have == name);
+    if has(FORMAT) {
+        return Ok(State::Made);
+    }
+    // The root of a volume has a `lost+found`; the lock is taken before anything is made.
+    if has(FORMAT_NEW) || names.iter().all(|name| name == LOCK || name == "lost+found") {
+        return Ok(State::New);
+    }
+    Err(OpenError::Foreign { path: path.into() })
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let path = path.join(LOCK);
+    let failed = |e: io::Error| OpenError::failed(&path, e);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            let read = (&mut file).take(20).read_to_string(&mut pid);
+            return Err(OpenError::InUse { pid: read.ok().and_then(|_| pid.trim().parse().ok()) });
+        }
+        Err(e) => return Err(failed(e.into())),
+    }
+    // The number only informs; the lock is what counts.
+    file.set_len(0)
+        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
+        .map_err(failed)?;
+    Ok(file)
+}
+
+/// Makes everything anew; `FORMAT` appears last.
+fn initialise(path: &Path, key: Option<&MasterKey>) -> Result<(), OpenError> {
+    let failed = |e| OpenError::failed(path, e);
+    // A directory that belongs to somebody else (a mounted volume) keeps its mode; every file in
+    // it is 0600 anyway.
+    let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
+    let format = Object::new()
+        .with("format", KNOWN)
+        .with("written_by", concat!("placet ", env!("CARGO_PKG_VERSION")));
+    files::write_private(&path.join(FORMAT_NEW), &Value::from(format).to_canonical())
+        .and_then(|()| files::sync_dir(path))
+        .map_err(failed)?;
+    for name in [JOURNAL, READ, KEYS, IDENTITY] {
+        for suffix in ["", "-wal", "-shm"] {
+            files::remove_if_there(&path.join(format!("{name}{suffix}"))).map_err(failed)?;
+        }
+    }
+    let key = match key {
+        Some(key) => {
+            files::remove_if_there(&path.join(master::FILE)).map_err(failed)?;
+            key.clone()
+        }
+        None => MasterKey::create(path)?,
+    };
+    Identity::create(&path.join(IDENTITY), &key)?;
+    SqliteSlots::create_file(&path.join(KEYS))?;
+    SqliteJournal::create(&path.join(JOURNAL))?;
+    HighWater::empty(path).save()?;
+    files::sync_dir(path)
+        .and_then(|()| fs::rename(path.join(FORMAT_NEW), path.join(FORMAT)))
+        .and_then(|()| files::sync_dir(path))
+        .and_then(|()| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => files::sync_dir(parent),
+            _ => files::sync_dir(Path::new(".")),
+        })
+        .map_err(failed)
+}
+
+fn check_format(dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join(FORMAT);
+    let damaged = || OpenError::damaged(format_args!("{} is damaged", path.display()));
+    let bytes = files::read_small(&path).map_err(|e| OpenError::failed(&path, e))?;
+    let bytes = bytes.ok_or_else(|| OpenError::Foreign { path: dir.into() })?;
+    let value = json::parse(&bytes, Limits::DOCUMENT).map_err(|_| damaged())?;
+    // A newer format may have members that are not known here: its number is looked at alone.
+    match value.get("format").and_then(Value::as_u64) {
+        Some(found) if found > KNOWN => Err(OpenError::NewerFormat { found, known: KNOWN }),
+        Some(KNOWN) if value.get("written_by").is_some_and(|by| by.as_str().is_some()) => Ok(()),
+        _ => Err(damaged()),
+    }
+}

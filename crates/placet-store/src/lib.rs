@@ -1,0 +1,37 @@
+//! The embedded store: one data directory with the log, the payload keys, the identity of the
+//! instance, the read model, the high-water marks and the kill file.
+//!
+//! ```text
+//! FORMAT       {"format":1,"written_by":"placet 0.1.0"}; written last when a directory is made
+//! LOCK         held (flock) by the one process that writes
+//! journal.db   the log: a row per batch, one durable commit per append   (journal)
+//! keys.db      payload secrets, wrapped, erasable                         (slots)
+//! identity.db  instance id, signing seed, workspace keys, wrapped         (identity)
+//! read.db      searchable rows, derived from the log, rebuilt at will     (read_model)
+//! master.key   wraps keys.db and identity.db; or PLACET_MASTER_KEY        (master)
+//! highwater    the highest signed sizes                                   (highwater)
+//! armed, KILL  the armed certificate and the local kill file              (kill)
+//! ```
+//!
+//! Owns files, tables, modes and durability; refuses to know policy and what entries do to state.
+
+mod dir;
+mod error;
+mod files;
+mod highwater;
+mod identity;
+mod journal;
+pub mod kill;
+mod master;
+mod read_model;
+mod slots;
+mod sqlite;
+
+pub use dir::{Create, DataDir};
+pub use error::OpenError;
+pub use highwater::HighWater;
+pub use identity::Identity;
+pub use journal::{SqliteJournal, SqliteJournalReader};
+pub use master::{MASTER_KEY_ENV, MasterKey};
+pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
+pub use slots::{SqliteSlotReader, SqliteSlots};

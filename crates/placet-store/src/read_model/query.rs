@@ -1,0 +1,270 @@
+//! Searching the read model: the most selective condition picks the index, the others are checked
+//! on the rows, and row ids give order, workspace, cursor and time.
+
+use super::{PERMIT, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash};
+use crate::error::OpenError;
+use crate::sqlite::{Pool, index_of, row_id, row_range};
+use placet_runtime::ports::{AuditFilter, PortError, ReadModel, WorkspaceNo};
+use placet_types::ids::{DecisionId, TimeMs};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use std::path::PathBuf;
+
+/// The reading end of the read model.
+pub struct SqliteReadModel {
+    pool: Pool,
+}
+
+impl std::fmt::Debug for SqliteReadModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteReadModel")
+    }
+}
+
+impl SqliteReadModel {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, OpenError> {
+        Ok(Self { pool: Pool::open(path, &SCHEMA)? })
+    }
+}
+
+impl ReadModel for SqliteReadModel {
+    fn position(&self, workspace: WorkspaceNo) -> Result<u64, PortError> {
+        self.pool.with(|conn| super::write::position(conn, workspace))
+    }
+
+    fn locate(&self, workspace: WorkspaceNo, id: DecisionId) -> Result<Option<u64>, PortError> {
+        let (high, low) = halves(id);
+        let (first, end) = row_range(workspace);
+        self.pool.with(|conn| {
+            let row: Option<i64> = conn
+                .prepare_cached(
+                    "SELECT id FROM event INDEXED BY by_decision WHERE decision = ?1 \
+                     AND decision_low = ?2 AND id >= ?3 AND id < ?4 AND outcome IS NOT NULL \
+                     ORDER BY id LIMIT 1",
+                )?
+                .query_row([high, low, first, end], |row| row.get(0))
+                .optional()?;
+            Ok(row.map(index_of))
+        })
+    }
+
+    fn query(&self, workspace: WorkspaceNo, filter: &AuditFilter) -> Result<Vec<u64>, PortError> {
+        self.pool.with(|conn| {
+            // One read transaction: what is read belongs together.
+            let tx = conn.unchecked_transaction()?;
+            let found = search(&tx, workspace, filter)?;
+            tx.commit()?;
+            Ok(found)
+        })
+    }
+}
+
+/// Where a search looks.
+#[derive(Clone, Copy)]
+struct Source {
+    /// `FROM`, with the index.
+    tables: &'static str,
+    /// The column that row ids are read from.
+    id: &'static str,
+    /// The segment of a row, for an index that begins with it.
+    segment: Option<&'static str>,
+}
+
+impl Source {
+    const fn whole(tables: &'static str) -> Self {
+        Self { tables, id: "e.id", segment: None }
+    }
+
+    const fn segmented(tables: &'static str) -> Self {
+        Self { tables, id: "e.id", segment: Some(concat!("e.", segment!())) }
+    }
+
+    const RULE: Self = Self {
+        tables: "rule_hit r CROSS JOIN event e NOT INDEXED",
+        id: "r.id",
+        segment: Some("r.segment"),
+    };
+}
+
+/// A statement as it grows.
+struct Sql {
+    source: Source,
+    conditions: String,
+    values: Vec<i64>,
+}
+
+impl Sql {
+    fn and(&mut self, condition: &str, value: i64) {
+        self.values.push(value);
+        self.conditions.push_str(" AND ");
+        self.conditions.push_str(&condition.replace('?', &format!("?{}", self.values.len())));
+    }
+}
+
+fn search(
+    conn: &Connection,
+    workspace: WorkspaceNo,
+    filter: &AuditFilter,
+) -> rusqlite::Result<Vec<u64>> {
+    let Some((from, to)) = rows_of(conn, workspace, filter)? else { return Ok(Vec::new()) };
+    let Some(sql) = statement(conn, filter)? else { return Ok(Vec::new()) };
+    let Sql { source: Source { tables, id, segment }, conditions, values } = sql;
+    let at = values.len();
+    let segment = segment.map(|segment| format!("{segment} = ?{} AND ", at + 4));
+    let order = if filter.ascending { "ASC" } else { "DESC" };
+    let text = format!(
+        "SELECT {id} FROM {tables} WHERE {}{id} >= ?{} AND {id} < ?{}{conditions} \
+         ORDER BY {id} {order} LIMIT ?{}",
+        segment.as_deref().unwrap_or_default(),
+        at + 1,
+        at + 2,
+        at + 3
+    );
+    let mut statement = conn.prepare_cached(&text)?;
+    let mut found = Vec::new();
+    // `to` is at least 1: the range is not empty.
+    let (mut low, mut high) = (from >> SEGMENT_BITS, (to - 1) >> SEGMENT_BITS);
+    while low <= high && found.len() < filter.limit {
+        let mut values = values.clone();
+        let rest = filter.limit - found.len();
+        values.extend([from, to, i64::try_from(rest).unwrap_or(i64::MAX)]);
+        if segment.is_none() {
+            high = low - 1;
+        } else if filter.ascending {
+            values.push(low);
+            low += 1;
+        } else {
+            values.push(high);
+            high -= 1;
+        }
+        let rows = statement.query_map(params_from_iter(values), |row| row.get(0).map(index_of))?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    Ok(found)
+}
+
+/// The first row id and the one behind the last that cursor and time allow.
+fn rows_of(
+    conn: &Connection,
+    workspace: WorkspaceNo,
+    filter: &AuditFilter,
+) -> rusqlite::Result<Option<(i64, i64)>> {
+    let size = super::write::position(conn, workspace)?;
+    let (mut from, mut to) = (0, size);
+    match filter.cursor {
+        Some(cursor) if filter.ascending => from = cursor,
+        Some(cursor) => to = to.min(cursor),
+        None => {}
+    }
+    if let Some(since) = filter.since {
+        from = from.max(first_at(conn, workspace, size, since)?);
+    }
+    if let Some(until) = filter.until {
+        to = to.min(first_at(conn, workspace, size, until)?);
+    }
+    if from >= to || filter.limit == 0 {
+        return Ok(None);
+    }
+    Ok(row_id(workspace, from).zip(row_id(workspace, to)))
+}
+
+/// The first index at or after `time`. INVARIANT: rows have no holes and time never goes back.
+fn first_at(
+    conn: &Connection,
+    workspace: WorkspaceNo,
+    size: u64,
+    time: TimeMs,
+) -> rusqlite::Result<u64> {
+    let wanted = i64::try_from(time.0).unwrap_or(i64::MAX);
+    let mut at = conn.prepare_cached("SELECT time_ms FROM event WHERE id = ?1")?;
+    let (mut low, mut high) = (0, size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let have: i64 = at.query_row([row_id(workspace, middle)], |row| row.get(0))?;
+        if have < wanted {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+/// Source and conditions; `None` when a name was never seen, so that nothing can match.
+fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option<Sql>> {
+    let numbers = (
+        number(conn, filter.actor.as_deref())?,
+        number(conn, filter.surface.as_deref())?,
+        number(conn, filter.rule.as_deref())?,
+        number(conn, filter.event_type.as_deref())?,
+    );
+    let (Some(actor), Some(surface), Some(rule), Some(kind)) = numbers else { return Ok(None) };
+    let outcome = filter.outcome.map(outcome_number);
+    let rare = filter.event_type.as_deref().is_some_and(is_rare);
+    let refusal = outcome.is_some_and(|outcome| outcome != PERMIT);
+    // From the most selective to the least; the first that is asked for gives the index.
+    let source = match () {
+        () if filter.decision.is_some() => Source::whole("event e INDEXED BY by_decision"),
+        () if filter.idempotency.is_some() => {
+            Source::segmented("event e INDEXED BY by_idempotency")
+        }
+        () if filter.trace.is_some() => Source::segmented("event e INDEXED BY by_trace"),
+        () if rare => Source::whole("event e INDEXED BY by_rare"),
+        () if rule.is_some() => Source::RULE,
+        () if actor.is_some() => Source::segmented("event e INDEXED BY by_actor"),
+        () if refusal => Source::whole("event e INDEXED BY by_outcome"),
+        () if surface.is_some() => Source::whole("event e INDEXED BY by_surface"),
+        () => Source::whole("event e NOT INDEXED"),
+    };
+    let mut sql = Sql { source, conditions: String::new(), values: Vec::new() };
+    if let Some((high, low)) = filter.decision.map(halves) {
+        sql.and("e.decision = ?", high);
+        sql.and("e.decision_low = ?", low);
+    }
+    if let Some(tag) = &filter.idempotency {
+        sql.and("e.idempotency = ?", tag_hash(tag));
+    }
+    if let Some(trace) = &filter.trace {
+        sql.and("e.trace = ?", trace_hash(trace));
+    }
+    match rule {
+        Some(rule) if source.id == Source::RULE.id => sql.and("e.id = r.id AND r.rule = ?", rule),
+        Some(rule) => sql.and(
+            concat!(
+                "EXISTS (SELECT 1 FROM rule_hit r WHERE r.segment = (e.",
+                segment!(),
+                ") AND r.rule = ? AND r.id = e.id)"
+            ),
+            rule,
+        ),
+        None => {}
+    }
+    if let Some(kind) = kind {
+        sql.and(if rare { "e.rare = 1 AND e.kind = ?" } else { "e.kind = ?" }, kind);
+    }
+    if let Some(outcome) = outcome {
+        // The first half is the condition of the partial index, word for word.
+        sql.and(
+            if refusal { "e.outcome <> 1 AND e.outcome = ?" } else { "e.outcome = ?" },
+            outcome,
+        );
+    }
+    if let Some(actor) = actor {
+        sql.and("e.actor = ?", actor);
+    }
+    if let Some(surface) = surface {
+        sql.and("e.surface = ?", surface);
+    }
+    Ok(Some(sql))
+}
+
+/// `Some(None)` when nothing is asked for, `None` when the name was never seen.
+fn number(conn: &Connection, text: Option<&str>) -> rusqlite::Result<Option<Option<i64>>> {
+    let Some(text) = text else { return Ok(Some(None)) };
+    let number: Option<i64> = conn
+        .prepare_cached("SELECT id FROM name WHERE text = ?1")?
+        .query_row([text], |row| row.get(0))
+        .optional()?;
+    Ok(number.map(Some))
+}

@@ -1,0 +1,292 @@
+//! Filling the read model in bulk transactions, and making it anew when it cannot be trusted.
+
+use super::{Facts, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash};
+use crate::error::OpenError;
+use crate::files;
+use crate::sqlite::{self, index_of, row_id, row_range};
+use placet_runtime::crypto::SystemEntropy;
+use placet_runtime::ports::{
+    Entropy, Indexed, JournalReader, PortError, ReadModelWriter, WorkspaceNo,
+};
+use placet_types::event::ActorRef;
+use placet_types::hash::hex_encode;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Names kept in memory; beyond it the cache starts anew.
+const NAMES_MAX: usize = 1 << 16;
+/// An open file and where its rows end.
+type Kept = (Connection, BTreeMap<WorkspaceNo, u64>);
+
+/// What SQLite keeps beside a database.
+const SIDE_FILES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// The writing end of the read model.
+///
+/// Nothing is flushed while it is filled. A crash of the process loses nothing, a crash of the
+/// machine may leave anything: the file remembers during which boot it was last open, and one
+/// that was not closed before the machine went down is made anew.
+pub struct SqliteReadModelWriter {
+    path: PathBuf,
+    conn: Connection,
+    names: HashMap<String, i64>,
+    /// Next index per workspace, as committed.
+    positions: BTreeMap<WorkspaceNo, u64>,
+    _lock: Arc<File>,
+}
+
+impl std::fmt::Debug for SqliteReadModelWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteReadModelWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SqliteReadModelWriter {
+    pub(crate) fn open(
+        path: PathBuf,
+        journal: &dyn JournalReader,
+        lock: Arc<File>,
+    ) -> Result<Self, OpenError> {
+        let kept = Self::keep(&path, journal)?;
+        let fresh = kept.is_none();
+        let (conn, positions) = match kept {
+            Some(kept) => kept,
+            None => (make_anew(&path)?, BTreeMap::new()),
+        };
+        if !mark_open(&conn, fresh).map_err(|e| sqlite::refused(&path, &e))? {
+            return Err(OpenError::failed(&path, "readers keep its WAL busy"));
+        }
+        Ok(Self { path, conn, names: HashMap::new(), positions, _lock: lock })
+    }
+
+    /// The file as it is, if it can be trusted: of this version, undamaged as far as can be seen,
+    /// closed before the machine last went down, and not ahead of the log.
+    fn keep(path: &Path, journal: &dyn JournalReader) -> Result<Option<Kept>, OpenError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let Ok(conn) = sqlite::open_writer(path, &SCHEMA) else { return Ok(None) };
+        let boot: Result<String, _> =
+            conn.query_row("SELECT boot FROM written", [], |row| row.get(0));
+        if !boot.is_ok_and(|boot| boot == CLOSED || boot == boot_id()) {
+            return Ok(None);
+        }
+        let failed = |e| OpenError::failed(path, e);
+        let mut positions = BTreeMap::new();
+        for (no, _) in journal.workspaces().map_err(failed)? {
+            let Ok(position) = position(&conn, no) else { return Ok(None) };
+            if position > journal.head(no).map_err(failed)?.next_index {
+                return Ok(None);
+            }
+            positions.insert(no, position);
+        }
+        Ok(Some((conn, positions)))
+    }
+
+    /// Empties the read model, to be filled again from index 0. Readers stay usable.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    pub fn clear(&mut self) -> Result<(), PortError> {
+        use rusqlite::config::DbConfig::SQLITE_DBCONFIG_RESET_DATABASE as RESET;
+        self.names.clear();
+        self.positions.clear();
+        self.conn.flush_prepared_statement_cache();
+        let cleared = self
+            .conn
+            .set_db_config(RESET, true)
+            .and_then(|_| self.conn.execute_batch("VACUUM"))
+            .and_then(|()| self.conn.set_db_config(RESET, false))
+            .and_then(|_| {
+                self.conn.execute_batch(&format!(
+                    "BEGIN IMMEDIATE; {} PRAGMA application_id={}; PRAGMA user_version={}; COMMIT;",
+                    SCHEMA.tables, SCHEMA.application, SCHEMA.version
+                ))
+            })
+            .and_then(|()| mark_open(&self.conn, true));
+        cleared.map(drop).map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> PortError {
+        PortError::new(format_args!("{}: {error}", self.path.display()))
+    }
+
+    /// Inserts what is new; `None`, and nothing is done, where entries were left out: searches by
+    /// time rely on rows without holes.
+    fn fill(
+        &mut self,
+        entries: &[Indexed<'_>],
+    ) -> rusqlite::Result<Option<BTreeMap<WorkspaceNo, u64>>> {
+        let tx = self.conn.transaction()?;
+        let mut positions = self.positions.clone();
+        for item in entries {
+            let next = match positions.get(&item.workspace) {
+                Some(next) => *next,
+                None => position(&tx, item.workspace)?,
+            };
+            if item.index > next {
+                return Ok(None);
+            }
+            if item.index == next {
+                insert(&tx, &mut self.names, item)?;
+            }
+            positions.insert(item.workspace, next.max(item.index + 1));
+        }
+        tx.commit()?;
+        Ok(Some(positions))
+    }
+}
+
+impl ReadModelWriter for SqliteReadModelWriter {
+    fn position(&self, workspace: WorkspaceNo) -> Result<u64, PortError> {
+        match self.positions.get(&workspace) {
+            Some(position) => Ok(*position),
+            None => position(&self.conn, workspace).map_err(|e| self.failed(&e)),
+        }
+    }
+
+    fn index(&mut self, entries: &[Indexed<'_>]) -> Result<(), PortError> {
+        match self.fill(entries) {
+            Ok(Some(positions)) => {
+                self.positions = positions;
+                Ok(())
+            }
+            Ok(None) => {
+                self.names.clear();
+                Err(PortError::new("entries were left out: index from the position on"))
+            }
+            Err(error) => {
+                // Names of a transaction that was rolled back have no number any more.
+                self.names.clear();
+                if sqlite::is_damage(&error) {
+                    self.clear()?;
+                    return Err(PortError::new(
+                        "the read model was damaged and is empty now: index from position 0",
+                    ));
+                }
+                Err(self.failed(&error))
+            }
+        }
+    }
+}
+
+impl Drop for SqliteReadModelWriter {
+    /// Flushes everything and says so; if that fails, the file is made anew after a reboot.
+    fn drop(&mut self) {
+        let _ = self.conn.execute_batch("PRAGMA synchronous=FULL;");
+        if self.conn.execute("UPDATE written SET boot = ?1", [CLOSED]).is_ok() {
+            let _ = sqlite::checkpoint_now(&self.conn, "TRUNCATE");
+        }
+    }
+}
+
+/// What stands for a boot in a file that was flushed and closed.
+const CLOSED: &str = "closed";
+
+/// Names the running boot of the machine; a different name each time where there is none.
+fn boot_id() -> String {
+    match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => id.trim().to_owned(),
+        Err(_) => {
+            let mut random = [0; 8];
+            SystemEntropy.fill(&mut random);
+            hex_encode(&random)
+        }
+    }
+}
+
+/// Says, flushed to the file itself, that unflushed changes follow.
+/// Whether no reader kept it from the file.
+fn mark_open(conn: &Connection, fresh: bool) -> rusqlite::Result<bool> {
+    conn.execute_batch("PRAGMA synchronous=FULL;")?;
+    let sql =
+        if fresh { "INSERT INTO written VALUES (?1)" } else { "UPDATE written SET boot = ?1" };
+    conn.execute(sql, [boot_id()])?;
+    let done = sqlite::checkpoint(conn, "TRUNCATE")?;
+    conn.execute_batch("PRAGMA synchronous=OFF;")?;
+    Ok(done)
+}
+
+fn make_anew(path: &Path) -> Result<Connection, OpenError> {
+    for suffix in SIDE_FILES {
+        let mut side = path.as_os_str().to_owned();
+        side.push(suffix);
+        files::remove_if_there(Path::new(&side)).map_err(|e| OpenError::failed(path, e))?;
+    }
+    sqlite::create(path, &SCHEMA)
+}
+
+/// The next index to be indexed.
+pub(super) fn position(conn: &Connection, workspace: WorkspaceNo) -> rusqlite::Result<u64> {
+    let (first, end) = row_range(workspace);
+    let newest = "SELECT id FROM event WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1";
+    let newest: Option<i64> =
+        conn.prepare_cached(newest)?.query_row([first, end], |row| row.get(0)).optional()?;
+    Ok(newest.map_or(0, |id| index_of(id) + 1))
+}
+
+fn insert(
+    tx: &Connection,
+    names: &mut HashMap<String, i64>,
+    item: &Indexed<'_>,
+) -> rusqlite::Result<()> {
+    let id = row_id(item.workspace, item.index)
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, i64::MAX))?;
+    let facts = Facts::of(&item.entry.event);
+    let event_type = item.entry.event.type_name();
+    let mut number = |text: &str| intern(tx, names, text);
+    let kind = number(event_type)?;
+    let actor = facts.actor.map(ActorRef::as_str).map(&mut number).transpose()?;
+    let surface = facts.surface.map(&mut number).transpose()?;
+    let decision = facts.decision.map(halves);
+    tx.prepare_cached("INSERT INTO event VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)")?.execute(
+        params![
+            id,
+            i64::try_from(item.entry.time.0).unwrap_or(i64::MAX),
+            kind,
+            is_rare(event_type).then_some(1_i64),
+            decision.map(|(high, _)| high),
+            decision.map(|(_, low)| low),
+            facts.outcome.map(outcome_number),
+            actor,
+            surface,
+            facts.trace.map(trace_hash),
+            facts.idempotency.as_ref().map(tag_hash),
+        ],
+    )?;
+    for rule in facts.rules {
+        let rule = number(rule)?;
+        tx.prepare_cached("INSERT OR IGNORE INTO rule_hit VALUES (?1, ?2, ?3)")?.execute([
+            id >> SEGMENT_BITS,
+            rule,
+            id,
+        ])?;
+    }
+    Ok(())
+}
+
+/// The number of a name, given on first use.
+fn intern(tx: &Connection, names: &mut HashMap<String, i64>, text: &str) -> rusqlite::Result<i64> {
+    if let Some(number) = names.get(text) {
+        return Ok(*number);
+    }
+    let known: Option<i64> = tx
+        .prepare_cached("SELECT id FROM name WHERE text = ?1")?
+        .query_row([text], |row| row.get(0))
+        .optional()?;
+    let number = match known {
+        Some(number) => number,
+        None => {
+            tx.prepare_cached("INSERT INTO name(text) VALUES (?1)")?.execute([text])?;
+            tx.last_insert_rowid()
+        }
+    };
+    if names.len() >= NAMES_MAX {
+        names.clear();
+    }
+    names.insert(text.to_owned(), number);
+    Ok(number)
+}

@@ -1,0 +1,213 @@
+//! Payload slots in `keys.db`: 48 bytes each, a 32-byte secret wrapped under the master key, in
+//! blocks; erasing overwrites. Refuses to know what a secret seals.
+
+use crate::error::OpenError;
+use crate::master::MasterKey;
+use crate::sqlite::{self, Pool, Schema, unsigned};
+use placet_runtime::crypto;
+use placet_runtime::ports::{PortError, Secret, SlotReader, Slots};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+const SCHEMA: Schema = Schema {
+    application: 0x504c_4b31,
+    version: 1,
+    tables: "CREATE TABLE block(first INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT;",
+    writer: "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA cache_size=-8192;",
+    page_size: 4096,
+};
+
+/// A wrapped secret: 32 bytes and the tag of AES-GCM.
+const SLOT_BYTES: usize = 32 + crypto::SEAL_OVERHEAD;
+const SLOT_BYTES_U64: u64 = SLOT_BYTES as u64;
+/// What is sealed in a slot.
+const CONTEXT: &[u8] = b"placet/slot/1";
+/// Label of the wrapping key.
+const LABEL: &[u8] = b"placet/wrap/slots/1";
+
+/// The writing end of the slots: creates and erases.
+pub struct SqliteSlots {
+    path: PathBuf,
+    /// `None` after a failure: a handle that failed once is never used again.
+    conn: Option<Connection>,
+    key: Secret,
+    _lock: Option<Arc<File>>,
+}
+
+impl std::fmt::Debug for SqliteSlots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteSlots").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SqliteSlots {
+    pub(crate) fn create_file(path: &Path) -> Result<(), OpenError> {
+        let conn = sqlite::create(path, &SCHEMA)?;
+        sqlite::checkpoint(&conn, "TRUNCATE").map_err(|e| sqlite::refused(path, &e))?;
+        Ok(())
+    }
+
+    pub(crate) fn open(
+        path: PathBuf,
+        master: &MasterKey,
+        lock: Option<Arc<File>>,
+    ) -> Result<Self, OpenError> {
+        let conn = sqlite::open_writer(&path, &SCHEMA)?;
+        Ok(Self { path, conn: Some(conn), key: master.derive(LABEL), _lock: lock })
+    }
+
+    /// Overwrites slots with zeros, durably, in the database and in its WAL: all of them or none.
+    /// Repeating is harmless; after a failure of the store it is not known which: reopen, repeat.
+    /// What the disk keeps of blocks that the file system has freed is beyond reach here.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed, a slot never existed, or a reader kept the WAL from
+    /// being emptied for five seconds.
+    pub fn erase(&mut self, slots: &[u64]) -> Result<(), PortError> {
+        let missing = self.with(|conn, _| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for &slot in slots {
+                let Some((first, offset)) = place(&tx, slot)? else {
+                    tx.rollback()?;
+                    return Ok(Some(slot));
+                };
+                let mut blob = tx.blob_open("main", "block", "wrapped", first, false)?;
+                blob.write_at(&[0; SLOT_BYTES], offset)?;
+            }
+            tx.commit()?;
+            Ok(None)
+        })?;
+        if let Some(slot) = missing {
+            return Err(PortError::new(format_args!("slot {slot} never existed: none was erased")));
+        }
+        let emptied = self.with(|conn, _| sqlite::checkpoint(conn, "TRUNCATE"))?;
+        if emptied {
+            return Ok(());
+        }
+        Err(PortError::new("erased, but a reader keeps the WAL: repeat to be rid of the old bytes"))
+    }
+
+    fn with<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection, &[u8; 32]) -> rusqlite::Result<T>,
+    ) -> Result<T, PortError> {
+        let Some(mut conn) = self.conn.take() else {
+            return Err(PortError::new("the slots failed before, reopen them"));
+        };
+        let value = work(&mut conn, &self.key)
+            .map_err(|e| PortError::new(format_args!("{}: {e}", self.path.display())))?;
+        self.conn = Some(conn);
+        Ok(value)
+    }
+}
+
+/// The number of the next slot.
+fn end_of(conn: &Connection) -> rusqlite::Result<u64> {
+    let end = "SELECT first, length(wrapped) FROM block ORDER BY first DESC LIMIT 1";
+    let end = conn
+        .query_row(end, [], |row| Ok(unsigned(row, 0)? + unsigned(row, 1)? / SLOT_BYTES_U64))
+        .optional()?;
+    Ok(end.unwrap_or_default())
+}
+
+impl Slots for SqliteSlots {
+    fn end(&self) -> Result<u64, PortError> {
+        let conn = self.conn.as_ref();
+        let conn = conn.ok_or_else(|| PortError::new("the slots failed before, reopen them"))?;
+        end_of(conn).map_err(|e| PortError::new(format_args!("{}: {e}", self.path.display())))
+    }
+
+    fn create(&mut self, secrets: &[Secret]) -> Result<u64, PortError> {
+        if secrets.is_empty() {
+            return Err(PortError::new("no secrets to store"));
+        }
+        self.with(|conn, key| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let first = end_of(&tx)?;
+            let mut block = Vec::with_capacity(secrets.len() * SLOT_BYTES);
+            for (slot, secret) in (first..).zip(secrets) {
+                let mut wrapped = Vec::with_capacity(SLOT_BYTES);
+                wrapped.extend_from_slice(secret.as_ref());
+                crypto::seal(key, nonce(slot), CONTEXT, &mut wrapped);
+                block.extend_from_slice(&wrapped);
+            }
+            let row = i64::try_from(first).map_err(|_| rusqlite::Error::InvalidQuery)?;
+            tx.execute("INSERT INTO block VALUES (?1, ?2)", params![row, block])?;
+            tx.commit()?;
+            Ok(first)
+        })
+    }
+}
+
+/// The reading end of the slots.
+pub struct SqliteSlotReader {
+    pool: Pool,
+    key: Secret,
+}
+
+impl std::fmt::Debug for SqliteSlotReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteSlotReader")
+    }
+}
+
+impl SqliteSlotReader {
+    pub(crate) fn open(path: PathBuf, master: &MasterKey) -> Result<Self, OpenError> {
+        Ok(Self { pool: Pool::open(path, &SCHEMA)?, key: master.derive(LABEL) })
+    }
+}
+
+impl SlotReader for SqliteSlotReader {
+    fn secret(&self, slot: u64) -> Result<Option<Secret>, PortError> {
+        let wrapped = self.pool.with(|conn| {
+            let Some((first, offset)) = place(conn, slot)? else { return Ok(None) };
+            let mut wrapped = [0; SLOT_BYTES];
+            let blob = conn.blob_open("main", "block", "wrapped", first, true)?;
+            blob.read_at_exact(&mut wrapped, offset)?;
+            Ok(Some(wrapped))
+        })?;
+        let wrapped =
+            wrapped.ok_or_else(|| PortError::new(format_args!("slot {slot} never existed")))?;
+        if wrapped == [0; SLOT_BYTES] {
+            return Ok(None);
+        }
+        let plain = crypto::open(&self.key, nonce(slot), CONTEXT, wrapped.to_vec());
+        let plain = Zeroizing::new(plain.map_err(|_| {
+            PortError::new(format_args!("slot {slot} is damaged, or the master key is another"))
+        })?);
+        let mut secret = Zeroizing::new([0; 32]);
+        secret.copy_from_slice(plain.get(..32).unwrap_or(&[0; 32]));
+        Ok(Some(secret))
+    }
+}
+
+/// Row and offset of a slot; `None` when it never existed.
+fn place(conn: &Connection, slot: u64) -> rusqlite::Result<Option<(i64, usize)>> {
+    let Ok(wanted) = i64::try_from(slot) else { return Ok(None) };
+    let block = "SELECT first, length(wrapped) FROM block WHERE first <= ?1 \
+                 ORDER BY first DESC LIMIT 1";
+    let block = conn
+        .prepare_cached(block)?
+        .query_row([wanted], |row| Ok((row.get::<_, i64>(0)?, unsigned(row, 1)?)))
+        .optional()?;
+    Ok(block.and_then(|(first, bytes)| {
+        let offset = u64::try_from(wanted - first).ok()?.checked_mul(SLOT_BYTES_U64)?;
+        let within = offset.checked_add(SLOT_BYTES_U64)? <= bytes;
+        within.then_some((first, usize::try_from(offset).ok()?))
+    }))
+}
+
+/// The 96-bit big-endian slot number. INVARIANT: a slot number is given out once.
+fn nonce(slot: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    if let Some(low) = nonce.last_chunk_mut::<8>() {
+        *low = slot.to_be_bytes();
+    }
+    nonce
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! What needs the wrapped bytes: that erasing leaves them nowhere.
+
+use super::*;
+use placet_runtime::crypto::SystemEntropy;
+
+fn contains(dir: &Path, wanted: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        bytes.windows(wanted.len()).any(|window| window == wanted)
+    })
+}
+
+#[test]
+fn erased_slots_are_nowhere_and_their_neighbours_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let master = MasterKey::parse(&"ab".repeat(32), "test").unwrap();
+    SqliteSlots::create_file(&path).unwrap();
+    let mut slots = SqliteSlots::open(path.clone(), &master, None).unwrap();
+    let reader = SqliteSlotReader::open(path.clone(), &master).unwrap();
+    let secrets: Vec<Secret> = (0..1000).map(|_| SystemEntropy.secret()).collect();
+    assert_eq!(slots.create(&secrets[..400]).unwrap(), 0);
+    assert_eq!(slots.create(&secrets[400..]).unwrap(), 400);
+    assert!(slots.create(&[]).is_err());
+
+    let wrapped = |slot: usize| {
+        let mut wrapped = secrets[slot].to_vec();
+        crypto::seal(&master.derive(LABEL), nonce(slot as u64), CONTEXT, &mut wrapped);
+        wrapped
+    };
+    // Slots that do not cross a page, so that they can be looked for as one string of bytes.
+    let erased = [10, 399, 400, 401, 777];
+    for slot in erased {
+        assert!(contains(dir.path(), &wrapped(slot)), "slot {slot} is not found before");
+    }
+    assert!(slots.erase(&[10, 1000]).is_err(), "one of them never existed");
+    assert_eq!(reader.secret(10).unwrap(), Some(secrets[10].clone()));
+
+    slots.erase(&erased.map(|slot| slot as u64)).unwrap();
+    for (slot, secret) in secrets.iter().enumerate() {
+        let kept = (!erased.contains(&slot)).then(|| secret.clone());
+        assert_eq!(reader.secret(slot as u64).unwrap(), kept, "slot {slot}");
+    }
+    for slot in erased {
+        assert!(!contains(dir.path(), &wrapped(slot)), "slot {slot} is still found");
+    }
+    assert!(contains(dir.path(), &wrapped(11)));
+    assert!(reader.secret(1000).is_err());
+    assert!(reader.secret(u64::MAX).is_err());
+
+    drop(slots);
+    let mut slots = SqliteSlots::open(path.clone(), &master, None).unwrap();
+    assert_eq!(slots.create(&secrets[..1]).unwrap(), 1000, "erased numbers are not given again");
+    let other = MasterKey::parse(&"cd".repeat(32), "test").unwrap();
+    assert!(SqliteSlotReader::open(path, &other).unwrap().secret(0).is_err());
+}
