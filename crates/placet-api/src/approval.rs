@@ -1,0 +1,164 @@
+//! Approvals as people see them: what exactly will run, who asked, who is missing. Refuses to know
+//! who may see them.
+
+use crate::text::{IdText, Instant, Json, JsonObject, Sha};
+use placet_types::Digest;
+use placet_types::event::DecisionEvent;
+use placet_types::ids::{self, ApprovalId, TimeMs};
+use placet_types::json::{Object, Value};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// What an approval document is made of beside the decision's entry.
+pub struct ApprovalParts<'a> {
+    /// Its id.
+    pub id: ApprovalId,
+    /// Where it stands.
+    pub state: &'a str,
+    /// The held decision.
+    pub event: &'a DecisionEvent,
+    /// People per role.
+    pub roles: &'a BTreeMap<String, u32>,
+    /// People still missing per role.
+    pub missing: BTreeMap<String, u32>,
+    /// Who approved so far.
+    pub votes: Vec<VoteDocument>,
+    /// Digest of the held action; absent once erased.
+    pub action_digest: Option<Digest>,
+    /// Digest of the demand.
+    pub requirement: Digest,
+    /// Who asked, as this reader may see it.
+    pub requested_by: &'a str,
+    /// When it was held.
+    pub created: TimeMs,
+    /// Undecided, it expires then.
+    pub expires: TimeMs,
+    /// Approved, it must be collected within.
+    pub use_within_ms: u64,
+    /// The held request; absent once erased.
+    pub request: Option<&'a Object>,
+    /// Texts of the deciding rules.
+    pub reasons: Vec<String>,
+}
+
+/// A held action and what it waits for.
+#[derive(Serialize, ToSchema)]
+pub struct ApprovalDocument<'a> {
+    /// Id, `apr_…`.
+    #[schema(value_type = String)]
+    pub id: IdText<ids::Approval>,
+    /// The held decision.
+    #[schema(value_type = String)]
+    pub decision: IdText<ids::Decision>,
+    /// `pending`, `approved`, `consumed`, `rejected`, `expired`, `invalidated`, `withdrawn`.
+    pub state: &'a str,
+    /// People per role.
+    pub roles: &'a BTreeMap<String, u32>,
+    /// People still missing per role.
+    pub missing: BTreeMap<String, u32>,
+    /// Who approved so far.
+    pub approvals: Vec<VoteDocument>,
+    /// Digest to echo when approving or rejecting; null once erased.
+    #[schema(value_type = Option<String>)]
+    pub action_digest: Option<Sha>,
+    /// Digest of what is demanded.
+    #[schema(value_type = String)]
+    pub requirement: Sha,
+    /// Who asked.
+    pub requested_by: &'a str,
+    /// When it was held.
+    #[schema(value_type = String)]
+    pub created: Instant,
+    /// Undecided, it expires then.
+    #[schema(value_type = String)]
+    pub expires: Instant,
+    /// Approved, it must be collected within so many milliseconds.
+    pub use_within_ms: u64,
+    /// Surface.
+    pub surface: &'a str,
+    /// Action.
+    pub action: &'a str,
+    /// Environment.
+    pub environment: &'a str,
+    /// What it is done to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
+    /// Topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<&'a str>,
+    /// The exact payload that would execute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub arguments: Option<Json<'a>>,
+    /// Asserted risk tags.
+    pub risk_tags: Vec<&'a str>,
+    /// What its permit will demand.
+    #[schema(value_type = Object)]
+    pub constraints: JsonObject<'a>,
+    /// Ids of the rules that hold it.
+    pub rules: &'a [String],
+    /// Their texts.
+    pub reasons: Vec<String>,
+    /// Digest of the bundle under which it was held.
+    #[schema(value_type = Option<String>)]
+    pub policy: Option<Sha>,
+    /// The payload is gone, and with it what would run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payload_erased: bool,
+}
+
+/// Somebody who approved.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VoteDocument {
+    /// Who.
+    pub by: String,
+    /// The demanded roles this person fills.
+    pub roles: Vec<String>,
+}
+
+/// A page of approvals, oldest first.
+#[derive(Serialize, ToSchema)]
+pub struct ApprovalList<'a> {
+    /// The approvals.
+    pub approvals: Vec<ApprovalDocument<'a>>,
+    /// `cursor` of the next page, if there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl<'a> ApprovalDocument<'a> {
+    /// The document of an approval.
+    #[must_use]
+    pub fn build(parts: ApprovalParts<'a>) -> Self {
+        let event = parts.event;
+        let field = |key: &str| parts.request.and_then(|request| request.get(key));
+        let tags = field("risk_tags").and_then(Value::as_array).unwrap_or_default();
+        Self {
+            id: IdText(parts.id),
+            decision: IdText(event.decision),
+            state: parts.state,
+            roles: parts.roles,
+            missing: parts.missing,
+            approvals: parts.votes,
+            action_digest: parts.action_digest.map(Sha),
+            requirement: Sha(parts.requirement),
+            requested_by: parts.requested_by,
+            created: Instant(parts.created),
+            expires: Instant(parts.expires),
+            use_within_ms: parts.use_within_ms,
+            surface: &event.surface,
+            action: &event.action,
+            environment: &event.environment,
+            target: field("target").and_then(Value::as_str),
+            topic: event.topic.as_deref(),
+            arguments: field("arguments").map(Json),
+            risk_tags: tags.iter().filter_map(Value::as_str).collect(),
+            constraints: JsonObject(&event.constraints),
+            rules: &event.rules,
+            reasons: parts.reasons,
+            policy: event.policy.map(Sha),
+            payload_erased: parts.request.is_none(),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The public error codes, and the one problem document (RFC 9457) for all of them. Owns codes,
+//! statuses and titles; refuses to know what led to them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Every code with its status and title. A page stands under `docs/errors/` for each.
+#[rustfmt::skip]
+pub const CODES: &[(&str, u16, &str)] = &[
+    ("json_malformed", 400, "The body is not strict JSON"),
+    ("field_missing", 400, "A required field is missing"),
+    ("field_invalid", 400, "A field has a value that is not accepted"),
+    ("field_unknown", 400, "A field is not known"),
+    ("approval_digest_missing", 400, "The digest of the approved action is missing"),
+    ("key_missing", 401, "An API key is needed"),
+    ("key_unknown", 401, "The API key opens nothing"),
+    ("key_revoked", 401, "The API key is revoked"),
+    ("actor_mismatch", 403, "The actor is not the one of the key"),
+    ("foreign", 403, "This belongs to somebody else"),
+    ("own_approval", 403, "Nobody decides their own proposal"),
+    ("role_missing", 403, "The caller lacks a role"),
+    ("not_human", 403, "Only a person can do this"),
+    ("not_permitted", 403, "The constitution or the policy does not permit this"),
+    ("not_found", 404, "There is no such thing"),
+    ("workspace_not_found", 404, "There is no such workspace"),
+    ("method_not_allowed", 405, "The method is not known here"),
+    ("request_timeout", 408, "The request took too long to arrive"),
+    ("idempotency_conflict", 409, "The idempotency key belongs to another request"),
+    ("payload_erased", 409, "The payload has been erased"),
+    ("approval_final", 409, "The approval is final"),
+    ("approval_pending", 409, "The approval is not complete"),
+    ("stale_approval_digest", 409, "The digest is not that of the held action"),
+    ("already_voted", 409, "This person has decided already"),
+    ("approval_invalidated", 409, "The policy no longer grants the held action"),
+    ("permit_consumed", 409, "The permit is used up"),
+    ("permit_revoked", 409, "The permit was revoked"),
+    ("no_permit", 409, "There is no permit"),
+    ("already_reported", 409, "The outcome was reported already"),
+    ("already_exists", 409, "It exists already"),
+    ("not_tripped", 409, "The kill switch is not tripped"),
+    ("killed", 409, "A kill switch is tripped"),
+    ("too_early", 409, "It may not be lifted yet"),
+    ("second_person_needed", 409, "A second person is needed"),
+    ("last_admin", 409, "The last admin cannot go"),
+    ("permit_expired", 410, "The permit has expired"),
+    ("entry_too_large", 413, "The log entry would be too large"),
+    ("body_too_large", 413, "The body is too large"),
+    ("unsupported_media_type", 415, "The body is not JSON"),
+    ("too_many_requests", 429, "The key asks too fast"),
+    ("internal", 500, "A defect of the server"),
+    ("idempotency_full", 503, "Too many idempotency keys are in use"),
+    ("overloaded", 503, "Too much is waiting"),
+    ("store_failed", 503, "Nothing can be recorded"),
+    ("clock_unsure", 503, "The clock is in doubt"),
+    ("shutting_down", 503, "The server is going down"),
+    ("policy_moved", 503, "The policy kept changing"),
+];
+
+/// Codes that only the command line shows, with their titles; each has a page as well.
+pub const COMMAND_CODES: &[(&str, &str)] = &[
+    ("address_in_use", "The address is in use"),
+    ("bundle_differs", "Another bundle is in force"),
+    ("bundle_invalid", "The bundle does not compile"),
+    ("bundle_lost", "A bundle in force is missing"),
+    ("bundle_unreadable", "The bundle cannot be read"),
+    ("data_dir_damaged", "The data directory is damaged"),
+    ("data_dir_foreign", "The directory holds something else"),
+    ("data_dir_in_use", "Another process has the data directory open"),
+    ("data_dir_missing", "There is no data directory there"),
+    ("data_dir_newer_format", "The data directory was written by a newer version"),
+    ("data_dir_read_only", "The directory was opened for reading"),
+    ("demo_deviation", "The demo saw something else than it expects"),
+    ("digest_mismatch", "The receipt is for another action"),
+    ("log_damaged", "The log of a workspace is refused"),
+    ("master_key_exposed", "Others can read the master key"),
+    ("master_key_malformed", "The master key is malformed"),
+    ("master_key_missing", "The master key is missing"),
+    ("master_key_wrong", "The master key is another one"),
+    ("mode_differs", "The data directory belongs to the other mode"),
+    ("outcome_mismatch", "The receipt proves another outcome"),
+    ("server_unreachable", "The server cannot be reached"),
+    ("store_behind_high_water", "The log is shorter than what was signed before"),
+    ("trust_malformed", "The trust file is malformed"),
+    ("trust_missing", "There is no trust file"),
+];
+
+/// Where the pages of the codes stand.
+pub const PAGES: &str = "https://placet.dev/errors/";
+
+/// Status and title of a code; those of `internal` for a code that is not listed.
+#[must_use]
+pub fn describe(code: &str) -> (u16, &'static str) {
+    CODES
+        .iter()
+        .find(|(known, ..)| *known == code)
+        .map_or((500, "A defect of the server"), |(_, status, title)| (*status, title))
+}
+
+/// A problem document, `application/problem+json`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ProblemDocument {
+    /// Address of the page of the code.
+    #[serde(rename = "type")]
+    pub page: String,
+    /// What went wrong, in a few words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code.
+    pub code: String,
+    /// What went wrong here, and what to do.
+    pub detail: String,
+    /// JSON pointer of the field, or `?name` of the query parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// When to come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// For `not_permitted`: the decision that refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub decision: Option<Box<serde_json::value::RawValue>>,
+}
+
+impl ProblemDocument {
+    /// The document of a code.
+    #[must_use]
+    pub fn new(code: &str, detail: impl Into<String>) -> Self {
+        let (status, title) = describe(code);
+        Self {
+            page: format!("{PAGES}{code}"),
+            title,
+            status,
+            code: code.to_owned(),
+            detail: detail.into(),
+            field: None,
+            retry_after_ms: None,
+            decision: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_listed_once() {
+        for (at, (code, ..)) in CODES.iter().enumerate() {
+            assert!(CODES[..at].iter().all(|(other, ..)| other != code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The wire: documents of the HTTP API with their schemas, and the list of public error codes.
+//!
+//! Owns names and shapes as clients see them. Refuses to know HTTP, the runtime and how anything
+//! is decided: domain values come in, JSON goes out.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod approval;
+mod audit;
+mod decision;
+pub mod error;
+mod manage;
+mod text;
+
+pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
+pub use audit::{
+    AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
+    TrustKeyDocument,
+};
+pub use decision::{
+    ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
+    ReasonDocument,
+};
+pub use error::{CODES, ProblemDocument};
+pub use manage::{
+    BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
+    KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
+    OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
+    WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use text::{IdText, Instant, Json, JsonObject, Sha};

@@ -1,0 +1,142 @@
+//! Approvals: the inbox, and votes. Owns who sees which approval; refuses to know what a vote
+//! leads to.
+
+use crate::auth::{Act, OVERSEERS, Session};
+use crate::call::{self, Call};
+use crate::decisions::admit;
+use crate::document;
+use crate::problem::Problem;
+use crate::server::Server;
+use axum::http::StatusCode;
+use axum::response::Response;
+use placet_api::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
+use placet_engine::{Held, HeldState};
+use placet_runtime::{DecisionAnswer, PlaneError};
+use placet_types::Digest;
+use placet_types::event::DecisionEvent;
+use placet_types::ids::ApprovalId;
+use placet_types::json::{Object, Value};
+use placet_types::policy::Reason;
+use std::collections::HashMap;
+
+/// Most approvals of one page.
+const PAGE_MAX: usize = 200;
+/// Longest note of a vote.
+const NOTE_MAX: usize = 2000;
+
+type Seen = (Held, DecisionAnswer, Option<Object>);
+
+/// `GET /api/v1/approvals`
+pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    admit(&call, &session, 1)?;
+    let query = call.query(&["include_resolved", "cursor", "limit"])?;
+    let resolved = query.flag("include_resolved")?;
+    let limit = query.limit(50, PAGE_MAX)?;
+    let after = query.parsed("cursor", "an approval id", ApprovalId::parse)?;
+    let may_see = may_see(&session);
+    let wanted = move |held: &Held| (resolved || held.state == HeldState::Pending) && may_see(held);
+    let plane = &call.server.plane;
+    let page = plane.approvals_where(&session.workspace, after, limit, wanted).await?;
+    let last = page.last().filter(|_| page.len() == limit);
+    let next_cursor = last.map(|(held, ..)| held.approval.to_string());
+    let names = names(&call.server, &session);
+    let approvals =
+        page.iter().map(|seen| build(&call.server, &session, &names, seen)).collect::<Vec<_>>();
+    document::answer(StatusCode::OK, &ApprovalList { approvals, next_cursor })
+}
+
+/// Overseers see all; others what they may decide, proposed, or will execute.
+fn may_see(session: &Session) -> impl Fn(&Held) -> bool + Clone + Send + 'static {
+    let own = session.workspace.actor_ref(&session.principal.caller.actor);
+    let roles = session.principal.caller.roles.clone();
+    let oversees = session.has_any(&OVERSEERS);
+    move |held| {
+        oversees
+            || held.roles.keys().any(|role| roles.contains(role))
+            || held.proposers.contains(&own)
+            || held.audience == own
+    }
+}
+
+/// `POST /api/v1/approvals/{id}/approve`
+pub(crate) async fn approve(call: Call) -> Result<Response, Problem> {
+    vote(call, true).await
+}
+
+/// `POST /api/v1/approvals/{id}/reject`
+pub(crate) async fn reject(call: Call) -> Result<Response, Problem> {
+    vote(call, false).await
+}
+
+async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
+    let mut session = call.session(Act::Oversee)?;
+    let mut fields = call.object(&["action_digest", "note"]).await?;
+    let digest = call::text(&mut fields, "action_digest", 100)?;
+    let expected = || Problem::invalid("/action_digest", "expected sha256: and 64 hex digits");
+    let echo = digest.map(|text| Digest::parse(&text).ok_or_else(expected)).transpose()?;
+    let note = call::text(&mut fields, "note", NOTE_MAX)?;
+    let missing = || Problem::from(PlaneError::NotFound("approval"));
+    let id = ApprovalId::parse(&call.segment(3)?).ok_or_else(missing)?;
+    let plane = &call.server.plane;
+    let workspace = &session.workspace;
+    if session.principal.key.is_none() {
+        // In development mode the one person there is fills every role.
+        let (held, ..) = plane.approval(workspace, id).await?;
+        session.principal.caller.roles.extend(held.roles.into_keys());
+    }
+    let principal = &session.principal;
+    plane.vote(workspace, principal, id, approve, echo, note.as_deref()).await?;
+    let seen = plane.approval(workspace, id).await?;
+    let names = names(&call.server, &session);
+    document::answer(StatusCode::OK, &build(&call.server, &session, &names, &seen))
+}
+
+/// Names of people by the pseudonyms that entries show, from the keys of the workspace.
+fn names(server: &Server, session: &Session) -> HashMap<String, String> {
+    let workspace = &session.workspace;
+    let keys = server.plane.keys_of(workspace);
+    let mut names: HashMap<_, _> = keys
+        .iter()
+        .map(|key| (workspace.actor_ref(&key.actor).as_str().to_owned(), key.actor.to_string()))
+        .collect();
+    let own = &session.principal.caller.actor;
+    names.insert(workspace.actor_ref(own).as_str().to_owned(), own.to_string());
+    names
+}
+
+fn build<'a>(
+    server: &Server,
+    session: &Session,
+    names: &HashMap<String, String>,
+    (held, answer, payload): &'a Seen,
+) -> ApprovalDocument<'a> {
+    let event: &DecisionEvent = &answer.event;
+    let votes = held.votes.iter().map(|(by, roles)| VoteDocument {
+        by: names.get(by.as_str()).cloned().unwrap_or_else(|| by.as_str().to_owned()),
+        roles: roles.iter().cloned().collect(),
+    });
+    let object = |name: &str| payload.as_ref()?.get(name)?.as_object();
+    let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
+    let texts = document::texts_of(server, &session.workspace, answer);
+    let reason = |rule: &String| {
+        let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
+        text.unwrap_or_else(|| Reason::Rule.text().to_owned())
+    };
+    ApprovalDocument::build(ApprovalParts {
+        id: held.approval,
+        state: held.state.as_str(),
+        event,
+        roles: &held.roles,
+        missing: held.missing(),
+        votes: votes.collect(),
+        action_digest: answer.digests.map(|digests| digests.action),
+        requirement: held.requirement,
+        requested_by: actor.unwrap_or_else(|| event.actor.as_str()),
+        created: held.since,
+        expires: held.expires,
+        use_within_ms: held.use_within_ms,
+        request: object("request"),
+        reasons: event.rules.iter().map(reason).collect(),
+    })
+}

@@ -1,0 +1,243 @@
+//! Looking back: audit queries, traces, receipts, checkpoints. Owns query parameters; refuses to
+//! know how entries are found.
+
+use crate::auth::{Act, OVERSEERS};
+use crate::call::{self, Call, Query};
+use crate::document;
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use axum::response::Response;
+use placet_api::{AuditDocument, ReceiptDocument, TraceDocument};
+use placet_runtime::ports::AuditFilter;
+use placet_runtime::{PlaneError, Workspace};
+use placet_tlog::receipt::Receipt;
+use placet_types::ids::{ActorId, DecisionId, TimeMs};
+use placet_types::policy::Outcome;
+use std::time::Duration;
+
+/// Most entries of one page.
+const PAGE_MAX: usize = 1000;
+/// How long a query waits for `min_index`.
+const REACH: Duration = Duration::from_secs(5);
+/// Most entries of one trace.
+const TRACE_MAX: usize = 1000;
+
+const PARAMETERS: [&str; 13] = [
+    "decision",
+    "trace",
+    "actor",
+    "rule",
+    "surface",
+    "outcome",
+    "type",
+    "since",
+    "until",
+    "order",
+    "cursor",
+    "limit",
+    "min_index",
+];
+
+/// `GET /api/v1/audit`
+pub(crate) async fn query(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    session.demand(&OVERSEERS)?;
+    let query = call.query(&PARAMETERS)?;
+    let workspace = session.workspace.clone();
+    let plane = call.server.plane.clone();
+    let filter = filter(&query, &workspace, plane.now())?;
+    if let Some(index) = query.number("min_index")? {
+        let mut size = workspace.watch_size();
+        let reached = size.wait_for(|size| *size > index);
+        if !matches!(tokio::time::timeout(REACH, reached).await, Ok(Ok(_))) {
+            let text = "the log has not reached this index yet";
+            return Err(Problem::new("not_found", text).at("?min_index"));
+        }
+    }
+    let size = *workspace.watch_size().borrow();
+    let (ascending, limit) = (filter.ascending, filter.limit);
+    let (found, indexed) = blocking(move || {
+        let found = plane.audit_now(&workspace, &filter)?;
+        Ok((found, plane.indexed(&workspace)?))
+    })
+    .await?;
+    let last = found.last().filter(|_| found.len() == limit).map(|entry| entry.index);
+    let next_cursor = last
+        .filter(|index| ascending || *index > 0)
+        .map(|index| if ascending { index + 1 } else { index }.to_string());
+    let entries = document::entries(&found)?;
+    document::answer(StatusCode::OK, &AuditDocument { entries, next_cursor, indexed, size })
+}
+
+fn filter(query: &Query, workspace: &Workspace, now: TimeMs) -> Result<AuditFilter, Problem> {
+    let order = query.parsed("order", "asc or desc", |text| match text {
+        "asc" => Some(true),
+        "desc" => Some(false),
+        _ => None,
+    })?;
+    let instant = "an instant such as 2026-01-31T12:00:00Z, Unix milliseconds, or 30d ago";
+    let time = |text: &str| instant_of(text, now);
+    Ok(AuditFilter {
+        decision: query.parsed("decision", "a decision id", DecisionId::parse)?,
+        trace: query.get("trace").map(str::to_owned),
+        actor: query
+            .parsed("actor", "an actor such as agent:name", |text| actor_of(text, workspace))?,
+        rule: query.get("rule").map(str::to_owned),
+        surface: query.get("surface").map(str::to_owned),
+        outcome: query.parsed("outcome", "an outcome such as DENY", |text| {
+            Outcome::parse(&text.to_ascii_uppercase())
+        })?,
+        event_type: query.get("type").map(str::to_owned),
+        since: query.parsed("since", instant, time)?,
+        until: query.parsed("until", instant, time)?,
+        idempotency: None,
+        cursor: query.number("cursor")?,
+        ascending: order.unwrap_or(false),
+        limit: query.limit(100, PAGE_MAX)?,
+    })
+}
+
+/// The actor as entries show it; a person's pseudonym stands for itself.
+fn actor_of(text: &str, workspace: &Workspace) -> Option<String> {
+    let actor = ActorId::parse(text)?;
+    let pseudonym = text.strip_prefix("human:").is_some_and(|name| {
+        name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    });
+    if pseudonym {
+        return Some(text.to_owned());
+    }
+    Some(workspace.actor_ref(&actor).as_str().to_owned())
+}
+
+/// Unix milliseconds, RFC 3339, or a duration ago.
+fn instant_of(text: &str, now: TimeMs) -> Option<TimeMs> {
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return text.parse().ok().filter(|ms| *ms <= 1 << 53).map(TimeMs);
+    }
+    if let Some(ago) = call::duration_ms(text) {
+        return Some(TimeMs(now.0.saturating_sub(ago)));
+    }
+    rfc3339(text)
+}
+
+/// RFC 3339, `T` and `Z` in either case, fractions cut to milliseconds.
+fn rfc3339(text: &str) -> Option<TimeMs> {
+    let bytes = text.as_bytes();
+    let number = |from: usize, to: usize| -> Option<i64> {
+        let digits = text.get(from..to)?;
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+    };
+    let marks = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
+    if marks.iter().any(|(at, set)| bytes.get(*at).is_none_or(|b| !set.as_bytes().contains(b))) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let fits = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 61;
+    let mut rest = text.get(19..)?;
+    let mut millis = 0;
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let len = fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
+        let (digits, after) = fraction.split_at(len);
+        millis = format!("{digits:0<3}").get(..3)?.parse().ok()?;
+        rest = after;
+    }
+    let offset = match rest {
+        "Z" | "z" => 0,
+        _ => {
+            let sign = match rest.get(..1)? {
+                "+" => 1,
+                "-" => -1,
+                _ => return None,
+            };
+            let (hours, minutes) = rest.get(1..)?.split_once(':')?;
+            if hours.len() != 2 || minutes.len() != 2 {
+                return None;
+            }
+            sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?)
+        }
+    };
+    // Days of the civil calendar, years from March (H. Hinnant's `days_from_civil`).
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    let minutes = (days * 24 + hour) * 60 + minute - offset;
+    let ms = (minutes * 60 + second) * 1000 + millis;
+    u64::try_from(ms).ok().filter(|_| fits).map(TimeMs)
+}
+
+/// `GET /api/v1/traces/{trace_id}`
+pub(crate) async fn trace(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    session.demand(&OVERSEERS)?;
+    let trace_id = call.segment(3)?;
+    let (plane, workspace, asked) =
+        (call.server.plane.clone(), session.workspace.clone(), trace_id.clone());
+    let found = blocking(move || plane.trace(&workspace, &asked, TRACE_MAX)).await?;
+    let entries = document::entries(&found)?;
+    document::answer(StatusCode::OK, &TraceDocument { trace_id: &trace_id, entries })
+}
+
+/// `GET /api/v1/receipts/{id}`
+pub(crate) async fn receipt(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    let query = call.query(&["index"])?;
+    let index = query.number("index")?;
+    let missing = || Problem::from(PlaneError::NotFound("decision"));
+    let id = DecisionId::parse(&call.segment(3)?).ok_or_else(missing)?;
+    let plane = call.server.plane.clone();
+    // Who may not see the decision may not see its receipt.
+    plane.decision(&session.workspace, &session.principal, id, None, Duration::ZERO).await?;
+    let workspace = session.workspace.clone();
+    let text = blocking(move || plane.receipt(&workspace, id, index)).await?;
+    let accept = call.header("accept")?.unwrap_or_default();
+    if !accept.contains("application/json") {
+        return Ok(document::respond(StatusCode::OK, "text/plain; charset=utf-8", text));
+    }
+    let read = Receipt::parse(text.as_bytes());
+    let read = read.map_err(|error| Problem::internal(&error.to_string()))?;
+    let origin = session.workspace.origin();
+    let size = read.checkpoint.size;
+    let document = ReceiptDocument { receipt: &text, index: read.index, origin, size };
+    document::answer(StatusCode::OK, &document)
+}
+
+/// `GET /api/v1/checkpoint`
+pub(crate) async fn checkpoint(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    let note = session.workspace.head().note.clone();
+    Ok(document::respond(StatusCode::OK, "text/plain; charset=utf-8", note))
+}
+
+/// Reads the store off the threads that answer.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, PlaneError> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(read).await;
+    Ok(done.map_err(|error| Problem::internal(&error.to_string()))??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants() {
+        let now = TimeMs(1_000_000_000);
+        let read = |text| instant_of(text, now).map(|time| time.0);
+        assert_eq!(read("1700000000123"), Some(1_700_000_000_123));
+        assert_eq!(read("1h"), Some(996_400_000));
+        assert_eq!(read("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(read("2026-11-20T23:59:59.9994+00:00"), Some(1_795_219_199_999));
+        assert_eq!(read("2000-02-29T01:30:00+01:30"), Some(951_782_400_000));
+        for wrong in ["", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00", "x"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

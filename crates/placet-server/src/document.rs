@@ -1,0 +1,129 @@
+//! Answers of the plane as documents: the one place where runtime values meet wire types. Owns what
+//! a reader is shown of names and permits; refuses to decide anything.
+
+use crate::auth::Session;
+use crate::problem::Problem;
+use crate::server::{Server, Texts};
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use placet_api::{DecisionDocument, LogEntryDocument, LogPlace, Parts, PermitPart};
+use placet_engine::HeldState;
+use placet_runtime::{DecisionAnswer, LogEntry, PermitState, Workspace};
+use placet_types::event::DecisionEvent;
+use placet_types::ids::TimeMs;
+use placet_types::policy::Reason;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Life of a permit: what was minted for a held action was issued so long before it expires.
+const PERMIT_MS: u64 = 60_000;
+
+/// A body of JSON text.
+pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    respond(status, "application/json", body)
+}
+
+pub(crate) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// A document as JSON.
+pub(crate) fn answer(status: StatusCode, document: &impl Serialize) -> Result<Response, Problem> {
+    let body =
+        serde_json::to_vec(document).map_err(|error| Problem::internal(&error.to_string()))?;
+    Ok(json(status, body))
+}
+
+/// The decision document. `fresh` says that it was written just now, so that nobody has voted.
+pub(crate) async fn decision(
+    server: &Server,
+    session: &Session,
+    answer: &DecisionAnswer,
+    receipt: Option<&str>,
+    fresh: bool,
+) -> Result<Vec<u8>, Problem> {
+    let workspace = &session.workspace;
+    let event: &DecisionEvent = &answer.event;
+    let revoked = answer.permit.as_ref().is_some_and(|permit| permit.state == PermitState::Revoked);
+    let revoked_by = if revoked { Some(killer(server, workspace).await?) } else { None };
+    let texts = texts_of(server, workspace, answer);
+    let rule_text =
+        |rule: &str| texts.as_ref()?.get(rule).map(|text| Cow::Owned::<str>(text.clone()));
+    let own = event.actor.is_human()
+        && workspace.actor_ref(&session.principal.caller.actor) == event.actor;
+    let actor = if own { session.principal.caller.actor.as_str() } else { event.actor.as_str() };
+    let approval = match &answer.hold {
+        Some(held) => Some((held.state.as_str(), Cow::Owned(held.missing()))),
+        None if fresh || answer.event.approval.is_none() => None,
+        None => Some(("closed", Cow::Owned(Default::default()))),
+    };
+    let document = DecisionDocument::build(Parts {
+        event,
+        time: answer.time,
+        actor,
+        digests: answer.digests.as_ref(),
+        log: Some(LogPlace {
+            origin: workspace.origin(),
+            index: answer.index,
+            size: Some(workspace.head().head.size()),
+        }),
+        approval,
+        permit: permit(answer),
+        revoked_by,
+        rule_text: &rule_text,
+        replayed: answer.replayed,
+        reported: answer.reported,
+        outcome_unknown: answer.outcome_unknown,
+        receipt,
+        dry_run: false,
+    });
+    Ok(document.to_json())
+}
+
+fn permit(answer: &DecisionAnswer) -> Option<PermitPart<'_>> {
+    let view = answer.permit.as_ref()?;
+    let issued = match (&answer.event.permit, &view.permit) {
+        (None, Some(permit)) => TimeMs(permit.expires.0.saturating_sub(PERMIT_MS)),
+        _ => answer.time,
+    };
+    Some(PermitPart { state: view.state.as_str(), permit: view.permit.as_ref(), issued })
+}
+
+/// Texts of the rules under which it was decided; none for those of the constitution alone.
+pub(crate) fn texts_of(
+    server: &Server,
+    workspace: &Workspace,
+    answer: &DecisionAnswer,
+) -> Option<Arc<Texts>> {
+    let digest = answer.event.policy.filter(|_| !answer.event.rules.is_empty())?;
+    server.texts(digest, workspace.bundle().as_deref())
+}
+
+/// Which kill switch is tripped.
+async fn killer(server: &Server, workspace: &Workspace) -> Result<Reason, Problem> {
+    let (everything, _) = server.plane.kill_state(workspace).await?;
+    Ok(if everything.is_some() { Reason::KilledEverything } else { Reason::KilledWorkspace })
+}
+
+/// Whether an answer waits for people.
+pub(crate) fn is_pending(answer: &DecisionAnswer) -> bool {
+    match &answer.hold {
+        Some(held) => held.state == HeldState::Pending,
+        None => answer.event.approval.is_some() && answer.permit.is_none(),
+    }
+}
+
+pub(crate) fn entries(found: &[LogEntry]) -> Result<Vec<LogEntryDocument<'_>>, Problem> {
+    found.iter().map(entry).collect()
+}
+
+pub(crate) fn entry(entry: &LogEntry) -> Result<LogEntryDocument<'_>, Problem> {
+    let kind = entry.entry.event.type_name();
+    LogEntryDocument::build(entry.index, kind, entry.entry.time, &entry.bytes)
+        .map_err(|error| Problem::internal(&error.to_string()))
+}

@@ -1,0 +1,29 @@
+//! The HTTP server: endpoints, authentication, admission and streams over a running plane. Owns
+//! HTTP; refuses to know rules, state machines and storage formats.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod approvals;
+mod audit;
+mod auth;
+mod call;
+mod decisions;
+mod document;
+mod events;
+mod listen;
+mod manage;
+mod meta;
+mod metrics;
+mod open;
+mod openapi;
+mod operations;
+mod patient;
+mod problem;
+mod routes;
+mod server;
+
+pub use listen::{serve, serve_router};
+pub use open::open_stores;
+pub use openapi::openapi_json;
+pub use operations::{OPERATIONS, Operation};
+pub use routes::{constant_router, router};
+pub use server::ServerOptions;

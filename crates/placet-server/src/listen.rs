@@ -1,0 +1,181 @@
+//! Listening: connections within bounds of number and time, and an orderly end. Owns sockets;
+//! refuses to know what is served.
+
+use crate::patient::Patient;
+use crate::problem::Problem;
+use crate::routes::router_of;
+use crate::server::{Server, ServerOptions};
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use placet_runtime::Plane;
+use placet_types::ids::TimeMs;
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+/// Address of the other end, within the extensions of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Serves the API on `listener` until `shutdown`; then nothing new is accepted, and calls in flight
+/// have [`ServerOptions::drain_time`].
+///
+/// # Errors
+/// Only what makes listening impossible; a single connection that fails is that client's.
+pub async fn serve(
+    listener: TcpListener,
+    plane: Arc<Plane>,
+    options: ServerOptions,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let server = Arc::new(Server::new(plane, options.clone()));
+    let minutes = tokio::spawn(record_refused(server.clone()));
+    let stopping = server.stopping.clone();
+    let done = serve_router(listener, router_of(server.clone()), &options, async move {
+        shutdown.await;
+        stopping.send_replace(true);
+    });
+    let done = done.await;
+    server.worked_off(options.drain_time).await;
+    minutes.abort();
+    done
+}
+
+/// As [`serve`] for any router, without what belongs to a plane: what the benchmark's constant
+/// server listens with.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    options: &ServerOptions,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(options.connections_max));
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors or a connection that is gone already: neither ends the server.
+                if !is_of_connection(&error) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tokio::spawn(turn_away(stream));
+            continue;
+        };
+        // Answers are small and written at once; a failure here costs latency alone.
+        let _ = stream.set_nodelay(true);
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request.map(Body::new)
+        });
+        let stream = Patient::new(stream, options.write_time);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(options.header_time)
+            .max_buf_size(64 << 10)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // What a client breaks off is no failure of the server.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    // What has not finished by then is cut off: its client treats it as a lost connection.
+    let _ = tokio::time::timeout(options.drain_time, graceful.shutdown()).await;
+    Ok(())
+}
+
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Beyond the bound: an early refusal instead of a place in a queue.
+async fn turn_away(mut stream: TcpStream) {
+    let problem = Problem::new("overloaded", "too many connections; come back later").retry(1000);
+    let (head, body) = problem.into_response().into_parts();
+    let body = axum::body::to_bytes(body, 1 << 16).await.unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {}\r\nconnection: close\r\n", head.status);
+    for (name, value) in &head.headers {
+        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(&body);
+    let write = async {
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
+}
+
+/// Writes down every minute how much was refused before the log.
+async fn record_refused(server: Arc<Server>) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    minute.tick().await;
+    loop {
+        minute.tick().await;
+        flush_refused(&server).await;
+    }
+}
+
+/// One entry per workspace whose keys were refused since the last call.
+pub(crate) async fn flush_refused(server: &Server) {
+    let refused = server.admission.drain(server.elapsed_ms());
+    if refused.is_empty() {
+        return;
+    }
+    let plane = &server.plane;
+    let minute = TimeMs(plane.now().0 / 60_000 * 60_000);
+    let mut owners = HashMap::new();
+    for workspace in plane.all_workspaces() {
+        for record in plane.keys_of(&workspace) {
+            owners.insert(record.key, workspace.no);
+        }
+    }
+    let root = plane.root().map(|root| root.no);
+    let mut sums: HashMap<_, (u64, u64)> = HashMap::new();
+    for (key, count) in refused {
+        // Callers without a key are those of development mode, in the first workspace.
+        let owner = key.map_or(root, |key| owners.get(&key).copied());
+        if let Some(no) = owner {
+            let sum = sums.entry(no).or_default();
+            *sum = (sum.0 + count, sum.1 + 1);
+        }
+    }
+    for (no, (count, keys)) in sums {
+        let Some(workspace) = plane.workspace_no(no) else { continue };
+        if let Err(error) = plane.record_refused(&workspace, minute, count, keys).await {
+            eprintln!("placet: {count} refusals of {} are not recorded: {error}", workspace.name);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Kill switches, keys, workspaces, the clock: what people do to the plane itself. Refuses to know
+//! the constitution; it asks for a decision like everybody else.
+
+use crate::auth::{Act, OVERSEERS, Session};
+use crate::call::{self, Call};
+use crate::document;
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use axum::response::Response;
+use placet_api::{
+    Instant, KeyDocument, KeyHeldDocument, KeyList, KeyMadeDocument, KillDocument,
+    KillStateDocument, LiftDocument, StatusDocument, WorkspaceDocument, WorkspaceList,
+    WorkspaceMadeDocument,
+};
+use placet_engine::KillState;
+use placet_runtime::crypto::SystemEntropy;
+use placet_runtime::ports::Entropy;
+use placet_runtime::{Decided, KeySpec, PermitState, Plane, PlaneError, Workspace};
+use placet_types::Request;
+use placet_types::event::{KillScope, KillSource, ReportedResult};
+use placet_types::hash::hex_encode;
+use placet_types::ids::{ActorId, ActorKind, KeyId, WorkspaceName, is_label, is_name};
+use placet_types::json::{Object, Value};
+use serde_json::value::RawValue;
+use std::collections::BTreeSet;
+
+/// `GET /api/v1/kill`
+pub(crate) async fn kill_state(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    let document = kill_document(&call, &session).await?;
+    document::answer(StatusCode::OK, &document)
+}
+
+async fn kill_document(call: &Call, session: &Session) -> Result<KillDocument, Problem> {
+    let (everything, workspace) = call.server.plane.kill_state(&session.workspace).await?;
+    let view = |kill: KillState| KillStateDocument {
+        since: Instant(kill.since),
+        source: kill.source.as_str(),
+        lift_requested_by: kill.lift.as_ref().map(|(by, _)| by.as_str().to_owned()),
+        not_before: kill.lift.and_then(|(_, not_before)| not_before).map(Instant),
+    };
+    Ok(KillDocument { everything: everything.map(view), workspace: workspace.map(view) })
+}
+
+async fn scope(call: &mut Call) -> Result<KillScope, Problem> {
+    let mut fields = call.object(&["scope"]).await?;
+    let text = call::required(&mut fields, "scope", 32)?;
+    let invalid = || Problem::invalid("/scope", "expected workspace or everything");
+    KillScope::parse(&text).ok_or_else(invalid)
+}
+
+/// `POST /api/v1/kill`
+pub(crate) async fn kill(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    let scope = scope(&mut call).await?;
+    let plane = &call.server.plane;
+    let (workspace, principal) = (&session.workspace, &session.principal);
+    plane.trip(Some(workspace), scope, KillSource::Api, Some(principal)).await?;
+    let document = kill_document(&call, &session).await?;
+    document::answer(StatusCode::OK, &document)
+}
+
+/// `POST /api/v1/lift`
+pub(crate) async fn lift(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    let scope = scope(&mut call).await?;
+    let lifted = call.server.plane.lift(&session.workspace, scope, &session.principal).await?;
+    let state = kill_document(&call, &session).await?;
+    document::answer(StatusCode::OK, &LiftDocument { lifted, state })
+}
+
+/// `GET /api/v1/keys`
+pub(crate) async fn keys(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    session.demand(&OVERSEERS)?;
+    let keys = call.server.plane.keys_of(&session.workspace);
+    let keys = keys.iter().map(|key| KeyDocument {
+        id: key.key.to_string(),
+        actor: key.actor.to_string(),
+        environment: key.environment.clone(),
+        roles: key.roles.iter().cloned().collect(),
+        revoked: key.revoked,
+    });
+    document::answer(StatusCode::OK, &KeyList { keys: keys.collect() })
+}
+
+/// `POST /api/v1/keys`: asks for a decision on `key.create`, and makes the key once it is permitted.
+pub(crate) async fn create_key(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    let known = ["actor", "environment", "idempotency_key", "roles"];
+    let mut fields = call.object(&known).await?;
+    let header = call.header("idempotency-key")?.map(str::to_owned);
+    let given = call::text(&mut fields, "idempotency_key", 200)?;
+    if let (Some(given), Some(header)) = (&given, &header)
+        && given != header
+    {
+        let text = "the header says another; send one of them";
+        return Err(Problem::invalid("/idempotency_key", text));
+    }
+    let idempotency_key = given.or(header).unwrap_or_else(random);
+    let spec = key_spec(&mut fields)?;
+    // A nonce of its own for each attempt: the permit is handed to one of them and to no other, so
+    // a repeated call never makes a second key.
+    let body = Plane::key_request(&spec, idempotency_key, Some(random()));
+    let request = Request::read(body, &session.principal.caller)?;
+    let plane = &call.server.plane;
+    let decided = plane.decide(&session.workspace, &session.principal, &request).await?;
+    match decided.answer.permit.as_ref().map(|permit| permit.state) {
+        Some(PermitState::Granted) => make_key(&call, &session, &decided, spec).await,
+        Some(PermitState::Revoked) | None => not_made(&call, &session, &decided).await,
+        Some(_) => {
+            let text = "the key of this idempotency key was made already and is shown only once; \
+                        for another key use another idempotency key";
+            Err(Problem::new("already_exists", text))
+        }
+    }
+}
+
+fn key_spec(fields: &mut Object) -> Result<KeySpec, Problem> {
+    let actor = call::required(fields, "actor", 200)?;
+    let invalid = || Problem::invalid("/actor", "expected an actor such as agent:name");
+    let actor = ActorId::parse(&actor).ok_or_else(invalid)?;
+    let environment = call::required(fields, "environment", 63)?;
+    if !is_label(&environment) {
+        let text = "expected lower-case letters, digits and '-', up to 63 bytes";
+        return Err(Problem::invalid("/environment", text));
+    }
+    let expected = || Problem::invalid("/roles", "expected up to 32 names of roles");
+    let mut roles = BTreeSet::new();
+    match fields.remove("roles") {
+        None => return Err(Problem::missing("/roles", "roles is required; it may be empty")),
+        Some(Value::Array(items)) if items.len() <= 32 => {
+            for item in items {
+                match item {
+                    Value::String(role) if is_name(&role) => roles.insert(role),
+                    _ => return Err(expected()),
+                };
+            }
+        }
+        Some(_) => return Err(expected()),
+    }
+    Ok(KeySpec { actor, environment, roles })
+}
+
+async fn make_key(
+    call: &Call,
+    session: &Session,
+    decided: &Decided,
+    spec: KeySpec,
+) -> Result<Response, Problem> {
+    let plane = &call.server.plane;
+    let (workspace, principal) = (&session.workspace, &session.principal);
+    let decision = decided.answer.event.decision;
+    let made = plane.create_key(workspace, principal, spec.clone(), decision).await;
+    let result = if made.is_ok() { ReportedResult::Succeeded } else { ReportedResult::Failed };
+    // The key exists from here on; that its report is missing would show as an unknown outcome.
+    if let Err(error) = plane.report(workspace, principal, decision, result, Object::new()).await {
+        eprintln!("placet: the outcome of {decision} is not recorded: {error}");
+    }
+    let key = made?;
+    let document = KeyMadeDocument {
+        key: &key.reveal(),
+        id: key.id.to_string(),
+        actor: spec.actor.to_string(),
+        environment: spec.environment,
+        roles: spec.roles.into_iter().collect(),
+        decision: decision.to_string(),
+    };
+    document::answer(StatusCode::CREATED, &document)
+}
+
+/// Held, or refused.
+async fn not_made(call: &Call, session: &Session, decided: &Decided) -> Result<Response, Problem> {
+    let answer = &decided.answer;
+    let fresh = !answer.replayed;
+    let document = document::decision(&call.server, session, answer, None, fresh).await?;
+    let document = String::from_utf8(document).unwrap_or_default();
+    let document = RawValue::from_string(document)
+        .map_err(|error| Problem::internal(&format!("a decision document is no json: {error}")))?;
+    if document::is_pending(answer) {
+        return document::answer(StatusCode::ACCEPTED, &KeyHeldDocument { decision: &document });
+    }
+    let text = "the constitution or the policy does not permit this; the decision says why";
+    Err(Problem::new("not_permitted", text).decision(document))
+}
+
+/// 32 random bytes as hex.
+fn random() -> String {
+    let mut bytes = [0; 32];
+    SystemEntropy.fill(&mut bytes);
+    hex_encode(&bytes)
+}
+
+/// `DELETE /api/v1/keys/{id}`
+pub(crate) async fn revoke_key(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    session.demand(&["admin"])?;
+    let missing = || Problem::from(PlaneError::NotFound("key"));
+    let key = KeyId::parse(&call.segment(3)?).ok_or_else(missing)?;
+    call.server.plane.revoke_key(&session.workspace, &session.principal, key).await?;
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+fn workspace_document(workspace: &Workspace) -> WorkspaceDocument {
+    WorkspaceDocument {
+        name: workspace.name.to_string(),
+        origin: workspace.origin().to_owned(),
+        vkey: workspace.vkey.to_string(),
+    }
+}
+
+/// `GET /api/v1/workspaces`: overseers of the first workspace see all, everybody else their own.
+pub(crate) async fn workspaces(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    let plane = &call.server.plane;
+    let all = session.demand_root(plane).is_ok() && session.has_any(&OVERSEERS);
+    let workspaces = if all {
+        plane.all_workspaces().iter().map(|workspace| workspace_document(workspace)).collect()
+    } else {
+        vec![workspace_document(&session.workspace)]
+    };
+    document::answer(StatusCode::OK, &WorkspaceList { workspaces })
+}
+
+/// `POST /api/v1/workspaces`
+pub(crate) async fn create_workspace(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    let plane = call.server.plane.clone();
+    session.demand_root(&plane)?;
+    session.demand(&["admin"])?;
+    demand_human(&session)?;
+    let mut fields = call.object(&["admin", "name"]).await?;
+    let name = call::required(&mut fields, "name", 63)?;
+    let invalid = "expected lower-case letters, digits and '-', up to 63 bytes";
+    let name = WorkspaceName::parse(&name).ok_or_else(|| Problem::invalid("/name", invalid))?;
+    let admin = call::required(&mut fields, "admin", 200)?;
+    let admin = ActorId::parse(&admin)
+        .filter(|actor| actor.kind() == ActorKind::Human)
+        .ok_or_else(|| Problem::invalid("/admin", "expected a person such as human:name"))?;
+    let (workspace, key) = plane.create_workspace(name, admin).await?;
+    let document =
+        WorkspaceMadeDocument { workspace: workspace_document(&workspace), key: &key.reveal() };
+    document::answer(StatusCode::CREATED, &document)
+}
+
+fn demand_human(session: &Session) -> Result<(), Problem> {
+    if session.principal.caller.actor.kind() == ActorKind::Human {
+        return Ok(());
+    }
+    Err(PlaneError::Rejected(placet_engine::Rejection::NotHuman).into())
+}
+
+/// `POST /api/v1/clock/confirm`
+pub(crate) async fn confirm_clock(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    session.demand_root(&call.server.plane)?;
+    session.demand(&["admin", "operator"])?;
+    demand_human(&session)?;
+    call.object(&[]).await?;
+    call.server.plane.confirm_clock()?;
+    document::answer(StatusCode::OK, &StatusDocument { status: "confirmed", version: None })
+}

@@ -1,0 +1,71 @@
+//! What the server says of itself: health, readiness, pinned keys, metrics, its OpenAPI document.
+//! Refuses to know anything of a workspace but its name and key.
+
+use crate::auth::{Act, OVERSEERS};
+use crate::call::Call;
+use crate::document;
+use crate::listen::Peer;
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use axum::response::Response;
+use placet_api::{StatusDocument, TrustDocument, TrustKeyDocument};
+
+/// `GET /healthz`
+pub(crate) async fn health(_: Call) -> Result<Response, Problem> {
+    let version = Some(env!("CARGO_PKG_VERSION"));
+    document::answer(StatusCode::OK, &StatusDocument { status: "ok", version })
+}
+
+/// `GET /readyz`
+pub(crate) async fn ready(call: Call) -> Result<Response, Problem> {
+    if *call.server.stopping.borrow() {
+        return Err(Problem::new("shutting_down", "the server is going down").retry(1000));
+    }
+    match call.server.plane.not_ready() {
+        Some(error) => Err(error.into()),
+        None => {
+            document::answer(StatusCode::OK, &StatusDocument { status: "ready", version: None })
+        }
+    }
+}
+
+/// `GET /.well-known/placet-keys`
+pub(crate) async fn trust(call: Call) -> Result<Response, Problem> {
+    let keys = call
+        .server
+        .plane
+        .all_workspaces()
+        .iter()
+        .map(|workspace| TrustKeyDocument {
+            vkey: workspace.vkey.to_string(),
+            from_size: 0,
+            status: "active",
+        })
+        .collect();
+    document::answer(StatusCode::OK, &TrustDocument { v: 1, keys })
+}
+
+/// What proxies add to a request that they pass on.
+const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// `GET /metrics`
+pub(crate) async fn metrics(call: Call) -> Result<Response, Problem> {
+    let peer = call.parts.extensions.get::<Peer>();
+    let near = peer.is_some_and(|peer| peer.0.ip().is_loopback());
+    let headers = &call.parts.headers;
+    // Behind a proxy on the same machine every peer is near, whoever asks.
+    let passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
+    if headers.contains_key("authorization") || passed_on || !near {
+        // In development mode this needs no key.
+        let session = call.session(Act::Propose)?;
+        session.demand_root(&call.server.plane)?;
+        session.demand(&OVERSEERS)?;
+    }
+    let text = crate::metrics::text(&call.server).await;
+    Ok(document::respond(StatusCode::OK, "text/plain; version=0.0.4", text))
+}
+
+/// `GET /openapi.json`
+pub(crate) async fn openapi(_: Call) -> Result<Response, Problem> {
+    Ok(document::json(StatusCode::OK, crate::openapi_json().into_bytes()))
+}

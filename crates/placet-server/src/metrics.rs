@@ -1,0 +1,206 @@
+//! Counters of HTTP answers and the Prometheus text of everything that is counted. Labels are
+//! bounded; refuses to know single decisions.
+
+use crate::operations::OPERATIONS;
+use crate::server::Server;
+use placet_runtime::{PlaneError, Workspace};
+use placet_types::ids::TimeMs;
+use placet_types::policy::Outcome;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Statuses counted apart; any other counts as 500.
+const STATUSES: [u16; 17] =
+    [200, 201, 202, 204, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 429, 500, 503];
+/// Workspaces with a label of their own.
+const WORKSPACES_MAX: usize = 100;
+
+/// What the server itself counts.
+pub(crate) struct Counters {
+    /// By operation (one more for what is none) and status.
+    answers: Vec<[AtomicU64; STATUSES.len()]>,
+    /// By code: not on the path of what succeeds.
+    refused: Mutex<Vec<(&'static str, u64)>>,
+}
+
+impl Counters {
+    pub(crate) fn new(operations: usize) -> Self {
+        let answers = (0..=operations).map(|_| Default::default()).collect();
+        Self { answers, refused: Mutex::default() }
+    }
+
+    pub(crate) fn answered(&self, operation: usize, status: u16) {
+        let at = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 2);
+        if let Some(count) = self.answers.get(operation).and_then(|row| row.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn refused(&self, code: &str) {
+        let known = placet_api::CODES.iter().find(|(known, ..)| *known == code);
+        let Some((code, ..)) = known else { return };
+        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match refused.iter_mut().find(|(known, _)| known == code) {
+            Some((_, count)) => *count += 1,
+            None => refused.push((code, 1)),
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        head(out, "placet_http_requests_total", "counter", "Answers by path and status.");
+        for (at, row) in self.answers.iter().enumerate() {
+            let path = OPERATIONS.get(at).map_or("other", |operation| operation.path);
+            let method = OPERATIONS.get(at).map_or("ANY", |operation| operation.method);
+            for (status, count) in STATUSES.iter().zip(row) {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    let labels = format!("method=\"{method}\",path=\"{path}\",status=\"{status}\"");
+                    line(out, "placet_http_requests_total", &labels, count);
+                }
+            }
+        }
+        head(out, "placet_refused_total", "counter", "Problems by code.");
+        let refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (code, count) in refused.iter() {
+            line(out, "placet_refused_total", &format!("code=\"{code}\""), *count);
+        }
+    }
+}
+
+/// What one workspace shows.
+#[derive(Default)]
+struct Figures {
+    decisions: [u64; 5],
+    pending: u64,
+    oldest: Option<TimeMs>,
+    killed: [bool; 2],
+    unknown: u64,
+    lag: u64,
+}
+
+impl Figures {
+    async fn of(server: &Server, workspace: &Arc<Workspace>) -> Result<Self, PlaneError> {
+        let indexed = server.plane.indexed(workspace)?;
+        let size = *workspace.watch_size().borrow();
+        let mut figures = server
+            .plane
+            .look(workspace.no, |state| {
+                let counters = state.counters();
+                let (everything, own) = state.kill();
+                let mut pending =
+                    state.approvals(None).filter(|held| held.state.as_str() == "pending");
+                Self {
+                    decisions: counters.decisions,
+                    pending: state.held_open() as u64,
+                    oldest: pending.next().map(|held| held.since),
+                    killed: [everything.is_some(), own.is_some()],
+                    unknown: counters.consumed.saturating_sub(counters.reported),
+                    lag: 0,
+                }
+            })
+            .await?;
+        figures.lag = size.saturating_sub(indexed);
+        Ok(figures)
+    }
+
+    /// Adds the figures of a workspace that has no label of its own.
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.decisions.iter_mut().zip(other.decisions) {
+            *mine += theirs;
+        }
+        self.pending += other.pending;
+        self.oldest = match (self.oldest, other.oldest) {
+            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.killed = [self.killed[0] | other.killed[0], self.killed[1] | other.killed[1]];
+        self.unknown += other.unknown;
+        self.lag = self.lag.max(other.lag);
+    }
+}
+
+/// The Prometheus text.
+pub(crate) async fn text(server: &Server) -> String {
+    let mut rows: Vec<(String, Figures)> = Vec::new();
+    for (at, workspace) in server.plane.all_workspaces().iter().enumerate() {
+        // A workspace that cannot be looked at now is left out; the others still show.
+        let Ok(figures) = Figures::of(server, workspace).await else { continue };
+        if at < WORKSPACES_MAX {
+            rows.push((workspace.name.to_string(), figures));
+        } else if let Some((_, rest)) = rows.get_mut(WORKSPACES_MAX) {
+            rest.add(&figures);
+        } else {
+            rows.push(("other".to_owned(), figures));
+        }
+    }
+    let mut out = String::with_capacity(4096);
+    write_workspaces(&mut out, &rows, server.plane.now());
+    write_totals(&mut out, server);
+    server.counters.write(&mut out);
+    out
+}
+
+fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
+    head(out, "placet_decisions_total", "counter", "Decisions by outcome, since genesis.");
+    for (name, figures) in rows {
+        for (outcome, count) in Outcome::ALL.iter().zip(figures.decisions) {
+            let labels = format!("workspace=\"{name}\",outcome=\"{}\"", outcome.as_str());
+            line(out, "placet_decisions_total", &labels, count);
+        }
+    }
+    type Gauge = (&'static str, &'static str, fn(&Figures, TimeMs) -> u64);
+    let gauges: [Gauge; 4] = [
+        ("placet_read_model_lag", "Entries not searchable yet.", |f, _| f.lag),
+        ("placet_approvals_pending", "Decisions waiting for people.", |f, _| f.pending),
+        ("placet_approvals_oldest_seconds", "Age of the oldest of them.", |f, now| {
+            f.oldest.map_or(0, |since| now.since(since) / 1000)
+        }),
+        ("placet_outcome_unknown", "Permits used and never reported.", |f, _| f.unknown),
+    ];
+    for (metric, help, value) in gauges {
+        head(out, metric, "gauge", help);
+        for (name, figures) in rows {
+            line(out, metric, &format!("workspace=\"{name}\""), value(figures, now));
+        }
+    }
+    head(out, "placet_killed", "gauge", "1 while a kill switch is tripped.");
+    for (name, figures) in rows {
+        for (scope, killed) in ["everything", "workspace"].iter().zip(figures.killed) {
+            let labels = format!("workspace=\"{name}\",scope=\"{scope}\"");
+            line(out, "placet_killed", &labels, u64::from(killed));
+        }
+    }
+}
+
+fn write_totals(out: &mut String, server: &Server) {
+    let totals = server.plane.totals();
+    let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    for (metric, help, value) in [
+        ("placet_flushes_total", "Durable writes.", load(&totals.flushes)),
+        ("placet_signatures_total", "Signed checkpoints.", load(&totals.signatures)),
+        ("placet_entries_total", "Log entries written.", load(&totals.entries)),
+    ] {
+        head(out, metric, "counter", help);
+        line(out, metric, "", value);
+    }
+    head(out, "placet_flush_seconds_total", "counter", "Time spent in durable writes.");
+    let us = load(&totals.flush_us);
+    let _ = writeln!(out, "placet_flush_seconds_total {}.{:06}", us / 1_000_000, us % 1_000_000);
+    head(out, "placet_outstanding", "gauge", "Requests without an answer.");
+    line(out, "placet_outstanding", "", server.plane.gauges().1 as u64);
+}
+
+fn head(out: &mut String, metric: &str, kind: &str, help: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "# HELP {metric} {help}\n# TYPE {metric} {kind}");
+}
+
+fn line(out: &mut String, metric: &str, labels: &str, value: u64) {
+    let _ = if labels.is_empty() {
+        writeln!(out, "{metric} {value}")
+    } else {
+        writeln!(out, "{metric}{{{labels}}} {value}")
+    };
+}

@@ -1,0 +1,143 @@
+//! The OpenAPI 3.1 document, made from the table of operations and the schemas of the wire types.
+//! Refuses to know handlers: what is in the table is served, and tests reach every row.
+
+use crate::operations::{OPERATIONS, Operation};
+use placet_api as api;
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    api::ExecutionRequestDocument,
+    api::BatchRequest,
+    api::DecisionDocument,
+    api::ReasonDocument,
+    api::MatchedDocument,
+    api::ApprovalPart,
+    api::PermitDocument,
+    api::LogPlace,
+    api::ConsumeRequest,
+    api::OutcomeRequest,
+    api::ReceiptDocument,
+    api::TraceDocument,
+    api::AuditDocument,
+    api::LogEntryDocument,
+    api::ApprovalList,
+    api::ApprovalDocument,
+    api::VoteDocument,
+    api::VoteRequest,
+    api::KillRequest,
+    api::KillDocument,
+    api::KillStateDocument,
+    api::LiftDocument,
+    api::KeyRequest,
+    api::KeyDocument,
+    api::KeyList,
+    api::KeyMadeDocument,
+    api::KeyHeldDocument,
+    api::WorkspaceRequest,
+    api::WorkspaceDocument,
+    api::WorkspaceList,
+    api::WorkspaceMadeDocument,
+    api::StatusDocument,
+    api::TrustDocument,
+    api::TrustKeyDocument,
+    api::ProblemDocument,
+)))]
+struct Schemas;
+
+/// The document, pretty-printed with a newline at its end. The same bytes on every call.
+#[must_use]
+pub fn openapi_json() -> String {
+    let mut schemas = serde_json::to_value(Schemas::openapi())
+        .ok()
+        .and_then(|mut document| Some(document.get_mut("components")?.get_mut("schemas")?.take()))
+        .unwrap_or_else(|| json!({}));
+    schemas["BatchDocument"] = json!({
+        "type": "object",
+        "description": "One result for each request, in order.",
+        "required": ["results"],
+        "properties": {"results": {"type": "array", "items": {"oneOf": [
+            {"type": "object", "required": ["decision"],
+             "properties": {"decision": reference("DecisionDocument")}},
+            {"type": "object", "required": ["problem"],
+             "properties": {"problem": reference("ProblemDocument")}},
+        ]}}},
+    });
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method.to_lowercase()] = describe(operation);
+    }
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Placet",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Decides, records and proves what agents may execute. A refusal by \
+                            policy is an outcome (200); a problem document means that nothing was \
+                            decided.",
+        },
+        "servers": [{"url": "http://127.0.0.1:8081"}],
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "responses": {"Problem": {
+                "description": "Nothing was done; `code` says why.",
+                "content": {"application/problem+json": {"schema": reference("ProblemDocument")}},
+            }},
+        },
+    });
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    text + "\n"
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn describe(operation: &Operation) -> Value {
+    let names = operation.path.split(['{', '}']).skip(1).step_by(2);
+    let parameter = |name: &str, place: &str| {
+        json!({
+            "name": name, "in": place, "required": place == "path", "schema": {"type": "string"},
+        })
+    };
+    let mut parameters: Vec<Value> = names.map(|name| parameter(name, "path")).collect();
+    parameters.extend(operation.query.iter().map(|name| parameter(name, "query")));
+    parameters.extend(operation.headers.iter().map(|name| parameter(name, "header")));
+    let mut responses = Map::new();
+    for (status, kind, schema) in operation.answers {
+        let entry = responses
+            .entry(status.to_string())
+            .or_insert_with(|| json!({"description": operation.summary}));
+        let schema = match (*schema, *kind) {
+            ("", "application/json") => json!({"type": "object"}),
+            ("", _) => json!({"type": "string"}),
+            (name, _) => reference(name),
+        };
+        if !kind.is_empty() {
+            entry["content"][*kind] = json!({"schema": schema});
+        }
+    }
+    responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
+    let mut described = json!({
+        "operationId": operation.id, "summary": operation.summary, "responses": responses,
+    });
+    if !parameters.is_empty() {
+        described["parameters"] = Value::Array(parameters);
+    }
+    if let Some(body) = operation.body {
+        described["requestBody"] = json!({
+            "required": true,
+            "content": {"application/json": {"schema": reference(body)}},
+        });
+    }
+    if !operation.key {
+        described["security"] = json!([]);
+    }
+    described
+}

@@ -1,0 +1,84 @@
+//! The table of operations: paths, parameters, bodies and answers. The router, the counters, the
+//! OpenAPI document and the tests are all made from it. Refuses to know how anything is done.
+
+/// One operation of the API.
+#[derive(Debug)]
+pub struct Operation {
+    /// Name of the operation.
+    pub id: &'static str,
+    /// `GET`, `POST` or `DELETE`.
+    pub method: &'static str,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// Query parameters.
+    pub query: &'static [&'static str],
+    /// Header parameters.
+    pub headers: &'static [&'static str],
+    /// Schema of the body.
+    pub body: Option<&'static str>,
+    /// Answers: status, content type, schema (empty for text).
+    pub answers: &'static [(u16, &'static str, &'static str)],
+    /// Whether a key is needed.
+    pub key: bool,
+}
+
+impl Operation {
+    /// Whether its work outlives the connection that asked for it: whatever changes something, but
+    /// for the hot path, which is a single command to the sequencer.
+    pub(crate) fn apart(&self) -> bool {
+        self.method != "GET" && self.id != "decide"
+    }
+}
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
+const DECISION: &[(u16, &str, &str)] = &[(200, JSON, "DecisionDocument")];
+const NONCE: &str = "Placet-Attempt-Nonce";
+
+const GET: Operation = Operation {
+    id: "",
+    method: "GET",
+    path: "",
+    summary: "",
+    query: &[],
+    headers: &[],
+    body: None,
+    answers: &[],
+    key: true,
+};
+const POST: Operation = Operation { method: "POST", ..GET };
+
+/// All operations.
+#[rustfmt::skip]
+pub const OPERATIONS: &[Operation] = &[
+    Operation { id: "decide", path: "/api/v1/decisions", summary: "Decide an execution request", query: &["receipt"], headers: &["Idempotency-Key", NONCE], body: Some("ExecutionRequestDocument"), answers: DECISION, ..POST },
+    Operation { id: "decideBatch", path: "/api/v1/decisions:batch", summary: "Decide up to a hundred requests, each with an answer of its own", body: Some("BatchRequest"), answers: &[(200, JSON, "BatchDocument")], ..POST },
+    Operation { id: "getDecision", path: "/api/v1/decisions/{id}", summary: "A decision as it stands; waits while it is held, collects the permit of an approved one", query: &["wait"], headers: &[NONCE], answers: DECISION, ..GET },
+    Operation { id: "consume", path: "/api/v1/decisions/{id}/consume", summary: "Consume a permit as the gate it names", headers: &[NONCE], body: Some("ConsumeRequest"), answers: DECISION, ..POST },
+    Operation { id: "reportOutcome", path: "/api/v1/decisions/{id}/outcome", summary: "Report how an action went", body: Some("OutcomeRequest"), answers: DECISION, ..POST },
+    Operation { id: "withdraw", path: "/api/v1/decisions/{id}/withdraw", summary: "Take a held action back", answers: DECISION, ..POST },
+    Operation { id: "getReceipt", path: "/api/v1/receipts/{id}", summary: "The receipt of a decision: its newest authority entry, or the one at index", query: &["index"], headers: &["Accept"], answers: &[(200, TEXT, ""), (200, JSON, "ReceiptDocument")], ..GET },
+    Operation { id: "getTrace", path: "/api/v1/traces/{trace_id}", summary: "Everything that happened under a trace id", answers: &[(200, JSON, "TraceDocument")], ..GET },
+    Operation { id: "queryAudit", path: "/api/v1/audit", summary: "Search the log", query: &["decision", "trace", "actor", "rule", "surface", "outcome", "type", "since", "until", "order", "cursor", "limit", "min_index"], answers: &[(200, JSON, "AuditDocument")], ..GET },
+    Operation { id: "listApprovals", path: "/api/v1/approvals", summary: "Held actions, oldest first", query: &["include_resolved", "cursor", "limit"], answers: &[(200, JSON, "ApprovalList")], ..GET },
+    Operation { id: "approve", path: "/api/v1/approvals/{id}/approve", summary: "Approve a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
+    Operation { id: "reject", path: "/api/v1/approvals/{id}/reject", summary: "Reject a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
+    Operation { id: "streamEvents", path: "/api/v1/events", summary: "Log entries as they become durable (server-sent events)", query: &["from"], headers: &["Last-Event-ID"], answers: &[(200, "text/event-stream", "")], ..GET },
+    Operation { id: "getCheckpoint", path: "/api/v1/checkpoint", summary: "The newest signed checkpoint of the workspace's log", answers: &[(200, TEXT, "")], ..GET },
+    Operation { id: "getKill", path: "/api/v1/kill", summary: "The kill switches over the workspace", answers: &[(200, JSON, "KillDocument")], ..GET },
+    Operation { id: "kill", path: "/api/v1/kill", summary: "Trip a kill switch", body: Some("KillRequest"), answers: &[(200, JSON, "KillDocument")], ..POST },
+    Operation { id: "lift", path: "/api/v1/lift", summary: "Ask for, or complete, the lift of a kill switch", body: Some("KillRequest"), answers: &[(200, JSON, "LiftDocument")], ..POST },
+    Operation { id: "listKeys", path: "/api/v1/keys", summary: "Keys of the workspace", answers: &[(200, JSON, "KeyList")], ..GET },
+    Operation { id: "createKey", path: "/api/v1/keys", summary: "Make a key, as the constitution permits", headers: &["Idempotency-Key"], body: Some("KeyRequest"), answers: &[(201, JSON, "KeyMadeDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
+    Operation { id: "revokeKey", method: "DELETE", path: "/api/v1/keys/{id}", summary: "Revoke a key", answers: &[(204, "", "")], ..GET },
+    Operation { id: "listWorkspaces", path: "/api/v1/workspaces", summary: "Workspaces that the caller may see", answers: &[(200, JSON, "WorkspaceList")], ..GET },
+    Operation { id: "createWorkspace", path: "/api/v1/workspaces", summary: "Make a workspace with its first admin", body: Some("WorkspaceRequest"), answers: &[(201, JSON, "WorkspaceMadeDocument")], ..POST },
+    Operation { id: "confirmClock", path: "/api/v1/clock/confirm", summary: "Believe the wall clock again", answers: &[(200, JSON, "StatusDocument")], ..POST },
+    Operation { id: "getTrust", path: "/.well-known/placet-keys", summary: "Pinned keys for offline verifiers", answers: &[(200, JSON, "TrustDocument")], key: false, ..GET },
+    Operation { id: "getHealth", path: "/healthz", summary: "Whether the process answers", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
+    Operation { id: "getReadiness", path: "/readyz", summary: "Whether decisions can be made", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
+    Operation { id: "getMetrics", path: "/metrics", summary: "Prometheus metrics; without a key on loopback alone", answers: &[(200, TEXT, "")], ..GET },
+    Operation { id: "getOpenApi", path: "/openapi.json", summary: "This document", answers: &[(200, JSON, "")], key: false, ..GET },
+];

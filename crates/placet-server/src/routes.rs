@@ -1,0 +1,158 @@
+//! The router: one row per operation, one adapter for all handlers. Owns what the framework would
+//! answer by itself; refuses to know what handlers do.
+
+use crate::call::Call;
+use crate::operations::OPERATIONS;
+use crate::problem::Problem;
+use crate::server::{Server, ServerOptions};
+use crate::{approvals, audit, decisions, events, manage, meta};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on, post};
+use placet_runtime::Plane;
+use std::future::Future;
+use std::sync::Arc;
+
+/// The router over a running plane. Listening, time-outs and admission of connections are the
+/// business of [`serve`](crate::serve).
+pub fn router(plane: Arc<Plane>, options: ServerOptions) -> Router {
+    router_of(Arc::new(Server::new(plane, options)))
+}
+
+pub(crate) fn router_of(server: Arc<Server>) -> Router {
+    let mut routes = Routes(Router::new());
+    routes.add("decide", decisions::decide);
+    routes.add("decideBatch", decisions::batch);
+    routes.add("getDecision", decisions::get);
+    routes.add("consume", decisions::consume);
+    routes.add("reportOutcome", decisions::outcome);
+    routes.add("withdraw", decisions::withdraw);
+    routes.add("getReceipt", audit::receipt);
+    routes.add("getTrace", audit::trace);
+    routes.add("queryAudit", audit::query);
+    routes.add("getCheckpoint", audit::checkpoint);
+    routes.add("listApprovals", approvals::list);
+    routes.add("approve", approvals::approve);
+    routes.add("reject", approvals::reject);
+    routes.add("streamEvents", events::stream);
+    routes.add("getKill", manage::kill_state);
+    routes.add("kill", manage::kill);
+    routes.add("lift", manage::lift);
+    routes.add("listKeys", manage::keys);
+    routes.add("createKey", manage::create_key);
+    routes.add("revokeKey", manage::revoke_key);
+    routes.add("listWorkspaces", manage::workspaces);
+    routes.add("createWorkspace", manage::create_workspace);
+    routes.add("confirmClock", manage::confirm_clock);
+    routes.add("getTrust", meta::trust);
+    routes.add("getHealth", meta::health);
+    routes.add("getReadiness", meta::ready);
+    routes.add("getMetrics", meta::metrics);
+    routes.add("getOpenApi", meta::openapi);
+    routes
+        .0
+        .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })
+        .method_not_allowed_fallback(|state: State<Arc<Server>>| async move {
+            other(&state, "method_not_allowed")
+        })
+        .with_state(server)
+}
+
+struct Routes(Router<Arc<Server>>);
+
+impl Routes {
+    fn add<H, F>(&mut self, id: &'static str, handler: H)
+    where
+        H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        let found = OPERATIONS.iter().enumerate().find(|(_, operation)| operation.id == id);
+        let Some((at, operation)) = found else {
+            unreachable!("{id} is in no row of the table");
+        };
+        let filter = match operation.method {
+            "POST" => MethodFilter::POST,
+            "DELETE" => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        let run = move |State(server): State<Arc<Server>>, request: Request| async move {
+            let work = handler(Call::new(server.clone(), request));
+            if operation.apart() {
+                apart(server, at, work).await
+            } else {
+                run(server, at, work).await
+            }
+        };
+        let router = std::mem::take(&mut self.0);
+        self.0 = router.route(operation.path, on(filter, run));
+    }
+}
+
+/// Does the work and counts its answer.
+async fn run(
+    server: Arc<Server>,
+    at: usize,
+    work: impl Future<Output = Result<Response, Problem>>,
+) -> Response {
+    let response = match work.await {
+        Ok(response) => response,
+        Err(problem) => {
+            server.counters.refused(&problem.document().code);
+            problem.into_response()
+        }
+    };
+    server.counters.answered(at, response.status().as_u16());
+    response
+}
+
+/// As [`run`], in a task of its own: the future of a connection is dropped when its client goes
+/// away, and what has begun to change something must come to its end nevertheless.
+async fn apart(
+    server: Arc<Server>,
+    at: usize,
+    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+) -> Response {
+    let Ok(place) = server.working.clone().try_acquire_owned() else {
+        let problem = Problem::new("overloaded", "too many calls at once; come back later");
+        return run(server, at, async { Err(problem.retry(1000)) }).await;
+    };
+    let task = tokio::spawn(async move {
+        let response = run(server, at, work).await;
+        drop(place);
+        response
+    });
+    match task.await {
+        Ok(response) => response,
+        Err(error) => Problem::internal(&error.to_string()).into_response(),
+    }
+}
+
+fn other(server: &Server, code: &str) -> Response {
+    let (status, _) = placet_api::error::describe(code);
+    server.counters.refused(code);
+    server.counters.answered(OPERATIONS.len(), status);
+    Problem::new(code, "see /openapi.json for what there is").into_response()
+}
+
+/// For the benchmark: reads the whole body and answers a constant of `body_len` bytes, with the
+/// same headers as a decision.
+pub fn constant_router(body_len: usize) -> Router {
+    let text = format!("{{\"constant\":\"{}\"}}", "x".repeat(body_len.saturating_sub(15)));
+    let body = axum::body::Bytes::from(text);
+    Router::new().route(
+        "/api/v1/decisions",
+        post(move |request: Request| async move {
+            match axum::body::to_bytes(request.into_body(), 1 << 20).await {
+                Ok(_) => crate::document::respond(
+                    StatusCode::OK,
+                    "application/json",
+                    Body::from(body.clone()),
+                ),
+                Err(_) => Problem::new("body_too_large", "at most 1 MiB").into_response(),
+            }
+        }),
+    )
+}

@@ -1,0 +1,123 @@
+//! What all calls share: the plane, the options, admission, counters, and texts of rules. Refuses
+//! to know single endpoints.
+
+use crate::metrics::Counters;
+use crate::operations::OPERATIONS;
+use arc_swap::ArcSwap;
+use placet_policy::Bundle;
+use placet_runtime::{Admission, Plane};
+use placet_types::Digest;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+
+/// How the server behaves towards its clients.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Largest body in bytes.
+    pub body_max: usize,
+    /// Decisions per second and key, with a burst of one second's worth; 0 admits everything.
+    pub admission_per_second: u32,
+    /// Connections at once; beyond it they are told to come back.
+    pub connections_max: usize,
+    /// How long the head of a request may take.
+    pub header_time: Duration,
+    /// How long a write to a client may make no progress.
+    pub write_time: Duration,
+    /// How long calls in flight may take once the server is told to stop.
+    pub drain_time: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            body_max: 1 << 20,
+            admission_per_second: 0,
+            connections_max: 16_384,
+            header_time: Duration::from_secs(10),
+            write_time: Duration::from_secs(30),
+            drain_time: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Texts of rules by id.
+pub(crate) type Texts = HashMap<String, String>;
+
+pub(crate) struct Server {
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) options: ServerOptions,
+    pub(crate) admission: Admission,
+    pub(crate) counters: Counters,
+    /// True once the server is told to stop: waits and streams end.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// Places of calls whose work outlives their connections.
+    pub(crate) working: Arc<Semaphore>,
+    /// Texts of the bundles that were in force, by digest.
+    texts: ArcSwap<HashMap<Digest, Arc<Texts>>>,
+    filling: Mutex<()>,
+    started: Instant,
+}
+
+/// Most calls at once whose work outlives their connections.
+const WORKING_MAX: u32 = 1 << 16;
+
+/// Bundles whose texts are kept.
+const TEXTS_MAX: usize = 64;
+
+impl Server {
+    pub(crate) fn new(plane: Arc<Plane>, options: ServerOptions) -> Self {
+        Self {
+            admission: Admission::new(options.admission_per_second),
+            counters: Counters::new(OPERATIONS.len()),
+            stopping: watch::Sender::new(false),
+            working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
+            texts: ArcSwap::default(),
+            filling: Mutex::new(()),
+            started: Instant::now(),
+            plane,
+            options,
+        }
+    }
+
+    /// Milliseconds since the start, for admission.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns once the server is told to stop.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as the server does.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Returns once no work is left whose client has gone, or after `time`.
+    pub(crate) async fn worked_off(&self, time: Duration) {
+        // What takes longer is cut off, as calls are whose clients still wait.
+        let _ = tokio::time::timeout(time, self.working.acquire_many(WORKING_MAX)).await;
+    }
+
+    /// Texts of the rules of a bundle: found when it is in force, or was since the start.
+    pub(crate) fn texts(&self, digest: Digest, in_force: Option<&Bundle>) -> Option<Arc<Texts>> {
+        if let Some(texts) = self.texts.load().get(&digest) {
+            return Some(texts.clone());
+        }
+        let bundle = in_force.filter(|bundle| bundle.digest() == digest)?;
+        let _filling = self.filling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let texts: Texts = bundle
+            .rules()
+            .filter_map(|rule| Some((rule.id.clone(), rule.reason.clone()?)))
+            .collect();
+        let texts = Arc::new(texts);
+        let mut all = HashMap::clone(&self.texts.load());
+        if all.len() >= TEXTS_MAX {
+            all.clear();
+        }
+        all.insert(digest, texts.clone());
+        self.texts.store(Arc::new(all));
+        Some(texts)
+    }
+}

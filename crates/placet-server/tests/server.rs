@@ -1,0 +1,18 @@
+//! The server over a real plane, a real store and real sockets.
+
+#[path = "server/flows.rs"]
+mod flows;
+#[path = "server/inputs.rs"]
+mod inputs;
+#[path = "server/limits.rs"]
+mod limits;
+#[path = "server/operations.rs"]
+mod operations;
+#[path = "server/people.rs"]
+mod people;
+#[path = "server/reading.rs"]
+mod reading;
+#[path = "server/tenants.rs"]
+mod tenants;
+#[path = "server/world.rs"]
+mod world;

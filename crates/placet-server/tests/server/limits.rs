@@ -1,0 +1,163 @@
+//! Bounds: admission, connections, an orderly end.
+
+use crate::world::{BIG, BUNDLE, World, at, request};
+use placet_server::{ServerOptions, constant_router, serve_router};
+use placet_types::ids::WorkspaceName;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runaway_key_is_slowed_before_the_log() {
+    let options = ServerOptions { admission_per_second: 2, ..ServerOptions::default() };
+    let world = World::with(Some(BUNDLE), false, options).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let quiet = world.key("agent:quiet", &[]).await;
+    let batch = vec![request("a", ""); 60].join(",");
+    world.decide(&bot, "a", "").await;
+    let size = world.size();
+    let body = format!(r#"{{"requests":[{batch}]}}"#);
+    // The burst is that of one whole batch at least.
+    world.post("/api/v1/decisions:batch", &bot, &body).await.ok();
+    let refused = world.post("/api/v1/decisions:batch", &bot, &body).await;
+    refused.refused(429, "too_many_requests");
+    assert!(refused.headers.contains("retry-after: "), "{refused:?}");
+    assert_eq!(world.size(), size);
+    world.decide(&quiet, "a", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_the_bound_connections_are_told_to_come_back() {
+    let options = ServerOptions { connections_max: 1, ..ServerOptions::default() };
+    let world = World::with(Some(BUNDLE), false, options).await;
+    let ann = world.admin.clone();
+    let mut first = world.send("GET", "/api/v1/events", &ann, &[], "").await;
+    assert!(first.read(&mut [0; 12]).await.unwrap() > 0);
+    let refused = world.get("/healthz", "").await;
+    refused.refused(503, "overloaded");
+    assert!(refused.headers.contains("retry-after: 1"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_answers_those_who_wait() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let held = world.decide(&bot, "h", BIG).await;
+    let path = format!("/api/v1/decisions/{}?wait=60s", at(&held, "/id"));
+    let mut waiting = world.send("GET", &path, &bot, &[], "").await;
+    // The call has arrived once its connection has seen another one's answer behind it.
+    world.get("/healthz", "").await.ok();
+    let world = world.restart().await;
+    let mut text = String::new();
+    let _ = waiting.read_to_string(&mut text).await;
+    assert!(text.is_empty() || text.contains("REQUIRE_APPROVAL"), "{text}");
+    world.get("/readyz", "").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_constant_of_the_benchmark_has_its_size() {
+    let world = World::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = ServerOptions::default();
+    tokio::spawn(async move {
+        serve_router(listener, constant_router(1500), &options, std::future::pending()).await
+    });
+    let mut there = world;
+    there.address = address;
+    let answer = there.post("/api/v1/decisions", "", "anything").await;
+    assert_eq!((answer.status, answer.text.len()), (200, 1500));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_begun_ends_though_its_client_has_gone() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let names: Vec<String> = (0..8).map(|at| format!("left-{at}")).collect();
+    for (at, name) in names.iter().enumerate() {
+        let body = format!(r#"{{"name":"{name}","admin":"human:zoe"}}"#);
+        let stream = world.send("POST", "/api/v1/workspaces", &ann, &[], &body).await;
+        // From at once to a few milliseconds: every stage of the work is left behind by somebody.
+        tokio::time::sleep(Duration::from_millis(at as u64)).await;
+        drop(stream);
+    }
+    let complete = |name: &String| {
+        let found = world.plane.workspace(&WorkspaceName::parse(name).unwrap());
+        found.is_some_and(|found| world.plane.keys_of(&found).len() == 1)
+    };
+    for _ in 0..500 {
+        if names.iter().all(complete) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(names.iter().all(complete));
+    let world = world.restart().await;
+    let seen = world.get("/api/v1/workspaces", &ann).await.ok();
+    assert_eq!(seen["workspaces"].as_array().map(Vec::len), Some(1 + names.len()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_never_reads_loses_its_connection() {
+    let options =
+        ServerOptions { write_time: Duration::from_millis(200), ..ServerOptions::default() };
+    let world = World::with(Some(BUNDLE), false, options).await;
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    let head = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    let ended = async { while stream.write_all(head.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_without_a_key_are_not_for_those_behind_a_proxy() {
+    let world = World::new().await;
+    assert_eq!(world.get("/metrics", "").await.status, 200);
+    for name in ["x-forwarded-for", "forwarded"] {
+        let header = [(name, "for=192.0.2.1")];
+        let refused = world.call("GET", "/metrics", "", &header, "").await;
+        refused.refused(401, "key_missing");
+        assert_eq!(world.call("GET", "/metrics", &world.admin, &header, "").await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_lengths_smuggle_nothing() {
+    let world = World::new().await;
+    let hidden = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    for lengths in [
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+        let text =
+            format!("POST /api/v1/decisions HTTP/1.1\r\nhost: x\r\n{lengths}\r\n0\r\n\r\n{hidden}");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        // The connection ends after the one answer, maybe by a reset for what was not read.
+        let _ = stream.read_to_end(&mut bytes).await;
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_sees_few_approvals_gets_them_in_pages() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let other = world.key("agent:other", &[]).await;
+    for at in 0..6 {
+        let key = if at % 3 == 0 { &other } else { &bot };
+        world.decide(key, &format!("h{at}"), BIG).await;
+    }
+    let list = |key: String, query: String| {
+        let world = &world;
+        async move { world.get(&format!("/api/v1/approvals{query}"), &key).await.ok() }
+    };
+    let count = |page: &serde_json::Value| page["approvals"].as_array().map(Vec::len);
+    assert_eq!(count(&list(world.admin.clone(), String::new()).await), Some(6));
+    let first = list(other.clone(), "?limit=1".to_owned()).await;
+    assert_eq!(count(&first), Some(1));
+    let cursor = at(&first, "/next_cursor").to_owned();
+    let second = list(other.clone(), format!("?limit=5&cursor={cursor}")).await;
+    assert_eq!(count(&second), Some(1));
+    assert!(second.get("next_cursor").is_none_or(serde_json::Value::is_null), "{second}");
+}

@@ -1,0 +1,93 @@
+//! Every operation of the OpenAPI document is reached, and the committed document is fresh.
+
+use crate::world::{BIG, World, at, request};
+use placet_server::{OPERATIONS, openapi_json};
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+
+#[test]
+fn the_committed_document_is_fresh() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/openapi.json");
+    if std::env::var_os("PLACET_BLESS").is_some() {
+        std::fs::write(path, openapi_json()).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == openapi_json(),
+        "stale: run this test with PLACET_BLESS=1, which writes {path}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_is_reached() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let gate = world.key("service:gate", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let open = world.decide(&bot, "o", r#","audience":"service:gate""#).await;
+    let mut held = Vec::new();
+    for key in ["h1", "h2", "h3"] {
+        held.push(world.decide(&bot, key, BIG).await);
+    }
+    let vote = |n: usize, verb: &str| {
+        let id = at(&held[n], "/approval/id");
+        let body = format!(r#"{{"action_digest":"{}"}}"#, at(&held[n], "/action_digest"));
+        ("POST", format!("/api/v1/approvals/{id}/{verb}"), &olga, body)
+    };
+    let open = format!("/api/v1/decisions/{}", at(&open, "/id"));
+    let batch = format!(r#"{{"requests":[{}]}}"#, request("b", ""));
+    let key = r#"{"actor":"agent:new","environment":"production","roles":[]}"#;
+    let scope = r#"{"scope":"workspace"}"#.to_owned();
+    let none = String::new();
+    let gone = format!("/api/v1/keys/{}", gate.split_once('.').unwrap().0);
+    let get = |path: &str| ("GET", path.to_owned(), &ann, none.clone());
+    let withdrawn = format!("/api/v1/decisions/{}/withdraw", at(&held[2], "/id"));
+    let calls = vec![
+        ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
+        ("GET", open.clone(), &bot, none.clone()),
+        ("POST", format!("{open}/consume"), &gate, none.clone()),
+        ("POST", format!("{open}/outcome"), &gate, r#"{"result":"succeeded"}"#.to_owned()),
+        get(&open.replace("decisions", "receipts")),
+        vote(0, "approve"),
+        vote(1, "reject"),
+        ("POST", withdrawn, &bot, none.clone()),
+        get("/api/v1/traces/x"),
+        get("/api/v1/audit"),
+        get("/api/v1/approvals"),
+        get("/api/v1/checkpoint"),
+        get("/api/v1/kill"),
+        ("POST", "/api/v1/kill".to_owned(), &ann, scope.clone()),
+        ("POST", "/api/v1/lift".to_owned(), &ann, scope.clone()),
+        ("POST", "/api/v1/lift".to_owned(), &olga, scope),
+        get("/api/v1/keys"),
+        ("POST", "/api/v1/keys".to_owned(), &ann, key.to_owned()),
+        ("DELETE", gone, &ann, none.clone()),
+        get("/api/v1/workspaces"),
+        ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
+        ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),
+        get("/.well-known/placet-keys"),
+        get("/healthz"),
+        get("/readyz"),
+        get("/metrics"),
+        get("/openapi.json"),
+    ];
+    for (method, path, key, body) in calls {
+        let answer = world.call(method, &path, key, &[], &body).await;
+        assert!(answer.status < 300, "{method} {path}: {answer:?}");
+    }
+    let mut stream = world.send("GET", "/api/v1/events", &ann, &[], "").await;
+    assert!(stream.read(&mut [0; 12]).await.unwrap() > 0);
+    let metrics = world.get("/metrics", "").await.text;
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let mut operations = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            operations += 1;
+            let method = method.to_uppercase();
+            let line = format!("{{method=\"{method}\",path=\"{path}\",status=\"20");
+            assert!(metrics.contains(&line), "{method} {path} was not reached");
+        }
+    }
+    assert_eq!(operations, OPERATIONS.len());
+}

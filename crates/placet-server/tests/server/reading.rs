@@ -1,0 +1,135 @@
+//! Audit, traces, receipts, the event stream, metrics.
+
+use crate::world::{BIG, World, at, request};
+use placet_tlog::trust::Trust;
+use placet_tlog::verify::{PortableHasher, verify_receipt};
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn audit_filters_and_pages() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    for n in 0..5 {
+        world.decide(&bot, &format!("k{n}"), "").await;
+    }
+    let held = world.decide(&ann, "h", BIG).await;
+    let index = held.pointer("/log/index").and_then(Value::as_u64).unwrap();
+    let found = |query: String| async {
+        let query = query;
+        let path = format!("/api/v1/audit?{query}");
+        let found = world.get(&path, &ann).await.ok();
+        let entries = found["entries"].as_array().unwrap();
+        let indices: Vec<_> = entries.iter().map(|e| e["index"].as_u64().unwrap()).collect();
+        (indices, found["next_cursor"].as_str().map(str::to_owned))
+    };
+    let count = |query: &'static str| {
+        let found = found(query.to_owned());
+        async { found.await.0.len() }
+    };
+    assert_eq!(found(format!("min_index={index}&limit=1")).await.0, [index]);
+    assert_eq!(count("actor=agent:bot").await, 5);
+    assert_eq!(count("actor=human:ann&type=decision&surface=payments.transfer").await, 1);
+    assert_eq!(count("rule=small&outcome=permit").await, 5);
+    assert_eq!(count("trace=t+1").await, 1);
+    assert_eq!(count("type=genesis&since=1h").await, 1);
+    assert_eq!(count("until=1h").await, 0);
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (page, next) = found(format!("order=asc&limit=3{cursor}")).await;
+        all.extend(page);
+        let Some(next) = next else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(all, (0..world.size()).collect::<Vec<_>>());
+    let trace = world.get("/api/v1/traces/t%201", &ann).await.ok();
+    assert_eq!(trace["entries"].as_array().map(Vec::len), Some(1));
+    assert_eq!(at(&trace, "/trace_id"), "t 1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receipts_verify_and_altered_ones_do_not() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let denied = r#","risk_tags":["never"]"#;
+    let path = "/api/v1/decisions?receipt=inline";
+    let inline = world.post(path, &bot, &request("a", denied)).await.ok();
+    assert_eq!(at(&inline, "/outcome"), "DENY");
+    let trust = world.get("/.well-known/placet-keys", "").await;
+    let trust = Trust::parse::<PortableHasher>(trust.text.as_bytes()).unwrap();
+    let path = format!("/api/v1/receipts/{}", at(&inline, "/id"));
+    let later = world.get(&path, &bot).await;
+    for receipt in [at(&inline, "/receipt"), later.text.as_str()] {
+        let verified = verify_receipt(receipt.as_bytes(), &trust).unwrap();
+        assert_eq!(Some(verified.index), inline.pointer("/log/index").and_then(Value::as_u64));
+        let altered = receipt.replacen("\nindex ", "\nindex 1", 1);
+        assert!(altered == *receipt || verify_receipt(altered.as_bytes(), &trust).is_err());
+        let mut bytes = receipt.as_bytes().to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        assert!(verify_receipt(&bytes, &trust).is_err());
+    }
+    let json = [("accept", "application/json")];
+    let json = world.call("GET", &path, &bot, &json, "").await.ok();
+    assert!(at(&json, "/origin").ends_with("/main"));
+    let other = world.key("agent:other", &[]).await;
+    world.get(&path, &other).await.refused(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_event_stream_resumes() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let size = world.size();
+    let mut stream = world.send("GET", "/api/v1/events?from=0", &ann, &[], "").await;
+    let seen = until(&mut stream, &format!("id: {}\n", size - 1)).await;
+    assert!(seen.contains("id: 0\nevent: genesis\ndata: {\"index\":0,"), "{seen}");
+    let resume = [("Last-Event-ID", (size - 1).to_string())];
+    let resume = [(resume[0].0, resume[0].1.as_str())];
+    let mut stream = world.send("GET", "/api/v1/events", &ann, &resume, "").await;
+    until(&mut stream, ": placet\n").await;
+    world.decide(&bot, "a", "").await;
+    let seen = until(&mut stream, "event: decision\n").await;
+    assert!(!seen.contains("id: 0\n") && seen.contains(&format!("id: {size}\n")), "{seen}");
+    drop(world.restart().await);
+    // The server has stopped: its streams have ended.
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+}
+
+async fn until(stream: &mut tokio::net::TcpStream, needle: &str) -> String {
+    let mut seen = String::new();
+    let mut bytes = [0; 4096];
+    while !seen.contains(needle) {
+        let n = stream.read(&mut bytes).await.unwrap();
+        assert!(n > 0, "the stream ended: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&bytes[..n]));
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_parse_and_count() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    world.decide(&bot, "a", "").await;
+    world.decide(&bot, "h", BIG).await;
+    world.get("/nowhere", "").await.refused(404, "not_found");
+    let text = world.get("/metrics", "").await.text;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok() && name.starts_with("placet_"), "{line}");
+    }
+    for line in [
+        "placet_approvals_pending{workspace=\"main\"} 1",
+        "placet_killed{workspace=\"main\",scope=\"everything\"} 0",
+        "placet_outcome_unknown{workspace=\"main\"} ",
+        "placet_refused_total{code=\"not_found\"} 1",
+        "placet_http_requests_total{method=\"POST\",path=\"/api/v1/decisions\",status=\"200\"} 2",
+        "placet_flush_seconds_total ",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}

@@ -1,0 +1,288 @@
+//! A started server in a scratch directory and a small HTTP client.
+
+use placet_policy::{Bundle, Source};
+use placet_runtime::crypto::Fast;
+use placet_runtime::{KeySpec, Options, Plane, Principal, Started, Workspace};
+use placet_server::{ServerOptions, open_stores, serve};
+use placet_store::{Create, DataDir};
+use placet_types::Caller;
+use placet_types::ids::{ActorId, WorkspaceName};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const BUNDLE: &str = r#"
+version: v1
+rules:
+  - id: small
+    match: { surfaces: ["payments.transfer"] }
+    decision: allow_with_constraints
+    constraints: { max_retries: 1 }
+    reason: "small transfers are fine"
+  - id: big
+    match: { surfaces: ["payments.transfer"], risk_tags: ["big"] }
+    decision: require_approval
+    reason: "big transfers need a person"
+    approval: { roles: { operator: 1 } }
+  - id: never
+    match: { surfaces: ["payments.transfer"], risk_tags: ["never"] }
+    decision: deny
+  - id: slow
+    match: { surfaces: ["slow.*"] }
+    decision: throttle
+    retry_after: 5s
+"#;
+
+pub(crate) struct World {
+    dir: TempDir,
+    bundle: Option<String>,
+    dev: bool,
+    options: ServerOptions,
+    pub(crate) address: SocketAddr,
+    pub(crate) plane: Arc<Plane>,
+    started: Option<Started>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<std::io::Result<()>>>,
+    /// Key of `human:ann`, the first admin.
+    pub(crate) admin: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()
+    }
+
+    /// Asserts status and code, that it is a problem document, and that the code has a page.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
+        assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert!(self.headers.contains("application/problem+json"), "{self:?}");
+        let page = format!("{}/../../docs/errors/{code}.md", env!("CARGO_MANIFEST_DIR"));
+        assert!(std::path::Path::new(&page).exists(), "{page}");
+        self.json()
+    }
+}
+
+fn compile(text: &str) -> Arc<Bundle> {
+    let source = Source { name: "policy.yaml".into(), text: text.into() };
+    match Bundle::compile::<Fast>(&[source]) {
+        Ok(bundle) => Arc::new(bundle),
+        Err(found) => panic!("{found:?}"),
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(Some(BUNDLE), false, ServerOptions::default()).await
+    }
+
+    pub(crate) async fn with(bundle: Option<&str>, dev: bool, options: ServerOptions) -> Self {
+        let dir = TempDir::new().unwrap();
+        let bundle = bundle.map(str::to_owned);
+        Self::start(dir, bundle, dev, options, None).await
+    }
+
+    async fn start(
+        dir: TempDir,
+        bundle: Option<String>,
+        dev: bool,
+        options: ServerOptions,
+        admin: Option<String>,
+    ) -> Self {
+        let data = DataDir::open(&dir.path().join("data"), Create::Yes).unwrap();
+        let stores = open_stores(&data).unwrap();
+        let setup = Options {
+            dev,
+            solo: false,
+            bundle: bundle.as_deref().map(compile),
+            workspace: WorkspaceName::parse("main").unwrap(),
+            admin: ActorId::parse("human:ann").unwrap(),
+        };
+        let started = Plane::start(stores, setup).await.unwrap();
+        let bootstrap = started.bootstrap.as_ref().map(|key| key.reveal().to_string());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let plane = started.plane.clone();
+        let serving = tokio::spawn(serve(listener, plane.clone(), options.clone(), async move {
+            let _ = stopped.await;
+        }));
+        let admin = bootstrap.or(admin).unwrap();
+        Self {
+            dir,
+            bundle,
+            dev,
+            options,
+            address,
+            plane,
+            started: Some(started),
+            stop: Some(stop),
+            serving: Some(serving),
+            admin,
+        }
+    }
+
+    /// Stops everything and starts again on the same directory.
+    pub(crate) async fn restart(mut self) -> Self {
+        drop(self.stop.take());
+        self.serving.take().unwrap().await.unwrap().unwrap();
+        let started = self.started.take().unwrap();
+        let plane = Arc::downgrade(&self.plane);
+        drop(self.plane);
+        tokio::task::spawn_blocking(|| started.stop()).await.unwrap();
+        // Streams let go of the plane a moment after they have ended, and with it of the lock.
+        while plane.strong_count() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin)).await
+    }
+
+    pub(crate) fn root(&self) -> Arc<Workspace> {
+        self.plane.root().unwrap()
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        *self.root().watch_size().borrow()
+    }
+
+    /// A key straight from the plane, without asking the constitution.
+    pub(crate) async fn key(&self, actor: &str, roles: &[&str]) -> String {
+        self.key_in(&self.root(), actor, roles).await
+    }
+
+    pub(crate) async fn key_in(
+        &self,
+        workspace: &Arc<Workspace>,
+        actor: &str,
+        roles: &[&str],
+    ) -> String {
+        let all = self.plane.keys_of(workspace);
+        let admins = all.iter().filter(|key| key.roles.contains("admin") && !key.revoked).count();
+        assert!(admins < 2, "make the second admin last");
+        let spec = KeySpec {
+            actor: ActorId::parse(actor).unwrap(),
+            environment: "production".into(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect::<BTreeSet<_>>(),
+        };
+        let admin = all.iter().find(|key| key.roles.contains("admin")).unwrap();
+        let caller = Caller {
+            workspace: workspace.name.clone(),
+            environment: "production".into(),
+            actor: admin.actor.clone(),
+            roles: admin.roles.clone(),
+        };
+        let principal = Principal { caller, key: Some(admin.key) };
+        let body = Plane::key_request(&spec, format!("seed-{actor}"), Some("n".repeat(20)));
+        let request = placet_types::Request::read(body, &principal.caller).unwrap();
+        let decided = self.plane.decide(workspace, &principal, &request).await;
+        let decision = decided.unwrap_or_else(|e| panic!("{e}")).answer.event.decision;
+        let key = self.plane.create_key(workspace, &principal, spec, decision).await.unwrap();
+        key.reveal().to_string()
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut stream = self.send(method, path, key, headers, body).await;
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        let all = String::from_utf8(bytes).unwrap();
+        let (head, text) = all.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{all:?}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let text = if head.to_lowercase().contains("transfer-encoding: chunked") {
+            unchunk(text)
+        } else {
+            text.to_owned()
+        };
+        Answer { status, headers: head.to_lowercase(), text }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        if !key.is_empty() {
+            head.push_str(&format!("authorization: Bearer {key}\r\n"));
+        }
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+            head.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        head.push_str(body);
+        // A server that refuses early closes before it has read everything.
+        let _ = stream.write_all(head.as_bytes()).await;
+        stream
+    }
+
+    pub(crate) async fn get(&self, path: &str, key: &str) -> Answer {
+        self.call("GET", path, key, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, key: &str, body: &str) -> Answer {
+        self.call("POST", path, key, &[], body).await
+    }
+
+    /// A decision on `payments.transfer`.
+    pub(crate) async fn decide(&self, key: &str, idempotency: &str, more: &str) -> Value {
+        self.post("/api/v1/decisions", key, &request(idempotency, more)).await.ok()
+    }
+}
+
+pub(crate) fn request(idempotency: &str, more: &str) -> String {
+    format!(
+        r#"{{"surface":"payments.transfer","action":"create","idempotency_key":"{idempotency}","arguments":{{"amount":12.5}}{more}}}"#
+    )
+}
+
+pub(crate) const BIG: &str = r#","risk_tags":["big"],"trace_id":"t 1""#;
+
+fn unchunk(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 {
+            break;
+        }
+        out.push_str(&after[..size]);
+        rest = &after[size + 2..];
+    }
+    out
+}
+
+/// The value at a pointer, as text.
+pub(crate) fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer}: {value}"))
+}
