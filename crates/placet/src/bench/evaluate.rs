@@ -1,0 +1,110 @@
+//! Evaluating one request: thread CPU time, minimum of fifteen batches, from 10 to 10,000 rules of
+//! the fixed generator; beside it the time of SHA-256 over 1 KiB.
+
+use super::report::{Report, Row};
+use anyhow::{Context, Result};
+use clap::Args;
+use placet_policy::generate::{Shape, workload};
+use placet_policy::{Bundle, Scratch};
+use placet_runtime::crypto::Fast;
+use placet_types::hash::Hasher;
+use placet_types::ids::{ActorId, WorkspaceName};
+use placet_types::json::{Limits, parse};
+use placet_types::policy::{Velocity, combine};
+use placet_types::{Caller, Request};
+use std::hint::black_box;
+
+const BATCHES: usize = 15;
+const SEED: u64 = 0x0070_1ace_7000;
+
+/// Arguments of `bench evaluate`.
+#[derive(Args, Debug)]
+pub(super) struct Evaluate {
+    /// Requests per batch
+    #[arg(long, default_value_t = 20_000)]
+    requests: usize,
+}
+
+impl Evaluate {
+    pub(super) fn smoke(self) -> Self {
+        Self { requests: 50 }
+    }
+}
+
+pub(super) fn run(args: &Evaluate) -> Result<Report> {
+    let block = [7_u8; 1024];
+    let hash = nanos(args.requests, |_| {
+        black_box(Fast::sha256(&[black_box(&block)]));
+    });
+    let mut rows = Vec::new();
+    for (shape, name, bar) in [
+        (Shape::Plain, "no condition", Some(2000.0)),
+        (Shape::Condition, "one condition", Some(3000.0)),
+        (Shape::OnlyWhen, "rules with only `when`", None),
+    ] {
+        let mut first = None;
+        for rules in [10, 100, 1000, 10_000] {
+            let work = workload(rules, 512, shape, SEED).context("the generator's bundle")?;
+            let bundle = Bundle::compile::<Fast>(&work.sources)
+                .map_err(|errors| anyhow::anyhow!("{}", errors.len()))?;
+            let mut scratch = Scratch::default();
+            // Every rule is a candidate there: the cost is linear by design, so fewer calls suffice.
+            let linear = if shape == Shape::OnlyWhen { rules / 10 } else { 1 };
+            let spent = nanos((args.requests / linear).max(5), |at| {
+                let (request, caller) = &work.requests[at % work.requests.len()];
+                let verdict = bundle.evaluate(request, caller, &mut scratch);
+                black_box(combine(&verdict, |_| Velocity::Open));
+            });
+            let row = Row::new(format!("{name}, {rules} rules"), spent, "ns");
+            rows.push(match bar {
+                Some(bar) => row.at_most(bar),
+                None => row,
+            });
+            let base = *first.get_or_insert(spent);
+            if rules == 10_000 && bar.is_some() {
+                let growth = Row::new(format!("{name}, growth 10 to 10,000"), spent / base, "x");
+                rows.push(growth.at_most(1.3));
+            }
+        }
+    }
+    rows.push(
+        Row::new("canonicalise and digest a 1 KiB request", digest(args.requests)?, "ns")
+            .at_most(12_000.0),
+    );
+    Ok(Report { bench: "evaluate", floor: vec![("SHA-256 over 1 KiB".into(), hash, "ns")], rows })
+}
+
+/// Both digests of a parsed request of 1 KiB.
+fn digest(count: usize) -> Result<f64> {
+    let body = format!(
+        r#"{{"surface":"payments.refund","action":"create","idempotency_key":"bench-1","target":"account/4711","arguments":{{"amount":1250,"currency":"EUR","memo":"{}","lines":[{{"sku":"a-1","qty":2}},{{"sku":"b-2","qty":1}}]}},"context":{{"ticket":"T-1","channel":"chat"}},"risk_tags":["prod","medium"],"labels":{{"team":"support"}},"trace_id":"trace-1"}}"#,
+        "x".repeat(700)
+    );
+    let caller = Caller {
+        workspace: WorkspaceName::parse("bench").context("name")?,
+        environment: "production".into(),
+        actor: ActorId::parse("agent:support").context("actor")?,
+        roles: ["support".to_owned()].into(),
+    };
+    let value = parse(body.as_bytes(), Limits::REQUEST)?;
+    let request = Request::read(value, &caller)?;
+    Ok(nanos(count, |_| {
+        black_box(black_box(&request).digests::<Fast>(&caller));
+    }))
+}
+
+/// Thread CPU nanoseconds per call: the minimum of fifteen batches.
+fn nanos(count: usize, mut call: impl FnMut(usize)) -> f64 {
+    (0..BATCHES)
+        .map(|_| {
+            let before = thread_nanos();
+            (0..count).for_each(&mut call);
+            (thread_nanos() - before) / count as f64
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn thread_nanos() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}

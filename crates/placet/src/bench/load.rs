@@ -1,0 +1,252 @@
+//! The load generator: closed loop (each connection sends when it has its answer) or open loop (at
+//! fixed instants, whatever the server does; time counts from the instant it should have been sent).
+
+use super::floor::quantile;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// Arguments of the hidden `bench load`.
+#[derive(Args, Debug)]
+pub(super) struct Load {
+    /// `127.0.0.1:port`
+    #[arg(long)]
+    address: String,
+    /// File with one API key per line; several are drawn from by Zipf's law
+    #[arg(long)]
+    keys: Option<PathBuf>,
+    /// Connections
+    #[arg(long)]
+    connections: usize,
+    /// Seconds of measurement, after one of warm-up
+    #[arg(long)]
+    seconds: f64,
+    /// Open loop: requests per second over all connections
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Keeps idempotency keys of different runs apart
+    #[arg(long)]
+    run: String,
+}
+
+/// What a run of the generator found.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct Found {
+    pub(super) requests: u64,
+    pub(super) errors: u64,
+    pub(super) first_error: Option<String>,
+    pub(super) seconds: f64,
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+    pub(super) cpu_seconds: f64,
+    pub(super) answer_bytes: u64,
+}
+
+struct Shared {
+    keys: Vec<String>,
+    zipf: Vec<f64>,
+    run: String,
+    sent: Cell<u64>,
+    random: Cell<u64>,
+    times: RefCell<Vec<f64>>,
+    errors: Cell<u64>,
+    first_error: RefCell<Option<String>>,
+    answer_bytes: Cell<u64>,
+    measuring: Cell<bool>,
+}
+
+/// Runs the generator on one thread and prints what it found as JSON.
+pub(super) async fn run(args: Load) -> Result<ExitCode> {
+    let local = tokio::task::LocalSet::new();
+    let found = local.run_until(generate(args)).await?;
+    println!("{}", serde_json::to_string(&found)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn generate(args: Load) -> Result<Found> {
+    let keys = match &args.keys {
+        Some(path) => std::fs::read_to_string(path)?.lines().map(str::to_owned).collect(),
+        None => vec![String::new()],
+    };
+    let mut total = 0.0;
+    let zipf: Vec<f64> = (1..=keys.len())
+        .map(|rank| {
+            total += 1.0 / rank as f64;
+            total
+        })
+        .collect();
+    let shared = Rc::new(Shared {
+        keys,
+        zipf,
+        run: args.run.clone(),
+        sent: Cell::new(0),
+        random: Cell::new(0x9e37_79b9_7f4a_7c15),
+        times: RefCell::default(),
+        errors: Cell::new(0),
+        first_error: RefCell::default(),
+        answer_bytes: Cell::new(0),
+        measuring: Cell::new(false),
+    });
+    let begin = Instant::now() + Duration::from_secs(1);
+    let end = begin + Duration::from_secs_f64(args.seconds);
+    let slot = Rc::new(Cell::new(0_u64));
+    let mut tasks = Vec::new();
+    for _ in 0..args.connections {
+        let stream = TcpStream::connect(&args.address).await?;
+        stream.set_nodelay(true)?;
+        let shared = shared.clone();
+        let slot = slot.clone();
+        let started = begin - Duration::from_secs(1);
+        let rate = args.rate;
+        tasks.push(tokio::task::spawn_local(async move {
+            let mut connection = Connection { stream, buffer: Vec::with_capacity(16 << 10) };
+            loop {
+                let due = match rate {
+                    None => Instant::now(),
+                    Some(rate) => {
+                        let at = slot.get();
+                        slot.set(at + 1);
+                        let due = started + Duration::from_secs_f64(at as f64 / rate);
+                        tokio::time::sleep_until(due).await;
+                        due
+                    }
+                };
+                if due >= end {
+                    return;
+                }
+                if let Err(error) = connection.once(&shared, due).await {
+                    shared.errors.set(shared.errors.get() + 1);
+                    shared.first_error.borrow_mut().get_or_insert(error.to_string());
+                    return;
+                }
+            }
+        }));
+    }
+    tokio::time::sleep_until(begin).await;
+    let cpu = process_cpu();
+    shared.measuring.set(true);
+    tokio::time::sleep_until(end).await;
+    shared.measuring.set(false);
+    let cpu_seconds = process_cpu() - cpu;
+    let seconds = begin.elapsed().as_secs_f64();
+    for task in tasks {
+        if tokio::time::timeout(Duration::from_secs(10), task).await.is_err() {
+            bail!("a request has no answer after ten seconds");
+        }
+    }
+    let mut times = shared.times.borrow_mut();
+    Ok(Found {
+        requests: times.len() as u64,
+        errors: shared.errors.get(),
+        first_error: shared.first_error.borrow().clone(),
+        seconds,
+        p50: quantile(&mut times, 0.5),
+        p99: quantile(&mut times, 0.99),
+        max: quantile(&mut times, 1.0),
+        cpu_seconds,
+        answer_bytes: shared.answer_bytes.get(),
+    })
+}
+
+impl Shared {
+    /// Zipf's law over the keys: rank by binary search in the cumulated weights.
+    fn key(&self) -> &str {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        let total = self.zipf.last().copied().unwrap_or(1.0);
+        let draw = (x >> 11) as f64 / (1_u64 << 53) as f64 * total;
+        let at = self.zipf.partition_point(|weight| *weight < draw);
+        self.keys.get(at).map_or("", String::as_str)
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn once(&mut self, shared: &Shared, due: Instant) -> Result<()> {
+        let number = shared.sent.get();
+        shared.sent.set(number + 1);
+        let body = body(&shared.run, number);
+        let key = shared.key();
+        self.buffer.clear();
+        use std::io::Write as _;
+        write!(
+            self.buffer,
+            "POST /api/v1/decisions?receipt=inline HTTP/1.1\r\nHost: placet\r\nContent-Type: application/json\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        self.stream.write_all(&self.buffer).await?;
+        let length = self.answer().await?;
+        if shared.measuring.get() {
+            shared.times.borrow_mut().push(due.elapsed().as_secs_f64());
+            shared.answer_bytes.set(length as u64);
+        }
+        Ok(())
+    }
+
+    /// Reads one answer; anything but 200 is an error.
+    async fn answer(&mut self) -> Result<usize> {
+        self.buffer.clear();
+        let mut head = None;
+        loop {
+            if let Some((at, length)) = head {
+                if self.buffer.len() >= at + length {
+                    return Ok(length);
+                }
+            } else if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
+                let text = std::str::from_utf8(&self.buffer[..at])?;
+                let length = text
+                    .lines()
+                    .find_map(|line| {
+                        line.to_ascii_lowercase()
+                            .strip_prefix("content-length:")
+                            .map(|n| n.trim().parse::<usize>())
+                    })
+                    .context("no content-length")??;
+                if !text.starts_with("HTTP/1.1 200") {
+                    bail!("{}", text.lines().next().unwrap_or_default());
+                }
+                head = Some((at + 4, length));
+                continue;
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                bail!("the server closed the connection");
+            }
+        }
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// A request of about 1 KiB, as a support agent would send it.
+pub(super) fn body(run: &str, number: u64) -> String {
+    format!(
+        r#"{{"surface":"payments.refund","action":"create","idempotency_key":"{run}-{number}","attempt_nonce":"nonce-{run}-{number:012}","topic":"job.refund.small","target":"account/{}","arguments":{{"amount":{},"currency":"EUR","reason":"{}","lines":[{{"sku":"a-1","qty":2,"price":1250}},{{"sku":"b-2","qty":1,"price":990}}]}},"context":{{"ticket":"T-{number}","channel":"chat"}},"risk_tags":["prod","medium"],"labels":{{"team":"support"}},"trace_id":"trace-{}"}}"#,
+        number % 5000,
+        number % 900 + 1,
+        "damaged on arrival, customer sent two photographs and the delivery note; ".repeat(7),
+        number / 4,
+    )
+}
+
+fn process_cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}

@@ -1,0 +1,56 @@
+//! `placet bench`: the published measurements. Owns what is measured and how it is reported; every
+//! bench prints the machine, the floor and the figures of one run together.
+
+mod evaluate;
+mod floor;
+mod load;
+mod report;
+mod serve;
+mod server;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+/// Measure, beside the floor of this machine
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json"
+)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// Tiny input: shows that the bench works, measures nothing, and its bars do not count
+    #[arg(long, global = true)]
+    smoke: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Time of evaluating one request, from 10 to 10,000 rules
+    Evaluate(evaluate::Evaluate),
+    /// Durable decisions with receipt over HTTP, beside a constant answer and the flush floor
+    Serve(serve::Serve),
+    /// The load generator, as a process of its own
+    #[command(hide = true)]
+    Load(load::Load),
+    /// A server that answers a constant, as a process of its own
+    #[command(hide = true)]
+    Constant(server::Constant),
+}
+
+/// Runs a bench.
+pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
+    let Bench { what, json, smoke } = bench;
+    match what {
+        What::Evaluate(args) if smoke => evaluate::run(&args.smoke())?.print_smoke(json),
+        What::Evaluate(args) => evaluate::run(&args)?.print(json),
+        What::Serve(args) if smoke => serve::run(&args.smoke()).await?.print_smoke(json),
+        What::Serve(args) => serve::run(&args).await?.print(json),
+        What::Load(args) => load::run(args).await,
+        What::Constant(args) => server::constant(args).await,
+    }
+}

@@ -1,0 +1,301 @@
+//! A small HTTP client for the API: one base URL, one key, JSON in and out. Owns how a problem
+//! document becomes a failure; refuses to know what the endpoints mean.
+
+use crate::exit::Fault;
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use hyper::{Method, Request};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Longer than the longest wait the server grants.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Where the server is and who asks.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Remote {
+    /// Base URL of the server.
+    #[arg(long, env = "PLACET_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
+    pub(crate) url: String,
+    /// API key; none is needed for a server started with --dev.
+    #[arg(long, env = "PLACET_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Workspace, where the server does not take it from the key (--dev).
+    #[arg(long, env = "PLACET_WORKSPACE", value_name = "NAME")]
+    pub(crate) workspace: Option<String>,
+}
+
+/// An answer as it came.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).context("the server's answer is not JSON")
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Whether the server did what was asked.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The stable code of a problem document.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let document: Value = serde_json::from_slice(&self.body).ok()?;
+        Some(document.get("code")?.as_str()?.to_owned())
+    }
+}
+
+/// A connection to one server under one key.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pool: Pool<HttpConnector, Full<Bytes>>,
+    base: String,
+    key: Option<String>,
+    workspace: Option<String>,
+}
+
+impl Client {
+    /// For the server at a base URL, under a key or without one.
+    ///
+    /// # Errors
+    /// When the URL is not one of plain HTTP.
+    pub(crate) fn new(base: &str, key: Option<String>) -> Result<Self> {
+        let base = base.trim_end_matches('/');
+        if !base.starts_with("http://") {
+            let fault = Fault::usage(format!("{base} is not an http:// URL"));
+            return Err(fault.next("put a proxy that speaks TLS beside the server").into());
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Ok(Self {
+            pool: Pool::builder(TokioExecutor::new()).build(connector),
+            base: base.to_owned(),
+            key,
+            workspace: None,
+        })
+    }
+
+    /// For the server that the command line names.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn of(remote: &Remote) -> Result<Self> {
+        let client = Self::new(&remote.url, remote.key.clone())?;
+        Ok(Self { workspace: remote.workspace.clone(), ..client })
+    }
+
+    /// The same server under another key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// Asks and returns whatever is answered.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Reply> {
+        let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        self.send_bytes(method, path, headers, body.is_some(), bytes).await
+    }
+
+    /// [`send`](Self::send) with the bytes as they are: what a person wrote is not rewritten.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        json: bool,
+        body: Vec<u8>,
+    ) -> Result<Reply> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
+            request = request.header(ACCEPT, "application/json");
+        }
+        if json {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+        }
+        if let Some(workspace) = &self.workspace {
+            request = request.header("Placet-Workspace", workspace);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| Fault::usage(format!("no request can be made of it: {error}")))?;
+        let unreachable = |why: String| {
+            Fault::new("server_unreachable", format!("no answer from {}: {why}", self.base))
+                .next("start a server with `placet up`, or name another with --url")
+        };
+        let answer = tokio::time::timeout(PATIENCE, async {
+            let response = self.pool.request(request).await.map_err(|error| {
+                let mut why = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(error) = cause {
+                    why = error.to_string();
+                    cause = error.source();
+                }
+                unreachable(why)
+            })?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| unreachable(error.to_string()))?.to_bytes();
+            Ok::<_, Fault>(Reply { status, body })
+        });
+        match answer.await {
+            Ok(reply) => Ok(reply?),
+            Err(_) => Err(unreachable(format!("nothing within {PATIENCE:?}")).into()),
+        }
+    }
+
+    /// Asks and insists on success.
+    ///
+    /// # Errors
+    /// The server's problem document as a [`Fault`].
+    pub(crate) async fn expect(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Reply> {
+        succeeded(self.send(method, path, headers, body).await?)
+    }
+
+    /// GET, expecting JSON.
+    ///
+    /// # Errors
+    /// As [`expect`](Self::expect).
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
+        self.expect(Method::GET, path, &[], None).await?.json()
+    }
+
+    /// GET, expecting text.
+    ///
+    /// # Errors
+    /// As [`expect`](Self::expect).
+    pub(crate) async fn get_text(&self, path: &str) -> Result<String> {
+        Ok(self.expect(Method::GET, path, &[("accept", "text/plain")], None).await?.text())
+    }
+
+    /// POST of JSON, expecting JSON.
+    ///
+    /// # Errors
+    /// As [`expect`](Self::expect).
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.expect(Method::POST, path, &[], Some(body)).await?.json()
+    }
+}
+
+/// The reply, if it is a success.
+///
+/// # Errors
+/// The problem document as a [`Fault`].
+pub(crate) fn succeeded(reply: Reply) -> Result<Reply> {
+    if reply.is_success() {
+        return Ok(reply);
+    }
+    let Ok(problem) = reply.json() else {
+        let text: String = reply.text().chars().take(200).collect();
+        let detail =
+            format!("the server answered {} without a problem document: {text}", reply.status);
+        return Err(Fault::new("failed", detail).into());
+    };
+    let text = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let code = text("code");
+    let mut detail = format!("the server refused with {} {code}", reply.status);
+    for part in [text("detail"), text("title")] {
+        if !part.is_empty() {
+            detail = format!("{detail}: {part}");
+            break;
+        }
+    }
+    let field = text("field");
+    if !field.is_empty() && !detail.contains(&field) {
+        detail = format!("{detail} (field {field})");
+    }
+    let fault = Fault::new(code.clone(), detail).document(problem);
+    Err(match hint(&code) {
+        Some(next) => fault.next(next),
+        None => fault,
+    }
+    .into())
+}
+
+/// What to do about the commonest refusals.
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "key_missing" => "pass a key with --key or PLACET_KEY",
+        "key_unknown" | "key_revoked" => "ask an admin of the workspace for a new key",
+        "stale_approval_digest" => "look at it again with `placet approvals`, then decide",
+        "own_approval" => "somebody else with the role has to decide it",
+        "role_missing" => "use the key of somebody who has the role",
+        "second_person_needed" => "a second person runs the same command",
+        "not_found" => {
+            "check the id, and that the key is of the workspace it belongs to (`placet audit query`)"
+        }
+        "workspace_not_found" => {
+            "check --workspace; `placet workspace list` shows those that the key may see"
+        }
+        "field_invalid" | "field_missing" | "field_unknown" => {
+            "correct the field and send it again"
+        }
+        "killed" => "two people lift it with `placet lift`",
+        "overloaded" | "store_failed" | "clock_unsure" | "shutting_down" => {
+            "nothing was decided; try again with the same idempotency key"
+        }
+        _ => return None,
+    })
+}
+
+/// `text` as one segment of a URL or one value of its query (RFC 3986).
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn a_segment_has_no_reserved_characters() {
+        assert_eq!(escape("human:a b/ü"), "human%3Aa%20b%2F%C3%BC");
+    }
+}

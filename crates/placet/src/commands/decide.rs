@@ -1,0 +1,216 @@
+//! `decide`: one request or many, by the server or locally against a bundle. Owns how a decision is
+//! shown and which exit it gives; refuses to exit with success unless the action may execute.
+
+use crate::client::{Client, Remote, escape, succeeded};
+use crate::exit::{self, Done, Fault};
+use crate::local::{self, CallerArgs};
+use crate::output;
+use anyhow::Result;
+use clap::Args;
+use hyper::Method;
+use placet_policy::Bundle;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Decide one execution request; the exit code is the outcome.
+///
+/// Exit codes: 0 PERMIT, 10 REQUIRE_APPROVAL, 11 THROTTLE, 12 DENY, 13 SILENCE, 1 failure, 2 usage.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet decide request.json                     # the server decides and records
+  placet decide request.json --wait 25s          # and waits while it is held
+  placet decide request.json --bundle policy/ --role support --json   # locally, nothing recorded
+  echo '{\"surface\":\"crm.record\",\"action\":\"read\",\"idempotency_key\":\"r1\"}' | placet decide -")]
+pub(crate) struct DecideArgs {
+    /// File with the request, `-` for standard input.
+    #[arg(default_value = "-")]
+    file: String,
+    /// Decide locally against this bundle; nothing is recorded and no permit is given.
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    #[command(flatten)]
+    caller: CallerArgs,
+    #[command(flatten)]
+    remote: Remote,
+    /// The file holds one request per line (JSON Lines).
+    #[arg(long)]
+    lines: bool,
+    /// Also show why each rule matched or not (with --bundle).
+    #[arg(long, requires = "bundle")]
+    explain: bool,
+    /// Save the receipt to this file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "lines"])]
+    receipt: Option<PathBuf>,
+    /// While it is held, wait this long for the approval: `25s`, `500ms`.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["bundle", "lines"])]
+    wait: Option<String>,
+    /// Print the decision document and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: DecideArgs) -> Done {
+    let bytes = local::read_input(&args.file)?;
+    let bundle = args.bundle.as_deref().map(local::compile).transpose()?;
+    if !args.lines {
+        let document = match &bundle {
+            Some(bundle) => locally(&args, bundle, &bytes)?,
+            None => remotely(&args, &Client::of(&args.remote)?, &bytes).await?,
+        };
+        show(&args, &document);
+        return Ok(leave(&document));
+    }
+    let client = Client::of(&args.remote)?;
+    let mut last = ExitCode::SUCCESS;
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        let document = match &bundle {
+            Some(bundle) => locally(&args, bundle, line)?,
+            None => remotely(&args, &client, line).await?,
+        };
+        if args.json {
+            output::json_line(&document);
+        } else {
+            output::line(&summary(&document));
+        }
+        let code = leave(&document);
+        // The first that may not execute decides the exit of them all.
+        if last == ExitCode::SUCCESS {
+            last = code;
+        }
+    }
+    Ok(last)
+}
+
+fn locally(args: &DecideArgs, bundle: &Bundle, bytes: &[u8]) -> Result<Value> {
+    let mut caller = args.caller.caller(args.remote.workspace.as_deref())?;
+    let request = local::request(bytes, &mut caller)?;
+    let trace = args.explain.then(|| bundle.explain(&request, &caller));
+    let mut document = local::decide(bundle, &request, caller)?.document();
+    if let Some(trace) = trace {
+        if args.json {
+            document["trace"] = serde_json::from_str(&trace.to_value().to_text())?;
+        } else {
+            output::line(output::safe(&trace.to_string()).trim_end());
+        }
+    }
+    Ok(document)
+}
+
+async fn remotely(args: &DecideArgs, client: &Client, bytes: &[u8]) -> Result<Value> {
+    let inline = if args.receipt.is_some() { "?receipt=inline" } else { "" };
+    let path = format!("/api/v1/decisions{inline}");
+    let body = trimmed(bytes);
+    let reply = client.send_bytes(Method::POST, &path, &[], true, body).await?;
+    let mut document = succeeded(reply)?.json()?;
+    if let (Some(wait), Some("REQUIRE_APPROVAL"), Some(id)) =
+        (&args.wait, document["outcome"].as_str(), document["id"].as_str())
+    {
+        // The nonce of the request is the attempt's: with it the permit is collected as well.
+        let nonce = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+        let nonce = nonce["attempt_nonce"].as_str().map(str::to_owned);
+        let headers: Vec<(&str, &str)> =
+            nonce.iter().map(|nonce| ("Placet-Attempt-Nonce", nonce.as_str())).collect();
+        let path = format!("/api/v1/decisions/{}?wait={}", escape(id), escape(wait));
+        document = client.expect(Method::GET, &path, &headers, None).await?.json()?;
+    }
+    if let Some(file) = &args.receipt {
+        save_receipt(client, &document, file).await?;
+    }
+    Ok(document)
+}
+
+fn trimmed(bytes: &[u8]) -> Vec<u8> {
+    bytes.trim_ascii().to_vec()
+}
+
+async fn save_receipt(client: &Client, document: &Value, file: &PathBuf) -> Result<()> {
+    let text = match (document["receipt"].as_str(), document["id"].as_str()) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(id)) => {
+            let path = format!("/api/v1/receipts/{}", escape(id));
+            client.expect(Method::GET, &path, &[("accept", "text/plain")], None).await?.text()
+        }
+        (None, None) => return Err(Fault::new("not_found", "the answer has no id").into()),
+    };
+    std::fs::write(file, text)
+        .map_err(|error| anyhow::anyhow!("{} cannot be written: {error}", file.display()))
+}
+
+/// The exit of a decision. A PERMIT whose permit this caller may not use is a failure.
+pub(crate) fn leave(document: &Value) -> ExitCode {
+    let outcome = document["outcome"].as_str().unwrap_or_default();
+    let code = exit::of_outcome(outcome);
+    let dry = document["dry_run"] == json!(true);
+    let state = document["permit"]["state"].as_str();
+    let usable = matches!(state, Some("granted" | "open"));
+    // An approved action keeps the outcome it was held with; its permit is what counts.
+    if outcome == "REQUIRE_APPROVAL" && usable {
+        return ExitCode::SUCCESS;
+    }
+    if code == 0 && !dry && !usable {
+        eprintln!(
+            "placet: it was permitted, but the permit is {}: do not execute",
+            state.unwrap_or("missing")
+        );
+        return ExitCode::from(exit::FAILURE);
+    }
+    ExitCode::from(code)
+}
+
+fn summary(document: &Value) -> String {
+    let rules = output::plain(&document["rules"]);
+    let what =
+        format!("{} {}", output::plain(&document["surface"]), output::plain(&document["action"]));
+    let outcome = document["outcome"].as_str().unwrap_or("?");
+    format!("{}  {what}  {rules}", output::outcome(outcome))
+}
+
+fn show(args: &DecideArgs, document: &Value) {
+    if args.json {
+        output::document(document);
+    } else {
+        print(document);
+    }
+}
+
+/// Shows a decision to people.
+pub(crate) fn print(document: &Value) {
+    output::line(&summary(document));
+    for reason in document["reasons"].as_array().into_iter().flatten() {
+        output::field("because", &output::plain(&reason["text"]));
+    }
+    let present = |key: &str| document.get(key).filter(|value| !value.is_null());
+    if let Some(constraints) =
+        present("constraints").filter(|it| it.as_object().is_some_and(|it| !it.is_empty()))
+    {
+        output::field("constraints", &output::plain(constraints));
+    }
+    if let Some(approval) = present("approval") {
+        let (id, state) = (output::plain(&approval["id"]), output::plain(&approval["state"]));
+        output::field("approval", &format!("{id} {state}"));
+        output::field("missing", &output::plain(&approval["missing"]));
+        output::field("until", &output::plain(&approval["expires"]));
+    }
+    if let Some(wait) = present("retry_after_ms") {
+        output::field("retry after", &format!("{wait} ms"));
+    }
+    if let Some(permit) = present("permit") {
+        let until = permit.get("expires").map(|at| format!(" until {}", output::plain(at)));
+        let state = output::plain(&permit["state"]);
+        output::field("permit", &format!("{state}{}", until.unwrap_or_default()));
+    }
+    output::field("digest", &output::plain(&document["action_digest"]));
+    output::field("policy", &output::plain(&document["policy"]));
+    match present("log") {
+        Some(log) => {
+            output::field("decision", &output::plain(&document["id"]));
+            output::field(
+                "log",
+                &format!("{} at {}", output::plain(&log["index"]), output::plain(&log["origin"])),
+            );
+        }
+        None => output::field("dry run", "nothing was recorded, no permit was given"),
+    }
+}

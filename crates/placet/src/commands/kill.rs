@@ -1,0 +1,149 @@
+//! `kill` and `lift`: the human override, through the server or beside it. Owns the local kill
+//! file's name; refuses to lift anything locally.
+
+use crate::client::{Client, Remote};
+use crate::exit::{Done, Fault};
+use crate::output;
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Stop everything that is being permitted, now.
+///
+/// With --local it works when the server does not answer: it puts a file KILL into the data
+/// directory, which a running server obeys within a second and a starting one before it serves.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet kill                                 # this workspace
+  placet kill --everything                    # every workspace of the server
+  placet kill --local --data ./placet-data    # without asking the server")]
+pub(crate) struct KillArgs {
+    /// Every workspace, not only that of the key.
+    #[arg(long)]
+    everything: bool,
+    /// Put the kill file into the data directory instead of asking the server; stops everything.
+    #[arg(long)]
+    local: bool,
+    /// Data directory (with --local).
+    #[arg(long, default_value = "./placet-data", value_name = "DIR")]
+    data: PathBuf,
+    #[command(flatten)]
+    remote: Remote,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lift a kill; it takes two people, so the second one runs it again.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  PLACET_KEY=$ANN placet lift && PLACET_KEY=$BOB placet lift
+  placet lift --everything")]
+pub(crate) struct LiftArgs {
+    /// The kill of every workspace, not that of the key's.
+    #[arg(long)]
+    everything: bool,
+    #[command(flatten)]
+    remote: Remote,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `kill`.
+pub(crate) async fn kill(args: KillArgs) -> Done {
+    if args.local {
+        let made = kill_locally(&args.data)?;
+        let file = args.data.join("KILL");
+        if args.json {
+            output::document(&json!({"killed": true, "file": file, "made": made}));
+        } else {
+            let note = if made { "written" } else { "there already" };
+            output::line(&format!(
+                "{}: {} is {note}",
+                output::paint(output::RED, "killed"),
+                file.display()
+            ));
+            output::line("Two people lift it with `placet lift --everything`.");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let scope = scope(args.everything);
+    let state = Client::of(&args.remote)?.post("/api/v1/kill", &json!({"scope": scope})).await?;
+    show(&state, args.json, &format!("{}: {scope}", output::paint(output::RED, "killed")));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `lift`.
+pub(crate) async fn lift(args: LiftArgs) -> Done {
+    let scope = scope(args.everything);
+    let state = Client::of(&args.remote)?.post("/api/v1/lift", &json!({"scope": scope})).await?;
+    let lifted = state["lifted"] == json!(true);
+    let text = if lifted {
+        format!("{}: {scope}", output::paint(output::GREEN, "lifted"))
+    } else {
+        not_yet(scope, &state[scope])
+    };
+    show(&state, args.json, &text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is missing for a lift that was asked for, and who has to do it.
+fn not_yet(scope: &str, kill: &Value) -> String {
+    let command = match scope {
+        "everything" => "placet lift --everything",
+        _ => "placet lift",
+    };
+    let head = output::paint(output::YELLOW, "NOT LIFTED YET");
+    let by = output::plain(&kill["lift_requested_by"]);
+    let next = match &kill["not_before"] {
+        Value::Null => format!(
+            "another person, with a key of their own and the role admin or operator, runs `{command}`"
+        ),
+        time => format!(
+            "solo mode: the same person runs `{command}` again after {}",
+            output::plain(time)
+        ),
+    };
+    format!("{head}: {scope} stays killed; the lift is asked for by {by}\nnext: {next}")
+}
+
+fn scope(everything: bool) -> &'static str {
+    if everything { "everything" } else { "workspace" }
+}
+
+fn show(state: &Value, json: bool, text: &str) {
+    if json {
+        output::document(state);
+    } else {
+        output::line(text);
+    }
+}
+
+/// Makes the kill file durably; false when it is there already.
+fn kill_locally(data: &Path) -> Result<bool> {
+    if !data.is_dir() {
+        let detail = format!("{} is no data directory", data.display());
+        return Err(Fault::new("data_dir_missing", detail).next("name it with --data").into());
+    }
+    let path = data.join("KILL");
+    let made = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(file) => {
+            // A kill that is only in memory would be gone after a power cut.
+            file.sync_all().with_context(|| format!("{} is not durable", path.display()))?;
+            true
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        Err(error) => {
+            return Err(error).with_context(|| format!("{} cannot be made", path.display()));
+        }
+    };
+    File::open(data)
+        .and_then(|dir| dir.sync_all())
+        .with_context(|| format!("{} is not durable", data.display()))?;
+    Ok(made)
+}

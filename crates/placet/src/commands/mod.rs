@@ -1,0 +1,11 @@
+//! The commands, one file each.
+
+pub(crate) mod approvals;
+pub(crate) mod audit;
+pub(crate) mod decide;
+pub(crate) mod key;
+pub(crate) mod kill;
+pub(crate) mod policy;
+pub(crate) mod up;
+pub(crate) mod verify;
+pub(crate) mod workspace;

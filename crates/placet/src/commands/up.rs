@@ -1,0 +1,166 @@
+//! `placet up`: opens the data directory, starts the plane and serves it until told to stop. Owns
+//! the order of starting and stopping; refuses to know any handler.
+
+use crate::exit::Fault;
+use crate::local;
+use anyhow::{Context, Result};
+use clap::Args;
+use placet_runtime::{Options, Plane, Started};
+use placet_server::open_stores;
+use placet_server::{ServerOptions, serve};
+use placet_store::{Create, DataDir};
+use placet_types::event::{KillScope, KillSource};
+use placet_types::ids::{ActorId, ActorKind, WorkspaceName};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serve Placet with the embedded store
+///
+/// On the first start the data directory is made and the first admin's key is printed once.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  placet up --dev --bundle examples/bank\n  placet up --data /var/lib/placet --bundle policy/ --listen 127.0.0.1:8081"
+)]
+pub(crate) struct Up {
+    /// Development: loopback only, callers need no key, marked in every log entry
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Data directory; made when it does not exist
+    #[arg(long, default_value = "placet-data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Policy bundle; seeds a workspace that has none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Name of the first workspace
+    #[arg(long, default_value = "default")]
+    pub(crate) workspace: String,
+    /// Found the workspace in solo mode: one person may lift, after a delay, marked in every entry
+    #[arg(long)]
+    pub(crate) solo: bool,
+    /// First admin of a workspace that is founded now
+    #[arg(long, default_value = "human:admin", value_name = "ACTOR")]
+    pub(crate) admin: String,
+    /// Requests per second admitted per key; 0 for no limit
+    #[arg(long, default_value_t = 20_000, value_name = "N")]
+    pub(crate) admission: u32,
+}
+
+/// Runs the server until SIGINT or SIGTERM.
+pub(crate) async fn run(up: Up) -> Result<ExitCode> {
+    if up.dev && !up.listen.ip().is_loopback() {
+        let detail = format!(
+            "--dev serves callers without a key, so it listens on loopback only; --listen {} is not",
+            up.listen
+        );
+        return Err(Fault::usage(detail).next("listen on 127.0.0.1, or leave --dev out").into());
+    }
+    let names = names(&up)?;
+    // Before the start: a first start that then cannot listen would have made a key for nobody.
+    let listener =
+        TcpListener::bind(up.listen).await.with_context(|| format!("listen on {}", up.listen))?;
+    let address = listener.local_addr()?;
+    let started = start_as(&up, names).await?;
+    if let Some(key) = &started.bootstrap {
+        show_key(&up.admin, key.reveal().as_str());
+    }
+    for notice in &started.notices {
+        eprintln!("placet: {notice}");
+    }
+    if up.dev {
+        eprintln!("development mode: no key needed, every log entry says so");
+    }
+    // Programs wait for this line; it is the last one before requests are served.
+    println!("listening on http://{address}");
+    serve_until_stopped(started, listener, up.admission).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves a started plane until SIGINT or SIGTERM, then drains and stops it.
+pub(crate) async fn serve_until_stopped(
+    started: Started,
+    listener: TcpListener,
+    admission: u32,
+) -> Result<()> {
+    let plane = started.plane.clone();
+    let housekeeping = tokio::spawn(plane.clone().housekeeping());
+    let killing = tokio::spawn(kill_on_signal(plane.clone())?);
+    let options = ServerOptions { admission_per_second: admission, ..ServerOptions::default() };
+    let served = serve(listener, plane, options, stop_signal()?).await;
+    killing.abort();
+    housekeeping.abort();
+    tokio::task::spawn_blocking(move || started.stop()).await?;
+    served.context("the server stopped")
+}
+
+/// Shows the first key the one time it can be shown; where standard output is gone, on standard
+/// error.
+fn show_key(admin: &str, key: &str) {
+    let mut out = std::io::stdout().lock();
+    let shown = writeln!(out, "admin key: {key}").and_then(|()| out.flush());
+    drop(out);
+    if shown.is_err() {
+        eprintln!("admin key: {key}");
+    }
+    eprintln!("first start: this is the key of {admin}; keep it, it is not shown again");
+}
+
+/// The first workspace and its admin as the command line names them.
+fn names(up: &Up) -> Result<(WorkspaceName, ActorId)> {
+    let workspace = WorkspaceName::parse(&up.workspace).ok_or_else(|| {
+        Fault::usage(format!("--workspace {:?} is no name of a workspace", up.workspace))
+            .next("take 1 to 63 of a-z, 0-9 and '-'")
+    })?;
+    let admin = ActorId::parse(&up.admin)
+        .filter(|actor| actor.kind() == ActorKind::Human)
+        .ok_or_else(|| {
+            Fault::usage(format!("--admin {:?} is not a person", up.admin))
+                .next("name a person, such as human:ann: only people approve and lift")
+        })?;
+    Ok((workspace, admin))
+}
+
+/// Opens the data directory and starts a plane over it.
+pub(crate) async fn start(up: &Up) -> Result<Started> {
+    start_as(up, names(up)?).await
+}
+
+async fn start_as(up: &Up, (workspace, admin): (WorkspaceName, ActorId)) -> Result<Started> {
+    let bundle = up.bundle.as_deref().map(local::compile).transpose()?.map(Arc::new);
+    let dir = DataDir::open(&up.data, Create::Yes)?;
+    let stores = open_stores(&dir)?;
+    let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin };
+    Ok(Plane::start(stores, options).await?)
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// SIGUSR2 trips the kill switch of everything: no HTTP, no key, no network.
+fn kill_on_signal(plane: Arc<Plane>) -> Result<impl Future<Output = ()> + Send + 'static> {
+    let mut asked = signal(SignalKind::user_defined2())?;
+    Ok(async move {
+        while asked.recv().await.is_some() {
+            let done = plane.trip(None, KillScope::Everything, KillSource::Signal, None).await;
+            match done {
+                Ok(()) => eprintln!("placet: the kill switch of everything is tripped (signal)"),
+                Err(error) => eprintln!("placet: the kill is in effect but not recorded: {error}"),
+            }
+        }
+    })
+}

@@ -1,0 +1,239 @@
+//! `verify`: receipts, offline, against pinned keys. Owns the questions asked of an entry above the
+//! proof; refuses to take a key from anywhere but the trust file or the URL named.
+
+use crate::client::{Client, Remote};
+use crate::exit::{self, Done, Fault};
+use crate::local;
+use crate::output;
+use anyhow::{Context, Result};
+use clap::Args;
+use hyper::Method;
+use placet_tlog::Trust;
+use placet_tlog::verify::{PortableHasher, Verified, Verifier, VerifyError};
+use placet_types::Digest;
+use placet_types::event::{Entry, Event};
+use placet_types::hash::{Hasher, hex_decode, hex_encode};
+use placet_types::ids::TimeMs;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Verify receipts offline with pinned keys: exit 0 verified, 1 refused.
+///
+/// A receipt proves what was decided and that the log holds it. That an action may execute now is
+/// asked with --expect PERMIT; that it was this action, with --digest and --salt.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet key trust                                   # once: pin the keys that sign the log
+  placet verify receipt.txt
+  placet verify receipt.txt --trust partner-trust.json --expect PERMIT --json
+  placet verify receipt.txt --digest sha256:… --salt 5f…")]
+pub(crate) struct VerifyArgs {
+    /// Receipts; `-` for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// Trust file with the pinned keys.
+    #[arg(long, env = "PLACET_TRUST", default_value = "./placet-trust.json", value_name = "FILE")]
+    trust: PathBuf,
+    /// Take the keys from this server instead, and so believe it.
+    #[arg(long, value_name = "URL")]
+    keys: Option<String>,
+    /// Refuse any other outcome; PERMIT also holds for the collected permit of an approved action.
+    #[arg(long, value_name = "OUTCOME")]
+    expect: Option<String>,
+    /// Action digest that the entry has to commit to.
+    #[arg(long, value_name = "sha256:HEX", requires = "salt")]
+    digest: Option<String>,
+    /// Salt of that commitment, which whoever may see the payload has.
+    #[arg(long, value_name = "HEX", requires = "digest")]
+    salt: Option<String>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a receipt is refused: a stable code and a line for people.
+struct Refused {
+    code: &'static str,
+    why: String,
+}
+
+impl From<VerifyError> for Refused {
+    fn from(error: VerifyError) -> Self {
+        let mut why = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            why = format!("{why}: {error}");
+            cause = error.source();
+        }
+        Self { code: error.code(), why }
+    }
+}
+
+/// Runs it.
+pub(crate) async fn run(args: VerifyArgs) -> Done {
+    let trust = trust(&args).await?;
+    let asked = Asked::new(&args)?;
+    let mut verifier = Verifier::new(&trust);
+    let mut documents = Vec::new();
+    let mut refused = 0;
+    for file in &args.files {
+        let bytes = local::read_input(file)?;
+        let result = verifier
+            .verify(&bytes)
+            .map_err(Refused::from)
+            .and_then(|verified| asked.of(&verified).map(|entry| (verified, entry)));
+        if result.is_err() {
+            refused += 1;
+        }
+        if args.json {
+            documents.push(document(file, &result));
+        } else {
+            print(file, &result);
+        }
+    }
+    if args.json {
+        match documents.as_slice() {
+            [one] => output::document(one),
+            many => output::document(&json!({"verified": refused == 0, "receipts": many})),
+        }
+    }
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILURE) })
+}
+
+async fn trust(args: &VerifyArgs) -> Result<Trust> {
+    let bytes = match &args.keys {
+        Some(url) => {
+            let remote = Remote { url: url.clone(), key: None, workspace: None };
+            let client = Client::of(&remote)?;
+            let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
+            reply.body.to_vec()
+        }
+        None => std::fs::read(&args.trust).map_err(|error| {
+            let detail = format!("no trust file at {}: {error}", args.trust.display());
+            Fault::new("trust_missing", detail)
+                .next("pin the log's keys with `placet key trust`, or name a file with --trust")
+        })?,
+    };
+    Trust::parse::<PortableHasher>(&bytes)
+        .map_err(|error| Fault::new("trust_malformed", error.to_string()))
+        .context("the pinned keys cannot be used")
+}
+
+/// What is asked of an entry beyond its being in the log.
+struct Asked {
+    expect: Option<String>,
+    digest: Option<(Digest, [u8; 32])>,
+}
+
+impl Asked {
+    fn new(args: &VerifyArgs) -> Result<Self> {
+        let digest = match (&args.digest, &args.salt) {
+            (Some(digest), Some(salt)) => {
+                let digest = Digest::parse(digest)
+                    .ok_or_else(|| Fault::usage("--digest takes sha256: and 64 hex digits"))?;
+                let mut bytes = [0; 32];
+                hex_decode(salt, &mut bytes)
+                    .ok_or_else(|| Fault::usage("--salt takes 64 hex digits"))?;
+                Some((digest, bytes))
+            }
+            _ => None,
+        };
+        if let Some(word) = &args.expect
+            && placet_types::policy::Outcome::parse(word).is_none()
+        {
+            let detail = format!("{word:?} is no outcome");
+            return Err(Fault::usage(detail)
+                .next("outcomes are PERMIT, REQUIRE_APPROVAL, THROTTLE, DENY, SILENCE")
+                .into());
+        }
+        Ok(Self { expect: args.expect.clone(), digest })
+    }
+
+    fn of(&self, verified: &Verified) -> Result<Entry, Refused> {
+        let entry = Entry::parse(&verified.entry)
+            .map_err(|error| Refused { code: "entry_malformed", why: error.to_string() })?;
+        if let Some(expected) = &self.expect {
+            let found = authority(&entry.event);
+            if found != Some(expected.as_str()) {
+                let found = found.unwrap_or(entry.event.type_name());
+                let why = format!("the entry says {found}, not {expected}");
+                return Err(Refused { code: "outcome_mismatch", why });
+            }
+        }
+        if let Some((digest, salt)) = &self.digest
+            && PortableHasher::hmac(salt, &[&digest.0]) != entry.commitment.0
+        {
+            let why = "the entry does not commit to this digest under this salt".to_owned();
+            return Err(Refused { code: "digest_mismatch", why });
+        }
+        Ok(entry)
+    }
+}
+
+/// The outcome that an entry is the authority for.
+fn authority(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::Decision(decision) => Some(decision.outcome.as_str()),
+        Event::PermitCollected(_) => Some("PERMIT"),
+        _ => None,
+    }
+}
+
+fn document(file: &str, result: &Result<(Verified, Entry), Refused>) -> Value {
+    match result {
+        Ok((verified, entry)) => json!({
+            "verified": true,
+            "code": "verified",
+            "file": file,
+            "origin": verified.origin,
+            "index": verified.index,
+            "size": verified.size,
+            "root": hex_encode(&verified.root),
+            "key_id": hex_encode(&verified.key_id),
+            "type": entry.event.type_name(),
+            "outcome": authority(&entry.event),
+            "time": entry.time.rfc3339(),
+            "statement": serde_json::from_slice::<Value>(&verified.entry).unwrap_or_default(),
+        }),
+        Err(refused) => {
+            json!({"verified": false, "code": refused.code, "why": refused.why, "file": file})
+        }
+    }
+}
+
+fn print(file: &str, result: &Result<(Verified, Entry), Refused>) {
+    let file = output::safe(file);
+    let (verified, entry) = match result {
+        Ok(proven) => proven,
+        Err(refused) => {
+            let word = output::paint(output::RED, "refused");
+            output::line(&format!("{word}  {file}: {}: {}", refused.code, refused.why));
+            return;
+        }
+    };
+    output::line(&format!("{}  {file}", output::paint(output::GREEN, "verified")));
+    let at = format!("{} of {} entries", verified.index, verified.size);
+    output::field("log", &output::safe(&verified.origin));
+    output::field("index", &at);
+    output::field("key", &hex_encode(&verified.key_id));
+    output::field("event", &format!("{} {}", entry.event.type_name(), output::safe(&entry.name)));
+    output::field("time", &entry.time.rfc3339());
+    if let Event::Decision(decision) = &entry.event {
+        output::field("outcome", &output::outcome(decision.outcome.as_str()));
+        output::field("action", &format!("{} {}", decision.surface, decision.action));
+        output::field("rules", &decision.rules.join(", "));
+        if let Some(permit) = &decision.permit {
+            output::field("permit", &window(permit.expires));
+        }
+    }
+    for (word, present) in [("development mode", entry.dev), ("solo mode", entry.solo)] {
+        if present {
+            output::field("written in", word);
+        }
+    }
+}
+
+fn window(expires: TimeMs) -> String {
+    format!("until {}", expires.rfc3339())
+}

@@ -1,0 +1,298 @@
+//! What needs no server: reading requests, compiling bundles, deciding one request on an empty
+//! state with the code that the server runs. Owns the decision document of a dry run.
+
+use crate::exit::Fault;
+use anyhow::{Context, Result};
+use clap::Args;
+use placet_engine::{Bounds, Command, Decide, Plan, State, Who, step};
+use placet_policy::{Bundle, Diagnostic, Scratch, read_dir};
+use placet_runtime::Pseudonyms;
+use placet_runtime::crypto::{Fast, SystemClock};
+use placet_runtime::frame::{SaltFor, SlotKeys};
+use placet_runtime::ports::{Clock, Secret};
+use placet_types::event::{DecisionEvent, Event, Matched};
+use placet_types::ids::{ActorId, ApprovalId, DecisionId, PermitId, TimeMs, WorkspaceName};
+use placet_types::json::{self, Limits, Object};
+use placet_types::policy::{Reason, RuleEffect, Verdict};
+use placet_types::{Caller, Digests, Request};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
+/// Largest input that is read, far above what the parser then allows.
+const INPUT_BYTES_MAX: u64 = 16 << 20;
+
+/// Who a local decision takes the caller to be; a server knows it from the key.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CallerArgs {
+    /// Actor that proposes (with --bundle).
+    #[arg(long, default_value = "agent:local", value_name = "KIND:NAME", value_parser = actor)]
+    pub(crate) actor: ActorId,
+    /// Role of that actor; repeat for more (with --bundle).
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(crate) roles: Vec<String>,
+    /// Its verified environment (with --bundle).
+    #[arg(long, default_value = "development", value_name = "ENV")]
+    pub(crate) environment: String,
+}
+
+impl CallerArgs {
+    /// The caller, in `workspace`.
+    pub(crate) fn caller(&self, workspace: Option<&str>) -> Result<Caller> {
+        let name = workspace.unwrap_or("default");
+        let workspace = WorkspaceName::parse(name)
+            .ok_or_else(|| Fault::usage(format!("{name:?} is no workspace name")))?;
+        if !placet_types::ids::is_label(&self.environment) {
+            let detail = format!("{:?} is no environment: [a-z0-9-]{{1,63}}", self.environment);
+            return Err(Fault::usage(detail).into());
+        }
+        Ok(Caller {
+            workspace,
+            environment: self.environment.clone(),
+            actor: self.actor.clone(),
+            roles: self.roles.iter().cloned().collect::<BTreeSet<_>>(),
+        })
+    }
+}
+
+/// An actor on the command line.
+pub(crate) fn actor(text: &str) -> Result<ActorId, String> {
+    ActorId::parse(text).ok_or_else(|| "expected agent:name, service:name or human:name".to_owned())
+}
+
+/// The bytes of a file, or of standard input for `-`.
+pub(crate) fn read_input(path: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let context = || format!("{path} cannot be read");
+    if path == "-" {
+        std::io::stdin().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(context)?;
+    } else {
+        let file = std::fs::File::open(path).with_context(context)?;
+        file.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(context)?;
+    }
+    if bytes.len() as u64 > INPUT_BYTES_MAX {
+        return Err(Fault::new("body_too_large", format!("{path} exceeds 16 MiB")).into());
+    }
+    Ok(bytes)
+}
+
+/// Reads a request as the server does.
+pub(crate) fn request(bytes: &[u8], caller: &mut Caller) -> Result<Request> {
+    let body = json::parse(bytes, Limits::REQUEST)
+        .map_err(|error| Fault::new("json_malformed", error.to_string()))?;
+    Request::read(body, caller).map_err(|error| Fault::new(error.code(), error.to_string()).into())
+}
+
+/// What compiling a directory came to.
+pub(crate) enum Compiled {
+    Good(Box<Bundle>),
+    Bad(Vec<Diagnostic>),
+}
+
+/// Compiles the documents of a directory.
+pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
+    if dir.exists() && !dir.is_dir() {
+        let detail = format!("{} is a file; a bundle is a directory", dir.display());
+        let fault = Fault::new("bundle_unreadable", detail);
+        return Err(fault.next("name the directory that holds the YAML documents").into());
+    }
+    let sources = read_dir(dir).map_err(|error| {
+        let text = error.to_string();
+        let place = dir.display().to_string();
+        let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
+        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents")
+    })?;
+    Ok(match Bundle::compile::<Fast>(&sources) {
+        Ok(bundle) => Compiled::Good(Box::new(bundle)),
+        Err(found) => Compiled::Bad(found),
+    })
+}
+
+/// Diagnostics as JSON.
+pub(crate) fn diagnostics(found: &[Diagnostic]) -> Value {
+    found.iter().map(|one| from_object(&one.to_value())).collect()
+}
+
+/// Compiles a directory, or fails with everything that is wrong in it.
+pub(crate) fn compile(dir: &Path) -> Result<Bundle> {
+    match try_compile(dir)? {
+        Compiled::Good(bundle) => Ok(*bundle),
+        Compiled::Bad(found) => {
+            let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let detail = format!("{} does not compile\n{}", dir.display(), texts.join("\n"));
+            let document = json!({
+                "type": "https://placet.dev/errors/bundle_invalid",
+                "title": "the bundle does not compile",
+                "code": "bundle_invalid",
+                "detail": texts.first(),
+                "diagnostics": diagnostics(&found),
+            });
+            let fault = Fault::new("bundle_invalid", detail).document(document);
+            Err(fault.next("correct the places named above").into())
+        }
+    }
+}
+
+/// A JSON object of ours as one of `serde_json`.
+pub(crate) fn from_object(object: &Object) -> Value {
+    serde_json::from_str(&json::Value::Object(object.clone()).to_text()).unwrap_or_default()
+}
+
+/// What one request came to without any server.
+pub(crate) struct Dry {
+    event: std::sync::Arc<DecisionEvent>,
+    effects: Vec<std::sync::Arc<RuleEffect>>,
+    digests: Digests,
+    caller: Caller,
+    time: TimeMs,
+}
+
+/// Decides on an empty state: the engine's own step under fixed pseudonyms, with nothing recorded.
+pub(crate) fn decide(bundle: &Bundle, request: &Request, caller: Caller) -> Result<Dry> {
+    let verdict = bundle.evaluate(request, &caller, &mut Scratch::default());
+    let effects = verdict.hits.iter().map(|hit| hit.rule.clone()).collect();
+    let contract = bundle.surface(&request.surface);
+    let time = SystemClock::default().wall();
+    let digests = request.digests::<Fast>(&caller);
+    let deadline = time.plus(contract.deadline_ms);
+    let command =
+        command(request, &caller, &digests, verdict, deadline, contract.idempotency_window_ms);
+    let state = State::new(Bounds::default());
+    let plan = step::<Fast>(&state, &Command::Decide(Box::new(command)), time)
+        .context("the engine refused an empty state")?;
+    match plan {
+        Plan::Append(events) => match events.into_iter().next() {
+            Some(Event::Decision(event)) => Ok(Dry { event, effects, digests, caller, time }),
+            _ => Err(Fault::new("internal", "the engine decided nothing").into()),
+        },
+        Plan::Bound { .. } | Plan::Nothing => {
+            Err(Fault::new("internal", "the engine decided nothing").into())
+        }
+    }
+}
+
+fn command(
+    request: &Request,
+    caller: &Caller,
+    digests: &Digests,
+    verdict: Verdict,
+    deadline: TimeMs,
+    window_ms: u64,
+) -> Decide {
+    let secret = Secret::new([0; 32]);
+    let (names, keys) = (Pseudonyms::new(&secret), SlotKeys::new(&secret));
+    let none = [0; 16];
+    Decide {
+        ids: (
+            DecisionId::from_bytes(none),
+            ApprovalId::from_bytes(none),
+            PermitId::from_bytes(none),
+        ),
+        who: Who { actor: names.actor_ref(&caller.actor), key: None, roles: caller.roles.clone() },
+        on_behalf_of: request.on_behalf_of.iter().map(|one| names.actor_ref(one)).collect(),
+        audience: request.audience.as_ref().map(|one| names.actor_ref(one)),
+        environment: caller.environment.clone(),
+        surface: request.surface.clone(),
+        action: request.action.clone(),
+        topic: request.topic.clone(),
+        target: request.target.as_deref().map(|target| names.of("target", target)),
+        trace: request.trace_id.clone(),
+        action_commitment: keys.commit(SaltFor::Action, &digests.action.0),
+        request_commitment: keys.commit(SaltFor::Request, &digests.request.0),
+        facts_commitment: keys.commit(SaltFor::Facts, &[]),
+        idempotency: names.idempotency_tag(&caller.actor, &request.idempotency_key),
+        window_ms,
+        nonce: None,
+        deadline,
+        permit_ms: 0,
+        windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
+        verdict,
+    }
+}
+
+impl Dry {
+    /// The outcome as a word.
+    pub(crate) fn outcome(&self) -> &'static str {
+        self.event.outcome.as_str()
+    }
+
+    /// The decision document of the API, with what a dry run cannot have as null.
+    pub(crate) fn document(&self) -> Value {
+        let event = &self.event;
+        let approval = event.approval.as_ref().map(|approval| {
+            json!({
+                "id": null,
+                "state": "pending",
+                "roles": approval.roles,
+                "missing": approval.roles,
+                "expires": approval.expires.rfc3339(),
+                "requirement": approval.requirement.to_string(),
+            })
+        });
+        let mut document = json!({
+            "id": null,
+            "outcome": event.outcome.as_str(),
+            "rules": event.rules,
+            "reasons": self.reasons(),
+            "matched": event.matched.iter().map(matched).collect::<Vec<_>>(),
+            "policy": event.policy.map(|digest| digest.to_string()),
+            "language": event.language,
+            "action_digest": self.digests.action.to_string(),
+            "request_digest": self.digests.request.to_string(),
+            "constraints": from_object(&event.constraints),
+            "obligations": [],
+            "approval": approval,
+            "permit": null,
+            "surface": event.surface,
+            "action": event.action,
+            "environment": event.environment,
+            "actor": self.caller.actor.as_str(),
+            "time": self.time.rfc3339(),
+            "log": null,
+            "reservation": null,
+            "dry_run": true,
+        });
+        let optional = [
+            ("retry_after_ms", event.retry_after_ms.map(Value::from)),
+            ("trace_id", event.trace.clone().map(Value::from)),
+        ];
+        for (key, value) in optional {
+            if let Some(value) = value {
+                document[key] = value;
+            }
+        }
+        document
+    }
+
+    fn reasons(&self) -> Vec<Value> {
+        let mut out = Vec::new();
+        for reason in &self.event.reasons {
+            if *reason != Reason::Rule {
+                out.push(json!({"code": reason.as_str(), "text": reason.text()}));
+                continue;
+            }
+            for id in &self.event.rules {
+                let rule = self.effects.iter().find(|rule| rule.id == *id);
+                let text = rule.and_then(|rule| rule.reason.as_deref());
+                let text = text.unwrap_or(reason.text());
+                out.push(json!({"code": reason.as_str(), "text": text, "rule": id}));
+            }
+        }
+        out
+    }
+}
+
+fn matched(one: &Matched) -> Value {
+    let mut value = json!({"rule": one.rule, "effect": one.effect.as_str()});
+    if let Some(error) = one.error {
+        value["error"] = error.as_str().into();
+    }
+    if one.window.is_some_and(|window| window.full) {
+        value["window_full"] = true.into();
+    }
+    if one.advice {
+        value["advice"] = true.into();
+    }
+    value
+}

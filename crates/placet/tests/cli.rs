@@ -1,0 +1,16 @@
+//! The binary as people and scripts meet it: every test runs it, most of them beside a real server.
+
+#[path = "cli/audit.rs"]
+mod audit;
+#[path = "cli/decide.rs"]
+mod decide;
+#[path = "cli/demo.rs"]
+mod demo;
+#[path = "cli/guide.rs"]
+mod guide;
+#[path = "cli/input.rs"]
+mod input;
+#[path = "cli/people.rs"]
+mod people;
+#[path = "cli/support.rs"]
+mod support;

@@ -1,0 +1,59 @@
+//! The guide's commands, run as they stand: `sh` blocks in order, each with what it has to print.
+
+use crate::support::{BIN, Server, repository};
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn the_first_decision_is_made_as_the_guide_says() {
+    let server = Server::dev();
+    let guide = std::fs::read_to_string(repository("docs/guides/first-decision.md")).unwrap();
+    let blocks = blocks(&guide);
+    assert!(blocks.len() >= 8, "{} blocks", blocks.len());
+    let bin = Path::new(BIN).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for block in blocks {
+        let script = block.replace("http://127.0.0.1:8081", &server.url);
+        // A guide is followed in one shell; a block must not need what another has set.
+        let script = script.replace("/tmp/", &format!("{}/", server.dir.path().display()));
+        let script = script.replace("./placet-data", &server.data());
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(repository(""))
+            .env("PATH", &path)
+            .env("PLACET_URL", &server.url)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let wanted: Vec<&str> = block
+            .lines()
+            .filter_map(|line| line.split_once("#=> "))
+            .map(|(_, want)| want.trim())
+            .collect();
+        assert!(!wanted.is_empty(), "a block that promises nothing: {block}");
+        for want in wanted {
+            assert!(
+                printed.contains(want),
+                "{want:?} after {block}\n{printed}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}
+
+fn blocks(guide: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<String> = None;
+    for line in guide.lines() {
+        match (&mut open, line) {
+            (None, "```sh") => open = Some(String::new()),
+            (Some(_), "```") => blocks.extend(open.take()),
+            (Some(block), line) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    blocks
+}

@@ -1,0 +1,150 @@
+//! Running the binary: its output, its exit, and a server of it on a free port.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_placet");
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    /// Standard output as exactly one JSON document.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Insists on an exit code.
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+}
+
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(BIN);
+    command.args(args).stdin(Stdio::null());
+    for name in
+        ["PLACET_URL", "PLACET_KEY", "PLACET_WORKSPACE", "PLACET_TRUST", "PLACET_MASTER_KEY"]
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn finish(command: &mut Command) -> Run {
+    let output = command.output().unwrap();
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+pub(crate) fn placet(args: &[&str]) -> Run {
+    finish(&mut command(args))
+}
+
+/// With something on standard input.
+pub(crate) fn fed(args: &[&str], input: &str) -> Run {
+    let mut command = command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that refuses its arguments does not read on.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A path inside the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+pub(crate) fn bank() -> String {
+    repository("examples/bank").to_str().unwrap().to_owned()
+}
+
+pub(crate) fn bank_request(name: &str) -> String {
+    format!("{}/requests/{name}.json", bank())
+}
+
+/// A server process; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) key: Option<String>,
+    pub(crate) dir: TempDir,
+}
+
+impl Server {
+    /// A development server with the bank's rules.
+    pub(crate) fn dev() -> Self {
+        Self::start(&["--dev"])
+    }
+
+    pub(crate) fn start(more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command(&["up", "--listen", "127.0.0.1:0", "--bundle", &bank()]);
+        command.args(more).arg("--data").arg(dir.path().join("data"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut key = None;
+        let url = loop {
+            let line = lines.next().expect("the server listens").unwrap();
+            if let Some(text) = line.strip_prefix("admin key: ") {
+                key = Some(text.to_owned());
+            }
+            if let Some((_, url)) = line.split_once("listening on ") {
+                break url.trim().to_owned();
+            }
+        };
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url, key, dir }
+    }
+
+    pub(crate) fn data(&self) -> String {
+        self.dir.path().join("data").to_str().unwrap().to_owned()
+    }
+
+    /// A file in its scratch directory.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs a command against it.
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
+        finish(command(args).env("PLACET_URL", &self.url))
+    }
+
+    /// Runs a command under a key.
+    pub(crate) fn run_as(&self, key: &str, args: &[&str]) -> Run {
+        finish(command(args).env("PLACET_URL", &self.url).env("PLACET_KEY", key))
+    }
+
+    /// Stops it as an operator does.
+    pub(crate) fn stop(&mut self) {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
