@@ -1,0 +1,389 @@
+//! `ci`: every check in one order, with a time budget for each, stopping at the first failure. Owns
+//! the order and the budgets; what is checked belongs to the commands it calls.
+
+use crate::{crash, tidy, trace};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Kills of the crash test in CI.
+const KILLS: u64 = 20;
+/// Lone requests that are traced in CI.
+const TRACED: u64 = 10;
+
+/// How a stage ended without failing.
+enum Done {
+    /// It holds; what to show in the table.
+    Good(String),
+    /// What it checks does not exist yet, and why that is known.
+    Absent(String),
+}
+
+type Check = fn(&Stages) -> Result<Done>;
+
+/// Name, budget in seconds on 2 cores from a cold cache, whether `--quick` has it, and the check.
+const STAGES: &[(&str, u64, bool, Check)] = &[
+    ("fmt", 15, true, Stages::fmt),
+    ("tidy", 15, true, |stages| tidy::run(&stages.root).map(|()| good("every rule holds"))),
+    ("clippy", 240, true, Stages::clippy),
+    ("build", 240, true, Stages::build),
+    ("test", 240, true, Stages::test),
+    ("verifier", 20, true, Stages::verifier),
+    ("openapi", 10, true, Stages::openapi),
+    ("demo", 30, true, Stages::demo),
+    ("docs", 60, false, Stages::docs),
+    ("crash", 150, false, Stages::crash),
+    ("trace", 30, false, Stages::trace),
+    ("bench", 60, false, Stages::bench),
+];
+
+/// Runs the stages.
+///
+/// # Errors
+/// The first stage that failed, or an exceeded budget when `PLACET_CI_BUDGETS=strict`.
+pub(crate) fn run(root: &Path, quick: bool) -> Result<()> {
+    let stages = Stages { root: root.to_owned(), target: tidy::target_directory(root)? };
+    let chosen: Vec<_> = STAGES.iter().filter(|(_, _, in_quick, _)| *in_quick || !quick).collect();
+    let mut rows = Vec::new();
+    let mut failure = None;
+    let mut over = 0;
+    for (at, (name, budget, _, check)) in chosen.iter().enumerate() {
+        println!("\n==> [{}/{}] {name} (budget {budget} s)", at + 1, chosen.len());
+        let start = Instant::now();
+        let result = check(&stages);
+        let spent = start.elapsed();
+        let late = spent > Duration::from_secs(*budget);
+        over += usize::from(late);
+        let (word, note) = match &result {
+            Ok(Done::Good(note)) => ("ok", note.clone()),
+            Ok(Done::Absent(why)) => ("absent", why.clone()),
+            Err(error) => ("FAILED", format!("{error:#}").lines().next().unwrap_or("").to_owned()),
+        };
+        let note = if late { format!("OVER BUDGET  {note}") } else { note };
+        rows.push(row(name, word, spent, *budget, &note));
+        if let Err(error) = result {
+            failure = Some(error.context(format!("stage {name}")));
+            break;
+        }
+    }
+    println!("\n{}", table(&rows));
+    if over > 0 {
+        println!("*** {over} of the stages took longer than their budget ***");
+    }
+    if let Some(error) = failure {
+        println!("ci: FAILED, {} of {} stages were run", rows.len(), chosen.len());
+        return Err(error);
+    }
+    if over > 0 && std::env::var("PLACET_CI_BUDGETS").is_ok_and(|word| word == "strict") {
+        bail!("budgets are strict and {over} were exceeded");
+    }
+    println!("ci: ok, {} stages", rows.len());
+    Ok(())
+}
+
+fn row(name: &str, word: &str, spent: Duration, budget: u64, note: &str) -> String {
+    format!("{name:<10} {word:<7} {:>8.1} {budget:>7}  {note}", spent.as_secs_f64())
+}
+
+fn table(rows: &[String]) -> String {
+    let head = format!("{:<10} {:<7} {:>8} {:>7}  note", "stage", "result", "seconds", "budget");
+    let line = "-".repeat(head.len());
+    format!("{head}\n{line}\n{}", rows.join("\n"))
+}
+
+fn good(note: impl Into<String>) -> Done {
+    Done::Good(note.into())
+}
+
+struct Stages {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Stages {
+    fn fmt(&self) -> Result<Done> {
+        self.cargo(&["fmt", "--all", "--", "--check"])?;
+        Ok(good("as rustfmt writes it"))
+    }
+
+    fn clippy(&self) -> Result<Done> {
+        let words = ["clippy", "--locked", "--release", "--workspace", "--all-targets", "--"];
+        self.cargo(&[&words[..], &["-D", "warnings"]].concat())?;
+        Ok(good("no warnings"))
+    }
+
+    fn build(&self) -> Result<Done> {
+        self.cargo(&["build", "--locked", "--release", "--workspace"])?;
+        Ok(good("release, as everything below uses it"))
+    }
+
+    fn test(&self) -> Result<Done> {
+        let mut command = self.cargo_command(&["test", "--locked", "--release", "--workspace"]);
+        let closing = echo(&mut command, |line| line.starts_with("test result:"))?;
+        println!("\nclosing lines of the {} test runners:", closing.len());
+        closing.iter().for_each(|line| println!("{line}"));
+        let total = |word: &str| closing.iter().map(|line| count(line, word)).sum::<u64>();
+        let (passed, ignored) = (total("passed"), total("ignored"));
+        if passed == 0 {
+            bail!("no test was run");
+        }
+        Ok(good(format!("{passed} passed, {ignored} ignored")))
+    }
+
+    /// The verifier that shares no code with the product tests itself.
+    fn verifier(&self) -> Result<Done> {
+        let file = self.root.join("verify/placet_verify.py");
+        if !file.exists() {
+            return Ok(Done::Absent("verify/placet_verify.py does not exist".to_owned()));
+        }
+        status(Command::new("python3").arg(file).arg("--self-test"))?;
+        Ok(good("verify/placet_verify.py --self-test"))
+    }
+
+    /// The committed description of the API is the one that the code generates.
+    fn openapi(&self) -> Result<Done> {
+        if let Some(absent) = self.absent("openapi")? {
+            return Ok(absent);
+        }
+        let generated = captured(Command::new(self.binary()).arg("openapi"))?;
+        let path = "docs/reference/openapi.json";
+        let committed = std::fs::read(self.root.join(path)).unwrap_or_default();
+        if let Some(line) = first_difference(&generated, &committed) {
+            bail!("{path} is stale from line {line} on; run `placet openapi > {path}`");
+        }
+        Ok(good(format!("{path} is what the code generates")))
+    }
+
+    /// The main job, end to end.
+    fn demo(&self) -> Result<Done> {
+        if let Some(absent) = self.absent("demo")? {
+            return Ok(absent);
+        }
+        let stdout = captured(Command::new(self.binary()).args(["demo", "--json"]))?;
+        demo_verdict(&serde_json::from_slice(&stdout).context("the demo prints no JSON")?).map(good)
+    }
+
+    /// The commands that the guides print are run.
+    fn docs(&self) -> Result<Done> {
+        let script = self.root.join("docs/test");
+        if !script.exists() {
+            return Ok(Done::Absent("docs/test does not exist".to_owned()));
+        }
+        status(Command::new(script).env("PLACET", self.binary()).current_dir(&self.root))?;
+        Ok(good("the guides' commands do what they say"))
+    }
+
+    fn crash(&self) -> Result<Done> {
+        if let Some(absent) = self.absent("up")? {
+            return Ok(absent);
+        }
+        let options = crash::Options {
+            kills: KILLS,
+            seed: None,
+            seconds_max: Some(300),
+            connections: 16,
+            binary: self.binary(),
+            keep: false,
+        };
+        crash::run(&self.root, &options)?;
+        Ok(good(format!("{KILLS} kills, nothing lost")))
+    }
+
+    fn trace(&self) -> Result<Done> {
+        if let Some(absent) = self.absent("up")? {
+            return Ok(absent);
+        }
+        trace::run(&self.binary(), TRACED)?;
+        Ok(good("each answer follows its flush"))
+    }
+
+    /// The benches run and report; on so little input their bars say nothing and are not held.
+    fn bench(&self) -> Result<Done> {
+        if let Some(absent) = self.absent("bench")? {
+            return Ok(absent);
+        }
+        let mut rows = 0;
+        for name in ["evaluate", "serve"] {
+            let mut command = Command::new(self.binary());
+            let stdout = captured(command.args(["bench", name, "--smoke", "--json"]))?;
+            let report: Value = serde_json::from_slice(&stdout)
+                .with_context(|| format!("bench {name} prints no JSON"))?;
+            rows += bench_rows(&report).with_context(|| format!("bench {name}"))?;
+        }
+        Ok(good(format!("{rows} rows; bars are not held on so little input")))
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.target.join("release/placet")
+    }
+
+    /// A command that the binary does not list does not exist yet. One that it lists is checked.
+    fn absent(&self, command: &str) -> Result<Option<Done>> {
+        let help = captured(Command::new(self.binary()).arg("--help"))?;
+        let listed = lists(&String::from_utf8_lossy(&help), command);
+        Ok((!listed).then(|| Done::Absent(format!("the binary has no command `{command}`"))))
+    }
+
+    fn cargo_command(&self, words: &[&str]) -> Command {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(words).current_dir(&self.root);
+        command
+    }
+
+    fn cargo(&self, words: &[&str]) -> Result<()> {
+        status(&mut self.cargo_command(words))
+    }
+}
+
+fn demo_verdict(report: &Value) -> Result<String> {
+    let number = |of: &Value, name: &str| of[name].as_u64().context(format!("no `{name}`"));
+    let steps = report["steps"].as_array().map_or(0, Vec::len);
+    let receipts = &report["receipts"];
+    let (verified, refused) = (number(receipts, "verified")?, number(receipts, "refused")?);
+    let replay = &report["replay"];
+    if steps == 0 || verified == 0 || refused == 0 {
+        bail!("{steps} steps, {verified} receipts verified, {refused} refused: each must happen");
+    }
+    if number(replay, "differences")? != 0 {
+        bail!("the demo's replay differs: {replay}");
+    }
+    if number(replay, "re_evaluated")? != number(replay, "decisions")? {
+        bail!("the demo's replay does not re-evaluate every decision: {replay}");
+    }
+    Ok(format!("{steps} steps, {verified} receipts verified, {refused} refused, replay equal"))
+}
+
+fn bench_rows(report: &Value) -> Result<usize> {
+    let rows = report["rows"].as_array().context("no `rows`")?;
+    let complete = |row: &Value| {
+        row["name"].is_string()
+            && row["value"].is_number()
+            && row["unit"].is_string()
+            && ["bar", "holds"].iter().all(|name| row.get(name).is_some())
+    };
+    if rows.is_empty() || !rows.iter().all(complete) {
+        bail!("`rows` is empty or a row is incomplete: {report}");
+    }
+    if report["machine"].is_null() || !report["floor"].is_object() {
+        bail!("figures without `machine` and `floor`");
+    }
+    Ok(rows.len())
+}
+
+/// Whether a help text lists `command` on a line of its own.
+fn lists(help: &str, command: &str) -> bool {
+    help.lines().any(|line| {
+        line.starts_with(char::is_whitespace) && line.split_whitespace().next() == Some(command)
+    })
+}
+
+/// The first line, from 1, in which the two differ.
+fn first_difference(one: &[u8], other: &[u8]) -> Option<usize> {
+    if one == other {
+        return None;
+    }
+    let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count();
+    let differing = one
+        .split(|byte| *byte == b'\n')
+        .zip(other.split(|byte| *byte == b'\n'))
+        .position(|(one, other)| one != other);
+    Some(differing.unwrap_or_else(|| lines(one).min(lines(other))) + 1)
+}
+
+/// The number before `word` in a closing line of a test runner.
+fn count(line: &str, word: &str) -> u64 {
+    let before = line.split_once(&format!(" {word}")).map_or("", |(before, _)| before);
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Runs `command`, shows what it prints, and returns the lines that `wanted` picks.
+fn echo(command: &mut Command, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot be started")?;
+    let mut picked = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            println!("{line}");
+            if wanted(&line) {
+                picked.push(line);
+            }
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{} ended with {status}", name(command));
+    }
+    Ok(picked)
+}
+
+fn status(command: &mut Command) -> Result<()> {
+    let status =
+        command.status().with_context(|| format!("{} cannot be started", name(command)))?;
+    if !status.success() {
+        bail!("{} ended with {status}", name(command));
+    }
+    Ok(())
+}
+
+fn captured(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("{} cannot be started", name(command)))?;
+    if !output.status.success() {
+        bail!("{} ended with {}", name(command), output.status);
+    }
+    Ok(output.stdout)
+}
+
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
+    let words = command.get_args().map(|word| word.to_string_lossy());
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_demo_must_show_everything() {
+        let report = |verified: u64, differences: u64, evaluated: u64| {
+            json!({"steps": [{}], "receipts": {"verified": verified, "refused": 1},
+                "replay": {"decisions": 3, "re_evaluated": evaluated, "re_stepped": 0,
+                    "differences": differences}})
+        };
+        demo_verdict(&report(1, 0, 3)).unwrap();
+        for bad in [report(0, 0, 3), report(1, 1, 3), report(1, 0, 2), json!({})] {
+            assert!(demo_verdict(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bench_must_report_whole_rows() {
+        let report = |row: Value| json!({"machine": {}, "floor": {}, "rows": [row]});
+        let row = json!({"name": "a", "value": 1.5, "unit": "us", "bar": null, "holds": null});
+        assert_eq!(bench_rows(&report(row)).unwrap(), 1);
+        assert!(bench_rows(&report(json!({"name": "a"}))).is_err());
+        assert!(bench_rows(&json!({"machine": {}, "floor": {}, "rows": []})).is_err());
+    }
+
+    #[test]
+    fn commands_differences_and_counts_are_read() {
+        let help = "Usage: placet\n\nCommands:\n  up      serves\n  audit   reads up\n";
+        assert!(lists(help, "up") && lists(help, "audit"));
+        assert!(!lists(help, "serves") && !lists(help, "Commands:"));
+        assert_eq!(first_difference(b"a\nb", b"a\nb"), None);
+        assert_eq!(first_difference(b"a\nb", b"a\nc"), Some(2));
+        assert_eq!(first_difference(b"a\nb", b""), Some(1));
+        assert_eq!(first_difference(b"a\nb", b"a"), Some(2));
+        let line = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured";
+        assert_eq!((count(line, "passed"), count(line, "ignored"), count("", "x")), (12, 3, 0));
+    }
+}
