@@ -57,23 +57,18 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub(crate) fn run(mut self, inbox: &Receiver<Errand>) {
-        let mut idle = false;
         loop {
             match inbox.recv_timeout(IDLE) {
-                Ok(Errand::Work(work)) => {
-                    idle = false;
-                    self.commit(work);
-                }
+                Ok(Errand::Work(work)) => self.commit(work),
                 Ok(Errand::CreateWorkspace(name, reply)) => {
                     let created = self.journal.create_workspace(&name);
                     // Whoever asked may have gone; the workspace stays empty then.
                     let _ = reply.send(created.map_err(|error| error.to_string()));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if !idle && !self.gauges.failed.load(Ordering::SeqCst) {
+                    if !self.gauges.failed.load(Ordering::SeqCst) {
                         self.journal.idle();
                     }
-                    idle = true;
                 }
                 Ok(Errand::Shutdown) | Err(RecvTimeoutError::Disconnected) => return,
             }

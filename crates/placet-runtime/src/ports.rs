@@ -102,7 +102,8 @@ pub trait Journal: Send {
     /// [`PortError`] when the store failed.
     fn put_bundle(&mut self, digest: &[u8; 32], bytes: &[u8]) -> Result<(), PortError>;
 
-    /// Called when there is nothing to write: checkpoints, truncation.
+    /// Called again and again while there is nothing to write: checkpoints, truncation. Cheap when
+    /// there is nothing to do.
     fn idle(&mut self) {}
 }
 

@@ -212,6 +212,12 @@ impl Journal for SqliteJournal {
     }
 
     fn idle(&mut self) {
+        match self.helper.as_ref().map(Checkpointer::progress) {
+            // It holds the lock a truncation needs; the next call finds it finished.
+            Some(Progress::Running) => return,
+            Some(Progress::Done | Progress::Failed) => self.write_back(),
+            Some(Progress::Idle) | None => {}
+        }
         if self.wal.max(self.pending) >= IDLE_BYTES {
             self.checkpoint("TRUNCATE");
         }

@@ -1,6 +1,7 @@
 //! What needs the inside of the handle: a full disk and a dead handle.
 
 use super::*;
+use std::time::{Duration, Instant};
 
 fn batch(workspace: WorkspaceNo, first_index: u64, bytes: usize) -> Batch {
     Batch {
@@ -40,6 +41,17 @@ fn a_full_disk_is_unknown_ends_the_handle_and_leaves_a_prefix() {
     assert_eq!(reader.head(no).unwrap().next_index, 12);
 }
 
+/// Waits until the helper has copied what there was; it says so itself, the limit is for a hang.
+fn helper_done(journal: &SqliteJournal) {
+    let helper = journal.helper.as_ref().unwrap();
+    let begun = Instant::now();
+    while helper.progress() != Progress::Done {
+        assert_ne!(helper.progress(), Progress::Idle, "nobody asked the helper");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the helper hangs");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn checkpoints_run_after_commits_and_when_idle() {
     let dir = tempfile::tempdir().unwrap();
@@ -50,15 +62,40 @@ fn checkpoints_run_after_commits_and_when_idle() {
     let no = journal.create_workspace(&WorkspaceName::parse("bank").unwrap()).unwrap();
     let size = |path: &Path| std::fs::metadata(path).unwrap().len();
     journal.checkpoint_at = 3 << 20;
-    for first in [0, 4, 8, 12] {
+    for first in [0, 4, 8] {
         journal.append(&[batch(no, first, 1 << 20)]).unwrap();
     }
-    assert!(journal.pending < 3 << 20, "a passive checkpoint has run");
-    assert!(size(&wal) < 4 << 20, "the WAL began anew: {}", size(&wal));
-    for first in [16, 20, 24, 28] {
+    helper_done(&journal);
+    journal.append(&[batch(no, 12, 1 << 20)]).unwrap();
+    assert_eq!(journal.pending, 0, "the writer has finished what the helper began");
+    journal.append(&[batch(no, 16, 1 << 20)]).unwrap();
+    let anew = size(&wal);
+    assert!(anew < 4 << 20, "five appends of a MiB, and the WAL never held all of them: {anew}");
+
+    for first in [20, 24, 28, 32] {
         journal.append(&[batch(no, first, 1 << 20)]).unwrap();
     }
     assert!(size(&wal) > 4 << 20);
     journal.idle();
     assert_eq!(size(&wal), 0);
+}
+
+#[test]
+fn an_idle_writer_waits_for_the_helper_and_then_empties_the_wal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.db");
+    let wal = dir.path().join("journal.db-wal");
+    SqliteJournal::create(&path).unwrap();
+    let mut journal = SqliteJournal::open(path, None).unwrap();
+    let no = journal.create_workspace(&WorkspaceName::parse("bank").unwrap()).unwrap();
+    journal.checkpoint_at = 3 << 20;
+    for first in [0, 4, 8, 12, 16] {
+        journal.append(&[batch(no, first, 1 << 20)]).unwrap();
+    }
+    let begun = Instant::now();
+    while std::fs::metadata(&wal).unwrap().len() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "idle never emptied the WAL");
+        journal.idle();
+    }
+    assert_eq!(journal.pending, 0);
 }
