@@ -24,6 +24,9 @@ use tokio::sync::oneshot;
 const BATCH_MAX: usize = 1024;
 /// Most bytes of frames in a batch.
 const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Unanswered requests from which on a batch waits for others: below it waiting would cost each of
+/// them more than the flushes it saves.
+const CROWD: f64 = 96.0;
 /// Longest wait for a batch to grow, once others are known to be on their way.
 const GROW_MAX: Duration = Duration::from_micros(2500);
 /// How long it sleeps in between.
@@ -194,11 +197,14 @@ impl Sequencer {
             let opened = Instant::now();
             let mut stop = false;
             let mut taken = 0_usize;
-            let peak = self.gauges.outstanding.load(Ordering::Relaxed);
-            // The number of callers in a closed loop shows as the recent peak of unanswered
-            // requests; half of them arrive while the other half is being flushed.
-            expected = (expected * 0.98).max(peak as f64);
-            let target = ((expected * 0.5) as usize).clamp(1, BATCH_MAX);
+            let unanswered = self.gauges.outstanding.load(Ordering::Relaxed) as f64;
+            // The number of callers in a closed loop shows as a steadily high number of unanswered
+            // requests; most of them arrive while the others are being flushed. A mean that
+            // forgets within a few batches: after a stall of an open loop nobody waits for callers
+            // that are not there.
+            expected += (unanswered - expected) * 0.2;
+            let target = if expected < CROWD { 1 } else { (expected * 0.6) as usize };
+            let target = target.clamp(1, BATCH_MAX);
             if let Some(first) = first {
                 taken += 1;
                 stop |= self.take(first, &mut work);
