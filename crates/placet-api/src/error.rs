@@ -82,6 +82,7 @@ pub const COMMAND_CODES: &[(&str, &str)] = &[
     ("store_behind_high_water", "The log is shorter than what was signed before"),
     ("trust_malformed", "The trust file is malformed"),
     ("trust_missing", "There is no trust file"),
+    ("witness_policy_malformed", "The witness policy is malformed"),
 ];
 
 /// Where the pages of the codes stand.

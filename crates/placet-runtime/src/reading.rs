@@ -5,7 +5,10 @@ use crate::error::PlaneError;
 use crate::frame::SlotKeys;
 use crate::plane::{Decided, Opened, Plane};
 use crate::ports::AuditFilter;
-use crate::workspace::{Workspace, parse_batch};
+use crate::workspace::{SignedHead, Workspace, parse_batch};
+use placet_tlog::Hash;
+use placet_tlog::tiles::TileRef;
+use placet_tlog::tree::TreeError;
 use placet_types::event::{Entry, Event};
 use placet_types::ids::DecisionId;
 use placet_types::json::{self, Limits, Object, Value};
@@ -27,6 +30,15 @@ pub struct LogEntry {
 pub(crate) struct Sealed {
     slot: u64,
     payload: Vec<u8>,
+}
+
+/// The checkpoint that a receipt stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// The newest batch's.
+    Newest,
+    /// The one published last, with its cosignatures.
+    Published,
 }
 
 impl Plane {
@@ -294,6 +306,7 @@ impl Plane {
         workspace: &Workspace,
         id: DecisionId,
         index: Option<u64>,
+        against: Against,
     ) -> Result<String, PlaneError> {
         let events = self.events_of(workspace, id, 256)?;
         let entry = match index {
@@ -301,7 +314,14 @@ impl Plane {
             None => events.into_iter().rev().find(|entry| is_authority(&entry.entry.event)),
         };
         let entry = entry.ok_or(PlaneError::NotFound("decision"))?;
-        self.receipt_of(workspace, entry.index, &entry.bytes)
+        let head = match against {
+            Against::Newest => workspace.head(),
+            Against::Published => workspace.published(),
+        };
+        if entry.index >= head.head.size() {
+            return Err(PlaneError::NotFound("published checkpoint with this entry, yet,"));
+        }
+        self.receipt_of(workspace, &head, entry.index, &entry.bytes)
     }
 
     /// The receipt of an answer that was written just now; of an earlier one by its index.
@@ -317,21 +337,56 @@ impl Plane {
             Some(written) => {
                 let at = written.range.start;
                 let index = written.batch.first_index + at as u64;
-                self.receipt_of(workspace, index, written.batch.entry_bytes(at))
+                let head = workspace.head();
+                self.receipt_of(workspace, &head, index, written.batch.entry_bytes(at))
             }
-            None => self.receipt(workspace, decided.answer.event.decision, None),
+            None => {
+                let id = decided.answer.event.decision;
+                self.receipt(workspace, id, None, Against::Newest)
+            }
         }
     }
 
     fn receipt_of(
         &self,
         workspace: &Workspace,
+        head: &SignedHead,
         index: u64,
         bytes: &[u8],
     ) -> Result<String, PlaneError> {
         workspace
-            .receipt(index, bytes, self.journal.as_ref())
+            .receipt(head, index, bytes, self.journal.as_ref())
             .ok_or_else(|| PlaneError::Internal(format!("no inclusion proof for entry {index}")))
+    }
+
+    /// The bytes of a tile or entry bundle of the published log; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn tile(
+        &self,
+        workspace: &Workspace,
+        tile: &TileRef,
+    ) -> Result<Option<Vec<u8>>, PlaneError> {
+        let bytes = workspace.tile_bytes(tile, self.journal.as_ref());
+        bytes.map_err(|error| PlaneError::Internal(error.to_string()))
+    }
+
+    /// The proof that the log of `new` entries extends that of `old` entries.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; not found where the log is not that large.
+    pub fn consistency(
+        &self,
+        workspace: &Workspace,
+        old: u64,
+        new: u64,
+    ) -> Result<Vec<Hash>, PlaneError> {
+        let proof = workspace.consistency(old, new, self.journal.as_ref());
+        proof.map_err(|error| match error {
+            TreeError::OutOfRange => PlaneError::NotFound("size of this log"),
+            error => PlaneError::Internal(error.to_string()),
+        })
     }
 }
 

@@ -3,22 +3,17 @@
 
 use crate::crypto::Fast;
 use crate::frame::{Frame, frames};
-use crate::ports::{Batch, JournalReader, Secret, Signer, WorkspaceNo};
+use crate::ports::{Batch, Secret, Signer, WorkspaceNo};
 use crate::pseudonyms::Pseudonyms;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use placet_policy::Bundle;
-use placet_tlog::merkle::leaf_hash;
 use placet_tlog::note::{Checkpoint, VerifierKey};
-use placet_tlog::receipt::write_receipt;
 use placet_tlog::{Hash, Head, Tree};
 use placet_types::event::{ActorRef, Entry};
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-
-/// Leaves of a tile: what a proof for an old leaf reads back from the journal.
-const TILE: u64 = 256;
 
 /// Shared handle of a workspace.
 pub struct Workspace {
@@ -32,6 +27,7 @@ pub struct Workspace {
     pub(crate) policy: ArcSwapOption<Bundle>,
     tree: Mutex<Tree<Fast>>,
     head: ArcSwap<SignedHead>,
+    pub(crate) published: ArcSwap<SignedHead>,
     /// Set before a trip is written; the answer of a permit checks it after the flush.
     pub(crate) killed: AtomicBool,
     /// Size of the durable log.
@@ -41,7 +37,7 @@ pub struct Workspace {
 }
 
 /// A checkpoint with the edge of its tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SignedHead {
     /// The signed note.
     pub note: String,
@@ -96,6 +92,7 @@ impl Workspace {
             names: Pseudonyms::new(pseudonym_key),
             policy: ArcSwapOption::empty(),
             tree: Mutex::new(tree),
+            published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
             killed: AtomicBool::new(false),
             size: watch::Sender::new(size),
@@ -171,40 +168,7 @@ impl Workspace {
         range.encode()
     }
 
-    /// A receipt for the entry at `index` against the newest head. `None` when the entry is not
-    /// durable yet or the journal cannot give back the tile of an old one.
-    #[must_use]
-    pub fn receipt(&self, index: u64, entry: &[u8], journal: &dyn JournalReader) -> Option<String> {
-        let head = self.head();
-        let mut tiles = |tile: u64| self.tile(tile, journal);
-        let path = self.tree().inclusion_proof_in(&head.head, index, &mut tiles).ok()?;
-        Some(write_receipt(entry, index, &path, &head.note))
-    }
-
-    /// The leaf hashes of an old tile, hashed again from the journal.
-    fn tile(&self, tile: u64, journal: &dyn JournalReader) -> Option<Vec<Hash>> {
-        let first = tile.checked_mul(TILE)?;
-        let mut leaves = Vec::with_capacity(256);
-        let mut next = first;
-        while next < first + TILE {
-            let batches = journal.read(self.no, next, 1 << 20).ok()?;
-            if batches.is_empty() {
-                return None;
-            }
-            for batch in &batches {
-                for (at, frame) in frames(&batch.frames).enumerate() {
-                    let index = batch.first_index + at as u64;
-                    if index == next && index < first + TILE {
-                        leaves.push(leaf_hash::<Fast>(frame.ok()?.entry));
-                        next += 1;
-                    }
-                }
-            }
-        }
-        Some(leaves)
-    }
-
-    fn tree(&self) -> MutexGuard<'_, Tree<Fast>> {
+    pub(crate) fn tree(&self) -> MutexGuard<'_, Tree<Fast>> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

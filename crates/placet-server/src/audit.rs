@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{AuditDocument, ReceiptDocument, TraceDocument};
 use placet_runtime::ports::AuditFilter;
-use placet_runtime::{PlaneError, Workspace};
+use placet_runtime::{Against, PlaneError, Workspace};
 use placet_tlog::receipt::Receipt;
 use placet_types::ids::{ActorId, DecisionId, TimeMs};
 use placet_types::policy::Outcome;
@@ -56,7 +56,7 @@ pub(crate) async fn query(call: Call) -> Result<Response, Problem> {
     }
     let size = *workspace.watch_size().borrow();
     let (ascending, limit) = (filter.ascending, filter.limit);
-    let (found, indexed) = blocking(move || {
+    let (found, indexed) = document::blocking(move || {
         let found = plane.audit_now(&workspace, &filter)?;
         Ok((found, plane.indexed(&workspace)?))
     })
@@ -179,7 +179,7 @@ pub(crate) async fn trace(call: Call) -> Result<Response, Problem> {
     let trace_id = call.segment(3)?;
     let (plane, workspace, asked) =
         (call.server.plane.clone(), session.workspace.clone(), trace_id.clone());
-    let found = blocking(move || plane.trace(&workspace, &asked, TRACE_MAX)).await?;
+    let found = document::blocking(move || plane.trace(&workspace, &asked, TRACE_MAX)).await?;
     let entries = document::entries(&found)?;
     document::answer(StatusCode::OK, &TraceDocument { trace_id: &trace_id, entries })
 }
@@ -187,15 +187,21 @@ pub(crate) async fn trace(call: Call) -> Result<Response, Problem> {
 /// `GET /api/v1/receipts/{id}`
 pub(crate) async fn receipt(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
-    let query = call.query(&["index"])?;
+    let query = call.query(&["index", "checkpoint"])?;
     let index = query.number("index")?;
+    let against = query.parsed("checkpoint", "newest or published", |text| match text {
+        "newest" => Some(Against::Newest),
+        "published" => Some(Against::Published),
+        _ => None,
+    })?;
+    let against = against.unwrap_or(Against::Newest);
     let missing = || Problem::from(PlaneError::NotFound("decision"));
     let id = DecisionId::parse(&call.segment(3)?).ok_or_else(missing)?;
     let plane = call.server.plane.clone();
     // Who may not see the decision may not see its receipt.
     plane.decision(&session.workspace, &session.principal, id, None, Duration::ZERO).await?;
     let workspace = session.workspace.clone();
-    let text = blocking(move || plane.receipt(&workspace, id, index)).await?;
+    let text = document::blocking(move || plane.receipt(&workspace, id, index, against)).await?;
     let accept = call.header("accept")?.unwrap_or_default();
     if !accept.contains("application/json") {
         return Ok(document::respond(StatusCode::OK, "text/plain; charset=utf-8", text));
@@ -213,14 +219,6 @@ pub(crate) async fn checkpoint(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
     let note = session.workspace.head().note.clone();
     Ok(document::respond(StatusCode::OK, "text/plain; charset=utf-8", note))
-}
-
-/// Reads the store off the threads that answer.
-async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, PlaneError> + Send + 'static,
-) -> Result<T, Problem> {
-    let done = tokio::task::spawn_blocking(read).await;
-    Ok(done.map_err(|error| Problem::internal(&error.to_string()))??)
 }
 
 #[cfg(test)]

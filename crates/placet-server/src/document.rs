@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use placet_api::{DecisionDocument, LogEntryDocument, LogPlace, Parts, PermitPart};
 use placet_engine::HeldState;
-use placet_runtime::{DecisionAnswer, LogEntry, PermitState, Workspace};
+use placet_runtime::{DecisionAnswer, LogEntry, PermitState, PlaneError, Workspace};
 use placet_types::event::DecisionEvent;
 use placet_types::ids::TimeMs;
 use placet_types::policy::Reason;
@@ -37,6 +37,14 @@ pub(crate) fn answer(status: StatusCode, document: &impl Serialize) -> Result<Re
     let body =
         serde_json::to_vec(document).map_err(|error| Problem::internal(&error.to_string()))?;
     Ok(json(status, body))
+}
+
+/// Reads the store off the threads that answer.
+pub(crate) async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, PlaneError> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(read).await;
+    Ok(done.map_err(|error| Problem::internal(&error.to_string()))??)
 }
 
 /// The decision document. `fresh` says that it was written just now, so that nobody has voted.

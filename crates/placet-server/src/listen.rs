@@ -44,6 +44,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let server = Arc::new(Server::new(plane, options.clone()));
     let minutes = tokio::spawn(record_refused(server.clone()));
+    let publishing = tokio::spawn(crate::publishing::publish(server.clone()));
     let stopping = server.stopping.clone();
     let done = serve_router(listener, router_of(server.clone()), &options, async move {
         shutdown.await;
@@ -52,6 +53,7 @@ pub async fn serve(
     let done = done.await;
     server.worked_off(options.drain_time).await;
     minutes.abort();
+    publishing.abort();
     done
 }
 

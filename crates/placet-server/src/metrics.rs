@@ -23,12 +23,20 @@ pub(crate) struct Counters {
     answers: Vec<[AtomicU64; STATUSES.len()]>,
     /// By code: not on the path of what succeeds.
     refused: Mutex<Vec<(&'static str, u64)>>,
+    /// Checkpoints that a witness cosigned, and those that one did not.
+    pub(crate) cosigned: AtomicU64,
+    pub(crate) unwitnessed: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn new(operations: usize) -> Self {
         let answers = (0..=operations).map(|_| Default::default()).collect();
-        Self { answers, refused: Mutex::default() }
+        Self {
+            answers,
+            refused: Mutex::default(),
+            cosigned: AtomicU64::new(0),
+            unwitnessed: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn answered(&self, operation: usize, status: u16) {
@@ -65,6 +73,11 @@ impl Counters {
         let refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (code, count) in refused.iter() {
             line(out, "placet_refused_total", &format!("code=\"{code}\""), *count);
+        }
+        head(out, "placet_cosignatures_total", "counter", "Answers of witnesses by result.");
+        for (result, count) in [("good", &self.cosigned), ("none", &self.unwitnessed)] {
+            let labels = format!("result=\"{result}\"");
+            line(out, "placet_cosignatures_total", &labels, count.load(Ordering::Relaxed));
         }
     }
 }

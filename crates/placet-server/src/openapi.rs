@@ -66,7 +66,8 @@ pub fn openapi_json() -> String {
     });
     let mut paths = Map::new();
     for operation in OPERATIONS {
-        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        // The router's mark for the rest of a path means nothing in OpenAPI.
+        let path = paths.entry(operation.path.replace("{*", "{")).or_insert_with(|| json!({}));
         path[operation.method.to_lowercase()] = describe(operation);
     }
     let document = json!({
@@ -101,6 +102,7 @@ fn reference(schema: &str) -> Value {
 
 fn describe(operation: &Operation) -> Value {
     let names = operation.path.split(['{', '}']).skip(1).step_by(2);
+    let names = names.map(|name| name.trim_start_matches('*'));
     let parameter = |name: &str, place: &str| {
         json!({
             "name": name, "in": place, "required": place == "path", "schema": {"type": "string"},

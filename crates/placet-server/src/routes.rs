@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
-use crate::{approvals, audit, decisions, events, manage, meta};
+use crate::{approvals, audit, decisions, events, log, manage, meta};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -34,6 +34,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getTrace", audit::trace);
     routes.add("queryAudit", audit::query);
     routes.add("getCheckpoint", audit::checkpoint);
+    routes.add("getPublished", log::checkpoint);
+    routes.add("getTile", log::tile);
+    routes.add("getConsistency", log::consistency);
     routes.add("listApprovals", approvals::list);
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);

@@ -3,6 +3,7 @@
 
 use crate::metrics::Counters;
 use crate::operations::OPERATIONS;
+use crate::publishing::WitnessPeer;
 use arc_swap::ArcSwap;
 use placet_policy::Bundle;
 use placet_runtime::{Admission, Plane};
@@ -28,6 +29,10 @@ pub struct ServerOptions {
     pub write_time: Duration,
     /// How long calls in flight may take once the server is told to stop.
     pub drain_time: Duration,
+    /// Who cosigns published checkpoints.
+    pub witnesses: Vec<WitnessPeer>,
+    /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
+    pub public_log: bool,
 }
 
 impl Default for ServerOptions {
@@ -39,6 +44,8 @@ impl Default for ServerOptions {
             header_time: Duration::from_secs(10),
             write_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(10),
+            witnesses: Vec::new(),
+            public_log: false,
         }
     }
 }

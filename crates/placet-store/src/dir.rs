@@ -275,7 +275,7 @@ fn look(path: &Path) -> Result<State, OpenError> {
     Err(OpenError::Foreign { path: path.into() })
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     let path = path.join(LOCK);
     let failed = |e: io::Error| OpenError::failed(&path, e);
     let mut file = OpenOptions::new()

@@ -26,6 +26,7 @@ mod master;
 mod read_model;
 mod slots;
 mod sqlite;
+mod witness;
 
 pub use dir::{Create, DataDir};
 pub use error::OpenError;
@@ -35,3 +36,4 @@ pub use journal::{SqliteJournal, SqliteJournalReader};
 pub use master::{MASTER_KEY_ENV, MasterKey};
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
 pub use slots::{SqliteSlotReader, SqliteSlots};
+pub use witness::{Seen, WitnessStore};

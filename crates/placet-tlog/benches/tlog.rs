@@ -4,9 +4,11 @@
 use ed25519_dalek::{Signer as _, SigningKey};
 use placet_tlog::merkle::leaf_hash;
 use placet_tlog::receipt::write_receipt;
+use placet_tlog::tiles::{hash_tiles, write_hashes};
 use placet_tlog::trust::TrustKey;
 use placet_tlog::verify::{PortableHasher as H, Verifier, verify_receipt};
-use placet_tlog::{Checkpoint, Tree, Trust, VerifierKey};
+use placet_tlog::{Checkpoint, CosignerKey, Policy, TileReader, TileRef, Tree, Trust, VerifierKey};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -83,4 +85,33 @@ fn main() {
     measure("verify, one by one", count.min(5_000), |i| {
         black_box(verify_receipt(receipt(i), &trust).unwrap());
     });
+
+    let policy = format!("witness w {}\nquorum w\n", witness(&key));
+    let policy = Policy::parse::<H>(policy.as_bytes()).unwrap();
+    let sign = |bytes: &[u8]| key.sign(bytes).to_bytes();
+    let line = witness(&key).cosign(&checkpoint.body(), 1_795_000_000, sign).unwrap();
+    let cosigned: Vec<String> = receipts.iter().map(|text| format!("{text}{line}")).collect();
+    measure("verify, one by one, one witness", count.min(5_000), |i| {
+        let mut verifier = Verifier::new(&trust).with_witnesses(&policy);
+        black_box(verifier.verify(cosigned[i as usize % cosigned.len()].as_bytes()).unwrap());
+    });
+
+    let recent_tile = TileRef::at(placet_tlog::Row::Hashes(0), (count - 1) / 256, count).unwrap();
+    measure("tile, recent", count.min(20_000), |_| {
+        black_box(tree.tile(&recent_tile, &mut |_| None).unwrap());
+    });
+    let mut files = BTreeMap::new();
+    for tile in hash_tiles(0, count) {
+        files.insert(tile, write_hashes(&tree.tile(&tile, &mut tiles).unwrap()));
+    }
+    let mut reader =
+        TileReader::<_, H>::open(count, tree.root(), |tile: &TileRef| files.get(tile).cloned());
+    let reader = reader.as_mut().unwrap();
+    measure("inclusion proof from tiles, leaves in order", count, |i| {
+        black_box(reader.inclusion_proof(i, count).unwrap());
+    });
+}
+
+fn witness(key: &SigningKey) -> CosignerKey {
+    CosignerKey::new::<H>("w.example", key.verifying_key().to_bytes()).unwrap()
 }

@@ -1,5 +1,5 @@
-//! The transparency log of Placet: RFC 6962 tree, C2SP checkpoints, receipts, and the check that
-//! a receipt proves what it says.
+//! The transparency log of Placet: RFC 6962 tree, C2SP tiles, checkpoints and cosignatures, receipts,
+//! and the checks that they prove what they say and do not contradict each other.
 //!
 //! Owns the proof formats. Refuses to know what an entry means, where bytes are stored, and which
 //! library signs or hashes.
@@ -28,17 +28,31 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "portable")]
+pub mod compare;
+pub mod cosignature;
+pub mod handover;
 pub mod merkle;
+mod nodes;
 pub mod note;
+pub mod policy;
 pub mod receipt;
+#[cfg(feature = "portable")]
+mod signature;
 mod text;
+pub mod tiles;
 pub mod tree;
 pub mod trust;
 #[cfg(feature = "portable")]
 pub mod verify;
+pub mod witness;
 
+pub use cosignature::CosignerKey;
+pub use handover::Handover;
 pub use merkle::{CompactRange, Hash};
 pub use note::{Checkpoint, Note, VerifierKey};
+pub use policy::Policy;
 pub use receipt::Receipt;
+pub use tiles::{Row, TileReader, TileRef};
 pub use tree::{Head, Tree};
 pub use trust::Trust;

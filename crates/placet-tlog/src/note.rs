@@ -11,7 +11,7 @@ use core::fmt;
 use placet_types::hash::{Hasher, hex_decode, hex_encode};
 
 /// The signature type of plain Ed25519 keys.
-const ED25519: u8 = 0x01;
+pub(crate) const ED25519: u8 = 0x01;
 /// The signature line starts with an em dash and a space.
 const DASH: &str = "\u{2014} ";
 /// Signature lines that a note may have; the specification asks for 16 at least.
@@ -35,7 +35,7 @@ pub enum NoteError {
     Name,
     /// The text is not `name+hexkeyid+base64`.
     VerifierKey,
-    /// The key is not a plain Ed25519 key of 32 bytes.
+    /// The key is not of the wanted type, or not 32 bytes long.
     KeyType,
     /// The key id is not the hash of name and key.
     KeyId,
@@ -43,6 +43,8 @@ pub enum NoteError {
     Checkpoint,
     /// A base64 text or a number has another, canonical spelling.
     NotCanonical,
+    /// A cosignature's time exceeds 2^63 - 1 seconds.
+    Time,
 }
 
 impl fmt::Display for NoteError {
@@ -54,10 +56,11 @@ impl fmt::Display for NoteError {
             Self::SignatureLine => "a line among the signatures is none",
             Self::Name => "a key name is empty or has a space or plus in it",
             Self::VerifierKey => "the key is not of the form name+id+key",
-            Self::KeyType => "the key is not an ed25519 key",
+            Self::KeyType => "the key is not an ed25519 key of the wanted type",
             Self::KeyId => "the key id does not belong to the key",
             Self::Checkpoint => "the checkpoint has not the lines origin, size and root",
             Self::NotCanonical => "a number or base64 text is not in canonical form",
+            Self::Time => "the time of a cosignature is out of range",
         })
     }
 }
@@ -78,9 +81,8 @@ impl VerifierKey {
     /// # Errors
     /// [`NoteError::Name`].
     pub fn new<H: Hasher>(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
-        check_name(name)?;
-        let [a, b, c, d, ..] = H::sha256(&[name.as_bytes(), &[b'\n', ED25519], &public]);
-        Ok(Self { name: name.to_string(), id: [a, b, c, d], public })
+        let id = key_id::<H>(name, ED25519, &public)?;
+        Ok(Self { name: name.to_string(), id, public })
     }
 
     /// Parses `name+<8 hex digits>+base64(0x01 ‖ key)`; its [`Display`](fmt::Display) writes it.
@@ -88,23 +90,8 @@ impl VerifierKey {
     /// # Errors
     /// `Name`, `VerifierKey`, `KeyType`, `KeyId` or `NotCanonical`.
     pub fn parse<H: Hasher>(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(hex), Some(base64)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(NoteError::VerifierKey);
-        };
-        let mut id = KeyId::default();
-        hex_decode(hex, &mut id).ok_or(NoteError::VerifierKey)?;
-        let bytes = base64_decode(base64).map_err(|_| NoteError::NotCanonical)?;
-        let public = match bytes.split_first() {
-            Some((&ED25519, key)) => <[u8; 32]>::try_from(key).ok(),
-            _ => None,
-        };
-        let key = Self::new::<H>(name, public.ok_or(NoteError::KeyType)?)?;
-        if key.id != id {
-            return Err(NoteError::KeyId);
-        }
-        Ok(key)
+        let (name, id, public) = parse_key::<H>(text, ED25519)?;
+        Ok(Self { name: name.to_string(), id, public })
     }
 
     /// The name.
@@ -128,16 +115,7 @@ impl VerifierKey {
     /// The line, newline included, with which a note carries `signature` by this key.
     #[must_use]
     pub fn signature_line(&self, signature: &[u8; 64]) -> String {
-        let mut line = String::with_capacity(self.name.len().saturating_add(100));
-        let mut bytes = Vec::with_capacity(68);
-        bytes.extend_from_slice(&self.id);
-        bytes.extend_from_slice(signature);
-        line.push_str(DASH);
-        line.push_str(&self.name);
-        line.push(' ');
-        push_base64(&mut line, &bytes);
-        line.push('\n');
-        line
+        signature_line(&self.name, self.id, signature)
     }
 
     /// The signed note over `text`, which must end with a newline. `sign` is Ed25519 over the
@@ -166,11 +144,69 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = Vec::with_capacity(33);
-        bytes.push(ED25519);
-        bytes.extend_from_slice(&self.public);
-        write!(f, "{}+{}+{}", self.name, hex_encode(&self.id), base64_encode(&bytes))
+        write_key(f, &self.name, self.id, ED25519, &self.public)
     }
+}
+
+/// `SHA-256(name ‖ 0x0a ‖ type ‖ key)`, its first four bytes.
+pub(crate) fn key_id<H: Hasher>(
+    name: &str,
+    key_type: u8,
+    public: &[u8; 32],
+) -> Result<KeyId, NoteError> {
+    check_name(name)?;
+    let [a, b, c, d, ..] = H::sha256(&[name.as_bytes(), &[b'\n', key_type], public]);
+    Ok([a, b, c, d])
+}
+
+/// `name+id+base64(type ‖ key)` taken apart, the key id checked.
+pub(crate) fn parse_key<H: Hasher>(
+    text: &str,
+    key_type: u8,
+) -> Result<(&str, KeyId, [u8; 32]), NoteError> {
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(hex), Some(base64)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(NoteError::VerifierKey);
+    };
+    let mut id = KeyId::default();
+    hex_decode(hex, &mut id).ok_or(NoteError::VerifierKey)?;
+    let bytes = base64_decode(base64).map_err(|_| NoteError::NotCanonical)?;
+    let public = match bytes.split_first() {
+        Some((first, key)) if *first == key_type => <[u8; 32]>::try_from(key).ok(),
+        _ => None,
+    };
+    let public = public.ok_or(NoteError::KeyType)?;
+    if key_id::<H>(name, key_type, &public)? != id {
+        return Err(NoteError::KeyId);
+    }
+    Ok((name, id, public))
+}
+
+pub(crate) fn write_key(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    id: KeyId,
+    key_type: u8,
+    public: &[u8; 32],
+) -> fmt::Result {
+    let mut bytes = Vec::with_capacity(33);
+    bytes.push(key_type);
+    bytes.extend_from_slice(public);
+    write!(f, "{name}+{}+{}", hex_encode(&id), base64_encode(&bytes))
+}
+
+/// A signature line, newline included.
+pub(crate) fn signature_line(name: &str, id: KeyId, signature: &[u8]) -> String {
+    let mut line = String::with_capacity(name.len().saturating_add(112));
+    let mut bytes = Vec::with_capacity(signature.len().saturating_add(4));
+    bytes.extend_from_slice(&id);
+    bytes.extend_from_slice(signature);
+    line.push_str(DASH);
+    line.push_str(name);
+    line.push(' ');
+    push_base64(&mut line, &bytes);
+    line.push('\n');
+    line
 }
 
 fn check_name(name: &str) -> Result<(), NoteError> {
@@ -190,7 +226,11 @@ pub struct Signature {
 }
 
 impl Signature {
-    fn parse(line: &str) -> Result<Self, NoteError> {
+    /// Parses one signature line, given without its newline.
+    ///
+    /// # Errors
+    /// `SignatureLine`, `Name` or `NotCanonical`.
+    pub fn parse(line: &str) -> Result<Self, NoteError> {
         let rest = line.strip_prefix(DASH).ok_or(NoteError::SignatureLine)?;
         let (name, base64) = rest.split_once(' ').ok_or(NoteError::SignatureLine)?;
         check_name(name)?;
@@ -215,10 +255,16 @@ impl Signature {
         self.key_id
     }
 
-    /// The signature proper; 64 bytes for Ed25519.
+    /// The signature proper; 64 bytes for Ed25519, 72 for a cosignature.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The line that [`parse`](Self::parse) read, newline included.
+    #[must_use]
+    pub fn line(&self) -> String {
+        signature_line(&self.name, self.key_id, &self.bytes)
     }
 }
 
@@ -246,14 +292,7 @@ impl Note {
             .strip_prefix('\n')
             .and_then(|rest| rest.strip_suffix('\n'))
             .ok_or(NoteError::Incomplete)?;
-        let mut signatures = Vec::new();
-        for line in lines.split('\n') {
-            if signatures.len() >= SIGNATURES_MAX {
-                return Err(NoteError::SignatureCount);
-            }
-            signatures.push(Signature::parse(line)?);
-        }
-        Ok(Self { text: text.to_string(), signatures })
+        Ok(Self { text: text.to_string(), signatures: parse_signatures(lines)? })
     }
 
     /// The signed text, final newline included.
@@ -267,6 +306,18 @@ impl Note {
     pub fn signatures(&self) -> &[Signature] {
         &self.signatures
     }
+}
+
+/// Signature lines, the last without its newline.
+pub(crate) fn parse_signatures(lines: &str) -> Result<Vec<Signature>, NoteError> {
+    let mut signatures = Vec::new();
+    for line in lines.split('\n') {
+        if signatures.len() >= SIGNATURES_MAX {
+            return Err(NoteError::SignatureCount);
+        }
+        signatures.push(Signature::parse(line)?);
+    }
+    Ok(signatures)
 }
 
 /// The statement a log signs: at this size my root is this.

@@ -157,6 +157,12 @@ pub fn write_receipt(entry: &[u8], index: u64, path: &[Hash], note: &str) -> Str
     out
 }
 
+/// Whether `bytes` begin as a receipt does.
+#[cfg(feature = "portable")]
+pub(crate) fn is_receipt(bytes: &[u8]) -> bool {
+    bytes.starts_with(HEADER.as_bytes())
+}
+
 /// The rest of a line that begins with `key`, and what follows the line.
 fn field<'a>(text: &'a str, key: &str) -> Option<(&'a str, &'a str)> {
     text.strip_prefix(key)?.split_once('\n')

@@ -2,15 +2,15 @@
 //! the roots of their 256-leaf tiles. Owns which nodes are kept; refuses to know where tiles lie.
 
 use crate::merkle::{CompactRange, Hash, empty_root, node_hash};
+use crate::nodes::{Nodes, TILE_LEVELS, Tile, tile_of};
+use crate::tiles::{Row, TileRef};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::hash::Hasher;
 
-/// Leaves per tile, as in C2SP tlog-tiles.
-pub const TILE_LEAVES: u64 = 256;
-/// Levels below the root of a tile.
-const TILE_LEVELS: u32 = 8;
+pub use crate::nodes::TILE_LEAVES;
+
 /// Recent leaves that are kept whole unless the caller says otherwise.
 pub const DEFAULT_WINDOW: u64 = 4096;
 
@@ -202,10 +202,7 @@ impl<H: Hasher> Tree<H> {
             return Ok(self.root());
         }
         self.check_size(size)?;
-        if size == 0 {
-            return Ok(empty_root::<H>());
-        }
-        Lookup::new(self, tiles).edge(0, size)
+        Lookup::new(self, tiles).root(size)
     }
 
     /// Size, root and right edge of the present tree.
@@ -252,13 +249,7 @@ impl<H: Hasher> Tree<H> {
         tiles: &mut TileSource<'_>,
     ) -> Result<Vec<Hash>, TreeError> {
         self.check_size(size)?;
-        if index >= size {
-            return Err(TreeError::OutOfRange);
-        }
-        let mut lookup = Lookup::new(self, tiles);
-        let mut path = Vec::new();
-        lookup.climb(0, index, size, None, &mut path)?;
-        Ok(path)
+        Lookup::new(self, tiles).inclusion(index, size)
     }
 
     /// As [`inclusion_proof`](Self::inclusion_proof) for a [`Head`] of this tree, without hashing
@@ -295,21 +286,26 @@ impl<H: Hasher> Tree<H> {
         tiles: &mut TileSource<'_>,
     ) -> Result<Vec<Hash>, TreeError> {
         self.check_size(new)?;
-        if old > new {
+        Lookup::new(self, tiles).consistency(old, new)
+    }
+
+    /// The hashes of a tile of this log, left to right, at the present or an earlier size. Inner
+    /// rows and the window answer from memory; an older level-0 tile is asked for and checked
+    /// against its kept root, so that a damaged one is never served.
+    ///
+    /// # Errors
+    /// `OutOfRange` for an entry bundle and for a tile that is wider than the log is now; otherwise
+    /// [`TreeError`].
+    pub fn tile(&self, tile: &TileRef, tiles: &mut TileSource<'_>) -> Result<Vec<Hash>, TreeError> {
+        let Row::Hashes(row) = tile.row() else {
+            return Err(TreeError::OutOfRange);
+        };
+        if !tile.exists_within(self.size()) {
             return Err(TreeError::OutOfRange);
         }
-        let mut path = Vec::new();
-        if old == 0 || old == new {
-            return Ok(path);
-        }
-        let level = old.trailing_zeros();
-        let index = shr(old, level).wrapping_sub(1);
+        let level = u32::from(row).saturating_mul(TILE_LEVELS);
         let mut lookup = Lookup::new(self, tiles);
-        if !old.is_power_of_two() {
-            path.push(lookup.node(level, index)?);
-        }
-        lookup.climb(level, index, new, None, &mut path)?;
-        Ok(path)
+        tile.columns().map(|index| lookup.node(level, index)).collect()
     }
 
     fn check_size(&self, size: u64) -> Result<(), TreeError> {
@@ -317,52 +313,6 @@ impl<H: Hasher> Tree<H> {
             return Err(TreeError::OutOfRange);
         }
         Ok(())
-    }
-}
-
-fn shr(value: u64, bits: u32) -> u64 {
-    value.checked_shr(bits).unwrap_or(0)
-}
-
-/// The tile that holds node `index` of a level below [`TILE_LEVELS`].
-fn tile_of(level: u32, index: u64) -> u64 {
-    shr(index, TILE_LEVELS.saturating_sub(level))
-}
-
-/// All complete nodes below the root of one tile.
-#[derive(Default)]
-struct Tile {
-    levels: [Vec<Hash>; TILE_LEVELS as usize],
-}
-
-impl Tile {
-    fn store(&mut self, level: u32, hash: Hash) {
-        let Some(row) = self.levels.get_mut(level as usize) else {
-            return;
-        };
-        if row.is_empty() {
-            row.reserve_exact(usize::try_from(shr(TILE_LEAVES, level)).unwrap_or(0));
-        }
-        row.push(hash);
-    }
-
-    fn get(&self, level: u32, index: u64) -> Option<Hash> {
-        let offset = index.checked_rem(shr(TILE_LEAVES, level))?;
-        let row = self.levels.get(level as usize)?;
-        row.get(usize::try_from(offset).ok()?).copied()
-    }
-
-    /// A complete tile from its leaves, with its root.
-    fn build<H: Hasher>(leaves: &[Hash]) -> Option<(Self, Hash)> {
-        if leaves.len() as u64 != TILE_LEAVES {
-            return None;
-        }
-        let mut tile = Self::default();
-        let mut range = CompactRange::<H>::new();
-        for leaf in leaves {
-            range.append_visit(0, *leaf, &mut |level, hash| tile.store(level, hash));
-        }
-        Some((tile, range.root()))
     }
 }
 
@@ -414,8 +364,15 @@ impl<'a, 's, H: Hasher> Lookup<'a, 's, H> {
     fn new(tree: &'a Tree<H>, tiles: &'a mut TileSource<'s>) -> Self {
         Self { tree, tiles, fetched: None }
     }
+}
 
-    /// A complete node.
+impl<H: Hasher> Nodes<H> for Lookup<'_, '_, H> {
+    type Error = TreeError;
+
+    fn out_of_range() -> TreeError {
+        TreeError::OutOfRange
+    }
+
     fn node(&mut self, level: u32, index: u64) -> Result<Hash, TreeError> {
         if let Some(hash) = self.tree.node(level, index) {
             return Ok(hash);
@@ -430,58 +387,16 @@ impl<'a, 's, H: Hasher> Lookup<'a, 's, H> {
             return tile.get(level, index).ok_or(TreeError::OutOfRange);
         }
         let leaves = (self.tiles)(number).ok_or(TreeError::TileMissing(number))?;
-        let (tile, root) = Tile::build::<H>(&leaves).ok_or(TreeError::TileMismatch(number))?;
+        if leaves.len() as u64 != TILE_LEAVES {
+            return Err(TreeError::TileMismatch(number));
+        }
+        let (tile, root) = Tile::build::<H>(&leaves);
         if self.tree.node(TILE_LEVELS, number) != Some(root) {
             return Err(TreeError::TileMismatch(number));
         }
         let hash = tile.get(level, index).ok_or(TreeError::OutOfRange)?;
         self.fetched = Some((number, tile));
         Ok(hash)
-    }
-
-    /// Hash of the leaves `start..end`, where `start` is a multiple of a power of two that is not
-    /// smaller than their number.
-    fn edge(&mut self, start: u64, end: u64) -> Result<Hash, TreeError> {
-        let mut end = end;
-        let mut hash = None;
-        while end > start {
-            let level = end.wrapping_sub(start).trailing_zeros();
-            end = end.wrapping_sub(1_u64.checked_shl(level).unwrap_or(0));
-            let node = self.node(level, shr(end, level))?;
-            hash = Some(match hash {
-                None => node,
-                Some(right) => node_hash::<H>(&node, &right),
-            });
-        }
-        hash.ok_or(TreeError::OutOfRange)
-    }
-
-    /// Siblings on the way from node `index` of `level` up to the root of `size` leaves.
-    fn climb(
-        &mut self,
-        level: u32,
-        index: u64,
-        size: u64,
-        edges: Option<&[Hash]>,
-        path: &mut Vec<Hash>,
-    ) -> Result<(), TreeError> {
-        let (mut level, mut index) = (level, index);
-        let mut last = shr(size.wrapping_sub(1), level);
-        while last > 0 {
-            let sibling = index ^ 1;
-            if sibling < last {
-                path.push(self.node(level, sibling)?);
-            } else if sibling == last {
-                path.push(match edges.and_then(|edges| edges.get(level as usize)) {
-                    Some(hash) => *hash,
-                    None => self.edge(sibling.checked_shl(level).unwrap_or(0), size)?,
-                });
-            }
-            index >>= 1;
-            last >>= 1;
-            level = level.saturating_add(1);
-        }
-        Ok(())
     }
 }
 

@@ -2,11 +2,16 @@
 //! take a key from anywhere else, least of all from a receipt.
 
 use crate::note::{KeyId, NoteError, VerifierKey};
+use crate::policy::Policy;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::hash::Hasher;
 use placet_types::json::{Limits, Object, ParseError, Value, parse};
+
+mod rotation;
+
+pub use rotation::{ChainError, RotationError};
 
 /// Bounds of a trust file: 1 MiB, nesting 8, integers only.
 const LIMITS: Limits = Limits { bytes_max: 1 << 20, depth_max: 8, doubles: false };
@@ -147,6 +152,21 @@ impl Trust {
             }
         }
         Ok(Self { keys })
+    }
+
+    /// This trust, and active keys for the log lines of `policy` besides. What is already pinned
+    /// stays as it is, so that no policy brings a revoked key back.
+    ///
+    /// # Errors
+    /// None in practice: ranges without bounds cannot clash.
+    pub fn with_logs_of(&self, policy: &Policy) -> Result<Self, TrustError> {
+        let mut keys = self.keys.clone();
+        for log in policy.logs() {
+            if self.find(log.key().name(), log.key().id()).is_none() {
+                keys.push(TrustKey::active(log.key().clone()));
+            }
+        }
+        Self::new(keys)
     }
 
     /// Parses a trust file:

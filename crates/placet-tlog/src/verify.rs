@@ -4,12 +4,13 @@
 
 use crate::merkle::{Hash, ProofError, leaf_hash, verify_inclusion};
 use crate::note::{Checkpoint, KeyId, Note};
+use crate::policy::{Cosigned, Policy};
 use crate::receipt::{Receipt, ReceiptError, parse_checkpoint};
-use crate::trust::{KeyStatus, Trust, TrustKey};
-use alloc::string::String;
+use crate::signature::verify_ed25519;
+use crate::trust::{KeyStatus, Trust};
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use ed25519_dalek::{Signature, VerifyingKey};
 use placet_types::hash::Hasher;
 use placet_types::json::{Limits, Value, parse};
 use sha2::{Digest as _, Sha256};
@@ -66,6 +67,19 @@ pub struct Verified {
     pub origin: String,
     /// The pinned key whose signature counted.
     pub key_id: KeyId,
+    /// The good cosignatures by witnesses of the policy; none if the verifier has no policy.
+    pub cosignatures: Vec<Cosigned>,
+}
+
+/// What a signed checkpoint proved: the pinned key `key_id` signed it, and so did the witnesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCheckpoint {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The pinned key whose signature counted.
+    pub key_id: KeyId,
+    /// The good cosignatures by witnesses of the policy; none if the verifier has no policy.
+    pub cosignatures: Vec<Cosigned>,
 }
 
 /// Why a receipt proves nothing. [`code`](Self::code) is stable.
@@ -83,6 +97,10 @@ pub enum VerifyError {
     KeyOutOfRange,
     /// A line claims a pinned key, but the signature is not that key's.
     SignatureBad,
+    /// A line claims a witness of the policy, but the cosignature is not that witness's.
+    CosignatureBad,
+    /// The witnesses that cosigned are no quorum by the policy.
+    WitnessQuorumMissing,
     /// The entry is not at the index of the signed tree.
     Inclusion(ProofError),
     /// The entry is no strict JSON, no in-toto Statement, or no event of version 1.
@@ -95,8 +113,8 @@ pub enum VerifyError {
 
 impl VerifyError {
     /// The stable code: `receipt_malformed`, `not_canonical`, `unknown_origin`, `unknown_key`,
-    /// `key_revoked`, `key_out_of_range`, `signature_bad`, `inclusion_bad`, `entry_malformed` or
-    /// `workspace_mismatch`.
+    /// `key_revoked`, `key_out_of_range`, `signature_bad`, `cosignature_bad`,
+    /// `witness_quorum_missing`, `inclusion_bad`, `entry_malformed` or `workspace_mismatch`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -108,6 +126,8 @@ impl VerifyError {
             Self::KeyRevoked => "key_revoked",
             Self::KeyOutOfRange => "key_out_of_range",
             Self::SignatureBad => "signature_bad",
+            Self::CosignatureBad => "cosignature_bad",
+            Self::WitnessQuorumMissing => "witness_quorum_missing",
             Self::EntryMalformed => "entry_malformed",
             Self::WorkspaceMismatch => "workspace_mismatch",
         }
@@ -123,6 +143,8 @@ impl fmt::Display for VerifyError {
             Self::KeyRevoked => "the key that signed the checkpoint is revoked",
             Self::KeyOutOfRange => "the key that signed is not pinned for this tree size",
             Self::SignatureBad => "the signature is not that of the pinned key",
+            Self::CosignatureBad => "a cosignature is not that of the witness",
+            Self::WitnessQuorumMissing => "the witnesses that cosigned are not a quorum",
             Self::Inclusion(_) => "the entry is not in the signed tree at this index",
             Self::EntryMalformed => "the entry is not an event of version 1",
             Self::EntryNotCanonical => "the entry is not canonical json",
@@ -144,7 +166,8 @@ impl core::error::Error for VerifyError {
 /// Verifies one receipt against the pinned keys.
 ///
 /// # Errors
-/// The first check that fails, in this order: form, key and signature, inclusion, entry.
+/// The first check that fails, in this order: form, key and signature, witnesses (if the verifier
+/// has a policy), inclusion, entry.
 pub fn verify_receipt(receipt: &[u8], trust: &Trust) -> Result<Verified, VerifyError> {
     Verifier::new(trust).verify(receipt)
 }
@@ -153,15 +176,30 @@ pub fn verify_receipt(receipt: &[u8], trust: &Trust) -> Result<Verified, VerifyE
 #[derive(Debug)]
 pub struct Verifier<'t> {
     trust: &'t Trust,
-    /// The note that was proven last, byte for byte, and the key that proved it.
-    proven: Option<(String, KeyId)>,
+    policy: Option<&'t Policy>,
+    proven: Option<Proven>,
+}
+
+/// The note that was proven last, byte for byte, and who proved it.
+#[derive(Debug)]
+struct Proven {
+    note_text: String,
+    key_id: KeyId,
+    cosignatures: Vec<Cosigned>,
 }
 
 impl<'t> Verifier<'t> {
     /// A verifier that believes `trust` and nobody else.
     #[must_use]
     pub fn new(trust: &'t Trust) -> Self {
-        Self { trust, proven: None }
+        Self { trust, policy: None, proven: None }
+    }
+
+    /// Demands the witness quorum of `policy` besides. The policy's log lines do not count: who
+    /// wants to believe them says so by [`Trust::with_logs_of`].
+    #[must_use]
+    pub fn with_witnesses(self, policy: &'t Policy) -> Self {
+        Self { policy: Some(policy), proven: None, ..self }
     }
 
     /// Verifies one receipt.
@@ -170,18 +208,55 @@ impl<'t> Verifier<'t> {
     /// As [`verify_receipt`].
     pub fn verify(&mut self, receipt: &[u8]) -> Result<Verified, VerifyError> {
         let receipt = Receipt::parse(receipt).map_err(VerifyError::Receipt)?;
-        let Receipt { entry, index, path, checkpoint, note, note_text } = receipt;
-        let key_id = match &self.proven {
-            Some((text, key_id)) if *text == note_text => *key_id,
-            _ => verify_signatures(&note, &checkpoint, self.trust)?,
-        };
+        self.prove_note(&receipt.note, &receipt.note_text, &receipt.checkpoint)?;
+        verify_path(&receipt)?;
+        let Receipt { entry, index, checkpoint, .. } = receipt;
         let Checkpoint { origin, size, root, .. } = checkpoint;
-        self.proven = Some((note_text, key_id));
-        let leaf = leaf_hash::<PortableHasher>(&entry);
-        verify_inclusion::<PortableHasher>(&leaf, index, size, &path, &root)
-            .map_err(VerifyError::Inclusion)?;
         verify_entry(&entry, &origin)?;
-        Ok(Verified { entry, index, size, root, origin, key_id })
+        let (key_id, cosignatures) = self.proven_by();
+        Ok(Verified { entry, index, size, root, origin, key_id, cosignatures })
+    }
+
+    /// Verifies a signed checkpoint alone, as [`verify_checkpoint`], with the policy if there is
+    /// one.
+    ///
+    /// # Errors
+    /// As [`verify_checkpoint`]; `CosignatureBad` and `WitnessQuorumMissing`.
+    pub fn verify_checkpoint(&mut self, text: &str) -> Result<VerifiedCheckpoint, VerifyError> {
+        let (note, checkpoint) = parse_checkpoint(text).map_err(VerifyError::Receipt)?;
+        self.prove_note(&note, text, &checkpoint)?;
+        let (key_id, cosignatures) = self.proven_by();
+        Ok(VerifiedCheckpoint { checkpoint, key_id, cosignatures })
+    }
+
+    fn proven_by(&self) -> (KeyId, Vec<Cosigned>) {
+        let proven = self.proven.as_ref();
+        proven.map(|held| (held.key_id, held.cosignatures.clone())).unwrap_or_default()
+    }
+
+    /// Leaves the note in `proven`, or fails.
+    fn prove_note(
+        &mut self,
+        note: &Note,
+        text: &str,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), VerifyError> {
+        if self.proven.as_ref().is_some_and(|held| held.note_text == text) {
+            return Ok(());
+        }
+        let key_id = verify_signatures(note, checkpoint, self.trust)?;
+        let cosignatures = match self.policy {
+            None => Vec::new(),
+            Some(policy) => {
+                let seen = policy.evaluate(note).map_err(|_| VerifyError::CosignatureBad)?;
+                if !seen.quorum {
+                    return Err(VerifyError::WitnessQuorumMissing);
+                }
+                seen.cosignatures
+            }
+        };
+        self.proven = Some(Proven { note_text: text.to_string(), key_id, cosignatures });
+        Ok(())
     }
 }
 
@@ -198,7 +273,16 @@ pub fn verify_checkpoint(note: &str, trust: &Trust) -> Result<(Checkpoint, KeyId
     Ok((checkpoint, key_id))
 }
 
-fn verify_signatures(
+/// Whether the entry stands at its index in the receipt's own checkpoint.
+pub(crate) fn verify_path(receipt: &Receipt) -> Result<(), VerifyError> {
+    let Receipt { entry, index, path, checkpoint, .. } = receipt;
+    let leaf = leaf_hash::<PortableHasher>(entry);
+    verify_inclusion::<PortableHasher>(&leaf, *index, checkpoint.size, path, &checkpoint.root)
+        .map_err(VerifyError::Inclusion)
+}
+
+/// Whether a pinned key vouches for the checkpoint, and which.
+pub(crate) fn verify_signatures(
     note: &Note,
     checkpoint: &Checkpoint,
     trust: &Trust,
@@ -212,7 +296,9 @@ fn verify_signatures(
         let Some(key) = trust.find(signature.name(), signature.key_id()) else {
             continue;
         };
-        verify_signature(key, note.text().as_bytes(), signature.bytes())?;
+        if !verify_ed25519(key.key.public_key(), note.text().as_bytes(), signature.bytes()) {
+            return Err(VerifyError::SignatureBad);
+        }
         if key.key.name() != checkpoint.origin {
             continue;
         }
@@ -225,20 +311,6 @@ fn verify_signatures(
         }
     }
     counted.ok_or(refusal)
-}
-
-/// Ed25519 as RFC 8032 without cofactor, and stricter: no small-order key or nonce point, no
-/// second encoding of a point or scalar.
-fn verify_signature(key: &TrustKey, text: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
-    let bad = VerifyError::SignatureBad;
-    let public = key.key.public_key();
-    let signature = <[u8; 64]>::try_from(signature).map_err(|_| bad)?;
-    let verifying = VerifyingKey::from_bytes(public).map_err(|_| bad)?;
-    // The library keeps the bytes it got, so a second encoding of the key shows by encoding anew.
-    if verifying.to_edwards().compress().as_bytes() != public {
-        return Err(bad);
-    }
-    verifying.verify_strict(text, &Signature::from_bytes(&signature)).map_err(|_| bad)
 }
 
 /// Checks what makes an entry an event of the workspace that `origin` names.

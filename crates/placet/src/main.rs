@@ -51,6 +51,7 @@ enum Command {
     /// Reject a held action: shows exactly what would run, and asks
     Reject(commands::approvals::VoteArgs),
     Verify(commands::verify::VerifyArgs),
+    Witness(commands::witness::WitnessArgs),
     Key(commands::key::KeyArgs),
     Kill(commands::kill::KillArgs),
     Lift(commands::kill::LiftArgs),
@@ -100,6 +101,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Approve(args) => commands::approvals::vote(args, true).await,
         Command::Reject(args) => commands::approvals::vote(args, false).await,
         Command::Verify(args) => commands::verify::run(args).await,
+        Command::Witness(args) => commands::witness::run(args).await,
         Command::Key(args) => commands::key::run(args).await,
         Command::Kill(args) => commands::kill::kill(args).await,
         Command::Lift(args) => commands::kill::lift(args).await,

@@ -2,10 +2,12 @@
 
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod compare;
 pub(crate) mod decide;
 pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod policy;
 pub(crate) mod up;
 pub(crate) mod verify;
+pub(crate) mod witness;
 pub(crate) mod workspace;

@@ -5,10 +5,12 @@ use crate::exit::Fault;
 use crate::local;
 use anyhow::{Context, Result};
 use clap::Args;
+use placet_runtime::crypto::Fast;
 use placet_runtime::{Options, Plane, Started};
 use placet_server::open_stores;
-use placet_server::{ServerOptions, serve};
+use placet_server::{ServerOptions, WitnessPeer, serve};
 use placet_store::{Create, DataDir};
+use placet_tlog::CosignerKey;
 use placet_types::event::{KillScope, KillSource};
 use placet_types::ids::{ActorId, ActorKind, WorkspaceName};
 use std::io::Write;
@@ -51,6 +53,12 @@ pub(crate) struct Up {
     /// Requests per second admitted per key; 0 for no limit
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     pub(crate) admission: u32,
+    /// Witness that cosigns published checkpoints, as its verifier key and its URL; repeatable
+    #[arg(long, num_args = 2, value_names = ["VKEY", "URL"], action = clap::ArgAction::Append)]
+    pub(crate) witness: Vec<String>,
+    /// Serve checkpoints and tiles under /log/ to anybody: entries hold no personal data
+    #[arg(long)]
+    pub(crate) public_log: bool,
 }
 
 /// Runs the server until SIGINT or SIGTERM.
@@ -63,6 +71,7 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
         return Err(Fault::usage(detail).next("listen on 127.0.0.1, or leave --dev out").into());
     }
     let names = names(&up)?;
+    let options = options(&up)?;
     // Before the start: a first start that then cannot listen would have made a key for nobody.
     let listener =
         TcpListener::bind(up.listen).await.with_context(|| format!("listen on {}", up.listen))?;
@@ -79,7 +88,7 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
     }
     // Programs wait for this line; it is the last one before requests are served.
     println!("listening on http://{address}");
-    serve_until_stopped(started, listener, up.admission).await?;
+    serve_until_stopped(started, listener, options).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,17 +96,38 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
 pub(crate) async fn serve_until_stopped(
     started: Started,
     listener: TcpListener,
-    admission: u32,
+    options: ServerOptions,
 ) -> Result<()> {
     let plane = started.plane.clone();
     let housekeeping = tokio::spawn(plane.clone().housekeeping());
     let killing = tokio::spawn(kill_on_signal(plane.clone())?);
-    let options = ServerOptions { admission_per_second: admission, ..ServerOptions::default() };
     let served = serve(listener, plane, options, stop_signal()?).await;
     killing.abort();
     housekeeping.abort();
     tokio::task::spawn_blocking(move || started.stop()).await?;
     served.context("the server stopped")
+}
+
+/// How the command line wants the server to behave.
+pub(crate) fn options(up: &Up) -> Result<ServerOptions> {
+    let (pairs, _) = up.witness.as_chunks::<2>();
+    let witnesses = pairs.iter().map(|[vkey, url]| {
+        let key = CosignerKey::parse::<Fast>(vkey).map_err(|error| {
+            Fault::usage(format!("--witness {vkey:?}: {error}"))
+                .next("take the line that `placet witness --show` prints")
+        })?;
+        if !url.starts_with("http://") {
+            let fault = Fault::usage(format!("--witness {url:?} is not an http:// URL"));
+            return Err(fault.next("a cosignature proves itself; TLS is for a proxy").into());
+        }
+        Ok(WitnessPeer { key, url: url.clone() })
+    });
+    Ok(ServerOptions {
+        admission_per_second: up.admission,
+        witnesses: witnesses.collect::<Result<_>>()?,
+        public_log: up.public_log,
+        ..ServerOptions::default()
+    })
 }
 
 /// Shows the first key the one time it can be shown; where standard output is gone, on standard
@@ -140,7 +170,7 @@ async fn start_as(up: &Up, (workspace, admin): (WorkspaceName, ActorId)) -> Resu
     Ok(Plane::start(stores, options).await?)
 }
 
-fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

@@ -1,6 +1,7 @@
 //! `verify`: receipts, offline, against pinned keys. Owns the questions asked of an entry above the
 //! proof; refuses to take a key from anywhere but the trust file or the URL named.
 
+use super::compare;
 use crate::client::{Client, Remote};
 use crate::exit::{self, Done, Fault};
 use crate::local;
@@ -8,14 +9,14 @@ use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
 use hyper::Method;
-use placet_tlog::Trust;
 use placet_tlog::verify::{PortableHasher, Verified, Verifier, VerifyError};
+use placet_tlog::{Policy, Trust};
 use placet_types::Digest;
 use placet_types::event::{Entry, Event};
 use placet_types::hash::{Hasher, hex_decode, hex_encode};
 use placet_types::ids::TimeMs;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Verify receipts offline with pinned keys: exit 0 verified, 1 refused.
@@ -27,7 +28,9 @@ use std::process::ExitCode;
   placet key trust                                   # once: pin the keys that sign the log
   placet verify receipt.txt
   placet verify receipt.txt --trust partner-trust.json --expect PERMIT --json
-  placet verify receipt.txt --digest sha256:… --salt 5f…")]
+  placet verify receipt.txt --digest sha256:… --salt 5f…
+  placet verify receipt.txt --witnesses policy.txt   # a quorum of witnesses has seen the log so
+  placet verify --compare mine.txt theirs.txt        # can one log have signed both?")]
 pub(crate) struct VerifyArgs {
     /// Receipts; `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -47,6 +50,15 @@ pub(crate) struct VerifyArgs {
     /// Salt of that commitment, which whoever may see the payload has.
     #[arg(long, value_name = "HEX", requires = "digest")]
     salt: Option<String>,
+    /// Witness policy (C2SP tlog-policy) whose quorum has to have cosigned the checkpoint.
+    #[arg(long, value_name = "FILE")]
+    witnesses: Option<PathBuf>,
+    /// Take two receipts or signed checkpoints and say whether one log can have signed both.
+    #[arg(long, conflicts_with_all = ["expect", "digest", "witnesses"])]
+    compare: bool,
+    /// Consistency proof between the two, a hash in base64 per line.
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    proof: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -73,8 +85,16 @@ impl From<VerifyError> for Refused {
 /// Runs it.
 pub(crate) async fn run(args: VerifyArgs) -> Done {
     let trust = trust(&args).await?;
+    if args.compare {
+        return compare::run(&args.files, &trust, args.proof.as_deref(), args.json);
+    }
     let asked = Asked::new(&args)?;
-    let mut verifier = Verifier::new(&trust);
+    let policy = args.witnesses.as_deref().map(witness_policy).transpose()?;
+    let verifier = Verifier::new(&trust);
+    let mut verifier = match &policy {
+        Some(policy) => verifier.with_witnesses(policy),
+        None => verifier,
+    };
     let mut documents = Vec::new();
     let mut refused = 0;
     for file in &args.files {
@@ -99,6 +119,17 @@ pub(crate) async fn run(args: VerifyArgs) -> Done {
         }
     }
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILURE) })
+}
+
+fn witness_policy(path: &Path) -> Result<Policy> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Fault::new("witness_policy_malformed", format!("{}: {error}", path.display()))
+    })?;
+    let policy = Policy::parse::<PortableHasher>(&bytes).map_err(|error| {
+        Fault::new("witness_policy_malformed", format!("{}: {error}", path.display()))
+            .next("a policy has witness, group and quorum lines (C2SP tlog-policy)")
+    })?;
+    Ok(policy)
 }
 
 async fn trust(args: &VerifyArgs) -> Result<Trust> {
@@ -191,6 +222,10 @@ fn document(file: &str, result: &Result<(Verified, Entry), Refused>) -> Value {
             "size": verified.size,
             "root": hex_encode(&verified.root),
             "key_id": hex_encode(&verified.key_id),
+            "cosignatures": verified.cosignatures.iter().map(|seen| json!({
+                "witness": seen.witness, "key": seen.key_name,
+                "time": TimeMs(seen.time_s.saturating_mul(1000)).rfc3339(),
+            })).collect::<Vec<_>>(),
             "type": entry.event.type_name(),
             "outcome": authority(&entry.event),
             "time": entry.time.rfc3339(),
@@ -217,6 +252,10 @@ fn print(file: &str, result: &Result<(Verified, Entry), Refused>) {
     output::field("log", &output::safe(&verified.origin));
     output::field("index", &at);
     output::field("key", &hex_encode(&verified.key_id));
+    for seen in &verified.cosignatures {
+        let time = TimeMs(seen.time_s.saturating_mul(1000)).rfc3339();
+        output::field("witness", &format!("{} at {time}", output::safe(&seen.witness)));
+    }
     output::field("event", &format!("{} {}", entry.event.type_name(), output::safe(&entry.name)));
     output::field("time", &entry.time.rfc3339());
     if let Event::Decision(decision) = &entry.event {

@@ -72,6 +72,8 @@ impl World {
             solo: false,
             admin: "human:ann".to_owned(),
             admission: 20_000,
+            witness: Vec::new(),
+            public_log: false,
         })
         .await?;
         let key = started.bootstrap.as_ref().map(|key| key.reveal().as_str().to_owned());
