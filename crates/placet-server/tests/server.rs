@@ -6,6 +6,8 @@ mod flows;
 mod inputs;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/log.rs"]
+mod log;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/people.rs"]

@@ -14,3 +14,5 @@ mod input;
 mod people;
 #[path = "cli/support.rs"]
 mod support;
+#[path = "cli/witness.rs"]
+mod witness;
