@@ -126,7 +126,8 @@ impl Folded {
                 self.apply(name, &committed, &leaves).map_err(Unfolded::Damaged)?;
                 if !self.is_at(&tree_state) {
                     let last = self.state.next_index().saturating_sub(1);
-                    let what = format!("the entries up to {last} are not the ones that were sealed");
+                    let what =
+                        format!("the entries up to {last} are not the ones that were sealed");
                     return Err(Unfolded::Damaged(what));
                 }
                 if self.state.next_index() >= until {

@@ -103,10 +103,8 @@ impl Source<'_> {
             });
             match done {
                 Ok(saved) => return Some(saved),
-                Err(why) => notices.push(format!(
-                    "snapshot {index} of workspace {} is ignored: {why}",
-                    self.name
-                )),
+                Err(why) => notices
+                    .push(format!("snapshot {index} of workspace {} is ignored: {why}", self.name)),
             }
         }
         None

@@ -116,6 +116,12 @@ impl World {
             bundle: bundle.as_deref().map(compile),
             workspace: WorkspaceName::parse("main").unwrap(),
             admin: ActorId::parse("human:ann").unwrap(),
+            snapshots: SnapshotPlan {
+                entries: 5,
+                entries_idle: 1,
+                rest: 0,
+                ..SnapshotPlan::default()
+            },
         };
         let started = Plane::start(stores, setup).await.unwrap();
         let bootstrap = started.bootstrap.as_ref().map(|key| key.reveal().to_string());

@@ -5,7 +5,7 @@ use crate::exit::Fault;
 use crate::local;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_runtime::{Options, Plane, Started};
+use placet_runtime::{Options, Plane, SnapshotPlan, Started};
 use placet_server::open_stores;
 use placet_server::{ServerOptions, serve};
 use placet_store::{Create, DataDir};
@@ -136,7 +136,8 @@ async fn start_as(up: &Up, (workspace, admin): (WorkspaceName, ActorId)) -> Resu
     let bundle = up.bundle.as_deref().map(local::compile).transpose()?.map(Arc::new);
     let dir = DataDir::open(&up.data, Create::Yes)?;
     let stores = open_stores(&dir)?;
-    let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin };
+    let snapshots = SnapshotPlan::default();
+    let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin, snapshots };
     Ok(Plane::start(stores, options).await?)
 }
 
