@@ -2,7 +2,7 @@
 
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
-use placet_runtime::{KeySpec, Options, Plane, Principal, Started, Workspace};
+use placet_runtime::{KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Workspace};
 use placet_server::{ServerOptions, open_stores, serve};
 use placet_store::{Create, DataDir};
 use placet_types::Caller;
