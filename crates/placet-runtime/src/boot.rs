@@ -200,9 +200,11 @@ impl Plane {
         }
         let slots_end = stores.slots.end()?;
         let mut behind = Vec::new();
+        let saved = Arc::new(SnapshotTotals::default());
         for loaded in load_all(&stores)? {
             let Loaded { no, name, head, folded, keys, tail, notices: found } = loaded;
             notices.extend(found);
+            saved.folded.fetch_add(tail, Ordering::Relaxed);
             if tail >= options.snapshots.entries {
                 behind.push((no, name.clone(), head.next_index));
             }
@@ -243,7 +245,6 @@ impl Plane {
         let recent = Arc::new(Recent::default());
         let followed = Arc::new(Recent::bounded(FOLLOWED_MAX));
         let indexed = Arc::new(AtomicU64::new(0));
-        let saved = Arc::new(SnapshotTotals::default());
         let (inbox, messages) = sync_channel(INBOX_MAX);
         let (urgent, urgents) = channel();
         let (committing, work) = sync_channel(1);

@@ -54,18 +54,18 @@ pub(crate) struct Saved {
 }
 
 impl Source<'_> {
-    /// The newest head that agrees with a log of `size` entries; what is wrong with newer ones is
-    /// added to `notices`.
-    pub(crate) fn newest(
-        &self,
-        size: u64,
-        window: u64,
-        notices: &mut Vec<String>,
-    ) -> Option<Saved> {
-        self.newest_with(size, window, notices, |_, _| Ok(()))
+    /// The newest snapshot that agrees with a log of `size` entries, to go on from: its runs are
+    /// there and whole, but not read.
+    pub(crate) fn newest(&self, size: u64, window: u64) -> Option<Saved> {
+        let check = |source: &Self, saved: &mut Saved| {
+            saved.runs.iter().try_for_each(|run| source.read_run(run).map(drop))
+        };
+        // What is wrong with a snapshot was said at the start.
+        self.newest_with(size, window, &mut Vec::new(), check)
     }
 
-    /// As [`newest`](Self::newest), ready to decide: with all idempotency keys.
+    /// The newest snapshot that agrees with a log of `size` entries, ready to decide: with all
+    /// idempotency keys. What is wrong with newer ones is added to `notices`.
     pub(crate) fn newest_whole(&self, size: u64, notices: &mut Vec<String>) -> Option<Folded> {
         let whole = |source: &Self, saved: &mut Saved| {
             let keys = source.read_runs(&saved.runs, saved.folded.state.time())?;

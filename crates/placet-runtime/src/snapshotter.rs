@@ -69,6 +69,8 @@ pub struct SnapshotTotals {
     pub bytes: AtomicU64,
     /// Microseconds spent on writing.
     pub spent_us: AtomicU64,
+    /// Entries that the start had to fold, because no snapshot covered them.
+    pub folded: AtomicU64,
 }
 
 pub(crate) struct Snapshotter {
@@ -183,8 +185,7 @@ impl Snapshotter {
 
     /// A follower from the newest snapshot, or from the beginning.
     fn begin(&self, no: WorkspaceNo, name: &WorkspaceName, size: u64) -> Follower {
-        // What is wrong with a snapshot was said at the start.
-        let saved = self.source(no, name).newest(size, WINDOW, &mut Vec::new());
+        let saved = self.source(no, name).newest(size, WINDOW);
         let (mut folded, runs) = match saved {
             Some(Saved { folded, runs }) => (folded, runs),
             None => (Folded::empty(WINDOW), Vec::new()),

@@ -51,6 +51,9 @@ pub(crate) struct Up {
     /// Requests per second admitted per key; 0 for no limit
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     pub(crate) admission: u32,
+    /// Entries of a workspace after which its state is saved; what follows is folded at a start
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub(crate) snapshot_entries: u64,
 }
 
 /// Runs the server until SIGINT or SIGTERM.
@@ -136,7 +139,7 @@ async fn start_as(up: &Up, (workspace, admin): (WorkspaceName, ActorId)) -> Resu
     let bundle = up.bundle.as_deref().map(local::compile).transpose()?.map(Arc::new);
     let dir = DataDir::open(&up.data, Create::Yes)?;
     let stores = open_stores(&dir)?;
-    let snapshots = SnapshotPlan::default();
+    let snapshots = SnapshotPlan { entries: up.snapshot_entries.max(1), ..SnapshotPlan::default() };
     let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin, snapshots };
     Ok(Plane::start(stores, options).await?)
 }

@@ -72,6 +72,7 @@ impl World {
             solo: false,
             admin: "human:ann".to_owned(),
             admission: 20_000,
+            snapshot_entries: 100_000,
         })
         .await?;
         let key = started.bootstrap.as_ref().map(|key| key.reveal().as_str().to_owned());
