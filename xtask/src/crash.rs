@@ -143,11 +143,15 @@ impl Test<'_> {
             );
         }
         self.finish(server)?;
-        let Counts { retried, nonces, verified, refused, starts_killed } = self.counts;
+        let Counts { retried, nonces, verified, refused, starts_killed, from_snapshot } = self.counts;
+        if self.options.kills >= 8 && from_snapshot == 0 {
+            bail!("no start used a snapshot");
+        }
         println!(
             "crash: {} kills under load and {starts_killed} during a start; {} decisions present, \
              {retried} lost answers fetched, {nonces} permits not consumed twice, {verified} \
-             receipts verified, {} checkpoints in one line, {refused} refusals under load; {:.0} s",
+             receipts verified, {} checkpoints in one line, {refused} refusals under load, \
+             {from_snapshot} starts from a snapshot; {:.0} s",
             self.options.kills,
             self.ledger.len(),
             self.ledger.roots().len(),
