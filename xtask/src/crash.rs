@@ -143,7 +143,8 @@ impl Test<'_> {
             );
         }
         self.finish(server)?;
-        let Counts { retried, nonces, verified, refused, starts_killed, from_snapshot } = self.counts;
+        let Counts { retried, nonces, verified, refused, starts_killed, from_snapshot } =
+            self.counts;
         if self.options.kills >= 8 && from_snapshot == 0 {
             bail!("no start used a snapshot");
         }

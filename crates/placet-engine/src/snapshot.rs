@@ -18,46 +18,74 @@ const MAGIC: &[u8; 8] = b"plstate\x01";
 impl State {
     /// Appends the state without its idempotency keys.
     pub fn write_snapshot(&self, out: &mut Vec<u8>) {
+        // Named one by one, so that a new part of the state cannot be left out.
+        let Self {
+            bounds: _,
+            next_index,
+            time,
+            epoch,
+            dev,
+            solo,
+            origin,
+            workspace,
+            policy,
+            keys,
+            idempotency: _,
+            windows,
+            held,
+            held_by_decision,
+            held_open,
+            finals,
+            timers,
+            permits,
+            consumed_ends,
+            consumed,
+            reported,
+            revoked,
+            kill: [killed_everything, killed_workspace],
+            last_override,
+            spent,
+            counters,
+        } = self;
         let w = &mut Writer(out);
         w.0.extend_from_slice(MAGIC);
-        w.put(&self.next_index);
-        w.put(&self.time);
-        w.put(&self.epoch);
-        w.put(&self.dev);
-        w.put(&self.solo);
-        w.put(&self.origin);
-        w.put(&self.workspace.as_ref().map(|name| String::from(name.as_str())));
-        w.put(&self.policy);
-        w.list(self.keys.iter(), |w, (_, key)| w.put(key));
-        w.put(&self.windows);
-        w.list(self.held.values(), Writer::put);
-        w.list(self.held_by_decision.iter(), |w, (decision, approval)| {
+        w.put(next_index);
+        w.put(time);
+        w.put(epoch);
+        w.put(dev);
+        w.put(solo);
+        w.put(origin);
+        w.put(&workspace.as_ref().map(|name| String::from(name.as_str())));
+        w.put(policy);
+        w.list(keys.values(), Writer::put);
+        w.put(windows);
+        w.list(held.values(), Writer::put);
+        w.list(held_by_decision.iter(), |w, (decision, approval)| {
             w.put(decision);
             w.put(approval);
         });
-        w.put(&(self.held_open as u64));
-        w.list(self.finals.iter(), Writer::put);
-        w.list(self.timers.iter(), |w, (time, timer)| {
+        w.put(&(*held_open as u64));
+        w.list(finals.iter(), Writer::put);
+        w.list(timers.iter(), |w, (time, timer)| {
             w.put(time);
             w.put(timer);
         });
-        w.list(self.permits.iter(), |w, (decision, open)| {
+        w.list(permits.iter(), |w, (decision, open)| {
             w.put(decision);
             w.put(open);
         });
-        w.list(self.consumed_ends.iter(), |w, (time, decision)| {
+        w.list(consumed_ends.iter(), |w, (time, decision)| {
             w.put(time);
             w.put(decision);
         });
-        w.put(&self.consumed);
-        w.put(&self.reported);
-        w.put(&self.revoked);
-        let [everything, workspace] = &self.kill;
-        w.put(everything);
-        w.put(workspace);
-        w.put(&self.last_override);
-        w.list(self.spent.iter(), Writer::put);
-        w.put(&self.counters);
+        w.put(consumed);
+        w.put(reported);
+        w.put(revoked);
+        w.put(killed_everything);
+        w.put(killed_workspace);
+        w.put(last_override);
+        w.list(spent.iter(), Writer::put);
+        w.put(counters);
     }
 
     /// Reads a state back, without idempotency keys. `None` when the bytes are no snapshot of this
@@ -211,11 +239,12 @@ impl Code for Timer {
 
 impl Code for PermitIssued {
     fn put(&self, w: &mut Writer<'_>) {
-        w.put(&self.id);
-        w.put(&self.audience);
-        w.put(&self.expires);
-        w.put(&self.nonce);
-        w.put(&self.consumed);
+        let Self { id, audience, expires, nonce, consumed } = self;
+        w.put(id);
+        w.put(audience);
+        w.put(expires);
+        w.put(nonce);
+        w.put(consumed);
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
@@ -230,9 +259,10 @@ impl Code for PermitIssued {
 
 impl Code for OpenPermit {
     fn put(&self, w: &mut Writer<'_>) {
-        w.put(&self.index);
-        w.put(&self.permit);
-        w.put(&self.consumed_by);
+        let Self { index, permit, consumed_by } = self;
+        w.put(index);
+        w.put(permit);
+        w.put(consumed_by);
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         Some(Self { index: r.get()?, permit: r.get()?, consumed_by: r.get()? })
@@ -241,11 +271,12 @@ impl Code for OpenPermit {
 
 impl Code for KillState {
     fn put(&self, w: &mut Writer<'_>) {
-        w.put(&self.since);
-        w.put(&self.index);
-        w.put(&String::from(self.source.as_str()));
-        w.put(&self.lift.is_some());
-        if let Some((by, not_before)) = &self.lift {
+        let Self { since, index, source, lift } = self;
+        w.put(since);
+        w.put(index);
+        w.put(&String::from(source.as_str()));
+        w.put(&lift.is_some());
+        if let Some((by, not_before)) = lift {
             w.put(by);
             w.put(not_before);
         }
@@ -294,29 +325,48 @@ impl Code for HeldState {
 
 impl Code for Held {
     fn put(&self, w: &mut Writer<'_>) {
-        w.put(&self.decision);
-        w.put(&self.index);
-        w.put(&self.approval);
-        w.put(&self.since);
-        w.put(&self.expires);
-        w.put(&self.use_within_ms);
-        w.list(self.roles.iter(), |w, (role, count)| {
+        let Self {
+            decision,
+            index,
+            approval,
+            since,
+            expires,
+            use_within_ms,
+            roles,
+            requirement,
+            action_commitment,
+            audience,
+            actor,
+            proposers,
+            governed,
+            full,
+            constraints,
+            votes,
+            state,
+        } = self;
+        w.put(decision);
+        w.put(index);
+        w.put(approval);
+        w.put(since);
+        w.put(expires);
+        w.put(use_within_ms);
+        w.list(roles.iter(), |w, (role, count)| {
             w.put(role);
             w.put(count);
         });
-        w.put(&self.requirement);
-        w.put(&self.action_commitment);
-        w.put(&self.audience);
-        w.put(&self.actor);
-        w.list(self.proposers.iter(), Writer::put);
-        w.put(&self.governed);
-        w.put(&self.full);
-        w.put(&self.constraints);
-        w.list(self.votes.iter(), |w, (by, roles)| {
+        w.put(requirement);
+        w.put(action_commitment);
+        w.put(audience);
+        w.put(actor);
+        w.list(proposers.iter(), Writer::put);
+        w.put(governed);
+        w.put(full);
+        w.put(constraints);
+        w.list(votes.iter(), |w, (by, roles)| {
             w.put(by);
             w.put(roles);
         });
-        w.put(&self.state);
+        w.put(state);
     }
 
     fn get(r: &mut Reader<'_>) -> Option<Self> {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Entries per look at what is new.
 const CHUNK: usize = 4096;
 /// Entries that wait for this thread at most; what is missed is read from the journal.
-pub(crate) const FOLLOWED_MAX: usize = 1 << 15;
+pub(crate) const FOLLOWED_MAX: usize = 1 << 14;
 /// Keys of a run beyond which it is not merged any more: bounds the memory of merging.
 const RUN_MAX: u64 = 1 << 20;
 /// Gathered entries at which a snapshot is due whatever else.
