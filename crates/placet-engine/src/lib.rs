@@ -28,11 +28,14 @@ extern crate alloc;
 extern crate std;
 
 mod apply;
+mod codec;
 mod command;
 mod constitution;
 mod decide;
 mod hold;
+mod idempotency;
 mod memory;
+mod snapshot;
 mod state;
 mod step;
 
@@ -42,5 +45,6 @@ pub use command::{
     Trip, Vote, Who,
 };
 pub use constitution::{CONSTITUTION, is_governed};
+pub use idempotency::IdempotencyKeys;
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::step;

@@ -3,12 +3,13 @@
 
 use crate::command::Rejection;
 use crate::decide::killed;
-use crate::memory::{Bits, Idempotency, Windows};
+use crate::idempotency::IdempotencyKeys;
+use crate::memory::{Bits, Windows};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, KillSource, PermitIssued, Principal};
+use placet_types::event::{ActorRef, KillSource, PermitIssued, Principal, Tag};
 use placet_types::ids::{ApprovalId, DecisionId, KeyId, TimeMs, WorkspaceName};
 use placet_types::json::Object;
 
@@ -66,7 +67,7 @@ pub struct State {
     pub(crate) workspace: Option<WorkspaceName>,
     pub(crate) policy: Option<Digest>,
     pub(crate) keys: BTreeMap<KeyId, Key>,
-    pub(crate) idempotency: Idempotency,
+    pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Held>,
     pub(crate) held_by_decision: BTreeMap<DecisionId, ApprovalId>,
@@ -254,7 +255,7 @@ impl State {
             workspace: None,
             policy: None,
             keys: BTreeMap::new(),
-            idempotency: Idempotency::default(),
+            idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),
             held_by_decision: BTreeMap::new(),
@@ -429,6 +430,13 @@ impl State {
     #[must_use]
     pub fn next_timer(&self) -> Option<TimeMs> {
         self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// The newest attempt under an idempotency key whose window has not ended: its log index, and
+    /// whether the key is bound to it.
+    #[must_use]
+    pub fn attempt(&self, key: &Tag, now: TimeMs) -> Option<(u64, bool)> {
+        self.idempotency.get(key, now).map(|attempt| (attempt.index, attempt.bound))
     }
 
     /// Sizes of what grows: idempotency keys, velocity keys, approvals remembered, open permits.

@@ -15,6 +15,7 @@ use crate::ports::{
 use crate::proposal::{Given, Proposal};
 use crate::recent::Recent;
 use crate::sequencer::{Answer, Done, Gauges, Job, Message, Outstanding, Payload, Reply, Written};
+use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{Command, Consume, HeldState, Report, State, Who};
@@ -61,7 +62,9 @@ pub struct Plane {
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) totals: Arc<CommitTotals>,
     pub(crate) indexed: Arc<AtomicU64>,
+    pub(crate) saved: Arc<SnapshotTotals>,
     pub(crate) recent: Arc<Recent>,
+    pub(crate) followed: Arc<Recent>,
     pub(crate) instance: String,
     pub(crate) dev: bool,
     pub(crate) solo: bool,
@@ -159,6 +162,12 @@ impl Plane {
     #[must_use]
     pub fn totals(&self) -> &CommitTotals {
         &self.totals
+    }
+
+    /// Totals of the snapshotter.
+    #[must_use]
+    pub fn snapshots(&self) -> &SnapshotTotals {
+        &self.saved
     }
 
     /// Entries indexed by the read model since the start, and requests without an answer.

@@ -14,6 +14,8 @@ mod operations;
 mod people;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/snapshots.rs"]
+mod snapshots;
 #[path = "server/tenants.rs"]
 mod tenants;
 #[path = "server/world.rs"]

@@ -8,6 +8,7 @@
 //! keys.db      payload secrets, wrapped, erasable                         (slots)
 //! identity.db  instance id, signing seed, workspace keys, wrapped         (identity)
 //! read.db      searchable rows, derived from the log, rebuilt at will     (read_model)
+//! snapshots/   saved states, derived from the log                         (snapshots)
 //! master.key   wraps keys.db and identity.db; or PLACET_MASTER_KEY        (master)
 //! highwater    the highest signed sizes                                   (highwater)
 //! armed, KILL  the armed certificate and the local kill file              (kill)
@@ -25,6 +26,7 @@ pub mod kill;
 mod master;
 mod read_model;
 mod slots;
+mod snapshots;
 mod sqlite;
 mod witness;
 
@@ -37,3 +39,4 @@ pub use master::{MASTER_KEY_ENV, MasterKey};
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
 pub use slots::{SqliteSlotReader, SqliteSlots};
 pub use witness::{Seen, WitnessStore};
+pub use snapshots::SnapshotFiles;

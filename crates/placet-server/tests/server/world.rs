@@ -2,7 +2,7 @@
 
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
-use placet_runtime::{KeySpec, Options, Plane, Principal, Started, Workspace};
+use placet_runtime::{KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Workspace};
 use placet_server::{ServerOptions, open_stores, serve};
 use placet_store::{Create, DataDir};
 use placet_types::Caller;
@@ -40,13 +40,13 @@ rules:
 "#;
 
 pub(crate) struct World {
-    dir: TempDir,
+    pub(crate) dir: TempDir,
     bundle: Option<String>,
     dev: bool,
     options: ServerOptions,
     pub(crate) address: SocketAddr,
     pub(crate) plane: Arc<Plane>,
-    started: Option<Started>,
+    pub(crate) started: Option<Started>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<std::io::Result<()>>>,
     /// Key of `human:ann`, the first admin.
@@ -116,6 +116,12 @@ impl World {
             bundle: bundle.as_deref().map(compile),
             workspace: WorkspaceName::parse("main").unwrap(),
             admin: ActorId::parse("human:ann").unwrap(),
+            snapshots: SnapshotPlan {
+                entries: 5,
+                entries_idle: 1,
+                rest: 0,
+                ..SnapshotPlan::default()
+            },
         };
         let started = Plane::start(stores, setup).await.unwrap();
         let bootstrap = started.bootstrap.as_ref().map(|key| key.reveal().to_string());
@@ -142,7 +148,12 @@ impl World {
     }
 
     /// Stops everything and starts again on the same directory.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// Stops everything, lets `change` at the data directory, and starts again on it.
+    pub(crate) async fn restart_after(mut self, change: impl FnOnce(&std::path::Path)) -> Self {
         drop(self.stop.take());
         self.serving.take().unwrap().await.unwrap().unwrap();
         let started = self.started.take().unwrap();
@@ -153,6 +164,7 @@ impl World {
         while plane.strong_count() > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
+        change(&self.dir.path().join("data"));
         Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin)).await
     }
 

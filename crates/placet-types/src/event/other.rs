@@ -261,7 +261,9 @@ impl KillSource {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Parses the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         [Self::Api, Self::File, Self::Signal, Self::Certificate]
             .into_iter()
             .find(|source| source.as_str() == text)
