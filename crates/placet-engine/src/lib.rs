@@ -33,14 +33,16 @@ mod constitution;
 mod decide;
 mod hold;
 mod memory;
+mod privacy;
 mod state;
 mod step;
 
 pub use apply::FoldError;
 pub use command::{
-    Collect, Command, Consume, CreateKey, Decide, Lift, Plan, Rejection, Report, RevokePermit,
-    Trip, Vote, Who,
+    Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection, Report,
+    RevokePermit, Target, Trip, Vote, Who,
 };
 pub use constitution::{CONSTITUTION, is_governed};
+pub use privacy::LegalHold;
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::step;

@@ -47,6 +47,7 @@ fn decision() -> impl Strategy<Value = Event> {
                 action: "create".into(),
                 topic: None,
                 target: None,
+                subjects: vec![],
                 trace: trace.map(Into::into),
                 idempotency: [tag; 16],
                 window_ms: 1,
