@@ -219,7 +219,7 @@ impl Plane {
         Ok(())
     }
 
-    fn actor_payload(&self, principal: Option<&Principal>) -> Result<Payload, PlaneError> {
+    pub(crate) fn actor_payload(&self, principal: Option<&Principal>) -> Result<Payload, PlaneError> {
         match principal {
             None => Ok(Payload::empty()),
             Some(principal) => {

@@ -11,6 +11,7 @@ use crate::fold::fold;
 use crate::follower::Follower;
 use crate::plane::{Plane, Workspaces};
 use crate::pool::SlotPool;
+use crate::privacy::{self, Privacy};
 use crate::ports::{
     Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer,
     SlotReader, Slots, WorkspaceKeys, WorkspaceNo,
@@ -201,6 +202,7 @@ impl Plane {
                 let what = "its payload keys are missing: keys.db is older than the log".to_owned();
                 return Err(StartError::Damaged { workspace: name.to_string(), what });
             }
+            privacy::finish(stores.slots.as_mut(), stores.reader.as_ref(), no, &folded.doomed)?;
             last = last.max(folded.state.time());
             directory.insert(folded.keys);
             let shared = seat_of(&stores, no, &name, folded.tree)?;
@@ -286,6 +288,7 @@ impl Plane {
             instance: stores.instance,
             dev: options.dev,
             solo: options.solo,
+            privacy: Privacy::default(),
             stopping: AtomicBool::new(false),
         });
         let bootstrap = plane.settle(&options, &mut notices).await?;
@@ -389,6 +392,9 @@ impl Plane {
     /// What has to be looked after while running: kill requests beside the store every 200 ms, the
     /// high-water mark every second. Returns when the plane stops.
     pub async fn housekeeping(self: Arc<Self>) {
+        // Ends with this: what takes long must not keep a kill waiting.
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(self.clone().retire());
         let mut beat = tokio::time::interval(Duration::from_millis(200));
         let mut marked: HashMap<WorkspaceNo, u64> = HashMap::new();
         let mut requested = false;

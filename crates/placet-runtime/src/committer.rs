@@ -141,6 +141,7 @@ impl Committer {
                 frames: row.frames,
             });
             self.recent.push(committed.clone());
+            open.shared.doom(open.doomed);
             if open.approvals_changed {
                 open.shared.approvals.send_modify(|version| *version = version.wrapping_add(1));
             }

@@ -5,6 +5,7 @@ use crate::boot::StartError;
 use crate::crypto::Fast;
 use crate::directory::KeyRecord;
 use crate::frame::SlotKeys;
+use crate::privacy::Doomed;
 use crate::ports::{JournalReader, PortError, SlotReader, WorkspaceNo};
 use crate::workspace::parse_batch;
 use placet_engine::{Bounds, State};
@@ -29,6 +30,8 @@ pub struct Folded {
     pub founded_dev: Option<bool>,
     /// Highest payload slot that a frame names.
     pub slot_max: u64,
+    /// What the log says is erased, in its order.
+    pub(crate) doomed: Vec<Doomed>,
 }
 
 /// Folds the log of a workspace and compares every row's tree state with the entries before it.
@@ -47,6 +50,7 @@ pub fn fold(
     let mut keys: Vec<KeyRecord> = Vec::new();
     let mut founded_dev = None;
     let mut slot_max = 0;
+    let mut doomed = Vec::new();
     loop {
         let batches = reader.read(no, state.next_index(), FOLD_BYTES)?;
         if batches.is_empty() {
@@ -67,6 +71,9 @@ pub fn fold(
                 tree.append(leaf_hash::<Fast>(parsed.entry_bytes(at)));
                 collect_keys(&mut keys, slots, no, &entry.event, parsed.frame(at))?;
                 founded_dev.get_or_insert(entry.dev);
+                if let Event::PayloadErased(erased) = &entry.event {
+                    doomed.push(Doomed { index, entries: erased.indices.clone() });
+                }
             }
             for frame in crate::frame::frames(&parsed.frames).flatten() {
                 slot_max = slot_max.max(frame.slot);
@@ -79,7 +86,7 @@ pub fn fold(
             }
         }
     }
-    Ok(Folded { state, tree, keys, founded_dev, slot_max })
+    Ok(Folded { state, tree, keys, founded_dev, slot_max, doomed })
 }
 
 /// Names of keys come from payloads; a key whose payload was erased opens nothing any more.

@@ -409,7 +409,8 @@ impl Scene {
             "erase" => {
                 let mut targets = Vec::new();
                 for name in words[2].split(',') {
-                    let (index, prior) = self.world().decision(self.id(name));
+                    let id = self.id(name);
+                    let (index, prior) = self.world().decision(id);
                     let keep_until = options.num("keep").map(|ms| self.world().now.plus(ms));
                     let lawful = options.has("lawful");
                     let (decision, subjects) = (prior.decision, prior.subjects);
