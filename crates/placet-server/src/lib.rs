@@ -17,6 +17,7 @@ mod open;
 mod openapi;
 mod operations;
 mod patient;
+mod privacy;
 mod problem;
 mod routes;
 mod server;
