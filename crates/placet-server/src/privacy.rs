@@ -109,7 +109,10 @@ fn spec(fields: &mut Object, workspace: &Workspace, now: TimeMs) -> Result<Erase
     let before = call::text(fields, "before", 64)?;
     let selection = match (decision, subject, before) {
         (Some(id), None, None) => Selection::Decision(decision_id(&id)?),
-        (None, Some(name), None) if !name.is_empty() => {
+        (None, Some(name), None) => {
+            if name.is_empty() {
+                return Err(Problem::invalid("/subject", "expected 1 to 200 bytes"));
+            }
             Selection::Subject(workspace.names().subject_tag(&name))
         }
         (None, None, Some(time)) => {

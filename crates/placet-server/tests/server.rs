@@ -10,6 +10,8 @@ mod limits;
 mod operations;
 #[path = "server/people.rs"]
 mod people;
+#[path = "server/privacy.rs"]
+mod privacy;
 #[path = "server/reading.rs"]
 mod reading;
 #[path = "server/tenants.rs"]

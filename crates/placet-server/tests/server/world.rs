@@ -10,6 +10,7 @@ use placet_types::ids::{ActorId, WorkspaceName};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,7 +143,12 @@ impl World {
     }
 
     /// Stops everything and starts again on the same directory.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// As [`restart`](Self::restart), with something done to the data directory in between.
+    pub(crate) async fn restart_after(mut self, between: impl FnOnce(&Path)) -> Self {
         drop(self.stop.take());
         self.serving.take().unwrap().await.unwrap().unwrap();
         let started = self.started.take().unwrap();
@@ -153,7 +159,13 @@ impl World {
         while plane.strong_count() > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
+        between(&self.dir.path().join("data"));
         Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin)).await
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     pub(crate) fn root(&self) -> Arc<Workspace> {
