@@ -10,6 +10,8 @@ mod demo;
 mod guide;
 #[path = "cli/input.rs"]
 mod input;
+#[path = "cli/privacy.rs"]
+mod privacy;
 #[path = "cli/people.rs"]
 mod people;
 #[path = "cli/support.rs"]
