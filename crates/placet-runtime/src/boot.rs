@@ -11,11 +11,11 @@ use crate::fold::fold;
 use crate::follower::Follower;
 use crate::plane::{Plane, Workspaces};
 use crate::pool::SlotPool;
-use crate::privacy::{self, Privacy};
 use crate::ports::{
     Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer,
     SlotReader, Slots, WorkspaceKeys, WorkspaceNo,
 };
+use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
 use crate::sequencer::{Gauges, Message, Payload, Seat, Sequencer};
 use crate::workspace::Workspace;

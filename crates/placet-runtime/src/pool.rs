@@ -46,12 +46,8 @@ struct Inner {
 impl SlotPool {
     /// Starts the refilling thread. Slots of earlier runs are never handed out again.
     pub(crate) fn start(mut slots: Box<dyn Slots>) -> (Arc<Self>, JoinHandle<()>) {
-        let inner = Inner {
-            ready: VecDeque::new(),
-            erasing: VecDeque::new(),
-            failed: None,
-            closed: false,
-        };
+        let inner =
+            Inner { ready: VecDeque::new(), erasing: VecDeque::new(), failed: None, closed: false };
         let pool = Arc::new(Self { inner: Mutex::new(inner), changed: Condvar::new() });
         let shared = pool.clone();
         let thread = std::thread::spawn(move || shared.refill(slots.as_mut()));

@@ -163,12 +163,7 @@ pub trait Slots: Send {
     /// # Errors
     /// [`PortError`] when the store failed, or when the old bytes could not be removed everywhere
     /// yet; repeat it then.
-    fn erase(
-        &mut self,
-        workspace: WorkspaceNo,
-        upto: u64,
-        slots: &[u64],
-    ) -> Result<(), PortError>;
+    fn erase(&mut self, workspace: WorkspaceNo, upto: u64, slots: &[u64]) -> Result<(), PortError>;
 
     /// Index of the newest entry `payload.erased` whose slots are destroyed.
     ///

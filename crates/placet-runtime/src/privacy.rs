@@ -289,11 +289,7 @@ impl Plane {
     ///
     /// # Errors
     /// [`PlaneError::PayloadErased`] among others.
-    pub fn disclose(
-        &self,
-        workspace: &Workspace,
-        id: DecisionId,
-    ) -> Result<Disclosed, PlaneError> {
+    pub fn disclose(&self, workspace: &Workspace, id: DecisionId) -> Result<Disclosed, PlaneError> {
         let index = self.locate(workspace, id)?;
         let opened = self.open(workspace, index)?;
         let (request, caller) = reread(&opened.payload)?;

@@ -170,7 +170,11 @@ async fn make_key(
 }
 
 /// Held, or refused.
-pub(crate) async fn not_made(call: &Call, session: &Session, decided: &Decided) -> Result<Response, Problem> {
+pub(crate) async fn not_made(
+    call: &Call,
+    session: &Session,
+    decided: &Decided,
+) -> Result<Response, Problem> {
     let answer = &decided.answer;
     let fresh = !answer.replayed;
     let document = document::decision(&call.server, session, answer, None, fresh).await?;

@@ -11,8 +11,8 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{
-    DisclosedDocument, EraseDocument, HoldDocument, HoldList, HoldReleasedDocument, IdText, Instant,
-    JsonObject, OpeningDocument, Sha,
+    DisclosedDocument, EraseDocument, HoldDocument, HoldList, HoldReleasedDocument, IdText,
+    Instant, JsonObject, OpeningDocument, Sha,
 };
 use placet_engine::LegalHold;
 use placet_runtime::{
@@ -166,9 +166,7 @@ async fn permitted(
     let decided = plane.decide(&session.workspace, &session.principal, &request).await?;
     Ok(match decided.answer.permit.as_ref().map(|permit| permit.state) {
         Some(PermitState::Granted) => Some(Ok(decided)),
-        Some(PermitState::Revoked) | None => {
-            Some(Err(not_made(call, session, &decided).await?))
-        }
+        Some(PermitState::Revoked) | None => Some(Err(not_made(call, session, &decided).await?)),
         Some(_) => None,
     })
 }
@@ -249,8 +247,7 @@ pub(crate) async fn release_hold(call: Call) -> Result<Response, Problem> {
     let released = plane.release_hold(workspace, &session.principal, hold, decision).await;
     report(&call, &session, decision, released.is_ok()).await;
     released?;
-    let document =
-        HoldReleasedDocument { released: IdText(hold), decision: IdText(decision) };
+    let document = HoldReleasedDocument { released: IdText(hold), decision: IdText(decision) };
     document::answer(StatusCode::OK, &document)
 }
 

@@ -93,12 +93,7 @@ impl Slots for SqliteSlots {
     /// # Errors
     /// [`PortError`] when the store failed, a slot never existed, or a reader kept the WAL from
     /// being emptied for five seconds.
-    fn erase(
-        &mut self,
-        workspace: WorkspaceNo,
-        upto: u64,
-        slots: &[u64],
-    ) -> Result<(), PortError> {
+    fn erase(&mut self, workspace: WorkspaceNo, upto: u64, slots: &[u64]) -> Result<(), PortError> {
         let missing = self.with(|conn, _| {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for &slot in slots {

@@ -10,9 +10,9 @@ mod demo;
 mod guide;
 #[path = "cli/input.rs"]
 mod input;
-#[path = "cli/privacy.rs"]
-mod privacy;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/privacy.rs"]
+mod privacy;
 #[path = "cli/support.rs"]
 mod support;

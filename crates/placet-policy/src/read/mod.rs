@@ -324,7 +324,8 @@ impl<'a, 'r> Reader<'a, 'r> {
                 "schema",
             ];
             let message = format!("`{key}` of a surface is not supported by this version");
-            let hint = match nearest(key, &["owner", "deadline", "idempotency_window", "retention"]) {
+            let hint = match nearest(key, &["owner", "deadline", "idempotency_window", "retention"])
+            {
                 Some(near) if !later.contains(&key) => format!("did you mean `{near}`?"),
                 _ => "a surface has owner, deadline, idempotency_window and retention".to_owned(),
             };

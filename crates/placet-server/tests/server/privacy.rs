@@ -22,6 +22,7 @@ const SUBJECT: &str = "Maria Musterfrau 4711";
 const NONCE: &str = "nonce-nonce-nonce-1";
 
 /// A slot with everything that opens what it sealed.
+#[derive(Clone)]
 struct Captured {
     wrapped: Vec<u8>,
     derived: Vec<Vec<u8>>,
@@ -179,7 +180,10 @@ async fn after_erasing_no_file_holds_key_salts_or_plain_bytes() {
 
     let planned = erase(&world, &ann, json!({"subject": SUBJECT, "dry_run": true})).await;
     assert_eq!(planned["payloads"], 4, "{planned}");
-    assert_eq!((planned["decisions"].as_u64(), planned["dry_run"].as_bool()), (Some(1), Some(true)));
+    assert_eq!(
+        (planned["decisions"].as_u64(), planned["dry_run"].as_bool()),
+        (Some(1), Some(true))
+    );
     let size = world.size();
     let erased = erase(&world, &ann, json!({"subject": SUBJECT, "reason": "gdpr.art17"})).await;
     assert_eq!(erased["payloads"], 4, "{erased}");
@@ -361,7 +365,7 @@ async fn an_entry_alone_allows_no_guessing() {
 async fn two_admins_erase_and_release_together() {
     let world = World::new().await;
     let ann = world.admin.clone();
-    let bot = world.key("agent:bot", &["admin"]).await;
+    let bot = world.key("agent:bot", &["operator"]).await;
     let eve = world.key("human:eve", &["auditor"]).await;
     let one = world.post("/api/v1/decisions", &bot, &personal("1", "")).await.ok();
     let bob = world.key("human:bob", &["admin"]).await;

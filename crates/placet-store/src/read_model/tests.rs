@@ -120,7 +120,15 @@ fn filter() -> impl Strategy<Value = AuditFilter> {
         select(&[0_usize, 1, 3, 1000][..]),
     )
         .prop_map(
-            |(names, event_type, (since, until), (idempotency, subject), cursor, ascending, limit)| {
+            |(
+                names,
+                event_type,
+                (since, until),
+                (idempotency, subject),
+                cursor,
+                ascending,
+                limit,
+            )| {
                 let (decision, trace, actor, rule, surface, outcome) = names;
                 AuditFilter {
                     decision,

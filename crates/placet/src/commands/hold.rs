@@ -119,7 +119,10 @@ pub(crate) async fn run(args: HoldArgs) -> Done {
             } else {
                 let rows: Vec<_> =
                     listed["holds"].as_array().into_iter().flatten().map(row).collect();
-                output::line(&output::table(&["id", "scope", "of", "reason", "since", "by"], &rows));
+                output::line(&output::table(
+                    &["id", "scope", "of", "reason", "since", "by"],
+                    &rows,
+                ));
             }
             Ok(ExitCode::SUCCESS)
         }

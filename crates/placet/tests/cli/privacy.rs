@@ -18,7 +18,9 @@ fn erasing_looks_first_asks_and_says_what_it_did() {
     decided(&server, "hans");
     let what = ["audit", "erase", "--subject", "maria"];
     let with = |more: &[&str]| server.run(&[&what, more].concat());
-    assert!(with(&["--dry-run"]).exits(0).out.contains("1 payloads of 1 decisions would be erased"));
+    assert!(
+        with(&["--dry-run"]).exits(0).out.contains("1 payloads of 1 decisions would be erased")
+    );
     // Nobody can be asked here.
     let refused = with(&[]).exits(2);
     assert!(refused.err.contains("--yes") && refused.err.contains("--dry-run"), "{refused:?}");
@@ -33,7 +35,10 @@ fn erasing_looks_first_asks_and_says_what_it_did() {
     assert_eq!(refused.json()["code"], "legal_hold");
     assert!(server.run(&["hold", "list"]).exits(0).out.contains(&hold));
     server.run(&["hold", "release", &hold]).exits(0);
-    assert_eq!(server.run(&["hold", "release", &hold, "--json"]).exits(1).json()["code"], "not_found");
+    assert_eq!(
+        server.run(&["hold", "release", &hold, "--json"]).exits(1).json()["code"],
+        "not_found"
+    );
 
     let erased = with(&["--yes", "--reason", "gdpr.art17"]).exits(0);
     assert!(erased.out.contains("1 payloads of 1 decisions erased"), "{erased:?}");

@@ -124,7 +124,8 @@ pub(crate) async fn run(args: EraseArgs) -> Done {
         output::document(&erased);
     } else {
         output::line(&planned(&erased, "erased"));
-        for (count, what) in [("withdrawn", "held actions withdrawn"), ("revoked", "permits revoked")]
+        for (count, what) in
+            [("withdrawn", "held actions withdrawn"), ("revoked", "permits revoked")]
         {
             if erased[count] != json!(0) {
                 output::line(&format!("{} {what}", output::plain(&erased[count])));
