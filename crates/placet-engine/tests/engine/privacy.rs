@@ -94,7 +94,7 @@ fn a_legal_hold_keeps_and_no_reason_is_lawful_against_it() {
 #[test]
 fn holds_have_a_bound() {
     check(
-        "setup holds=2
+        "world holds=2
          person bob admin
          hold bob h1 workspace  -> hold.placed
          hold bob h2 workspace  -> hold.placed
