@@ -147,6 +147,9 @@ impl State {
                     key.revoked = true;
                 }
             }
+            Event::PayloadErased(erased) => self.apply_erased(erased, index)?,
+            Event::HoldPlaced(placed) => self.apply_hold(placed, index)?,
+            Event::HoldReleased(released) => self.apply_release(released)?,
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
         Ok(())
@@ -154,7 +157,7 @@ impl State {
 
     /// INVARIANT: no permit is handed out or consumed while a kill switch is tripped. `step`
     /// refuses it; a log that says so is not ours.
-    fn not_killed(&self) -> Result<(), &'static str> {
+    pub(crate) fn not_killed(&self) -> Result<(), &'static str> {
         if self.is_killed() { Err("a kill switch is tripped") } else { Ok(()) }
     }
 

@@ -5,11 +5,12 @@
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
+use crate::privacy::LegalHold;
 use crate::state::{Bounds, Counters, Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-use placet_types::event::{KillSource, PermitIssued, Principal};
+use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
@@ -42,6 +43,9 @@ impl State {
             consumed,
             reported,
             revoked,
+            erased,
+            legal_holds,
+            legal_holds_version,
             kill: [killed_everything, killed_workspace],
             last_override,
             spent,
@@ -81,6 +85,9 @@ impl State {
         w.put(consumed);
         w.put(reported);
         w.put(revoked);
+        w.put(erased);
+        w.list(legal_holds.values(), Writer::put);
+        w.put(legal_holds_version);
         w.put(killed_everything);
         w.put(killed_workspace);
         w.put(last_override);
@@ -134,6 +141,15 @@ impl State {
             consumed: r.get()?,
             reported: r.get()?,
             revoked: r.get()?,
+            erased: r.get()?,
+            legal_holds: r.rising(
+                |(id, _)| id,
+                |r| {
+                    let hold = r.get::<LegalHold>()?;
+                    Some((hold.hold, hold))
+                },
+            )?,
+            legal_holds_version: r.get()?,
             kill: [r.get()?, r.get()?],
             last_override: r.get()?,
             spent: r.rising(|id| id, Reader::get)?,
@@ -393,20 +409,57 @@ impl Code for Held {
     }
 }
 
+impl Code for LegalHold {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { hold, scope, by, reason, since, index } = self;
+        w.put(hold);
+        match scope {
+            HoldScope::Workspace => w.put(&0_u8),
+            HoldScope::Decision(decision) => {
+                w.put(&1_u8);
+                w.put(decision);
+            }
+            HoldScope::Subject(tag) => {
+                w.put(&2_u8);
+                w.0.extend_from_slice(tag);
+            }
+        }
+        w.put(by);
+        w.put(reason);
+        w.put(since);
+        w.put(index);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            hold: r.get()?,
+            scope: match r.get::<u8>()? {
+                0 => HoldScope::Workspace,
+                1 => HoldScope::Decision(r.get()?),
+                2 => HoldScope::Subject(r.array()?),
+                _ => return None,
+            },
+            by: r.get()?,
+            reason: r.get()?,
+            since: r.get()?,
+            index: r.get()?,
+        })
+    }
+}
+
 impl Code for Counters {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { decisions, consumed, reported, expired, revoked, approvals } = self;
-        for count in decisions.iter().chain([consumed, reported, expired, revoked]).chain(approvals)
-        {
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } = self;
+        let single = [consumed, reported, expired, revoked, erased];
+        for count in decisions.iter().chain(single).chain(approvals) {
             w.put(count);
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         let mut counters = Self::default();
-        let Self { decisions, consumed, reported, expired, revoked, approvals } = &mut counters;
-        for count in
-            decisions.iter_mut().chain([consumed, reported, expired, revoked]).chain(approvals)
-        {
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } =
+            &mut counters;
+        let single = [consumed, reported, expired, revoked, erased];
+        for count in decisions.iter_mut().chain(single).chain(approvals) {
             *count = r.get()?;
         }
         Some(counters)

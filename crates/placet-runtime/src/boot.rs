@@ -15,6 +15,7 @@ use crate::ports::{
     Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer,
     SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
 };
+use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
 use crate::sequencer::{Gauges, Message, Payload, Seat, Sequencer};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
@@ -202,7 +203,7 @@ impl Plane {
         let mut behind = Vec::new();
         let saved = Arc::new(SnapshotTotals::default());
         for loaded in load_all(&stores)? {
-            let Loaded { no, name, head, folded, keys, tail, notices: found } = loaded;
+            let Loaded { no, name, head, folded, keys, doomed, tail, notices: found } = loaded;
             notices.extend(found);
             saved.folded.fetch_add(tail, Ordering::Relaxed);
             if tail >= options.snapshots.entries {
@@ -215,6 +216,7 @@ impl Plane {
                 let what = "its payload keys are missing: keys.db is older than the log".to_owned();
                 return Err(StartError::Damaged { workspace: name.to_string(), what });
             }
+            privacy::finish(stores.slots.as_mut(), stores.reader.as_ref(), no, &doomed)?;
             last = last.max(folded.state.time());
             directory.insert(keys);
             let shared = seat_of(&stores, no, &name, folded.tree)?;
@@ -317,6 +319,7 @@ impl Plane {
             instance: stores.instance,
             dev: options.dev,
             solo: options.solo,
+            privacy: Privacy::default(),
             stopping: AtomicBool::new(false),
         });
         let bootstrap = plane.settle(&options, &mut notices).await?;
@@ -420,6 +423,9 @@ impl Plane {
     /// What has to be looked after while running: kill requests beside the store every 200 ms, the
     /// high-water mark every second. Returns when the plane stops.
     pub async fn housekeeping(self: Arc<Self>) {
+        // Ends with this: what takes long must not keep a kill waiting.
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(self.clone().retire());
         let mut beat = tokio::time::interval(Duration::from_millis(200));
         let mut marked: HashMap<WorkspaceNo, u64> = HashMap::new();
         let mut requested = false;

@@ -144,6 +144,7 @@ impl Committer {
             });
             self.recent.push(committed.clone());
             self.followed.push(committed.clone());
+            open.shared.doom(open.doomed);
             if open.approvals_changed {
                 open.shared.approvals.send_modify(|version| *version = version.wrapping_add(1));
             }

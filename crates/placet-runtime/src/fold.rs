@@ -6,6 +6,7 @@ use crate::crypto::Fast;
 use crate::directory::KeyRecord;
 use crate::frame::{Frame, SlotKeys, frames};
 use crate::ports::{Batch, JournalReader, PortError, SlotReader, WorkspaceNo};
+use crate::privacy::Doomed;
 use crate::workspace::{Committed, parse_batch};
 use placet_engine::{Bounds, State};
 use placet_tlog::merkle::leaf_hash;
@@ -24,8 +25,9 @@ pub(crate) struct Folded {
     pub(crate) state: State,
     /// The tree.
     pub(crate) tree: Tree<Fast>,
-    /// Where keys were made and revoked; who holds them stands in the payloads there.
-    pub(crate) key_entries: Vec<u64>,
+    /// Where keys were made and revoked (who holds them stands in the payloads there), and where
+    /// payloads were erased: what a start reads again.
+    pub(crate) read_again: Vec<u64>,
     /// Whether genesis was written in development mode; `None` for an empty log.
     pub(crate) founded_dev: Option<bool>,
     /// Highest payload slot that a frame names.
@@ -71,7 +73,7 @@ impl Folded {
         Self {
             state: State::new(Bounds::default()),
             tree: Tree::new(window),
-            key_entries: Vec::new(),
+            read_again: Vec::new(),
             founded_dev: None,
             slot_max: 0,
         }
@@ -95,8 +97,8 @@ impl Folded {
             self.state.apply(entry).map_err(|error| error.to_string())?;
             self.tree.append(*leaf);
             let event = &entry.event;
-            if matches!(event, Event::Genesis(_) | Event::KeyCreated(_) | Event::KeyRevoked(_)) {
-                self.key_entries.push(index);
+            if is_read_again(event) {
+                self.read_again.push(index);
             }
             self.founded_dev.get_or_insert(entry.dev);
         }
@@ -191,16 +193,24 @@ pub(crate) fn leaves_of(batch: &Committed) -> Vec<Hash> {
     (0..batch.entries.len()).map(|at| leaf_hash::<Fast>(batch.entry_bytes(at))).collect()
 }
 
-/// The key records of a workspace with names, which stand in payloads alone.
-pub(crate) fn collect_keys(
+/// Whether a start needs the entry itself, besides what state keeps of it.
+fn is_read_again(event: &Event) -> bool {
+    use Event::{Genesis, KeyCreated, KeyRevoked, PayloadErased};
+    matches!(event, Genesis(_) | KeyCreated(_) | KeyRevoked(_) | PayloadErased(_))
+}
+
+/// The key records of a workspace with names, which stand in payloads alone, and what its log says
+/// is erased, in its order.
+pub(crate) fn read_again(
     reader: &dyn JournalReader,
     slots: &dyn SlotReader,
     no: WorkspaceNo,
-    key_entries: &[u64],
-) -> Result<Vec<KeyRecord>, Unfolded> {
+    indices: &[u64],
+) -> Result<(Vec<KeyRecord>, Vec<Doomed>), Unfolded> {
     let mut keys = Vec::new();
+    let mut doomed = Vec::new();
     let mut held: Option<Batch> = None;
-    for index in key_entries {
+    for index in indices {
         let holds = |batch: &Batch| {
             (batch.first_index..batch.first_index + u64::from(batch.count)).contains(index)
         };
@@ -213,9 +223,12 @@ pub(crate) fn collect_keys(
         let frame = frames(&batch.frames).nth(at).and_then(Result::ok).ok_or_else(missing)?;
         let entry = Entry::parse(frame.entry)
             .map_err(|error| Unfolded::Damaged(format!("entry {index}: {error}")))?;
+        if let Event::PayloadErased(erased) = &entry.event {
+            doomed.push(Doomed { index: *index, entries: erased.indices.clone() });
+        }
         collect_key(&mut keys, slots, no, &entry.event, frame)?;
     }
-    Ok(keys)
+    Ok((keys, doomed))
 }
 
 /// A key whose payload was erased opens nothing any more.

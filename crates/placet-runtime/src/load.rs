@@ -3,8 +3,9 @@
 
 use crate::boot::{StartError, Stores};
 use crate::directory::KeyRecord;
-use crate::fold::{Folded, Unfolded, collect_keys};
+use crate::fold::{Folded, Unfolded, read_again};
 use crate::ports::{Head, JournalReader, Signer, SlotReader, Snapshots, WorkspaceNo};
+use crate::privacy::Doomed;
 use crate::snapshot::Source;
 use placet_tlog::tree::DEFAULT_WINDOW;
 use placet_types::ids::WorkspaceName;
@@ -17,6 +18,8 @@ pub(crate) struct Loaded {
     pub(crate) head: Head,
     pub(crate) folded: Folded,
     pub(crate) keys: Vec<KeyRecord>,
+    /// What the log says is erased, in its order.
+    pub(crate) doomed: Vec<Doomed>,
     /// Entries that no snapshot covered.
     pub(crate) tail: u64,
     pub(crate) notices: Vec<String>,
@@ -88,7 +91,7 @@ impl Reading<'_> {
         let mut folded = saved.unwrap_or_else(|| Folded::empty(DEFAULT_WINDOW));
         let tail = head.next_index - folded.state.next_index();
         folded.catch_up(reader, no, name, head.next_index, workers).map_err(refused)?;
-        let keys = collect_keys(reader, slots, no, &folded.key_entries).map_err(refused)?;
-        Ok(Loaded { no, name: name.clone(), head, folded, keys, tail, notices })
+        let (keys, doomed) = read_again(reader, slots, no, &folded.read_again).map_err(refused)?;
+        Ok(Loaded { no, name: name.clone(), head, folded, keys, doomed, tail, notices })
     }
 }

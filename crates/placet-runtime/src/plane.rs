@@ -68,6 +68,7 @@ pub struct Plane {
     pub(crate) instance: String,
     pub(crate) dev: bool,
     pub(crate) solo: bool,
+    pub(crate) privacy: crate::privacy::Privacy,
     pub(crate) stopping: std::sync::atomic::AtomicBool,
 }
 
@@ -366,6 +367,9 @@ impl Plane {
             who: self.who(workspace, principal),
             result,
         }));
+        // Nothing new is kept about what was erased.
+        let erased = self.look(workspace.no, move |state| state.is_erased(index)).await?;
+        let detail = if erased { Object::new() } else { detail };
         self.submit(workspace.no, command, self.payload(detail)?).await?;
         match self.open_or_entry(workspace, index)? {
             Ok(opened) => self.present(workspace, index, &opened, None).await,
@@ -498,6 +502,7 @@ impl Plane {
             permit,
             outcome_unknown: executed && !status.reported && !status.revoked,
             reported: status.reported,
+            erased: status.erased,
             hold: status.held,
             event,
         })
@@ -584,6 +589,7 @@ fn fresh(done: Done, digests: Digests) -> Result<Decided, PlaneError> {
         permit,
         hold: None,
         reported: false,
+        erased: false,
         outcome_unknown: false,
         event,
     };

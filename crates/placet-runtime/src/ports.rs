@@ -200,6 +200,20 @@ pub trait Slots: Send {
     /// # Errors
     /// [`PortError`] when the store failed.
     fn end(&self) -> Result<u64, PortError>;
+
+    /// Destroys slots durably and for good, and in the same write remembers that everything in the
+    /// log of `workspace` up to the entry `upto` that says so is done. Repeating is harmless.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed, or when the old bytes could not be removed everywhere
+    /// yet; repeat it then.
+    fn erase(&mut self, workspace: WorkspaceNo, upto: u64, slots: &[u64]) -> Result<(), PortError>;
+
+    /// Index of the newest entry `payload.erased` whose slots are destroyed.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn erased_upto(&self, workspace: WorkspaceNo) -> Result<Option<u64>, PortError>;
 }
 
 /// Reading and destroying payload slots, for any thread.
@@ -260,6 +274,8 @@ pub struct AuditFilter {
     pub until: Option<TimeMs>,
     /// Pseudonym tag of an idempotency key.
     pub idempotency: Option<Tag>,
+    /// Tag of a subject whose personal data the payload holds.
+    pub subject: Option<Tag>,
     /// Only indices below (newest first) or from here on (oldest first).
     pub cursor: Option<u64>,
     /// Oldest first instead of newest first.

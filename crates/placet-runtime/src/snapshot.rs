@@ -164,8 +164,8 @@ impl Source<'_> {
         w.bytes(&tree.compact_range().encode());
         w.uint(folded.founded_dev.map_or(2, u64::from));
         w.uint(folded.slot_max);
-        w.uint(folded.key_entries.len() as u64);
-        folded.key_entries.iter().for_each(|index| w.uint(*index));
+        w.uint(folded.read_again.len() as u64);
+        folded.read_again.iter().for_each(|index| w.uint(*index));
         w.uint(runs.len() as u64);
         for run in runs {
             w.uint(run.head);
@@ -249,7 +249,7 @@ fn parse_rest(r: &mut Reader<'_>, index: u64, window: u64) -> Option<Saved> {
         _ => return None,
     };
     let slot_max = r.uint()?;
-    let key_entries = r.list(8, Reader::uint)?;
+    let read_again = r.list(8, Reader::uint)?;
     let runs = r.list(80, |r| {
         Some(Run {
             head: r.uint()?,
@@ -279,7 +279,7 @@ fn parse_rest(r: &mut Reader<'_>, index: u64, window: u64) -> Option<Saved> {
         && range.size() == index
         && in_order
         && inside;
-    let folded = Folded { state, tree, key_entries, founded_dev, slot_max };
+    let folded = Folded { state, tree, read_again, founded_dev, slot_max };
     fits.then_some(Saved { folded, runs })
 }
 

@@ -170,7 +170,11 @@ async fn make_key(
 }
 
 /// Held, or refused.
-async fn not_made(call: &Call, session: &Session, decided: &Decided) -> Result<Response, Problem> {
+pub(crate) async fn not_made(
+    call: &Call,
+    session: &Session,
+    decided: &Decided,
+) -> Result<Response, Problem> {
     let answer = &decided.answer;
     let fresh = !answer.replayed;
     let document = document::decision(&call.server, session, answer, None, fresh).await?;
@@ -185,7 +189,7 @@ async fn not_made(call: &Call, session: &Session, decided: &Decided) -> Result<R
 }
 
 /// 32 random bytes as hex.
-fn random() -> String {
+pub(crate) fn random() -> String {
     let mut bytes = [0; 32];
     SystemEntropy.fill(&mut bytes);
     hex_encode(&bytes)

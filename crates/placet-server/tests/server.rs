@@ -12,6 +12,8 @@ mod log;
 mod operations;
 #[path = "server/people.rs"]
 mod people;
+#[path = "server/privacy.rs"]
+mod privacy;
 #[path = "server/reading.rs"]
 mod reading;
 #[path = "server/snapshots.rs"]

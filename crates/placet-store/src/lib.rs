@@ -38,5 +38,5 @@ pub use journal::{SqliteJournal, SqliteJournalReader};
 pub use master::{MASTER_KEY_ENV, MasterKey};
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
 pub use slots::{SqliteSlotReader, SqliteSlots};
-pub use witness::{Seen, WitnessStore};
 pub use snapshots::SnapshotFiles;
+pub use witness::{Seen, WitnessStore};

@@ -57,6 +57,7 @@ enum Command {
     Lift(commands::kill::LiftArgs),
     Workspace(commands::workspace::WorkspaceArgs),
     Audit(commands::audit::AuditArgs),
+    Hold(commands::hold::HoldArgs),
     Policy(commands::policy::PolicyArgs),
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -107,6 +108,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Lift(args) => commands::kill::lift(args).await,
         Command::Workspace(args) => commands::workspace::run(args).await,
         Command::Audit(args) => commands::audit::run(args).await,
+        Command::Hold(args) => commands::hold::run(args).await,
         Command::Policy(args) => commands::policy::run(args),
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {

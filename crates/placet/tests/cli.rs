@@ -12,6 +12,8 @@ mod guide;
 mod input;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/privacy.rs"]
+mod privacy;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/witness.rs"]

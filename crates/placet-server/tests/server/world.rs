@@ -10,6 +10,7 @@ use placet_types::ids::{ActorId, WorkspaceName};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -152,8 +153,8 @@ impl World {
         self.restart_after(|_| {}).await
     }
 
-    /// Stops everything, lets `change` at the data directory, and starts again on it.
-    pub(crate) async fn restart_after(mut self, change: impl FnOnce(&std::path::Path)) -> Self {
+    /// As [`restart`](Self::restart), with something done to the data directory in between.
+    pub(crate) async fn restart_after(mut self, between: impl FnOnce(&Path)) -> Self {
         drop(self.stop.take());
         self.serving.take().unwrap().await.unwrap().unwrap();
         let started = self.started.take().unwrap();
@@ -164,8 +165,13 @@ impl World {
         while plane.strong_count() > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        change(&self.dir.path().join("data"));
+        between(&self.dir.path().join("data"));
         Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin)).await
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     pub(crate) fn root(&self) -> Arc<Workspace> {

@@ -1,6 +1,7 @@
-//! `audit`: queries of a running server, and verifying, replaying and exporting a log offline.
+//! `audit`: queries of a running server, erasing payloads there, and verifying, replaying and exporting a log offline.
 
 mod check;
+mod erase;
 mod roots;
 
 use crate::client::{Client, Remote, escape};
@@ -23,13 +24,14 @@ use std::sync::Arc;
 /// Bytes of a log that are read at a time.
 const READ_BYTES: usize = 4 << 20;
 
-/// The log: ask it, verify it, replay it, take it along.
+/// The log: ask it, verify it, replay it, take it along; and erase the payloads beside it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet audit query --actor human:ann --since 1h
   placet audit query --outcome DENY --json
   placet audit verify --data ./placet-data        # offline, also beside a running server
   placet audit replay --data ./placet-data        # every decision, derived again
+  placet audit erase --subject customer-4711      # says what it would come to, and asks
   placet audit export --data ./placet-data > log.jsonl")]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
@@ -65,6 +67,7 @@ enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    Erase(Box<erase::EraseArgs>),
     /// Print all entries, oldest first, one JSON document per line.
     Export {
         /// Data directory; without it the server is asked, for the workspace of the key.
@@ -98,6 +101,9 @@ struct QueryArgs {
     /// A deciding rule.
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
+    /// Subject whose personal data the payload holds.
+    #[arg(long, value_name = "NAME")]
+    subject: Option<String>,
     /// Surface.
     #[arg(long, value_name = "NAME")]
     surface: Option<String>,
@@ -134,6 +140,7 @@ pub(crate) async fn run(args: AuditArgs) -> Done {
     match args.command {
         AuditCommand::Query(args) => query(*args).await,
         AuditCommand::Verify { data, roots, json } => check::run(&data, roots.as_deref(), json),
+        AuditCommand::Erase(args) => erase::run(*args).await,
         AuditCommand::Replay { data, bundle, json } => run_replay(&data, bundle.as_deref(), json),
         AuditCommand::Export { data: Some(data), format: Format::Jsonl, .. } => export(&data),
         AuditCommand::Export { data: None, remote, format: Format::Jsonl } => {
@@ -149,6 +156,7 @@ async fn query(args: QueryArgs) -> Done {
         ("trace", &args.trace),
         ("actor", &args.actor),
         ("rule", &args.rule),
+        ("subject", &args.subject),
         ("surface", &args.surface),
         ("outcome", &args.outcome),
         ("type", &args.event_type),

@@ -4,6 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod compare;
 pub(crate) mod decide;
+pub(crate) mod hold;
 pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod policy;

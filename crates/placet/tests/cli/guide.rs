@@ -6,10 +6,19 @@ use std::process::Command;
 
 #[test]
 fn the_first_decision_is_made_as_the_guide_says() {
+    follow("docs/guides/first-decision.md", 8);
+}
+
+#[test]
+fn personal_data_is_erased_as_the_guide_says() {
+    follow("docs/guides/erase-personal-data.md", 5);
+}
+
+fn follow(guide: &str, blocks_min: usize) {
     let server = Server::dev();
-    let guide = std::fs::read_to_string(repository("docs/guides/first-decision.md")).unwrap();
+    let guide = std::fs::read_to_string(repository(guide)).unwrap();
     let blocks = blocks(&guide);
-    assert!(blocks.len() >= 8, "{} blocks", blocks.len());
+    assert!(blocks.len() >= blocks_min, "{} blocks", blocks.len());
     let bin = Path::new(BIN).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     for block in blocks {
