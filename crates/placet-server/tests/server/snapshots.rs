@@ -103,8 +103,10 @@ async fn whatever_is_wrong_with_a_snapshot_costs_a_fold_and_nothing_else() {
             fs::rename(&path, path.with_file_name("999999.head")).unwrap();
         }),
         ("is ignored", |data| {
-            // Of another place, and what a crash leaves of a file that was being written.
-            let path = files(data, "head").pop().unwrap();
+            // Nothing but one under another name, and what a crash leaves of files half written.
+            let mut heads = files(data, "head");
+            let path = heads.pop().unwrap();
+            heads.iter().for_each(|head| fs::remove_file(head).unwrap());
             fs::write(path.with_file_name("5000.head.tmp"), b"half").unwrap();
             fs::write(path.with_file_name("7.head"), b"half").unwrap();
             fs::rename(&path, path.with_file_name("8.head")).unwrap();
