@@ -129,9 +129,7 @@ fn a_trace_shows_what_kept_a_rule_from_matching() {
 
 #[test]
 fn surfaces_keep_payloads_as_long_as_they_say() {
-    let text = |retention: &str| {
-        format!("version: v1\nsurfaces:\n  a: {{ {retention} }}\n  b:\n")
-    };
+    let text = |retention: &str| format!("version: v1\nsurfaces:\n  a: {{ {retention} }}\n  b:\n");
     let all = bundle(&text("retention: { payload: 3650d, min: 30d, lawful: [gdpr.art17, x] }"));
     let kept = all.retention("a");
     let day = 86_400_000;
