@@ -3,7 +3,8 @@
 use crate::answer::{DecisionAnswer, PermitState, PermitView};
 use crate::error::PlaneError;
 use crate::frame::SaltFor;
-use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal, evaluate, reread};
+use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
+use crate::proposal::{evaluate, reread};
 use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
 use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};

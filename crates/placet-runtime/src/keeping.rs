@@ -4,8 +4,9 @@
 use crate::crypto::Fast;
 use crate::error::PlaneError;
 use crate::frame::SaltFor;
-use crate::plane::{Plane, Principal, reread};
+use crate::plane::{Plane, Principal};
 use crate::privacy::governed;
+use crate::proposal::reread;
 use crate::workspace::Workspace;
 use placet_engine::{Command, LegalHold, PlaceHold};
 use placet_types::event::HoldScope;

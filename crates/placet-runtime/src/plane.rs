@@ -12,23 +12,20 @@ use crate::ports::{
     Clock, Entropy, JournalReader, ReadModel, Safety, Signer, SlotReader, WorkspaceKeys,
     WorkspaceNo,
 };
-use crate::proposal::{Given, Proposal};
+use crate::proposal::{Given, Proposal, evaluate, reread};
 use crate::recent::Recent;
 use crate::sequencer::{Answer, Done, Gauges, Job, Message, Outstanding, Payload, Reply, Written};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{Command, Consume, HeldState, Report, State, Who};
-use placet_policy::{Bundle, Scratch};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
     ApprovalId, DecisionId, Id, IdKind, KeyId, PermitId, TimeMs, WorkspaceName,
 };
 use placet_types::json::{Object, Value};
-use placet_types::policy::Verdict;
 use placet_types::{Caller, Digest, Digests, Request};
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -543,29 +540,6 @@ fn fresh_ids(time: TimeMs) -> (DecisionId, ApprovalId, PermitId) {
     SystemEntropy.fill(random.as_flattened_mut());
     let [decision, approval, permit] = random;
     (Id::new(time, decision), Id::new(time, approval), Id::new(time, permit))
-}
-
-/// Evaluates with a scratch of this thread.
-pub(crate) fn evaluate(bundle: Option<&Bundle>, request: &Request, caller: &Caller) -> Verdict {
-    thread_local! {
-        static SCRATCH: RefCell<Scratch> = RefCell::default();
-    }
-    match bundle {
-        None => Verdict::default(),
-        Some(bundle) => {
-            SCRATCH.with_borrow_mut(|scratch| bundle.evaluate(request, caller, scratch))
-        }
-    }
-}
-
-/// Request and caller from a decision's payload.
-pub(crate) fn reread(payload: &Object) -> Result<(Request, Caller), PlaneError> {
-    let damaged = || PlaneError::Internal("a payload does not hold a request".to_owned());
-    let facts = payload.get("facts").and_then(Value::as_object).ok_or_else(damaged)?;
-    let caller = Caller::from_facts(facts).ok_or_else(damaged)?;
-    let request = payload.get("request").cloned().ok_or_else(damaged)?;
-    let request = Request::read(request, &caller).map_err(|_| damaged())?;
-    Ok((request, caller))
 }
 
 /// SHA-256 of an attempt's nonce: what entries hold of it.

@@ -3,15 +3,18 @@
 
 use crate::committer::seal;
 use crate::crypto::Fast;
+use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
 use crate::pseudonyms::Pseudonyms;
 use crate::sequencer::Payload;
 use placet_engine::{Decide, Who};
+use placet_policy::{Bundle, Scratch};
 use placet_types::hash::Hasher;
 use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
-use placet_types::json::{Value, Writer};
+use placet_types::json::{Object, Value, Writer};
 use placet_types::policy::Verdict;
 use placet_types::{Caller, Digest, Digests, Request};
+use std::cell::RefCell;
 
 /// A request of a verified caller, digested.
 pub(crate) struct Proposal<'a> {
@@ -88,4 +91,27 @@ impl Proposal<'_> {
             verdict,
         }
     }
+}
+
+/// Evaluates with a scratch of this thread.
+pub(crate) fn evaluate(bundle: Option<&Bundle>, request: &Request, caller: &Caller) -> Verdict {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
+    }
+    match bundle {
+        None => Verdict::default(),
+        Some(bundle) => {
+            SCRATCH.with_borrow_mut(|scratch| bundle.evaluate(request, caller, scratch))
+        }
+    }
+}
+
+/// Request and caller from a decision's payload.
+pub(crate) fn reread(payload: &Object) -> Result<(Request, Caller), PlaneError> {
+    let damaged = || PlaneError::Internal("a payload does not hold a request".to_owned());
+    let facts = payload.get("facts").and_then(Value::as_object).ok_or_else(damaged)?;
+    let caller = Caller::from_facts(facts).ok_or_else(damaged)?;
+    let request = payload.get("request").cloned().ok_or_else(damaged)?;
+    let request = Request::read(request, &caller).map_err(|_| damaged())?;
+    Ok((request, caller))
 }

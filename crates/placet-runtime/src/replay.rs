@@ -6,9 +6,9 @@ use crate::boot::StartError;
 use crate::crypto::Fast;
 use crate::fold::open;
 use crate::frame::{Frame, SlotKeys};
-use crate::plane::{evaluate, reread};
+
 use crate::ports::{JournalReader, SlotReader, WorkspaceKeys, WorkspaceNo};
-use crate::proposal::{Given, Proposal};
+use crate::proposal::{Given, Proposal, evaluate, reread};
 use crate::pseudonyms::Pseudonyms;
 use crate::workspace::parse_batch;
 use placet_engine::{Bounds, Command, Decide, Plan, Rejection, State, Who, is_governed, step};

@@ -111,7 +111,9 @@ impl Server {
         let data = dir.path().join("data");
         let mut command = command(&["up", "--listen", "127.0.0.1:0"]);
         command.args(more).arg("--data").arg(data);
-        Self { key: self.key.clone(), ..Self::listening(command, dir) }
+        let mut again = Self::listening(command, dir);
+        again.key = self.key.take();
+        again
     }
 
     /// Any command that says where it listens.

@@ -123,7 +123,7 @@ fn a_quorum_of_witnesses_is_demanded_and_a_rolled_back_log_is_caught() {
     let index = honest["log"]["index"].as_u64().unwrap();
     let at = server.get(&format!("/api/v1/audit?order=asc&cursor={index}&limit=1"));
     let at: Value = serde_json::from_str(&at).unwrap();
-    let id = at["entries"][0]["statement"]["subject"][0]["name"].as_str().unwrap();
+    let id = at["entries"][0]["entry"]["subject"][0]["name"].as_str().unwrap();
     let text = server.get(&format!("/api/v1/receipts/{id}?index={index}"));
     let third = write(&server, "third", &text);
     let found = compare(&first, &third).exits(1).json();
