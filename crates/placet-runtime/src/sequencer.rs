@@ -25,9 +25,6 @@ use tokio::sync::oneshot;
 const BATCH_MAX: usize = 1024;
 /// Most bytes of frames in a batch.
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// Unanswered requests from which on a batch waits for others: below it waiting would cost each of
-/// them more than the flushes it saves.
-const CROWD: f64 = 96.0;
 /// Longest wait for a batch to grow, once others are known to be on their way.
 const GROW_MAX: Duration = Duration::from_micros(2500);
 /// How long it sleeps in between.
@@ -215,8 +212,7 @@ impl Sequencer {
             // forgets within a few batches: after a stall of an open loop nobody waits for callers
             // that are not there.
             expected += (unanswered - expected) * 0.2;
-            let target = if expected < CROWD { 1 } else { (expected * 0.6) as usize };
-            let target = target.clamp(1, BATCH_MAX);
+            let target = ((expected * 0.6) as usize).clamp(1, BATCH_MAX);
             if let Some(first) = first {
                 taken += 1;
                 stop |= self.take(first, &mut work);
