@@ -2,7 +2,7 @@
 //! releases answers. A failed write stops deciding for good; nothing is retried on a dead handle.
 
 use crate::crypto::Fast;
-use crate::frame::SlotKeys;
+use crate::frame::{ENTRY_OFFSET, SlotKeys};
 use crate::ports::{AppendError, Batch, Journal, Signer, WorkspaceNo};
 use crate::recent::Recent;
 use crate::sequencer::{
@@ -14,6 +14,7 @@ use placet_tlog::Hash;
 use placet_tlog::merkle::leaf_hash;
 use placet_types::ids::{DecisionId, PermitId, WorkspaceName};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -25,6 +26,11 @@ pub(crate) enum Errand {
     CreateWorkspace(WorkspaceName, Sender<Result<WorkspaceNo, String>>),
     Shutdown,
 }
+
+/// Most entries in a row of the journal: a quarter of a tile of the tree.
+const ROW_ENTRIES_MAX: usize = 64;
+/// Most bytes of frames in a row, unless a single frame has more.
+const ROW_BYTES_MAX: usize = 256 << 10;
 
 /// What a batch made durable, per workspace.
 type Durable = BTreeMap<WorkspaceNo, (Arc<Workspace>, Arc<Committed>)>;
@@ -115,15 +121,9 @@ impl Committer {
                 .iter()
                 .map(|span| leaf_hash::<Fast>(open.frames.get(span.clone()).unwrap_or_default()))
                 .collect();
-            rows.push(Batch {
-                workspace: no,
-                first_index: open.first_index,
-                count: u32::try_from(open.entries.len()).unwrap_or(u32::MAX),
-                epoch: open.epoch,
-                frames: std::mem::take(&mut open.frames),
-                tree_state: open.shared.tree_state_after(&leaves),
-            });
-            parts.push((open, leaves));
+            let first_row = rows.len();
+            push_rows(&mut rows, no, &mut open, &leaves);
+            parts.push((no, open, leaves, first_row));
         }
         let started = std::time::Instant::now();
         self.journal.append(&rows)?;
@@ -131,16 +131,21 @@ impl Committer {
         self.totals.flush_us.fetch_add(spent, Ordering::Relaxed);
         self.totals.flushes.fetch_add(1, Ordering::Relaxed);
         let mut durable = BTreeMap::new();
-        for ((open, leaves), row) in parts.into_iter().zip(rows) {
+        for (no, open, leaves, first_row) in parts {
             open.shared.advance(&leaves, self.signer.as_ref());
             self.totals.signatures.fetch_add(1, Ordering::Relaxed);
             self.totals.entries.fetch_add(leaves.len() as u64, Ordering::Relaxed);
+            // The frames of a batch of one row went with it.
+            let frames = match rows.get_mut(first_row) {
+                Some(row) if open.frames.is_empty() => std::mem::take(&mut row.frames),
+                _ => open.frames,
+            };
             let committed = Arc::new(Committed {
-                workspace: row.workspace,
-                first_index: row.first_index,
+                workspace: no,
+                first_index: open.first_index,
                 entries: open.entries,
                 spans: open.spans,
-                frames: row.frames,
+                frames,
             });
             self.recent.push(committed.clone());
             self.followed.push(committed.clone());
@@ -148,7 +153,7 @@ impl Committer {
             if open.approvals_changed {
                 open.shared.approvals.send_modify(|version| *version = version.wrapping_add(1));
             }
-            durable.insert(row.workspace, (open.shared, committed));
+            durable.insert(no, (open.shared, committed));
         }
         Ok(durable)
     }
@@ -197,6 +202,53 @@ impl Committer {
             let _ = self.wake.try_send(Message::Wake);
         }
     }
+}
+
+/// Cuts a batch into rows, so that reading one old entry does not read a thousand.
+fn push_rows(rows: &mut Vec<Batch>, no: WorkspaceNo, open: &mut Open, leaves: &[Hash]) {
+    let ends = row_ends(&open.spans, open.frames.len());
+    let states = open.shared.tree_states_after(leaves, &ends);
+    let whole = ends.len() == 1;
+    let mut from = 0;
+    for (end, tree_state) in ends.into_iter().zip(states) {
+        let frames = if whole {
+            std::mem::take(&mut open.frames)
+        } else {
+            let bytes = frame_start(&open.spans, from, open.frames.len())
+                ..frame_start(&open.spans, end, open.frames.len());
+            open.frames.get(bytes).unwrap_or_default().to_vec()
+        };
+        rows.push(Batch {
+            workspace: no,
+            first_index: open.first_index + from as u64,
+            count: u32::try_from(end - from).unwrap_or(u32::MAX),
+            epoch: open.epoch,
+            frames,
+            tree_state,
+        });
+        from = end;
+    }
+}
+
+/// Where each row of a batch ends: the number of entries up to there.
+fn row_ends(spans: &[Range<usize>], bytes: usize) -> Vec<usize> {
+    let mut ends = Vec::with_capacity(spans.len() / ROW_ENTRIES_MAX + 1);
+    let mut from = 0;
+    for at in 1..spans.len() {
+        // What the row would hold with the entry at `at`.
+        let size = frame_start(spans, at + 1, bytes) - frame_start(spans, from, bytes);
+        if at - from >= ROW_ENTRIES_MAX || size > ROW_BYTES_MAX {
+            ends.push(at);
+            from = at;
+        }
+    }
+    ends.push(spans.len());
+    ends
+}
+
+/// Where the frame at `at` begins; the end of all frames after the last.
+fn frame_start(spans: &[Range<usize>], at: usize, bytes: usize) -> usize {
+    spans.get(at).map_or(bytes, |span| span.start.saturating_sub(ENTRY_OFFSET))
 }
 
 /// Seals `plain` in the slot: the payload that travels with a command.

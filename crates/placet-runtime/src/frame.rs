@@ -78,6 +78,9 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
+/// Bytes of a frame before its entry: the entry's length.
+pub(crate) const ENTRY_OFFSET: usize = 4;
+
 /// Appends a frame: `u32 LE` length and entry, `u64 LE` slot, `u32 LE` length and payload.
 pub fn push(out: &mut Vec<u8>, frame: Frame<'_>) {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();

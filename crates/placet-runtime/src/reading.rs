@@ -2,10 +2,10 @@
 //! batches from memory, the rest through the read model and the journal.
 
 use crate::error::PlaneError;
-use crate::frame::SlotKeys;
+use crate::frame::{Frame, SlotKeys, frames};
 use crate::plane::{Decided, Opened, Plane};
 use crate::ports::AuditFilter;
-use crate::workspace::{SignedHead, Workspace, parse_batch};
+use crate::workspace::{SignedHead, Workspace};
 use placet_tlog::Hash;
 use placet_tlog::tiles::TileRef;
 use placet_tlog::tree::TreeError;
@@ -77,30 +77,53 @@ impl Plane {
     }
 
     fn read(&self, workspace: &Workspace, index: u64) -> Result<(LogEntry, Sealed), PlaneError> {
-        let found = match self.recent.at(workspace.no, index) {
-            Some(found) => Some(found),
-            None => self.read_journal(workspace, index)?,
-        };
-        let (batch, at) = found.ok_or(PlaneError::NotFound("entry"))?;
-        let frame = batch
-            .frame(at)
-            .ok_or_else(|| PlaneError::Internal(format!("entry {index} has no frame")))?;
-        let sealed = Sealed { slot: frame.slot, payload: frame.payload.to_vec() };
-        let entry = batch.entries.get(at).cloned().ok_or(PlaneError::NotFound("entry"))?;
-        Ok((LogEntry { index, entry, bytes: batch.entry_bytes(at).to_vec() }, sealed))
+        if let Some((batch, at)) = self.recent.at(workspace.no, index) {
+            let frame = batch
+                .frame(at)
+                .ok_or_else(|| PlaneError::Internal(format!("entry {index} has no frame")))?;
+            let sealed = Sealed { slot: frame.slot, payload: frame.payload.to_vec() };
+            let entry = batch.entries.get(at).cloned().ok_or(PlaneError::NotFound("entry"))?;
+            return Ok((LogEntry { index, entry, bytes: frame.entry.to_vec() }, sealed));
+        }
+        let mut found = Err(PlaneError::NotFound("entry"));
+        self.read_journal(workspace, index, index.saturating_add(1), |entry, frame| {
+            let sealed = Sealed { slot: frame.slot, payload: frame.payload.to_vec() };
+            found = Ok((entry, sealed));
+        })?;
+        found
     }
 
+    /// The entries from `from` up to `until` that stand in one row of the journal with the first of
+    /// them. Reads no entry besides these: a row has many.
     fn read_journal(
         &self,
         workspace: &Workspace,
-        index: u64,
-    ) -> Result<Option<(Arc<crate::workspace::Committed>, usize)>, PlaneError> {
-        let batches = self.journal.read(workspace.no, index, 1).map_err(store)?;
-        let Some(batch) = batches.into_iter().next() else { return Ok(None) };
-        let first = batch.first_index;
-        let parsed = parse_batch(batch).map_err(PlaneError::Internal)?;
-        let at = index.checked_sub(first).and_then(|at| usize::try_from(at).ok());
-        Ok(at.filter(|at| *at < parsed.entries.len()).map(|at| (Arc::new(parsed), at)))
+        from: u64,
+        until: u64,
+        mut take: impl FnMut(LogEntry, Frame<'_>),
+    ) -> Result<(), PlaneError> {
+        let batches = self.journal.read(workspace.no, from, 1).map_err(store)?;
+        let Some(batch) = batches.into_iter().next() else { return Ok(()) };
+        let mut next = from;
+        for (index, frame) in (batch.first_index..).zip(frames(&batch.frames)) {
+            if index >= until {
+                break;
+            }
+            let damaged = |why: &dyn std::fmt::Display| {
+                PlaneError::Internal(format!("entry {index} of the log is damaged: {why}"))
+            };
+            let frame = frame.map_err(|error| damaged(&error))?;
+            if index >= from {
+                let entry = Entry::parse(frame.entry).map_err(|error| damaged(&error))?;
+                take(LogEntry { index, entry, bytes: frame.entry.to_vec() }, frame);
+                next = index + 1;
+            }
+        }
+        let end = until.min(batch.first_index + u64::from(batch.count));
+        if next < end {
+            return Err(PlaneError::Internal(format!("entry {next} of the log is missing")));
+        }
+        Ok(())
     }
 
     /// The slot of the payload beside the entry at `index`, if there is one.
@@ -250,18 +273,24 @@ impl Plane {
         let mut out = Vec::new();
         let mut next = from;
         while next < until {
-            let found = match self.recent.at(workspace.no, next) {
-                Some(found) => Some(found),
-                None => self.read_journal(workspace, next)?,
-            };
-            let Some((batch, at)) = found else { break };
-            for at in at..batch.entries.len() {
-                if next >= until {
-                    break;
+            let before = next;
+            if let Some((batch, at)) = self.recent.at(workspace.no, next) {
+                for at in at..batch.entries.len() {
+                    let Some(entry) = batch.entries.get(at).cloned() else { break };
+                    if next >= until {
+                        break;
+                    }
+                    out.push(LogEntry { index: next, entry, bytes: batch.entry_bytes(at).to_vec() });
+                    next += 1;
                 }
-                let Some(entry) = batch.entries.get(at).cloned() else { break };
-                out.push(LogEntry { index: next, entry, bytes: batch.entry_bytes(at).to_vec() });
-                next += 1;
+            } else {
+                self.read_journal(workspace, next, until, |entry, _| {
+                    next = entry.index + 1;
+                    out.push(entry);
+                })?;
+            }
+            if next == before {
+                break;
             }
         }
         Ok(out)

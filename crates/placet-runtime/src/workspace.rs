@@ -185,14 +185,20 @@ impl Workspace {
         self.size.send_replace(tree.size());
     }
 
-    /// The compact range after appending `leaves` to the tree as it stands: what a batch's row
-    /// holds before the batch is durable.
-    pub(crate) fn tree_state_after(&self, leaves: &[Hash]) -> Vec<u8> {
+    /// The compact ranges after the first `ends[0]`, `ends[1]`, … of `leaves` are appended to the
+    /// tree as it stands: what the rows of a batch hold before the batch is durable.
+    pub(crate) fn tree_states_after(&self, leaves: &[Hash], ends: &[usize]) -> Vec<Vec<u8>> {
         let mut range = self.tree().compact_range();
-        for leaf in leaves {
-            range.append(*leaf);
+        let mut states = Vec::with_capacity(ends.len());
+        let mut from = 0;
+        for end in ends {
+            for leaf in leaves.get(from..*end).unwrap_or_default() {
+                range.append(*leaf);
+            }
+            states.push(range.encode());
+            from = *end;
         }
-        range.encode()
+        states
     }
 
     pub(crate) fn tree(&self) -> MutexGuard<'_, Tree<Fast>> {
