@@ -54,6 +54,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("idempotency_full", 503, "Too many idempotency keys are in use"),
     ("overloaded", 503, "Too much is waiting"),
     ("store_failed", 503, "Nothing can be recorded"),
+    ("log_unreadable", 503, "The log of this workspace cannot be read"),
     ("clock_unsure", 503, "The clock is in doubt"),
     ("shutting_down", 503, "The server is going down"),
     ("policy_moved", 503, "The policy kept changing"),

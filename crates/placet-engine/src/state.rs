@@ -192,6 +192,12 @@ impl HeldState {
         }
     }
 
+    /// Whether it waits for people.
+    #[must_use]
+    pub const fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending)
+    }
+
     /// Whether it can still become something else.
     #[must_use]
     pub const fn is_open(&self) -> bool {

@@ -349,6 +349,7 @@ impl Plane {
             dev: self.dev,
             solo: self.solo,
             gap: None,
+            used: std::time::Instant::now(),
         })))?;
         let key = self.genesis(&workspace, admin, bundle.map(|bundle| bundle.digest())).await?;
         let mut all = self.workspaces.load().all.clone();

@@ -8,6 +8,7 @@ use crate::crypto::Fast;
 use crate::directory::{ApiKey, Directory};
 use crate::error::PlaneError;
 use crate::follower::Follower;
+use crate::idle::{Idle, IdleTotals, Reviver};
 use crate::load::{Loaded, load_all};
 use crate::plane::{Plane, Workspaces};
 use crate::pool::SlotPool;
@@ -35,7 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Commands waiting for the sequencer at most; beyond it callers are refused early.
 const INBOX_MAX: usize = 8192;
@@ -66,6 +67,8 @@ pub struct Stores {
     pub clock: Arc<dyn Clock>,
     /// 16 hex digits.
     pub instance: String,
+    /// What a thread does first that the others must not wait for.
+    pub step_back: fn(),
 }
 
 /// How to start.
@@ -82,6 +85,8 @@ pub struct Options {
     pub admin: ActorId,
     /// When states are saved.
     pub snapshots: SnapshotPlan,
+    /// After so long without a request the state of a workspace leaves memory; `None`: never.
+    pub idle: Option<Duration>,
 }
 
 /// A started instance.
@@ -238,6 +243,7 @@ impl Plane {
                     dev: options.dev,
                     solo,
                     gap: Some("restart".to_owned()),
+                    used: Instant::now(),
                 },
             );
         }
@@ -261,14 +267,26 @@ impl Plane {
             urgent,
             wake: inbox.clone(),
         };
+        let idle = Arc::new(IdleTotals::default());
+        let (wanted, wanting) = channel();
+        let reviver = Reviver {
+            reader: stores.reader.clone(),
+            snapshots: stores.snapshots.clone(),
+            signer: stores.signer.clone(),
+            instance: stores.instance.clone(),
+            sequencer: inbox.clone(),
+        };
         let sequencer = Sequencer {
             seats,
+            idle: Idle::new(options.idle, wanted, idle.clone()),
+            ticked: Instant::now(),
             inbox: messages,
             urgent: urgents,
             committer: committing.clone(),
             stamp,
             gauges: gauges.clone(),
         };
+        let step_back = stores.step_back;
         let follower = Follower {
             model: stores.model_writer,
             journal: stores.reader.clone(),
@@ -291,8 +309,15 @@ impl Plane {
         let threads = vec![
             spawn("sequencer", Some(&gauges), move || sequencer.run())?,
             spawn("committer", Some(&gauges), move || committer.run(&work))?,
-            spawn("follower", None, move || follower.run())?,
-            spawn("snapshotter", None, move || snapshotter.run())?,
+            spawn("follower", None, move || {
+                step_back();
+                follower.run();
+            })?,
+            spawn("snapshotter", None, move || {
+                step_back();
+                snapshotter.run();
+            })?,
+            spawn("reviver", None, move || reviver.run(&wanting))?,
             pool_thread,
         ];
         let plane = Arc::new(Self {
@@ -314,6 +339,7 @@ impl Plane {
             totals,
             indexed,
             saved,
+            idle,
             recent,
             followed,
             instance: stores.instance,

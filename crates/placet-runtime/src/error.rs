@@ -33,6 +33,8 @@ pub enum PlaneError {
     ClockUnsure,
     /// The store failed; nothing more is decided until a restart.
     StoreFailed(String),
+    /// The state of an idle workspace could not be read back from its log; others go on.
+    LogUnreadable(String),
     /// The bundle kept changing while the request was evaluated.
     PolicyMoved,
     /// The entry would be larger than an entry may be.
@@ -58,6 +60,7 @@ impl PlaneError {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::ClockUnsure => "clock_unsure",
             Self::StoreFailed(_) => "store_failed",
+            Self::LogUnreadable(_) => "log_unreadable",
             Self::PolicyMoved => "policy_moved",
             Self::TooLarge => "entry_too_large",
             Self::ShuttingDown => "shutting_down",
@@ -85,6 +88,7 @@ impl fmt::Display for PlaneError {
                 "the wall clock ran off from the monotonic clock; an operator has to confirm it",
             ),
             Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
+            Self::LogUnreadable(why) => f.write_str(why),
             Self::PolicyMoved => f.write_str("the policy kept changing; retry"),
             Self::TooLarge => f.write_str("the log entry would exceed 16 KiB; shorten the request"),
             Self::ShuttingDown => f.write_str("the server is shutting down"),
@@ -105,6 +109,8 @@ impl From<Refusal> for PlaneError {
             Refusal::TooLarge => Self::TooLarge,
             Refusal::NoWorkspace => Self::NotFound("workspace"),
             Refusal::PolicyMoved => Self::PolicyMoved,
+            Refusal::LogUnreadable(why) => Self::LogUnreadable(why),
+            Refusal::Busy => Self::Overloaded { retry_after_ms: 1000 },
         }
     }
 }

@@ -35,16 +35,16 @@ pub(crate) fn load_all(stores: &Stores) -> Result<Vec<Loaded>, StartError> {
     let next = AtomicUsize::new(0);
     let reading = Reading {
         reader: stores.reader.as_ref(),
-        slots: stores.slot_reader.as_ref(),
         snapshots: stores.snapshots.as_ref(),
         signer: stores.signer.as_ref(),
         instance: &stores.instance,
     };
+    let slots = stores.slot_reader.as_ref();
     let mut loaded = std::thread::scope(|scope| {
         let take = || {
             let mut done = Vec::new();
             while let Some((no, name)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                done.push(reading.load(*no, name, workers)?);
+                done.push(reading.load(slots, *no, name, workers)?);
             }
             Ok::<_, StartError>(done)
         };
@@ -64,17 +64,17 @@ pub(crate) fn load_all(stores: &Stores) -> Result<Vec<Loaded>, StartError> {
 
 /// What loading reads, shared by its threads.
 #[derive(Clone, Copy)]
-struct Reading<'a> {
-    reader: &'a dyn JournalReader,
-    slots: &'a dyn SlotReader,
-    snapshots: &'a dyn Snapshots,
-    signer: &'a dyn Signer,
-    instance: &'a str,
+pub(crate) struct Reading<'a> {
+    pub(crate) reader: &'a dyn JournalReader,
+    pub(crate) snapshots: &'a dyn Snapshots,
+    pub(crate) signer: &'a dyn Signer,
+    pub(crate) instance: &'a str,
 }
 
 impl Reading<'_> {
     fn load(
         &self,
+        slots: &dyn SlotReader,
         no: WorkspaceNo,
         name: &WorkspaceName,
         workers: usize,
@@ -83,15 +83,31 @@ impl Reading<'_> {
             Unfolded::Store(error) => StartError::Store(error),
             Unfolded::Damaged(what) => StartError::Damaged { workspace: name.to_string(), what },
         };
-        let Self { reader, slots, snapshots, signer, instance } = *self;
-        let head = reader.head(no)?;
+        let head = self.reader.head(no)?;
         let mut notices = Vec::new();
-        let source = Source { snapshots, reader, signer, instance, no, name };
-        let saved = source.newest_whole(head.next_index, &mut notices);
-        let mut folded = saved.unwrap_or_else(|| Folded::empty(DEFAULT_WINDOW));
-        let tail = head.next_index - folded.state.next_index();
-        folded.catch_up(reader, no, name, head.next_index, workers).map_err(refused)?;
-        let (keys, doomed) = read_again(reader, slots, no, &folded.read_again).map_err(refused)?;
+        let (folded, tail) =
+            self.fold(no, name, head.next_index, workers, &mut notices).map_err(refused)?;
+        let (keys, doomed) =
+            read_again(self.reader, slots, no, &folded.read_again).map_err(refused)?;
         Ok(Loaded { no, name: name.clone(), head, folded, keys, doomed, tail, notices })
+    }
+
+    /// The first `size` entries of a log folded, from the newest snapshot that can be believed, and
+    /// how many of them no snapshot covered.
+    pub(crate) fn fold(
+        &self,
+        no: WorkspaceNo,
+        name: &WorkspaceName,
+        size: u64,
+        workers: usize,
+        notices: &mut Vec<String>,
+    ) -> Result<(Folded, u64), Unfolded> {
+        let Self { reader, snapshots, signer, instance } = *self;
+        let source = Source { snapshots, reader, signer, instance, no, name };
+        let saved = source.newest_whole(size, notices);
+        let mut folded = saved.unwrap_or_else(|| Folded::empty(DEFAULT_WINDOW));
+        let tail = size - folded.state.next_index();
+        folded.catch_up(reader, no, name, size, workers)?;
+        Ok((folded, tail))
     }
 }

@@ -7,6 +7,7 @@ use crate::crypto::{Fast, SystemEntropy};
 use crate::directory::{Directory, KeyError, KeyRecord};
 use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
+use crate::idle::{IdleTotals, Summary};
 use crate::pool::SlotPool;
 use crate::ports::{
     Clock, Entropy, JournalReader, ReadModel, Safety, Signer, SlotReader, WorkspaceKeys,
@@ -14,7 +15,9 @@ use crate::ports::{
 };
 use crate::proposal::{Given, Proposal, evaluate, reread};
 use crate::recent::Recent;
-use crate::sequencer::{Answer, Done, Gauges, Job, Message, Outstanding, Payload, Reply, Written};
+use crate::sequencer::{
+    Answer, Done, Gauges, Glance, Job, Message, Outstanding, Payload, Reply, Written,
+};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
@@ -60,6 +63,7 @@ pub struct Plane {
     pub(crate) totals: Arc<CommitTotals>,
     pub(crate) indexed: Arc<AtomicU64>,
     pub(crate) saved: Arc<SnapshotTotals>,
+    pub(crate) idle: Arc<IdleTotals>,
     pub(crate) recent: Arc<Recent>,
     pub(crate) followed: Arc<Recent>,
     pub(crate) instance: String,
@@ -160,6 +164,12 @@ impl Plane {
     #[must_use]
     pub fn totals(&self) -> &CommitTotals {
         &self.totals
+    }
+
+    /// Totals of idle workspaces.
+    #[must_use]
+    pub fn idle(&self) -> &IdleTotals {
+        &self.idle
     }
 
     /// Totals of the snapshotter.
@@ -396,8 +406,27 @@ impl Plane {
         );
         self.send(message)?;
         match answer.await {
-            Ok(Some(seen)) => Ok(seen),
-            Ok(None) => Err(PlaneError::NotFound("workspace")),
+            Ok(seen) => seen.map_err(PlaneError::from),
+            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
+        }
+    }
+
+    /// What is known of a workspace, as of what is durable; does not bring back the state of an
+    /// idle one.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn summary(&self, workspace: WorkspaceNo) -> Result<Summary, PlaneError> {
+        let (reply, answer) = oneshot::channel();
+        let glance: Glance = Box::new(move |summary| {
+            Box::new(move || {
+                // Whoever asked may have gone.
+                let _ = reply.send(summary);
+            })
+        });
+        self.send(Message::Summary(workspace, glance))?;
+        match answer.await {
+            Ok(summary) => summary.ok_or(PlaneError::NotFound("workspace")),
             Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
         }
     }

@@ -384,7 +384,7 @@ impl Plane {
         age_ms: u64,
     ) -> Result<u64, PlaneError> {
         let place = (workspace.no, surface.to_owned());
-        let holds = self.look(workspace.no, placet_engine::State::legal_holds_version).await?;
+        let holds = self.summary(workspace.no).await?.legal_holds_version;
         let policy = bundle.digest();
         // What a hold kept has its turn again after it, so a change of the holds starts anew.
         let known = self.retired().get(&place).copied();

@@ -280,7 +280,11 @@ impl Plane {
                     if next >= until {
                         break;
                     }
-                    out.push(LogEntry { index: next, entry, bytes: batch.entry_bytes(at).to_vec() });
+                    out.push(LogEntry {
+                        index: next,
+                        entry,
+                        bytes: batch.entry_bytes(at).to_vec(),
+                    });
                     next += 1;
                 }
             } else {

@@ -6,6 +6,7 @@ use crate::clock::Stamp;
 use crate::committer::Errand;
 use crate::crypto::Fast;
 use crate::frame::{Frame, push};
+use crate::idle::{Idle, Summary, Turned};
 use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
 use crate::workspace::Workspace;
@@ -107,6 +108,10 @@ pub(crate) enum Refusal {
     TooLarge,
     NoWorkspace,
     PolicyMoved,
+    /// The state could not be read back.
+    LogUnreadable(String),
+    /// Too many wait for a state that is being read.
+    Busy,
 }
 
 /// What the sequencer reads.
@@ -114,6 +119,10 @@ pub(crate) enum Message {
     Job(Box<Job>),
     /// Looks at a state; the answer leaves with the batch it may have seen.
     Query(WorkspaceNo, Look),
+    /// Asks what is known of a workspace, without bringing back a state that is away.
+    Summary(WorkspaceNo, Glance),
+    /// A state has been read, or why not.
+    Back(WorkspaceNo, Result<Box<State>, String>),
     AddSeat(Box<Seat>),
     ConfirmClock,
     Wake,
@@ -121,7 +130,10 @@ pub(crate) enum Message {
 }
 
 /// Looks at a state and leaves what to do once all it saw is durable.
-pub(crate) type Look = Box<dyn FnOnce(Option<&State>) -> Release + Send>;
+pub(crate) type Look = Box<dyn FnOnce(Result<&State, Refusal>) -> Release + Send>;
+
+/// The same of a summary.
+pub(crate) type Glance = Box<dyn FnOnce(Option<Summary>) -> Release + Send>;
 
 /// Something to be done once everything before it is durable.
 pub(crate) type Release = Box<dyn FnOnce() + Send>;
@@ -135,6 +147,8 @@ pub(crate) struct Seat {
     pub(crate) solo: bool,
     /// Set after a restart: the next entry is preceded by the gap.
     pub(crate) gap: Option<String>,
+    /// When somebody asked for it last.
+    pub(crate) used: Instant,
 }
 
 /// Consecutive entries of one workspace, not durable yet.
@@ -190,11 +204,13 @@ pub(crate) struct Sequencer {
     pub(crate) committer: SyncSender<Errand>,
     pub(crate) stamp: Stamp,
     pub(crate) gauges: Arc<Gauges>,
+    pub(crate) idle: Idle,
+    /// When time was looked at last.
+    pub(crate) ticked: Instant,
 }
 
 impl Sequencer {
     pub(crate) fn run(mut self) {
-        let mut ticked = Instant::now();
         let mut expected = 1.0_f64;
         loop {
             let first = match self.inbox.recv_timeout(TICK) {
@@ -231,11 +247,12 @@ impl Sequencer {
                 stop |= self.take(message, &mut work);
             }
             while let Ok(job) = self.urgent.try_recv() {
-                self.job(job, &mut work);
+                self.take(Message::Job(Box::new(job)), &mut work);
             }
-            if ticked.elapsed() >= TICK {
-                ticked = Instant::now();
+            if self.ticked.elapsed() >= TICK {
+                self.ticked = Instant::now();
                 self.tick(&mut work);
+                self.idle.evict(&mut self.seats, self.ticked);
             }
             if !work.is_empty() && self.committer.send(Errand::Work(work)).is_err() {
                 return;
@@ -248,11 +265,47 @@ impl Sequencer {
 
     /// Handles one message; true when it was the last.
     fn take(&mut self, message: Message, work: &mut Work) -> bool {
+        let wanted = match &message {
+            Message::Job(job) => Some(job.workspace),
+            Message::Query(workspace, _) => Some(*workspace),
+            _ => None,
+        };
+        let message = match wanted.filter(|_| !self.idle.is_empty()) {
+            None => message,
+            Some(workspace) => match self.idle.wait(workspace, message) {
+                Ok(()) => return false,
+                Err(Turned::Here(message)) => message,
+                Err(Turned::Full(message)) => {
+                    refuse(message, Refusal::Busy, work);
+                    return false;
+                }
+            },
+        };
         match message {
             Message::Job(job) => self.job(*job, work),
             Message::Query(workspace, look) => {
-                let state = self.seats.get(&workspace).map(|seat| &seat.state);
+                let seat = self.seats.get_mut(&workspace).ok_or(Refusal::NoWorkspace);
+                let state = seat.map(|seat| {
+                    seat.used = self.ticked;
+                    &seat.state
+                });
                 work.releases.push(look(state));
+            }
+            Message::Summary(workspace, glance) => {
+                let seat = self.seats.get(&workspace);
+                let here = seat.map(|seat| Summary::of(&seat.state));
+                work.releases.push(glance(here.or_else(|| self.idle.summary(workspace))));
+            }
+            Message::Back(workspace, state) => {
+                let state = state.map(|state| *state);
+                let (seat, waiting, why) = self.idle.back(workspace, state, self.ticked);
+                self.seats.extend(seat.map(|seat| (workspace, seat)));
+                for message in waiting {
+                    match &why {
+                        Some(why) => refuse(message, Refusal::LogUnreadable(why.clone()), work),
+                        None => drop(self.take(message, work)),
+                    }
+                }
             }
             Message::AddSeat(seat) => {
                 self.seats.insert(seat.shared.no, *seat);
@@ -261,7 +314,7 @@ impl Sequencer {
                 let (from, to) = self.stamp.confirm();
                 self.gauges.clock_unsure.store(false, Ordering::SeqCst);
                 if from.0 > 0 && to > from {
-                    for seat in self.seats.values_mut() {
+                    for seat in self.seats.values_mut().chain(self.idle.seats()) {
                         seat.gap = Some("clock".to_owned());
                     }
                 }
@@ -310,6 +363,7 @@ impl Sequencer {
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
         let seat = self.seats.get_mut(&workspace).ok_or(Refusal::NoWorkspace)?;
+        seat.used = self.ticked;
         let now = now.max(seat.state.time());
         // Before anything is decided: the mode of this run (development, solo) is in state from the
         // first entry on, not only after it.
@@ -358,6 +412,15 @@ impl Sequencer {
                 let _ = seat.append(work, events, Payload::empty(), now);
             }
         }
+    }
+}
+
+/// Turns a message away that a state was wanted for.
+fn refuse(message: Message, refusal: Refusal, work: &mut Work) {
+    match message {
+        Message::Job(job) => work.pending.push(Pending { reply: job.reply, answer: Err(refusal) }),
+        Message::Query(_, look) => work.releases.push(look(Err(refusal))),
+        _ => {}
     }
 }
 

@@ -201,6 +201,11 @@ impl Workspace {
         states
     }
 
+    /// How many of the newest leaves the tree keeps in memory.
+    pub(crate) fn keep_whole(&self, window: u64) {
+        self.tree().set_window(window);
+    }
+
     pub(crate) fn tree(&self) -> MutexGuard<'_, Tree<Fast>> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -58,7 +58,7 @@ pub(crate) async fn query(call: Call) -> Result<Response, Problem> {
     }
     let size = *workspace.watch_size().borrow();
     let (ascending, limit) = (filter.ascending, filter.limit);
-    let (found, indexed) = document::blocking(move || {
+    let (found, indexed) = document::blocking(&call.server, move || {
         let found = plane.audit_now(&workspace, &filter)?;
         Ok((found, plane.indexed(&workspace)?))
     })
@@ -182,7 +182,9 @@ pub(crate) async fn trace(call: Call) -> Result<Response, Problem> {
     let trace_id = call.segment(3)?;
     let (plane, workspace, asked) =
         (call.server.plane.clone(), session.workspace.clone(), trace_id.clone());
-    let found = document::blocking(move || plane.trace(&workspace, &asked, TRACE_MAX)).await?;
+    let found =
+        document::blocking(&call.server, move || plane.trace(&workspace, &asked, TRACE_MAX))
+            .await?;
     let entries = document::entries(&found)?;
     document::answer(StatusCode::OK, &TraceDocument { trace_id: &trace_id, entries })
 }
@@ -208,7 +210,9 @@ pub(crate) async fn receipt(call: Call) -> Result<Response, Problem> {
     // Who may not see the decision may not see its receipt.
     plane.decision(&session.workspace, &session.principal, id, None, Duration::ZERO).await?;
     let workspace = session.workspace.clone();
-    let text = document::blocking(move || plane.receipt(&workspace, id, index, against)).await?;
+    let text =
+        document::blocking(&call.server, move || plane.receipt(&workspace, id, index, against))
+            .await?;
     let accept = call.header("accept")?.unwrap_or_default();
     if !accept.contains("application/json") {
         return Ok(document::respond(StatusCode::OK, "text/plain; charset=utf-8", text));

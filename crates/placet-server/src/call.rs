@@ -11,6 +11,7 @@ use placet_types::Digest;
 use placet_types::json::{self, Limits, Object, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -21,12 +22,14 @@ pub(crate) struct Call {
     pub(crate) parts: Parts,
     /// In a cell of its own, since a body may be sent to but not shared between threads.
     body: Mutex<Body>,
+    /// What the body counts against the bytes of all calls, until this one ends.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
     pub(crate) fn new(server: Arc<Server>, request: axum::extract::Request) -> Self {
         let (parts, body) = request.into_parts();
-        Self { server, parts, body: Mutex::new(body) }
+        Self { server, parts, body: Mutex::new(body), place: None }
     }
 
     /// Segment `at` of the path, decoded; 0 is `api`.
@@ -109,6 +112,12 @@ impl Call {
         if declared.is_some_and(|length| length > max as u64) {
             return Err(too_large());
         }
+        let kib = declared.unwrap_or(max as u64).min(max as u64) / 1024 + 1;
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let Ok(place) = self.server.bodies.clone().try_acquire_many_owned(kib) else {
+            return Err(Problem::overloaded("too many bodies at once; come back later"));
+        };
+        self.place = Some(place);
         let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
         let body = std::mem::replace(body, Body::empty());
         match tokio::time::timeout(BODY_TIME, Limited::new(body, max).collect()).await {

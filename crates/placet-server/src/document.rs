@@ -16,6 +16,7 @@ use placet_types::policy::Reason;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Life of a permit: what was minted for a held action was issued so long before it expires.
 const PERMIT_MS: u64 = 60_000;
@@ -24,6 +25,9 @@ const PERMIT_MS: u64 = 60_000;
 pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
     respond(status, "application/json", body)
 }
+
+/// How long a call may wait for a place to read.
+const READ_WAIT: Duration = Duration::from_secs(2);
 
 pub(crate) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
@@ -39,10 +43,16 @@ pub(crate) fn answer(status: StatusCode, document: &impl Serialize) -> Result<Re
     Ok(json(status, body))
 }
 
-/// Reads the store off the threads that answer.
+/// Reads the store off the threads that answer. Few at once, since each may hold a good part of the
+/// log in memory; whoever waits too long for a place is told to come back.
 pub(crate) async fn blocking<T: Send + 'static>(
+    server: &Server,
     read: impl FnOnce() -> Result<T, PlaneError> + Send + 'static,
 ) -> Result<T, Problem> {
+    let place = tokio::time::timeout(READ_WAIT, server.reading.acquire()).await;
+    let Ok(Ok(_place)) = place else {
+        return Err(Problem::overloaded("too many are reading the log; come back later"));
+    };
     let done = tokio::task::spawn_blocking(read).await;
     Ok(done.map_err(|error| Problem::internal(&error.to_string()))??)
 }

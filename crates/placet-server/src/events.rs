@@ -99,6 +99,8 @@ impl Reader {
             return Ok(Vec::new());
         }
         let (plane, workspace) = (self.call.server.plane.clone(), self.workspace.clone());
+        // A stream waits for its turn as long as it takes; nobody waits for the stream.
+        let _place = self.call.server.reading.acquire().await;
         tokio::task::spawn_blocking(move || plane.tail(&workspace, from, CHUNK))
             .await
             .map_err(|error| PlaneError::Internal(error.to_string()))?

@@ -123,7 +123,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 
 /// Beyond the bound: an early refusal instead of a place in a queue.
 async fn turn_away(mut stream: TcpStream) {
-    let problem = Problem::new("overloaded", "too many connections; come back later").retry(1000);
+    let problem = Problem::overloaded("too many connections; come back later");
     let (head, body) = problem.into_response().into_parts();
     let body = axum::body::to_bytes(body, 1 << 16).await.unwrap_or_default();
     let mut text = format!("HTTP/1.1 {}\r\nconnection: close\r\n", head.status);

@@ -52,7 +52,7 @@ pub(crate) async fn tile(call: Call) -> Result<Response, Problem> {
         session.demand(&OVERSEERS)?;
     }
     let plane = call.server.plane.clone();
-    let bytes = document::blocking(move || plane.tile(&workspace, &tile)).await?;
+    let bytes = document::blocking(&call.server, move || plane.tile(&workspace, &tile)).await?;
     let bytes = bytes.ok_or_else(missing)?;
     let mut response = document::respond(StatusCode::OK, "application/octet-stream", bytes);
     let cache = if tile.is_partial() { NEVER } else { FOREVER };
@@ -71,6 +71,7 @@ pub(crate) async fn consistency(call: Call) -> Result<Response, Problem> {
     let missing = || Problem::from(PlaneError::NotFound("size of this log"));
     let (old, new) = sizes.filter(|(old, new)| old <= new).ok_or_else(missing)?;
     let plane = call.server.plane.clone();
-    let proof = document::blocking(move || plane.consistency(&workspace, old, new)).await?;
+    let proof =
+        document::blocking(&call.server, move || plane.consistency(&workspace, old, new)).await?;
     Ok(document::respond(StatusCode::OK, PLAIN, placet_tlog::witness::write_proof(&proof)))
 }

@@ -3,7 +3,7 @@
 
 use crate::operations::OPERATIONS;
 use crate::server::Server;
-use placet_runtime::{PlaneError, Workspace};
+use placet_runtime::{PlaneError, Summary, Workspace};
 use placet_types::ids::TimeMs;
 use placet_types::policy::Outcome;
 use std::fmt::Write;
@@ -97,25 +97,16 @@ impl Figures {
     async fn of(server: &Server, workspace: &Arc<Workspace>) -> Result<Self, PlaneError> {
         let indexed = server.plane.indexed(workspace)?;
         let size = *workspace.watch_size().borrow();
-        let mut figures = server
-            .plane
-            .look(workspace.no, |state| {
-                let counters = state.counters();
-                let (everything, own) = state.kill();
-                let mut pending =
-                    state.approvals(None).filter(|held| held.state.as_str() == "pending");
-                Self {
-                    decisions: counters.decisions,
-                    pending: state.held_open() as u64,
-                    oldest: pending.next().map(|held| held.since),
-                    killed: [everything.is_some(), own.is_some()],
-                    unknown: counters.consumed.saturating_sub(counters.reported),
-                    lag: 0,
-                }
-            })
-            .await?;
-        figures.lag = size.saturating_sub(indexed);
-        Ok(figures)
+        let Summary { counters, held_open, oldest_held, killed, .. } =
+            server.plane.summary(workspace.no).await?;
+        Ok(Self {
+            decisions: counters.decisions,
+            pending: held_open as u64,
+            oldest: oldest_held,
+            killed,
+            unknown: counters.consumed.saturating_sub(counters.reported),
+            lag: size.saturating_sub(indexed),
+        })
     }
 
     /// Adds the figures of a workspace that has no label of its own.
@@ -191,11 +182,14 @@ fn write_totals(out: &mut String, server: &Server) {
     let totals = server.plane.totals();
     let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
     let saved = server.plane.snapshots();
+    let idle = server.plane.idle();
     for (metric, help, value) in [
         ("placet_snapshots_total", "Saved states.", load(&saved.written)),
         ("placet_snapshots_failed_total", "States that were not saved.", load(&saved.failed)),
         ("placet_snapshot_bytes_total", "Bytes of saved states.", load(&saved.bytes)),
         ("placet_start_folded_total", "Entries folded by the start.", load(&saved.folded)),
+        ("placet_revived_total", "States of idle workspaces read back.", load(&idle.revived)),
+        ("placet_revive_failed_total", "Such states that could not be.", load(&idle.failed)),
         ("placet_flushes_total", "Durable writes.", load(&totals.flushes)),
         ("placet_signatures_total", "Signed checkpoints.", load(&totals.signatures)),
         ("placet_entries_total", "Log entries written.", load(&totals.entries)),
@@ -209,6 +203,8 @@ fn write_totals(out: &mut String, server: &Server) {
     head(out, "placet_snapshot_seconds_total", "counter", "Time spent in saving states.");
     let us = load(&saved.spent_us);
     let _ = writeln!(out, "placet_snapshot_seconds_total {}.{:06}", us / 1_000_000, us % 1_000_000);
+    head(out, "placet_idle_workspaces", "gauge", "Workspaces whose state is not in memory.");
+    line(out, "placet_idle_workspaces", "", load(&idle.away));
     head(out, "placet_outstanding", "gauge", "Requests without an answer.");
     line(out, "placet_outstanding", "", server.plane.gauges().1 as u64);
 }

@@ -38,6 +38,7 @@ pub fn open_stores(dir: &DataDir) -> Result<Stores, OpenError> {
         signer: Arc::new(signer),
         clock: Arc::new(SystemClock::default()),
         instance,
+        step_back: placet_store::step_back,
     })
 }
 

@@ -282,7 +282,7 @@ pub(crate) async fn disclose(
     let plane = call.server.plane.clone();
     plane.decision(&session.workspace, &session.principal, id, None, Duration::ZERO).await?;
     let workspace = session.workspace.clone();
-    let (disclosed, text) = document::blocking(move || {
+    let (disclosed, text) = document::blocking(&call.server, move || {
         let disclosed = plane.disclose(&workspace, id)?;
         let text = plane.receipt(&workspace, id, Some(disclosed.index), against)?;
         Ok((disclosed, text))

@@ -41,6 +41,11 @@ impl Problem {
         Self::new("workspace_not_found", "there is no such workspace, or the key is of another one")
     }
 
+    /// Too much at once; nothing was done.
+    pub(crate) fn overloaded(detail: &str) -> Self {
+        Self::new("overloaded", detail).retry(RETRY_MS)
+    }
+
     pub(crate) fn internal(what: &str) -> Self {
         eprintln!("placet: defect: {what}");
         Self::new("internal", "a defect of the server; its standard error says more")
@@ -84,6 +89,12 @@ impl From<PlaneError> for Problem {
             PlaneError::StoreFailed(why) => {
                 eprintln!("placet: the store failed: {why}");
                 Self::new(code, "nothing can be recorded, so nothing is decided").retry(RETRY_MS)
+            }
+            // Said where it was found.
+            PlaneError::LogUnreadable(_) => {
+                let detail = "the state of this workspace cannot be read back from its log; an \
+                              operator has to look at it";
+                Self::new(code, detail).retry(RETRY_MS)
             }
             PlaneError::Rejected(Rejection::IdempotencyFull)
             | PlaneError::ClockUnsure

@@ -123,8 +123,8 @@ async fn apart(
     work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
 ) -> Response {
     let Ok(place) = server.working.clone().try_acquire_owned() else {
-        let problem = Problem::new("overloaded", "too many calls at once; come back later");
-        return run(server, at, async { Err(problem.retry(1000)) }).await;
+        let problem = Problem::overloaded("too many calls at once; come back later");
+        return run(server, at, async { Err(problem) }).await;
     };
     let task = tokio::spawn(async move {
         let response = run(server, at, work).await;

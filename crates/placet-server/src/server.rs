@@ -19,6 +19,9 @@ use tokio::sync::{Semaphore, watch};
 pub struct ServerOptions {
     /// Largest body in bytes.
     pub body_max: usize,
+    /// Bytes that the bodies of all calls may hold together; a call that finds no place is told to
+    /// come back. A body counts by its declared length, or as the largest one.
+    pub bodies_max: usize,
     /// Decisions per second and key, with a burst of one second's worth; 0 admits everything.
     pub admission_per_second: u32,
     /// Connections at once; beyond it they are told to come back.
@@ -39,6 +42,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             body_max: 1 << 20,
+            bodies_max: 256 << 20,
             admission_per_second: 0,
             connections_max: 16_384,
             header_time: Duration::from_secs(10),
@@ -62,6 +66,10 @@ pub(crate) struct Server {
     pub(crate) stopping: watch::Sender<bool>,
     /// Places of calls whose work outlives their connections.
     pub(crate) working: Arc<Semaphore>,
+    /// Places of calls that read the store.
+    pub(crate) reading: Semaphore,
+    /// KiB of bodies that calls may hold together.
+    pub(crate) bodies: Arc<Semaphore>,
     /// Texts of the bundles that were in force, by digest.
     texts: ArcSwap<HashMap<Digest, Arc<Texts>>>,
     filling: Mutex<()>,
@@ -70,6 +78,9 @@ pub(crate) struct Server {
 
 /// Most calls at once whose work outlives their connections.
 const WORKING_MAX: u32 = 1 << 16;
+
+/// Most calls that read the store at once: each may hold about a megabyte of it.
+const READING_MAX: usize = 32;
 
 /// Bundles whose texts are kept.
 const TEXTS_MAX: usize = 64;
@@ -81,6 +92,8 @@ impl Server {
             counters: Counters::new(OPERATIONS.len()),
             stopping: watch::Sender::new(false),
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
+            reading: Semaphore::new(READING_MAX),
+            bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
             filling: Mutex::new(()),
             started: Instant::now(),

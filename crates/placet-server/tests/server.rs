@@ -2,6 +2,8 @@
 
 #[path = "server/flows.rs"]
 mod flows;
+#[path = "server/idle.rs"]
+mod idle;
 #[path = "server/inputs.rs"]
 mod inputs;
 #[path = "server/limits.rs"]

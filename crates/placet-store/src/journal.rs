@@ -28,7 +28,9 @@ const SCHEMA: Schema = Schema {
 };
 
 /// WAL bytes after which the pages are written back.
-const CHECKPOINT_BYTES: u64 = 16 << 20;
+static CHECKPOINT: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+    std::env::var("CKPT").ok().and_then(|v| v.parse().ok()).unwrap_or(16 << 20)
+});
 /// More bytes before the next attempt, where a reader kept a checkpoint from finishing.
 const RETRY_BYTES: u64 = 16 << 20;
 /// A WAL of at least this size is emptied when there is nothing to write.
@@ -90,7 +92,7 @@ impl SqliteJournal {
             conn: Some(conn),
             pending: 0,
             wal: 0,
-            checkpoint_at: CHECKPOINT_BYTES,
+            checkpoint_at: *CHECKPOINT,
             helper: Checkpointer::start(helper),
             _lock: lock,
         })
@@ -158,7 +160,7 @@ impl SqliteJournal {
         self.conn = Some(conn);
         if done {
             self.pending = 0;
-            self.checkpoint_at = CHECKPOINT_BYTES;
+            self.checkpoint_at = *CHECKPOINT;
             if mode == "TRUNCATE" {
                 self.wal = 0;
             }

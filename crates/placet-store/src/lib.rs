@@ -40,3 +40,14 @@ pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
 pub use slots::{SqliteSlotReader, SqliteSlots};
 pub use snapshots::SnapshotFiles;
 pub use witness::{Seen, WitnessStore};
+
+/// How much less urgent a thread is that nobody waits for.
+const NICE: i32 = 10;
+
+/// Makes the calling thread less urgent than those that answer requests: copying pages back,
+/// indexing and saving states may take their time. Where the system does not let it, nothing is
+/// lost but that.
+pub fn step_back() {
+    // On Linux a priority belongs to the thread.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}

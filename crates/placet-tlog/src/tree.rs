@@ -145,10 +145,20 @@ impl<H: Hasher> Tree<H> {
         self.prune();
     }
 
+    /// Keeps at least the last `window` leaves whole from now on; what has left the window before
+    /// does not come back.
+    pub fn set_window(&mut self, window: u64) {
+        self.window = window.checked_next_multiple_of(TILE_LEAVES).unwrap_or(u64::MAX);
+        self.drop_old();
+    }
+
     fn prune(&mut self) {
-        if !self.size().is_multiple_of(TILE_LEAVES) {
-            return;
+        if self.size().is_multiple_of(TILE_LEAVES) {
+            self.drop_old();
         }
+    }
+
+    fn drop_old(&mut self) {
         let keep = self.window.max(TILE_LEAVES) / TILE_LEAVES;
         while self.recent.len() as u64 > keep {
             self.recent.pop_front();

@@ -38,6 +38,29 @@ async fn beyond_the_bound_connections_are_told_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_all_calls_together_are_bounded() {
+    let options = ServerOptions { bodies_max: (1 << 20) + 1024, ..ServerOptions::default() };
+    let world = World::with(Some(BUNDLE), false, options).await;
+    let ann = world.admin.clone();
+    // A large body that does not arrive holds its place.
+    let length = [("content-length", "1048576")];
+    let large = world.send("POST", "/api/v1/decisions", &ann, &length, "").await;
+    let mut refused = world.post("/api/v1/decisions", &ann, &request("a", "")).await;
+    for _ in 0..100 {
+        if refused.status != 200 {
+            break;
+        }
+        refused = world.post("/api/v1/decisions", &ann, &request("a", "")).await;
+    }
+    refused.refused(503, "overloaded");
+    assert!(refused.headers.contains("retry-after: 1"), "{refused:?}");
+    drop(large);
+    while world.post("/api/v1/decisions", &ann, &request("a", "")).await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_answers_those_who_wait() {
     let world = World::new().await;
     let bot = world.key("agent:bot", &[]).await;

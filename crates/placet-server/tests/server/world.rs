@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,6 +46,7 @@ pub(crate) struct World {
     bundle: Option<String>,
     dev: bool,
     options: ServerOptions,
+    idle: Option<Duration>,
     pub(crate) address: SocketAddr,
     pub(crate) plane: Arc<Plane>,
     pub(crate) started: Option<Started>,
@@ -99,7 +101,13 @@ impl World {
     pub(crate) async fn with(bundle: Option<&str>, dev: bool, options: ServerOptions) -> Self {
         let dir = TempDir::new().unwrap();
         let bundle = bundle.map(str::to_owned);
-        Self::start(dir, bundle, dev, options, None).await
+        Self::start(dir, bundle, dev, options, None, None).await
+    }
+
+    /// A world in which states of workspaces leave memory after so long without a request.
+    pub(crate) async fn idle_after(idle: Duration) -> Self {
+        let (dir, bundle) = (TempDir::new().unwrap(), Some(BUNDLE.to_owned()));
+        Self::start(dir, bundle, false, ServerOptions::default(), Some(idle), None).await
     }
 
     async fn start(
@@ -107,6 +115,7 @@ impl World {
         bundle: Option<String>,
         dev: bool,
         options: ServerOptions,
+        idle: Option<Duration>,
         admin: Option<String>,
     ) -> Self {
         let data = DataDir::open(&dir.path().join("data"), Create::Yes).unwrap();
@@ -117,6 +126,7 @@ impl World {
             bundle: bundle.as_deref().map(compile),
             workspace: WorkspaceName::parse("main").unwrap(),
             admin: ActorId::parse("human:ann").unwrap(),
+            idle,
             snapshots: SnapshotPlan {
                 entries: 5,
                 entries_idle: 1,
@@ -139,6 +149,7 @@ impl World {
             bundle,
             dev,
             options,
+            idle,
             address,
             plane,
             started: Some(started),
@@ -166,7 +177,8 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         between(&self.dir.path().join("data"));
-        Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin)).await
+        let Self { dir, bundle, dev, options, idle, admin, .. } = self;
+        Self::start(dir, bundle, dev, options, idle, Some(admin)).await
     }
 
     /// The data directory.

@@ -33,6 +33,7 @@ impl Checkpointer {
         let progress = Arc::new(AtomicU8::new(0));
         let shared = progress.clone();
         let run = move || {
+            crate::step_back();
             while asked.recv().is_ok() {
                 let done = sqlite::checkpoint_now(&conn, "PASSIVE");
                 shared.store(if done.is_ok() { 2 } else { 3 }, Ordering::SeqCst);

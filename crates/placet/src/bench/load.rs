@@ -34,6 +34,9 @@ pub(super) struct Load {
     /// Open loop: requests per second over all connections
     #[arg(long)]
     rate: Option<f64>,
+    /// Counts early refusals with a time to come back instead of failing on them
+    #[arg(long)]
+    refusals: bool,
     /// Keeps idempotency keys of different runs apart
     #[arg(long)]
     run: String,
@@ -44,6 +47,8 @@ pub(super) struct Load {
 pub(super) struct Found {
     pub(super) requests: u64,
     pub(super) errors: u64,
+    /// Refused early, and told when to come back.
+    pub(super) refused: u64,
     pub(super) first_error: Option<String>,
     pub(super) seconds: f64,
     pub(super) p50: f64,
@@ -61,6 +66,8 @@ struct Shared {
     random: Cell<u64>,
     times: RefCell<Vec<f64>>,
     errors: Cell<u64>,
+    refusals: bool,
+    refused: Cell<u64>,
     first_error: RefCell<Option<String>>,
     answer_bytes: Cell<u64>,
     measuring: Cell<bool>,
@@ -94,6 +101,8 @@ async fn generate(args: Load) -> Result<Found> {
         random: Cell::new(0x9e37_79b9_7f4a_7c15),
         times: RefCell::default(),
         errors: Cell::new(0),
+        refusals: args.refusals,
+        refused: Cell::new(0),
         first_error: RefCell::default(),
         answer_bytes: Cell::new(0),
         measuring: Cell::new(false),
@@ -126,7 +135,8 @@ async fn generate(args: Load) -> Result<Found> {
                         started + Duration::from_secs_f64(at as f64 / rate)
                     }
                 };
-                if due >= end {
+                // Beyond what can be served, what was due and is not sent by then never is.
+                if due >= end || (shared.refusals && Instant::now() >= end) {
                     return Ok(());
                 }
                 if let Err(error) = connection.once(&shared, due).await {
@@ -150,14 +160,18 @@ async fn generate(args: Load) -> Result<Found> {
         }
     }
     let mut times = shared.times.borrow_mut();
+    let requests = times.len() as u64;
+    // Where all was refused there are no times.
+    let mut at = |part| if requests == 0 { 0.0 } else { quantile(&mut times, part) };
     Ok(Found {
-        requests: times.len() as u64,
+        requests,
         errors: shared.errors.get(),
+        refused: shared.refused.get(),
         first_error: shared.first_error.borrow().clone(),
         seconds,
-        p50: quantile(&mut times, 0.5),
-        p99: quantile(&mut times, 0.99),
-        max: quantile(&mut times, 1.0),
+        p50: at(0.5),
+        p99: at(0.99),
+        max: at(1.0),
         cpu_seconds,
         answer_bytes: shared.answer_bytes.get(),
     })
@@ -215,7 +229,10 @@ impl Connection {
             body.len()
         )?;
         self.stream.write_all(&self.buffer).await?;
-        let length = self.answer().await?;
+        let Some(length) = self.answer(shared.refusals).await? else {
+            shared.refused.set(shared.refused.get() + u64::from(shared.measuring.get()));
+            return Ok(());
+        };
         if shared.measuring.get() {
             shared.times.borrow_mut().push(due.elapsed().as_secs_f64());
             shared.answer_bytes.set(length as u64);
@@ -223,14 +240,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads one answer; anything but 200 is an error.
-    async fn answer(&mut self) -> Result<usize> {
+    /// Reads one answer and gives its length; `None` for a refusal, where those are expected.
+    /// Anything else but 200 is an error.
+    async fn answer(&mut self, refusals: bool) -> Result<Option<usize>> {
         self.buffer.clear();
         let mut head = None;
         loop {
-            if let Some((at, length)) = head {
+            if let Some((at, length, good)) = head {
                 if self.buffer.len() >= at + length {
-                    return Ok(length);
+                    return Ok(Some(length).filter(|_| good));
                 }
             } else if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 let text = std::str::from_utf8(&self.buffer[..at])?;
@@ -242,10 +260,13 @@ impl Connection {
                             .map(|n| n.trim().parse::<usize>())
                     })
                     .context("no content-length")??;
-                if !text.starts_with("HTTP/1.1 200") {
+                let good = text.starts_with("HTTP/1.1 200");
+                let status = ["HTTP/1.1 503", "HTTP/1.1 429"].iter().any(|s| text.starts_with(s));
+                let refused = status && text.to_ascii_lowercase().contains("\r\nretry-after:");
+                if !good && !(refusals && refused) {
                     bail!("{}", text.lines().next().unwrap_or_default());
                 }
-                head = Some((at + 4, length));
+                head = Some((at + 4, length, good));
                 continue;
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {

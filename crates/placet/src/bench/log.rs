@@ -165,6 +165,7 @@ async fn make(dir: &Path, entries: u64, snapshots: SnapshotPlan) -> Result<u64> 
         workspace: WorkspaceName::parse("bench").context("name")?,
         admin: ActorId::parse("human:bench").context("admin")?,
         snapshots,
+        idle: None,
     };
     let started = Plane::start(open_stores(&data)?, options).await?;
     drop(data);

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,6 +63,9 @@ pub(crate) struct Up {
     /// Entries of a workspace after which its state is saved; what follows is folded at a start
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     pub(crate) snapshot_entries: u64,
+    /// Seconds without a request after which the state of a workspace leaves memory; 0 for never
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub(crate) idle_after: u64,
 }
 
 /// Runs the server until SIGINT or SIGTERM.
@@ -170,7 +174,8 @@ async fn start_as(up: &Up, (workspace, admin): (WorkspaceName, ActorId)) -> Resu
     let dir = DataDir::open(&up.data, Create::Yes)?;
     let stores = open_stores(&dir)?;
     let snapshots = SnapshotPlan { entries: up.snapshot_entries.max(1), ..SnapshotPlan::default() };
-    let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin, snapshots };
+    let idle = (up.idle_after > 0).then(|| Duration::from_secs(up.idle_after));
+    let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin, snapshots, idle };
     Ok(Plane::start(stores, options).await?)
 }
 

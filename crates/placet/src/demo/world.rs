@@ -75,6 +75,7 @@ impl World {
             witness: Vec::new(),
             public_log: false,
             snapshot_entries: 100_000,
+            idle_after: 0,
         })
         .await?;
         let key = started.bootstrap.as_ref().map(|key| key.reveal().as_str().to_owned());

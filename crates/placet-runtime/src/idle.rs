@@ -1,0 +1,242 @@
+//! Workspaces in which nothing happens: their states leave memory, and come back from snapshot and
+//! log when somebody asks for them. Owns who waits meanwhile; the reading has a thread of its own,
+//! so that no other workspace waits for it.
+
+use crate::load::Reading;
+use crate::ports::{JournalReader, Signer, Snapshots, WorkspaceNo};
+use crate::sequencer::{Message, Seat};
+use crate::workspace::Workspace;
+use placet_engine::{Bounds, Counters, State};
+use placet_types::ids::TimeMs;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::time::{Duration, Instant};
+
+/// Messages that wait for one workspace at most.
+const WAITING_MAX: usize = 1024;
+/// Longest time between two looks for idle workspaces.
+const LOOK_MAX: Duration = Duration::from_secs(10);
+/// Leaves that the tree of an idle workspace keeps whole.
+const WINDOW: u64 = placet_tlog::tree::TILE_LEAVES;
+
+/// What is known of a workspace whether its state is in memory or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    /// Totals.
+    pub counters: Counters,
+    /// Decisions waiting for people.
+    pub held_open: usize,
+    /// Since when the oldest of them waits.
+    pub oldest_held: Option<TimeMs>,
+    /// Whether a kill switch is tripped: of everything, of the workspace.
+    pub killed: [bool; 2],
+    /// Raised with every change of the legal holds.
+    pub legal_holds_version: u64,
+}
+
+impl Summary {
+    pub(crate) fn of(state: &State) -> Self {
+        let (everything, own) = state.kill();
+        let mut pending = state.approvals(None).filter(|held| held.state.is_pending());
+        Self {
+            counters: *state.counters(),
+            held_open: state.held_open(),
+            oldest_held: pending.next().map(|held| held.since),
+            killed: [everything.is_some(), own.is_some()],
+            legal_holds_version: state.legal_holds_version(),
+        }
+    }
+}
+
+/// Totals for metrics.
+#[derive(Debug, Default)]
+pub struct IdleTotals {
+    /// Workspaces whose state is not in memory now.
+    pub away: AtomicU64,
+    /// States that came back.
+    pub revived: AtomicU64,
+    /// Attempts to bring one back that failed.
+    pub failed: AtomicU64,
+}
+
+/// A seat without its state.
+struct Away {
+    /// Its state is empty.
+    seat: Seat,
+    /// Entries of its log.
+    size: u64,
+    summary: Summary,
+    /// Who waits, once its state is being read.
+    waiting: Option<Vec<Message>>,
+}
+
+/// The workspaces that are away.
+pub(crate) struct Idle {
+    after: Option<Duration>,
+    away: BTreeMap<WorkspaceNo, Away>,
+    wanted: Sender<Wanted>,
+    looked: Instant,
+    totals: Arc<IdleTotals>,
+}
+
+/// A state that is to be read.
+pub(crate) struct Wanted {
+    shared: Arc<Workspace>,
+    size: u64,
+}
+
+impl Idle {
+    /// `after` so long without a message a state may go; `None`: never.
+    pub(crate) fn new(
+        after: Option<Duration>,
+        wanted: Sender<Wanted>,
+        totals: Arc<IdleTotals>,
+    ) -> Self {
+        Self { after, away: BTreeMap::new(), wanted, looked: Instant::now(), totals }
+    }
+
+    /// Whether nobody is away: the answer of most of the time, and cheap.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.away.is_empty()
+    }
+
+    /// Takes a message to a workspace that is away and asks for its state; gives back one to a
+    /// workspace that is here, and says whether one that cannot wait was meant for it.
+    pub(crate) fn wait(&mut self, no: WorkspaceNo, message: Message) -> Result<(), Turned> {
+        let Some(away) = self.away.get_mut(&no) else { return Err(Turned::Here(message)) };
+        match &mut away.waiting {
+            Some(waiting) if waiting.len() >= WAITING_MAX => Err(Turned::Full(message)),
+            Some(waiting) => {
+                waiting.push(message);
+                Ok(())
+            }
+            None => {
+                let wanted = Wanted { shared: away.seat.shared.clone(), size: away.size };
+                if self.wanted.send(wanted).is_err() {
+                    return Err(Turned::Full(message));
+                }
+                away.waiting = Some(vec![message]);
+                Ok(())
+            }
+        }
+    }
+
+    /// What is known of a workspace that is away.
+    pub(crate) fn summary(&self, no: WorkspaceNo) -> Option<Summary> {
+        self.away.get(&no).map(|away| away.summary)
+    }
+
+    /// Seats of workspaces that are away: all but their state may change.
+    pub(crate) fn seats(&mut self) -> impl Iterator<Item = &mut Seat> {
+        self.away.values_mut().map(|away| &mut away.seat)
+    }
+
+    /// Sends away what nobody has asked for and where time alone changes nothing. The first
+    /// workspace stays: it holds the overrides of the instance.
+    pub(crate) fn evict(&mut self, seats: &mut BTreeMap<WorkspaceNo, Seat>, now: Instant) {
+        let Some(after) = self.after else { return };
+        if now.duration_since(self.looked) < LOOK_MAX.min(after / 4) {
+            return;
+        }
+        self.looked = now;
+        let idle = |seat: &Seat| {
+            now.duration_since(seat.used) >= after
+                && seat.state.next_timer().is_none()
+                // What is being flushed is not in the journal yet.
+                && *seat.shared.size.borrow() == seat.state.next_index()
+        };
+        for (no, mut seat) in seats.extract_if(WorkspaceNo(1).., |_, seat| idle(seat)) {
+            seat.shared.keep_whole(WINDOW);
+            let state = std::mem::replace(&mut seat.state, State::new(Bounds::default()));
+            let (size, summary) = (state.next_index(), Summary::of(&state));
+            self.away.insert(no, Away { seat, size, summary, waiting: None });
+        }
+        self.count();
+    }
+
+    /// A state has been read: its seat, if there is one to go back to, and who waited.
+    pub(crate) fn back(
+        &mut self,
+        no: WorkspaceNo,
+        state: Result<State, String>,
+        now: Instant,
+    ) -> (Option<Seat>, Vec<Message>, Option<String>) {
+        match state {
+            Ok(state) => {
+                let Some(Away { mut seat, waiting, .. }) = self.away.remove(&no) else {
+                    return (None, Vec::new(), None);
+                };
+                seat.shared.keep_whole(placet_tlog::tree::DEFAULT_WINDOW);
+                seat.state = state;
+                seat.used = now;
+                self.totals.revived.fetch_add(1, Ordering::Relaxed);
+                self.count();
+                (Some(seat), waiting.unwrap_or_default(), None)
+            }
+            // It stays away; the next one who asks has it tried again.
+            Err(why) => {
+                self.totals.failed.fetch_add(1, Ordering::Relaxed);
+                let waiting = self.away.get_mut(&no).and_then(|away| away.waiting.take());
+                (None, waiting.unwrap_or_default(), Some(why))
+            }
+        }
+    }
+
+    fn count(&self) {
+        self.totals.away.store(self.away.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// A message that does not wait here.
+pub(crate) enum Turned {
+    /// Its workspace is not away.
+    Here(Message),
+    /// Too many wait already.
+    Full(Message),
+}
+
+/// Reads states back, one after the other.
+pub(crate) struct Reviver {
+    pub(crate) reader: Arc<dyn JournalReader>,
+    pub(crate) snapshots: Arc<dyn Snapshots>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) instance: String,
+    pub(crate) sequencer: SyncSender<Message>,
+}
+
+impl Reviver {
+    /// Until the sequencer ends.
+    pub(crate) fn run(self, wanted: &Receiver<Wanted>) {
+        while let Ok(Wanted { shared, size }) = wanted.recv() {
+            let state = self.read(&shared, size).map_err(|why| {
+                let why = format!("the state of workspace {} cannot be read: {why}", shared.name);
+                eprintln!("placet: {why}");
+                why
+            });
+            if self.sequencer.send(Message::Back(shared.no, state.map(Box::new))).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn read(&self, shared: &Workspace, size: u64) -> Result<State, String> {
+        let reading = Reading {
+            reader: self.reader.as_ref(),
+            snapshots: self.snapshots.as_ref(),
+            signer: self.signer.as_ref(),
+            instance: &self.instance,
+        };
+        let mut notices = Vec::new();
+        let folded = reading.fold(shared.no, &shared.name, size, 1, &mut notices);
+        for notice in notices {
+            eprintln!("placet: {notice}");
+        }
+        let (folded, _) = folded.map_err(|error| error.to_string())?;
+        if folded.state.next_index() != size || folded.tree.root() != shared.tree().root() {
+            return Err("its log is not the one that was signed".to_owned());
+        }
+        Ok(folded.state)
+    }
+}
