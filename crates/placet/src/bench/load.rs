@@ -107,6 +107,12 @@ async fn generate(args: Load) -> Result<Found> {
         answer_bytes: Cell::new(0),
         measuring: Cell::new(false),
     });
+    let mut streams = Vec::with_capacity(args.connections);
+    for _ in 0..args.connections {
+        let stream = TcpStream::connect(&args.address).await?;
+        stream.set_nodelay(true)?;
+        streams.push(stream);
+    }
     let begin = Instant::now() + Duration::from_secs(1);
     let end = begin + Duration::from_secs_f64(args.seconds);
     let slot = Rc::new(Cell::new(0_u64));
@@ -116,9 +122,7 @@ async fn generate(args: Load) -> Result<Found> {
         std::thread::spawn(move || pace(&turns, rate, started, end.into_std()));
     }
     let mut tasks = Vec::new();
-    for _ in 0..args.connections {
-        let stream = TcpStream::connect(&args.address).await?;
-        stream.set_nodelay(true)?;
+    for stream in streams {
         let shared = shared.clone();
         let (slot, turns) = (slot.clone(), turns.clone());
         let started = begin - Duration::from_secs(1);
