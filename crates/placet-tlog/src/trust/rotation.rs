@@ -19,6 +19,8 @@ use {
     crate::note::{Note, VerifierKey},
     crate::signature::verify_ed25519,
     crate::verify::PortableHasher,
+    alloc::string::{String, ToString},
+    alloc::vec::Vec,
 };
 
 /// Why a handover or revocation is refused.
@@ -109,8 +111,8 @@ impl core::error::Error for ChainError {
 }
 
 impl Trust {
-    /// This trust after a handover: the old key's range ends at the handover's size, where that of
-    /// the new key begins. `note` is the signed note of [`Handover`].
+    /// This trust after a handover: the old key's range ends at the handover's size, and that of the
+    /// new key begins right above it. `note` is the signed note of [`Handover`].
     ///
     /// # Errors
     /// [`RotationError`].
@@ -129,8 +131,8 @@ impl Trust {
         Ok(next)
     }
 
-    /// This trust after a chain of handovers in one text, oldest first. Links before the first
-    /// pinned key of their log are passed over: no trust comes of them.
+    /// This trust after handovers in one text, those of a log oldest first; several logs may stand
+    /// in it. Links before the first pinned key of their log are passed over: no trust comes of them.
     ///
     /// # Errors
     /// The first link that is refused.
@@ -138,14 +140,21 @@ impl Trust {
     pub fn accept_chain(&self, text: &str) -> Result<Self, ChainError> {
         let malformed = |error| ChainError { at: 0, error: RotationError::Text(error) };
         let mut trust = self.clone();
-        let mut begun = false;
+        let mut begun: Vec<String> = Vec::new();
         for (at, note) in split_chain(text).map_err(malformed)?.iter().enumerate() {
+            let refused = |error| ChainError { at, error };
+            let origin = Handover::parse::<PortableHasher>(note)
+                .map(|(handover, _)| handover.origin().to_string())
+                .map_err(|error| refused(RotationError::Text(error)))?;
+            let known = begun.contains(&origin);
             match trust.accept_handover(note) {
                 Ok(next) => trust = next,
-                Err(RotationError::UnknownKey) if !begun => continue,
-                Err(error) => return Err(ChainError { at, error }),
+                Err(RotationError::UnknownKey) if !known => continue,
+                Err(error) => return Err(refused(error)),
             }
-            begun = true;
+            if !known {
+                begun.push(origin);
+            }
         }
         Ok(trust)
     }
@@ -178,7 +187,10 @@ impl Trust {
         }
         let mut keys = self.keys.clone();
         match new {
-            None => keys.push(TrustKey { from_size: size, ..TrustKey::active(new_key.clone()) }),
+            None => {
+                let from_size = size.saturating_add(1);
+                keys.push(TrustKey { from_size, ..TrustKey::active(new_key.clone()) });
+            }
             Some(new) if new.status == KeyStatus::Revoked => {
                 return Err(RotationError::NewKeyRevoked);
             }
