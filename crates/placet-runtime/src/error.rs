@@ -105,6 +105,7 @@ impl From<Refusal> for PlaneError {
             Refusal::TooLarge => Self::TooLarge,
             Refusal::NoWorkspace => Self::NotFound("workspace"),
             Refusal::PolicyMoved => Self::PolicyMoved,
+            Refusal::Signing(why) => Self::Internal(why),
         }
     }
 }

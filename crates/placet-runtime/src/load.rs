@@ -4,8 +4,9 @@
 use crate::boot::{StartError, Stores};
 use crate::directory::KeyRecord;
 use crate::fold::{Folded, Unfolded, read_again};
-use crate::ports::{Head, JournalReader, Signer, SlotReader, Snapshots, WorkspaceNo};
+use crate::ports::{Head, JournalReader, Signers, SlotReader, Snapshots, WorkspaceNo};
 use crate::privacy::Doomed;
+use crate::signing::{Signing, of_state};
 use crate::snapshot::Source;
 use placet_tlog::tree::DEFAULT_WINDOW;
 use placet_types::ids::WorkspaceName;
@@ -17,6 +18,8 @@ pub(crate) struct Loaded {
     pub(crate) name: WorkspaceName,
     pub(crate) head: Head,
     pub(crate) folded: Folded,
+    /// The key that signs it; none for an empty log.
+    pub(crate) signing: Option<Signing>,
     pub(crate) keys: Vec<KeyRecord>,
     /// What the log says is erased, in its order.
     pub(crate) doomed: Vec<Doomed>,
@@ -37,7 +40,7 @@ pub(crate) fn load_all(stores: &Stores) -> Result<Vec<Loaded>, StartError> {
         reader: stores.reader.as_ref(),
         slots: stores.slot_reader.as_ref(),
         snapshots: stores.snapshots.as_ref(),
-        signer: stores.signer.as_ref(),
+        signers: stores.signers.as_ref(),
         instance: &stores.instance,
     };
     let mut loaded = std::thread::scope(|scope| {
@@ -68,7 +71,7 @@ struct Reading<'a> {
     reader: &'a dyn JournalReader,
     slots: &'a dyn SlotReader,
     snapshots: &'a dyn Snapshots,
-    signer: &'a dyn Signer,
+    signers: &'a dyn Signers,
     instance: &'a str,
 }
 
@@ -82,16 +85,20 @@ impl Reading<'_> {
         let refused = |error| match error {
             Unfolded::Store(error) => StartError::Store(error),
             Unfolded::Damaged(what) => StartError::Damaged { workspace: name.to_string(), what },
+            Unfolded::SigningKeyMissing(what) => {
+                StartError::SigningKeyMissing { workspace: name.to_string(), what }
+            }
         };
-        let Self { reader, slots, snapshots, signer, instance } = *self;
+        let Self { reader, slots, snapshots, signers, instance } = *self;
         let head = reader.head(no)?;
         let mut notices = Vec::new();
-        let source = Source { snapshots, reader, signer, instance, no, name };
+        let source = Source { snapshots, reader, signers, instance, no, name };
         let saved = source.newest_whole(head.next_index, &mut notices);
         let mut folded = saved.unwrap_or_else(|| Folded::empty(DEFAULT_WINDOW));
         let tail = head.next_index - folded.state.next_index();
         folded.catch_up(reader, no, name, head.next_index, workers).map_err(refused)?;
+        let signing = of_state(signers, &folded.state).map_err(refused)?;
         let (keys, doomed) = read_again(reader, slots, no, &folded.read_again).map_err(refused)?;
-        Ok(Loaded { no, name: name.clone(), head, folded, keys, doomed, tail, notices })
+        Ok(Loaded { no, name: name.clone(), head, folded, signing, keys, doomed, tail, notices })
     }
 }

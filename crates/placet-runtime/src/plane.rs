@@ -9,16 +9,17 @@ use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, Entropy, JournalReader, ReadModel, Safety, Signer, SlotReader, WorkspaceKeys,
+    Clock, Entropy, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys,
     WorkspaceNo,
 };
 use crate::proposal::{Given, Proposal, evaluate, reread};
 use crate::recent::Recent;
 use crate::sequencer::{Answer, Done, Gauges, Job, Message, Outstanding, Payload, Reply, Written};
+use crate::signing::Signing;
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, State, Who};
+use placet_engine::{Command, Consume, HeldState, Report, RotateSigner, State, Who};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -52,7 +53,7 @@ pub struct Plane {
     pub(crate) slots: Arc<dyn SlotReader>,
     pub(crate) model: Arc<dyn ReadModel>,
     pub(crate) keys: Arc<dyn WorkspaceKeys>,
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signers: Arc<dyn Signers>,
     pub(crate) safety: Mutex<Box<dyn Safety>>,
     pub(crate) kill_order: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -429,8 +430,24 @@ impl Plane {
         command: Command,
         payload: Payload,
     ) -> Result<Done, PlaneError> {
-        let (message, answer) = message(workspace, command, payload);
+        let (message, answer) = message(workspace, command, payload, None);
         self.send(message)?;
+        self.finish(answer).await
+    }
+
+    /// As [`submit`](Self::submit), for a handover to the key `next`. It may not be turned away: other
+    /// logs may have been handed over before.
+    pub(crate) async fn submit_next(
+        &self,
+        workspace: WorkspaceNo,
+        command: RotateSigner,
+        payload: Payload,
+        next: Arc<Signing>,
+    ) -> Result<Done, PlaneError> {
+        let command = Command::RotateSigner(Box::new(command));
+        let (message, answer) = message(workspace, command, payload, Some(next));
+        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
+        self.inbox.send(message).map_err(gone)?;
         self.finish(answer).await
     }
 
@@ -441,7 +458,7 @@ impl Plane {
         command: Command,
         payload: Payload,
     ) -> Result<Begun, PlaneError> {
-        let (message, answer) = message(workspace, command, payload);
+        let (message, answer) = message(workspace, command, payload, None);
         let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
         self.inbox.send(message).map_err(gone)?;
         Ok(answer)
@@ -528,10 +545,15 @@ impl Plane {
 /// A command on its way: its answer comes once it is durable.
 pub(crate) type Begun = oneshot::Receiver<Answer>;
 
-fn message(workspace: WorkspaceNo, command: Command, payload: Payload) -> (Message, Begun) {
+fn message(
+    workspace: WorkspaceNo,
+    command: Command,
+    payload: Payload,
+    next: Option<Arc<Signing>>,
+) -> (Message, Begun) {
     let (reply, answer) = oneshot::channel();
     let reply = Reply::Caller(reply);
-    (Message::Job(Box::new(Job { workspace, command, payload, reply })), answer)
+    (Message::Job(Box::new(Job { workspace, command, payload, reply, next })), answer)
 }
 
 /// Three ids from one draw of randomness.

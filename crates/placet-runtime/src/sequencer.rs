@@ -8,8 +8,9 @@ use crate::crypto::Fast;
 use crate::frame::{Frame, push};
 use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
+use crate::signing::{Signing, hand_over};
 use crate::workspace::Workspace;
-use placet_engine::{Command, Plan, Rejection, State, step};
+use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
 use placet_types::Digest;
 use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap};
 use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs};
@@ -45,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) command: Command,
     pub(crate) payload: Payload,
     pub(crate) reply: Reply,
+    /// For a rotation: the key that follows.
+    pub(crate) next: Option<Arc<Signing>>,
 }
 
 /// Where an answer goes.
@@ -107,6 +110,8 @@ pub(crate) enum Refusal {
     TooLarge,
     NoWorkspace,
     PolicyMoved,
+    /// A handover could not be written.
+    Signing(String),
 }
 
 /// What the sequencer reads.
@@ -148,6 +153,10 @@ pub(crate) struct Open {
     pub(crate) approvals_changed: bool,
     /// What these entries say is erased.
     pub(crate) doomed: Vec<Doomed>,
+    /// The keys of the log after these entries, where they change them.
+    pub(crate) signers: Option<Vec<LogSigner>>,
+    /// The key that these entries hand over to.
+    pub(crate) signing: Option<Arc<Signing>>,
 }
 
 /// An answer that waits for its batch.
@@ -273,8 +282,9 @@ impl Sequencer {
     }
 
     fn job(&mut self, job: Job, work: &mut Work) {
-        let answer = self.process(job.workspace, &job.command, job.payload, work);
-        work.pending.push(Pending { reply: job.reply, answer });
+        let Job { workspace, command, payload, reply, next } = job;
+        let answer = self.process(workspace, &command, payload, next, work);
+        work.pending.push(Pending { reply, answer });
     }
 
     fn process(
@@ -282,6 +292,7 @@ impl Sequencer {
         workspace: WorkspaceNo,
         command: &Command,
         payload: Payload,
+        next: Option<Arc<Signing>>,
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
         if self.gauges.failed.load(Ordering::SeqCst) {
@@ -293,12 +304,12 @@ impl Sequencer {
             return match command {
                 Command::Trip(_) => {
                     let last = self.stamp.last();
-                    self.write(workspace, command, payload, last, work)
+                    self.write(workspace, command, payload, None, last, work)
                 }
                 _ => Err(Refusal::ClockUnsure),
             };
         };
-        self.write(workspace, command, payload, now, work)
+        self.write(workspace, command, payload, next, now, work)
     }
 
     fn write(
@@ -306,6 +317,7 @@ impl Sequencer {
         workspace: WorkspaceNo,
         command: &Command,
         payload: Payload,
+        next: Option<Arc<Signing>>,
         now: TimeMs,
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
@@ -324,6 +336,15 @@ impl Sequencer {
         if moved {
             return Err(Refusal::PolicyMoved);
         }
+        // Only here the index is known that a handover has to name.
+        let handed = match (command, &next) {
+            (Command::RotateSigner(rotate), Some(next)) => {
+                let (current, index) = (seat.shared.signing(), seat.state.next_index());
+                Some(hand_over(rotate, &current, next, index).map_err(Refusal::Signing)?)
+            }
+            _ => None,
+        };
+        let command = handed.as_ref().unwrap_or(command);
         let plan = step::<Fast>(&seat.state, command, now).map_err(Refusal::Rejected)?;
         let done = |range, bound, permits| PendingDone { workspace, range, bound, permits };
         match plan {
@@ -332,6 +353,9 @@ impl Sequencer {
             Plan::Append(events) => {
                 let permits = seat.permits(&events, command);
                 let range = seat.append(work, events, payload, now)?;
+                if let Some(open) = work.open.get_mut(&workspace).filter(|_| next.is_some()) {
+                    open.signing = next;
+                }
                 Ok(done(Some(range), None, permits))
             }
         }
@@ -402,6 +426,8 @@ impl Seat {
             frames: Vec::new(),
             approvals_changed: false,
             doomed: Vec::new(),
+            signers: None,
+            signing: None,
         });
         let mut payload = Some(payload);
         for (entry, bytes) in encoded {
@@ -423,6 +449,10 @@ impl Seat {
             if let Err(error) = self.state.apply(&entry) {
                 // step and apply disagree: a defect. Nothing of this state may be used any more.
                 unreachable!("step planned what apply refuses: {error}");
+            }
+            if let Event::Genesis(_) | Event::SignerRotated(_) | Event::SignerRevoked(_) = &entry.event
+            {
+                open.signers = Some(self.state.signers().to_vec());
             }
             open.entries.push(entry);
         }
