@@ -190,8 +190,7 @@ impl Plane {
             return Ok(());
         }
         let signer = root.signing().signer.clone();
-        let bytes =
-            crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
+        let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
         self.safety()?
             .write_armed(&bytes)
             .map_err(|error| PlaneError::StoreFailed(error.to_string()))

@@ -18,7 +18,7 @@ use crate::ports::{
 use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
 use crate::sequencer::{Gauges, Message, Payload, Seat, Sequencer};
-use crate::signing::Signing;
+use crate::signing::{Signing, unnamed};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
@@ -568,24 +568,6 @@ fn seat_of(
         return Err(damaged("it belongs to another instance"));
     }
     Ok(Arc::new(Workspace::new(no, name.clone(), signing, &secret, tree, signers)))
-}
-
-/// The key for a log that is still empty: that of the first one, or the only one there is.
-fn unnamed(
-    stores: &Stores,
-    root: Option<&Arc<Workspace>>,
-    name: &WorkspaceName,
-) -> Result<Signing, StartError> {
-    let signer = match root {
-        Some(root) => root.signing().signer.clone(),
-        None => {
-            let first = stores.signers.all()?.into_iter().next();
-            first.ok_or_else(|| PortError::new("there is no signing key"))?
-        }
-    };
-    let origin = format!("placet/{}/{name}", stores.instance);
-    Signing::new(&origin, signer)
-        .map_err(|what| StartError::Damaged { workspace: name.to_string(), what })
 }
 
 fn load_bundle(

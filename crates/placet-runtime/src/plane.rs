@@ -19,7 +19,7 @@ use crate::signing::Signing;
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, RotateSigner, State, Who};
+use placet_engine::{Command, Consume, HeldState, Report, State, Who};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -435,22 +435,6 @@ impl Plane {
         self.finish(answer).await
     }
 
-    /// As [`submit`](Self::submit), for a handover to the key `next`. It may not be turned away: other
-    /// logs may have been handed over before.
-    pub(crate) async fn submit_next(
-        &self,
-        workspace: WorkspaceNo,
-        command: RotateSigner,
-        payload: Payload,
-        next: Arc<Signing>,
-    ) -> Result<Done, PlaneError> {
-        let command = Command::RotateSigner(Box::new(command));
-        let (message, answer) = message(workspace, command, payload, Some(next));
-        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
-        self.inbox.send(message).map_err(gone)?;
-        self.finish(answer).await
-    }
-
     /// Sends a command that may not be turned away: waits for a place in the inbox.
     pub(crate) fn begin_urgent(
         &self,
@@ -545,7 +529,7 @@ impl Plane {
 /// A command on its way: its answer comes once it is durable.
 pub(crate) type Begun = oneshot::Receiver<Answer>;
 
-fn message(
+pub(crate) fn message(
     workspace: WorkspaceNo,
     command: Command,
     payload: Payload,

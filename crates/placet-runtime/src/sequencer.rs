@@ -450,7 +450,8 @@ impl Seat {
                 // step and apply disagree: a defect. Nothing of this state may be used any more.
                 unreachable!("step planned what apply refuses: {error}");
             }
-            if let Event::Genesis(_) | Event::SignerRotated(_) | Event::SignerRevoked(_) = &entry.event
+            if let Event::Genesis(_) | Event::SignerRotated(_) | Event::SignerRevoked(_) =
+                &entry.event
             {
                 open.signers = Some(self.state.signers().to_vec());
             }

@@ -5,18 +5,20 @@
 //! INVARIANT: the first workspace leads. Its entry decides that the instance rotates; a start brings
 //! every other log after it. A key that no log names was never in force and goes.
 
+use crate::boot::{StartError, Stores};
 use crate::crypto::{Fast, verify_ed25519};
 use crate::error::PlaneError;
 use crate::fold::Unfolded;
-use crate::plane::{Plane, Principal};
-use crate::ports::{PortError, Signer, Signers};
+use crate::plane::{Plane, Principal, message};
+use crate::ports::{PortError, Signer, Signers, WorkspaceNo};
 use crate::privacy::governed;
+use crate::sequencer::{Done, Payload};
 use crate::workspace::Workspace;
 use placet_engine::{Command, LogSigner, RevokeSigner, RotateSigner, State, Who};
 use placet_tlog::handover::Handover;
 use placet_tlog::note::VerifierKey;
 use placet_types::event::{Entry, Event, SignerRotated};
-use placet_types::ids::DecisionId;
+use placet_types::ids::{DecisionId, WorkspaceName};
 use placet_types::json::{Object, Value};
 use std::sync::Arc;
 
@@ -243,6 +245,22 @@ impl Plane {
         Ok(SignerChange { workspace: workspace.name.to_string(), index, vkey })
     }
 
+    /// As any other command, for a handover to the key `next`. It may not be turned away: other
+    /// logs may have been handed over before.
+    async fn submit_next(
+        &self,
+        workspace: WorkspaceNo,
+        command: RotateSigner,
+        payload: Payload,
+        next: Arc<Signing>,
+    ) -> Result<Done, PlaneError> {
+        let command = Command::RotateSigner(Box::new(command));
+        let (message, answer) = message(workspace, command, payload, Some(next));
+        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
+        self.inbox.send(message).map_err(gone)?;
+        self.finish(answer).await
+    }
+
     /// Whether a revocation makes sense at all, before anybody is asked to permit it.
     ///
     /// # Errors
@@ -316,10 +334,7 @@ fn failed(error: PortError) -> PlaneError {
 }
 
 /// The key that signs a folded log, as long as it is held.
-pub(crate) fn of_state(
-    signers: &dyn Signers,
-    state: &State,
-) -> Result<Option<Signing>, Unfolded> {
+pub(crate) fn of_state(signers: &dyn Signers, state: &State) -> Result<Option<Signing>, Unfolded> {
     let Some(current) = state.signer() else { return Ok(None) };
     let held = Signing::held(signers, &current.vkey)?;
     held.map(Some).ok_or_else(|| {
@@ -330,4 +345,22 @@ pub(crate) fn of_state(
         );
         Unfolded::SigningKeyMissing(what)
     })
+}
+
+/// The key for a log that is still empty: that of the first one, or the only one there is.
+pub(crate) fn unnamed(
+    stores: &Stores,
+    root: Option<&Arc<Workspace>>,
+    name: &WorkspaceName,
+) -> Result<Signing, StartError> {
+    let signer = match root {
+        Some(root) => root.signing().signer.clone(),
+        None => {
+            let first = stores.signers.all()?.into_iter().next();
+            first.ok_or_else(|| PortError::new("there is no signing key"))?
+        }
+    };
+    let origin = format!("placet/{}/{name}", stores.instance);
+    Signing::new(&origin, signer)
+        .map_err(|what| StartError::Damaged { workspace: name.to_string(), what })
 }

@@ -248,9 +248,8 @@ impl Snapshotter {
     /// Saves what has the longest rest first, as long as there is time.
     fn stop(mut self) {
         let started = Instant::now();
-        let due = |follower: &Follower| {
-            follower.rest() >= self.plan.entries_idle || follower.disowned()
-        };
+        let due =
+            |follower: &Follower| follower.rest() >= self.plan.entries_idle || follower.disowned();
         let due = self.followers.iter().filter(|(_, follower)| due(follower));
         let mut rests: Vec<_> = due.map(|(no, follower)| (follower.rest(), *no)).collect();
         rests.sort_unstable();

@@ -9,9 +9,7 @@ use crate::privacy::{idempotency_key, permitted, report, used_up};
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
-use placet_api::{
-    IdText, SignerChangeDocument, SignersDocument, TrustDocument, TrustKeyDocument,
-};
+use placet_api::{IdText, SignerChangeDocument, SignersDocument, TrustDocument, TrustKeyDocument};
 use placet_engine::{LogSigner, Standing};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{Plane, PlaneError, RevokeSpec, SignerChange};

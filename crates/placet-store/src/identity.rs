@@ -99,14 +99,7 @@ impl Identity {
             Row::Sealed if sealed => return Err(OpenError::MasterKeyWrong),
             _ => return Err(damaged("a wrapped key is missing or damaged")),
         }
-        Ok(Self {
-            instance,
-            key,
-            writable,
-            conn: Mutex::new(Some(conn)),
-            path,
-            _lock: lock,
-        })
+        Ok(Self { instance, key, writable, conn: Mutex::new(Some(conn)), path, _lock: lock })
     }
 
     /// 16 hex digits, fixed when the data directory was made.

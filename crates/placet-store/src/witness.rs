@@ -30,8 +30,7 @@ const STORE: &str = "witness.db";
 const SUSPICIOUS_MAX: u64 = 1000;
 
 /// Beside the schema: a directory that an earlier version made gets it when it is opened.
-const HANDOVERS: &str =
-    "CREATE TABLE IF NOT EXISTS handover(at INTEGER PRIMARY KEY, note TEXT NOT NULL UNIQUE) STRICT;";
+const HANDOVERS: &str = "CREATE TABLE IF NOT EXISTS handover(at INTEGER PRIMARY KEY, note TEXT NOT NULL UNIQUE) STRICT;";
 
 /// A checkpoint as it is kept: size and root.
 pub type Seen = (u64, [u8; 32]);

@@ -59,9 +59,10 @@ fn a_handover_closes_one_key_and_opens_the_next_at_its_index() {
     world.append(vec![gap(), gap()]);
     assert!(matches!(world.run(&rotate("key 0", "key 1")), Ok(Plan::Append(_))));
     // The entry stands at index 3: a tree of 3 entries is without it, one of 4 has it.
-    assert_eq!([0, 3, 4, 9].map(|size| at(&world.state, size)), [
-        ["key 0"], ["key 0"], ["key 1"], ["key 1"]
-    ]);
+    assert_eq!(
+        [0, 3, 4, 9].map(|size| at(&world.state, size)),
+        [["key 0"], ["key 0"], ["key 1"], ["key 1"]]
+    );
     let [first, second] = world.state.signers() else { panic!("two keys") };
     assert_eq!((first.index, first.from_size, first.to_size), (0, 0, Some(3)));
     assert_eq!((second.index, second.from_size, second.to_size), (3, 4, None));
@@ -79,7 +80,10 @@ fn who_may_and_what_may_be_revoked() {
     let mut world = world(Bounds::default());
     let by = |by: Who| Command::RotateSigner(Box::new(rotation("key 0", "key 1", Some(by))));
     assert_eq!(world.run(&by(who("agent:bot", &["admin"]))), Err(Rejection::NotHuman));
-    assert!(matches!(world.run(&by(who("human:bob", &["operator"]))), Err(Rejection::RoleMissing(_))));
+    assert!(matches!(
+        world.run(&by(who("human:bob", &["operator"]))),
+        Err(Rejection::RoleMissing(_))
+    ));
     assert_eq!(world.run(&revoke("key 0", None)), Err(Rejection::SignerInForce));
     // A start that completes a rotation is nobody.
     let nobody = Command::RotateSigner(Box::new(rotation("key 0", "key 1", None)));
@@ -157,7 +161,8 @@ fn ranges_partition_and_revocations_only_take_away() {
                 }
                 1 => {
                     let key = format!("key {}", below(keys));
-                    let from = Some(below(world.state.next_index() + 2)).filter(|from| from % 5 != 0);
+                    let from =
+                        Some(below(world.state.next_index() + 2)).filter(|from| from % 5 != 0);
                     let done = world.run(&revoke(&key, from));
                     let in_force = key == format!("key {}", keys - 1);
                     assert_eq!(done == Err(Rejection::SignerInForce), in_force, "{key}");

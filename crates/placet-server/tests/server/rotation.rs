@@ -102,7 +102,10 @@ async fn everything_goes_on_across_a_rotation() {
     let notices = world.started.as_ref().unwrap().notices.clone();
     assert_eq!(notices, Vec::<String>::new());
     let metrics = world.get("/metrics", "").await.text;
-    assert!(metrics.contains("\nplacet_start_folded_total 0\n"), "no snapshot of the old key is used");
+    assert!(
+        metrics.contains("\nplacet_start_folded_total 0\n"),
+        "no snapshot of the old key is used"
+    );
     world.post(ROTATE, &ann, "{}").await.ok();
     let last_trust = trust(&world).await;
     assert_eq!(ranges(&last_trust, "main").len(), 3);
