@@ -4,8 +4,9 @@
 //! A verifier with an old trust file walks a chain of handovers, oldest first. Each link must be
 //! signed by a key that is pinned, active and open at that size, and by the key it names. A link
 //! that this trust has taken already changes nothing, so that the whole chain of a log can be given
-//! to any trust file along it. A revoked or retired key vouches for nobody: when a key was stolen,
-//! its successor comes with a new trust file and not by a handover.
+//! to any trust file along it, also one in which former keys are revoked and their successors pinned.
+//! A revoked or retired key vouches for nobody: when a key was stolen, its successor comes with a new
+//! trust file and not by a handover.
 
 use super::{KeyStatus, Trust};
 use crate::handover::HandoverTextError;
@@ -172,12 +173,18 @@ impl Trust {
             return Err(RotationError::UnknownKey);
         }
         let new = self.find(name, new_key.id());
+        // The new key is believed already, from right above this handover on: however much of the old
+        // one is revoked since, the link gives nothing and is no second one.
+        let pinned = new.is_some_and(|new| new.key == *new_key);
+        let follows = pinned && new.is_some_and(|new| new.from_size == size.saturating_add(1));
         match old.status {
+            KeyStatus::Revoked if follows => return Ok(self.clone()),
             KeyStatus::Revoked => return Err(RotationError::OldKeyRevoked),
             KeyStatus::Retired => {
                 // Taken before: nothing changes, whatever became of the new key since.
-                let taken = new.is_some_and(|new| new.key == *new_key);
-                let again = taken && old.to_size == Some(size);
+                let taken = pinned && old.to_size == Some(size);
+                let shortened = follows && old.to_size.is_some_and(|to| to < size);
+                let again = taken || shortened;
                 return if again { Ok(self.clone()) } else { Err(RotationError::OldKeyClosed) };
             }
             KeyStatus::Active => {}
