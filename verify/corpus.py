@@ -12,13 +12,15 @@ import argparse
 import corpus_form
 import corpus_good
 import corpus_json
+import corpus_rotated
 from corpus_kit import Corpus
 
 
 def build(seed):
     corpus = Corpus(seed)
     # Base64 comes first: it settles on a key whose own base64 has another spelling in every alphabet.
-    for part in (corpus_form.PARTS[:1] + corpus_good.PARTS + corpus_form.PARTS[1:] + corpus_json.PARTS):
+    for part in (corpus_form.PARTS[:1] + corpus_good.PARTS + corpus_form.PARTS[1:] + corpus_json.PARTS +
+                 corpus_rotated.PARTS):
         part(corpus)
     return corpus
 

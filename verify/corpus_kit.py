@@ -293,6 +293,13 @@ class Corpus:
         yield "bundle.armed", {"bundle": self.digest(), "decision": self.id("dec"), "language": 1}
         yield "key.created", {"by": person, "principal": principal}
         yield "key.revoked", {"by": person, "key": self.id("key")}
+        yield "payload.erased", {"by": person, "decision": self.id("dec"), "indices": [3, 4], "reason": "request"}
+        yield "hold.placed", {"by": person, "hold": self.id("hld"), "reason": "case-1", "scope": "workspace"}
+        yield "hold.released", {"by": person, "hold": self.id("hld")}
+        yield "signer.rotated", {"new": vkey(self.origin, self.new_key.public), "note": "a\nb\n\n\u2014 c\n",
+                                 "old": vkey(self.origin, self.key.public)}
+        yield "signer.revoked", {"by": person, "decision": self.id("dec"), "from_size": 7,
+                                 "vkey": vkey(self.origin, self.old_key.public)}
         yield "gap", {"cause": "restart", "from_ms": 1, "refused": 3, "to_ms": 2}
         yield "admission.refused", {"count": 5, "keys": 1, "minute_ms": 60000}
 

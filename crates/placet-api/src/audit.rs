@@ -104,6 +104,9 @@ pub struct TrustKeyDocument {
     pub vkey: String,
     /// Smallest tree size it may sign.
     pub from_size: u64,
-    /// Whether it counts.
+    /// Largest tree size it may sign; none means no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_size: Option<u64>,
+    /// `active`, `retired` or `revoked`: whether it counts.
     pub status: &'static str,
 }

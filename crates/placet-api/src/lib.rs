@@ -13,6 +13,7 @@ mod decision;
 pub mod error;
 mod manage;
 mod privacy;
+mod signer;
 mod text;
 
 pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
@@ -35,4 +36,5 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

@@ -82,6 +82,7 @@ impl State {
             Event::Genesis(genesis) => {
                 self.origin.clone_from(&genesis.origin);
                 self.policy = genesis.bundle;
+                self.found_signers(&genesis.vkeys);
                 for principal in &genesis.principals {
                     let key = Key { principal: principal.clone(), revoked: false };
                     self.keys.insert(principal.key, key);
@@ -150,6 +151,8 @@ impl State {
             Event::PayloadErased(erased) => self.apply_erased(erased, index)?,
             Event::HoldPlaced(placed) => self.apply_hold(placed, index)?,
             Event::HoldReleased(released) => self.apply_release(released)?,
+            Event::SignerRotated(rotated) => self.apply_rotated(rotated, index)?,
+            Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
         Ok(())

@@ -74,6 +74,10 @@ pub enum Command {
         /// The decision that permitted it.
         decision: Option<DecisionId>,
     },
+    /// Hand over to another signing key.
+    RotateSigner(Box<RotateSigner>),
+    /// Revoke a former signing key.
+    RevokeSigner(RevokeSigner),
     /// Start the log.
     Found(Box<Genesis>),
     /// Put a bundle in force.
@@ -103,6 +107,8 @@ impl Command {
             | Self::ReleaseHold { by, .. } => Some(by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
+            Self::RotateSigner(command) => command.by.as_ref(),
+            Self::RevokeSigner(command) => Some(&command.by),
             Self::Trip(command) => command.who.as_ref(),
             Self::RevokePermit(_)
             | Self::Found(_)
@@ -305,6 +311,34 @@ pub struct PlaceHold {
     pub by: Who,
 }
 
+/// Hand over from the signing key in force to another one.
+#[derive(Clone, Debug)]
+pub struct RotateSigner {
+    /// Who; absent where a start completes what a crash has cut short.
+    pub by: Option<Who>,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
+    /// Verifier key in force.
+    pub old: String,
+    /// Verifier key that follows.
+    pub new: String,
+    /// The handover at the next index, signed by both. Whoever owns the order of the log writes it.
+    pub note: String,
+}
+
+/// Revoke a former signing key.
+#[derive(Clone, Debug)]
+pub struct RevokeSigner {
+    /// Who.
+    pub by: Who,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
+    /// Its verifier key.
+    pub vkey: String,
+    /// From this size on; without it, altogether.
+    pub from_size: Option<u64>,
+}
+
 /// What comes of a command: events to append, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
@@ -374,6 +408,10 @@ pub enum Rejection {
     RetentionRunning(TimeMs),
     /// The bound of legal holds is reached.
     HoldsFull,
+    /// The signing key in force cannot be revoked.
+    SignerInForce,
+    /// The bound of signing keys is reached.
+    SignersFull,
 }
 
 impl Rejection {
@@ -407,6 +445,8 @@ impl Rejection {
             Self::LegalHold(_) => "legal_hold",
             Self::RetentionRunning(_) => "retention_running",
             Self::HoldsFull => "holds_full",
+            Self::SignerInForce => "signer_in_force",
+            Self::SignersFull => "signers_full",
         }
     }
 }
@@ -466,6 +506,10 @@ impl fmt::Display for Rejection {
                 write!(f, "the surface keeps its payloads; this one until {}", time.rfc3339())
             }
             Self::HoldsFull => f.write_str("too many legal holds are in force; release some"),
+            Self::SignerInForce => {
+                f.write_str("this key signs the log now; rotate first, then revoke it")
+            }
+            Self::SignersFull => f.write_str("the log has had as many signing keys as it can keep"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The state machine of a workspace: `step` decides, `apply` changes, and the state is the fold of
 //! the log. Time, ids, verdicts and commitments come in as values.
 //!
-//! Owns decisions, approvals, permits, the kill switch and keys. Refuses to know files, HTTP,
+//! Owns decisions, approvals, permits, the kill switch, keys, and which key signs the log. Refuses to know files, HTTP,
 //! clocks, randomness, policy documents and payloads.
 #![no_std]
 #![deny(
@@ -36,6 +36,7 @@ mod hold;
 mod idempotency;
 mod memory;
 mod privacy;
+mod signers;
 mod snapshot;
 mod state;
 mod step;
@@ -43,10 +44,11 @@ mod step;
 pub use apply::FoldError;
 pub use command::{
     Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection, Report,
-    RevokePermit, Target, Trip, Vote, Who,
+    RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Who,
 };
 pub use constitution::{CONSTITUTION, is_governed};
 pub use idempotency::IdempotencyKeys;
 pub use privacy::LegalHold;
+pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::step;

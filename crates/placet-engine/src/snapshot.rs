@@ -1,4 +1,4 @@
-//! Saving a state and reading it back: a compact binary form of version 1, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 2, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
@@ -6,6 +6,7 @@ use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
 use crate::privacy::LegalHold;
+use crate::signers::LogSigner;
 use crate::state::{Bounds, Counters, Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -14,7 +15,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x01";
+const MAGIC: &[u8; 8] = b"plstate\x02";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -49,6 +50,7 @@ impl State {
             kill: [killed_everything, killed_workspace],
             last_override,
             spent,
+            signers,
             counters,
         } = self;
         let w = &mut Writer(out);
@@ -92,6 +94,7 @@ impl State {
         w.put(killed_workspace);
         w.put(last_override);
         w.list(spent.iter(), Writer::put);
+        w.list(signers.iter(), Writer::put);
         w.put(counters);
     }
 
@@ -153,6 +156,7 @@ impl State {
             kill: [r.get()?, r.get()?],
             last_override: r.get()?,
             spent: r.rising(|id| id, Reader::get)?,
+            signers: r.list(Reader::get)?,
             counters: r.get()?,
         };
         r.0.is_empty().then_some(state)
@@ -442,6 +446,28 @@ impl Code for LegalHold {
             reason: r.get()?,
             since: r.get()?,
             index: r.get()?,
+        })
+    }
+}
+
+impl Code for LogSigner {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { vkey, index, from_size, to_size, note, revoked_from } = self;
+        w.put(vkey);
+        w.put(index);
+        w.put(from_size);
+        w.put(to_size);
+        w.put(note);
+        w.put(revoked_from);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            vkey: r.get()?,
+            index: r.get()?,
+            from_size: r.get()?,
+            to_size: r.get()?,
+            note: r.get()?,
+            revoked_from: r.get()?,
         })
     }
 }

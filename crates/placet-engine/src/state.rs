@@ -6,6 +6,7 @@ use crate::decide::killed;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
 use crate::privacy::LegalHold;
+use crate::signers::LogSigner;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -27,6 +28,8 @@ pub struct Bounds {
     pub final_max: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
+    /// Keys that have signed the log.
+    pub signers_max: usize,
 }
 
 impl Default for Bounds {
@@ -37,6 +40,7 @@ impl Default for Bounds {
             held_max: 10_000,
             final_max: 1 << 16,
             legal_holds_max: 4096,
+            signers_max: 1024,
         }
     }
 }
@@ -92,8 +96,10 @@ pub struct State {
     pub(crate) legal_holds_version: u64,
     pub(crate) kill: [Option<KillState>; 2],
     pub(crate) last_override: Option<u64>,
-    /// Decisions whose permit has made a key.
+    /// Decisions whose permit has made a key, or rotated or revoked a signer.
     pub(crate) spent: BTreeSet<DecisionId>,
+    /// Keys that sign the log, oldest first.
+    pub(crate) signers: Vec<LogSigner>,
     pub(crate) counters: Counters,
 }
 
@@ -292,6 +298,7 @@ impl State {
             kill: [None, None],
             last_override: None,
             spent: BTreeSet::new(),
+            signers: Vec::new(),
             counters: Counters::default(),
         }
     }

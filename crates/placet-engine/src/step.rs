@@ -6,6 +6,7 @@ use crate::command::{
 use crate::decide::{decide, killed};
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::privacy::{erase, place_hold, release_hold};
+use crate::signers;
 use crate::state::{HeldState, State};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -41,6 +42,8 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::Erase(command) => erase(state, command, now),
         Command::PlaceHold(command) => place_hold(state, command),
         Command::ReleaseHold { hold, by, decision } => release_hold(state, *hold, by, *decision),
+        Command::RotateSigner(command) => signers::rotate(state, command),
+        Command::RevokeSigner(command) => signers::revoke(state, command),
         Command::Found(_) if state.next_index > 0 => Ok(Plan::Nothing),
         Command::Found(genesis) => append(Event::Genesis(genesis.as_ref().clone())),
         Command::ArmBundle(armed) if state.policy == Some(armed.bundle) => Ok(Plan::Nothing),

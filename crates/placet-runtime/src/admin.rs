@@ -5,10 +5,10 @@ use crate::directory::{ApiKey, KeyRecord};
 use crate::error::PlaneError;
 use crate::plane::{Begun, Plane, Principal, Workspaces};
 use crate::sequencer::{Message, Payload, Seat};
+use crate::signing::Signing;
 use crate::workspace::Workspace;
 use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, KillState, Lift, State, Trip};
 use placet_tlog::Tree;
-use placet_tlog::note::VerifierKey;
 use placet_types::event::{self, Genesis, KillScope, KillSource, Refused};
 use placet_types::ids::{ActorId, DecisionId, KeyId, TimeMs, WorkspaceName};
 use placet_types::json::{Object, Value};
@@ -189,8 +189,8 @@ impl Plane {
         if killed || root.is_killed() {
             return Ok(());
         }
-        let bytes =
-            crate::armed::certificate(&self.instance, last.unwrap_or(0), self.signer.as_ref());
+        let signer = root.signing().signer.clone();
+        let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
         self.safety()?
             .write_armed(&bytes)
             .map_err(|error| PlaneError::StoreFailed(error.to_string()))
@@ -335,11 +335,10 @@ impl Plane {
             .map_err(|error| PlaneError::StoreFailed(error.to_string()))?
             .ok_or_else(|| PlaneError::StoreFailed("the identity store is read-only".into()))?;
         let origin = format!("placet/{}/{name}", self.instance);
-        let vkey = VerifierKey::new::<crate::crypto::Fast>(&origin, self.signer.public_key())
-            .map_err(|error| PlaneError::Internal(error.to_string()))?;
-        let tree = Tree::default();
+        let signing = Signing::new(&origin, self.signer()?).map_err(PlaneError::Internal)?;
+        let (tree, unsigned) = (Tree::default(), Vec::new());
         let workspace =
-            Arc::new(Workspace::new(no, name.clone(), vkey, &secret, tree, self.signer.as_ref()));
+            Arc::new(Workspace::new(no, name.clone(), signing, &secret, tree, unsigned));
         let bundle = self.root().and_then(|root| root.bundle());
         workspace.policy.store(bundle.clone());
         self.send(Message::AddSeat(Box::new(Seat {
@@ -395,7 +394,7 @@ impl Plane {
         let genesis = Genesis {
             instance: self.instance.clone(),
             origin: workspace.origin().to_owned(),
-            vkeys: vec![workspace.vkey.to_string()],
+            vkeys: vec![workspace.vkey().to_string()],
             principals: vec![principal],
             bundle,
             constitution: CONSTITUTION,

@@ -13,19 +13,19 @@ use crate::load::{Loaded, load_all};
 use crate::plane::{Plane, Workspaces};
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer,
+    Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer, Signers,
     SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
 };
 use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
 use crate::sequencer::{Gauges, Message, Payload, Seat, Sequencer};
+use crate::signing::{Signing, unnamed};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Trip};
+use placet_engine::{Command, LogSigner, Trip};
 use placet_policy::Bundle;
 use placet_tlog::Tree;
-use placet_tlog::note::VerifierKey;
 use placet_types::Digest;
 use placet_types::event::{BundleArmed, KillScope, KillSource};
 use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
@@ -61,8 +61,8 @@ pub struct Stores {
     pub keys: Arc<dyn WorkspaceKeys>,
     /// What stands beside the store.
     pub safety: Box<dyn Safety>,
-    /// Signing key.
-    pub signer: Arc<dyn Signer>,
+    /// Signing keys.
+    pub signers: Arc<dyn Signers>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// 16 hex digits.
@@ -124,6 +124,13 @@ pub enum StartError {
         /// Whether they were founded in development mode.
         dev: bool,
     },
+    /// The key that signs the log of a workspace is not in the identity store.
+    SigningKeyMissing {
+        /// Which.
+        workspace: String,
+        /// What is missing, and what to do.
+        what: String,
+    },
     /// A bundle that entries refer to is missing or does not compile.
     BundleLost(Digest),
     /// Anything else.
@@ -139,6 +146,7 @@ impl StartError {
             Self::Damaged { .. } => "log_damaged",
             Self::OtherBundle { .. } => "bundle_differs",
             Self::OtherMode { .. } => "mode_differs",
+            Self::SigningKeyMissing { .. } => "signing_key_missing",
             Self::BundleLost(_) => "bundle_lost",
             Self::Plane(error) => error.code(),
         }
@@ -151,6 +159,9 @@ impl fmt::Display for StartError {
             Self::Store(error) => error.fmt(f),
             Self::Damaged { workspace, what } => {
                 write!(f, "the log of workspace {workspace} is refused: {what}")
+            }
+            Self::SigningKeyMissing { workspace, what } => {
+                write!(f, "the log of workspace {workspace} cannot be sealed: {what}")
             }
             Self::OtherBundle { armed, given } => write!(
                 f,
@@ -208,7 +219,8 @@ impl Plane {
         let mut behind = Vec::new();
         let saved = Arc::new(SnapshotTotals::default());
         for loaded in load_all(&stores)? {
-            let Loaded { no, name, head, folded, keys, doomed, tail, notices: found } = loaded;
+            let Loaded { no, name, head, folded, signing, keys, doomed, tail, notices: found } =
+                loaded;
             notices.extend(found);
             saved.folded.fetch_add(tail, Ordering::Relaxed);
             if tail >= options.snapshots.entries {
@@ -224,7 +236,12 @@ impl Plane {
             privacy::finish(stores.slots.as_mut(), stores.reader.as_ref(), no, &doomed)?;
             last = last.max(folded.state.time());
             directory.insert(keys);
-            let shared = seat_of(&stores, no, &name, folded.tree)?;
+            let signing = match signing {
+                Some(signing) => signing,
+                None => unnamed(&stores, all.first(), &name)?,
+            };
+            let signers = folded.state.signers().to_vec();
+            let shared = seat_of(&stores, no, &name, folded.tree, signing, signers)?;
             if let Some(digest) = folded.state.policy() {
                 let bundle = load_bundle(&stores, &options, digest)?;
                 shared.policy.store(Some(bundle));
@@ -259,7 +276,6 @@ impl Plane {
         let (pool, pool_thread) = SlotPool::start(stores.slots);
         let committer = Committer {
             journal: stores.journal,
-            signer: stores.signer.clone(),
             recent: recent.clone(),
             followed: followed.clone(),
             gauges: gauges.clone(),
@@ -272,7 +288,7 @@ impl Plane {
         let reviver = Reviver {
             reader: stores.reader.clone(),
             snapshots: stores.snapshots.clone(),
-            signer: stores.signer.clone(),
+            signers: stores.signers.clone(),
             instance: stores.instance.clone(),
             sequencer: inbox.clone(),
         };
@@ -297,7 +313,7 @@ impl Plane {
         let snapshotter = Snapshotter {
             snapshots: stores.snapshots,
             reader: stores.reader.clone(),
-            signer: stores.signer.clone(),
+            signers: stores.signers.clone(),
             instance: stores.instance.clone(),
             followed: followed.clone(),
             totals: saved.clone(),
@@ -331,7 +347,7 @@ impl Plane {
             slots: stores.slot_reader,
             model: stores.model,
             keys: stores.keys,
-            signer: stores.signer,
+            signers: stores.signers,
             safety: Mutex::new(stores.safety),
             kill_order: tokio::sync::Mutex::new(()),
             clock: stores.clock,
@@ -390,6 +406,9 @@ impl Plane {
                 }
             }
         }
+        if self.finish_rotation().await? {
+            notices.push("a rotation of the signing key was cut short; it is complete now".into());
+        }
         if self.safety()?.kill_requested() {
             self.trip(None, KillScope::Everything, KillSource::File, None).await?;
         }
@@ -398,12 +417,16 @@ impl Plane {
         self.spread_kill(&root).await?;
         let certificate = self.safety()?.read_armed();
         let armed = match &certificate {
-            Ok(Some(bytes)) => armed::is_armed(
-                bytes,
-                &self.instance,
-                last_override.unwrap_or(0),
-                self.signer.as_ref(),
-            ),
+            Ok(Some(bytes)) => {
+                // A crash may have come between a handover and the certificate of the new key. The
+                // key before is held until that is written.
+                let signers = self.signers.all()?;
+                let last = last_override.unwrap_or(0);
+                let made = |signer: &Arc<dyn Signer>| {
+                    armed::is_armed(bytes, &self.instance, last, signer.as_ref())
+                };
+                signers.iter().any(made)
+            }
             _ => false,
         };
         if bootstrap.is_some() && certificate.as_ref().is_ok_and(Option::is_none) {
@@ -415,7 +438,10 @@ impl Plane {
                     .to_owned(),
             );
             self.trip(None, KillScope::Everything, KillSource::Certificate, None).await?;
+        } else if armed {
+            self.arm().await?;
         }
+        self.forget_signers()?;
         Ok(bootstrap)
     }
 
@@ -555,6 +581,8 @@ fn seat_of(
     no: WorkspaceNo,
     name: &WorkspaceName,
     tree: Tree<Fast>,
+    signing: Signing,
+    signers: Vec<LogSigner>,
 ) -> Result<Arc<Workspace>, StartError> {
     let damaged =
         |what: &str| StartError::Damaged { workspace: name.to_string(), what: what.to_owned() };
@@ -562,10 +590,10 @@ fn seat_of(
         .keys
         .workspace_key(name)?
         .ok_or_else(|| damaged("its pseudonym key is missing from the identity store"))?;
-    let origin = format!("placet/{}/{name}", stores.instance);
-    let vkey = VerifierKey::new::<Fast>(&origin, stores.signer.public_key())
-        .map_err(|error| damaged(&error.to_string()))?;
-    Ok(Arc::new(Workspace::new(no, name.clone(), vkey, &secret, tree, stores.signer.as_ref())))
+    if signing.vkey.name() != format!("placet/{}/{name}", stores.instance) {
+        return Err(damaged("it belongs to another instance"));
+    }
+    Ok(Arc::new(Workspace::new(no, name.clone(), signing, &secret, tree, signers)))
 }
 
 fn load_bundle(

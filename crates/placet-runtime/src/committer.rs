@@ -3,7 +3,7 @@
 
 use crate::crypto::Fast;
 use crate::frame::{ENTRY_OFFSET, SlotKeys};
-use crate::ports::{AppendError, Batch, Journal, Signer, WorkspaceNo};
+use crate::ports::{AppendError, Batch, Journal, WorkspaceNo};
 use crate::recent::Recent;
 use crate::sequencer::{
     Done, Gauges, Job, Message, Open, Payload, Pending, PendingDone, Refusal, Reply, Work, Written,
@@ -53,7 +53,6 @@ pub struct CommitTotals {
 
 pub(crate) struct Committer {
     pub(crate) journal: Box<dyn Journal>,
-    pub(crate) signer: Arc<dyn Signer>,
     pub(crate) recent: Arc<Recent>,
     /// The same for the snapshotter, which must not keep the read model from forgetting.
     pub(crate) followed: Arc<Recent>,
@@ -132,7 +131,9 @@ impl Committer {
         self.totals.flushes.fetch_add(1, Ordering::Relaxed);
         let mut durable = BTreeMap::new();
         for (no, open, leaves, first_row) in parts {
-            open.shared.advance(&leaves, self.signer.as_ref());
+            // INVARIANT: a tree that holds a handover is signed by the key that it names.
+            open.shared.set_signers(open.signers, open.signing);
+            open.shared.advance(&leaves);
             self.totals.signatures.fetch_add(1, Ordering::Relaxed);
             self.totals.entries.fetch_add(leaves.len() as u64, Ordering::Relaxed);
             // The frames of a batch of one row went with it.
@@ -195,6 +196,7 @@ impl Committer {
             command: Command::RevokePermit(RevokePermit { permits }),
             payload: Payload::empty(),
             reply: Reply::Overtaken(caller, written),
+            next: None,
         };
         // Without a sequencer nothing is answered: the caller sees its channel close.
         if self.urgent.send(job).is_ok() {

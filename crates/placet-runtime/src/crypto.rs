@@ -4,7 +4,7 @@
 use crate::ports::{Clock, Entropy, Secret, Signer};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use placet_types::hash::Hasher;
 use placet_types::ids::TimeMs;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -216,6 +216,11 @@ impl Signer for MemorySigner {
         out.copy_from_slice(self.0.sign(message).as_ref());
         out
     }
+}
+
+/// Whether `signature` is the Ed25519 signature of this key over `message`.
+pub(crate) fn verify_ed25519(public_key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public_key).verify(message, signature).is_ok()
 }
 
 #[cfg(test)]

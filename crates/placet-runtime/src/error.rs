@@ -111,6 +111,7 @@ impl From<Refusal> for PlaneError {
             Refusal::PolicyMoved => Self::PolicyMoved,
             Refusal::LogUnreadable(why) => Self::LogUnreadable(why),
             Refusal::Busy => Self::Overloaded { retry_after_ms: 1000 },
+            Refusal::Signing(why) => Self::Internal(why),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::directory::KeyRecord;
 use crate::frame::{Frame, SlotKeys, frames};
 use crate::ports::{Batch, JournalReader, PortError, SlotReader, WorkspaceNo};
 use crate::privacy::Doomed;
+use crate::signing::check_signers;
 use crate::workspace::{Committed, parse_batch};
 use placet_engine::{Bounds, State};
 use placet_tlog::merkle::leaf_hash;
@@ -41,6 +42,8 @@ pub(crate) enum Unfolded {
     Store(PortError),
     /// It is not what was written; where and how.
     Damaged(String),
+    /// The key that signs it is not held.
+    SigningKeyMissing(String),
 }
 
 impl From<PortError> for Unfolded {
@@ -53,7 +56,7 @@ impl std::fmt::Display for Unfolded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Store(error) => error.fmt(f),
-            Self::Damaged(what) => f.write_str(what),
+            Self::Damaged(what) | Self::SigningKeyMissing(what) => f.write_str(what),
         }
     }
 }
@@ -94,6 +97,7 @@ impl Folded {
             if entry.workspace != *name {
                 return Err(format!("entry {index} belongs to another workspace"));
             }
+            check_signers(&self.state, entry).map_err(|why| format!("entry {index}: {why}"))?;
             self.state.apply(entry).map_err(|error| error.to_string())?;
             self.tree.append(*leaf);
             let event = &entry.event;

@@ -3,7 +3,7 @@
 //! so that no other workspace waits for it.
 
 use crate::load::Reading;
-use crate::ports::{JournalReader, Signer, Snapshots, WorkspaceNo};
+use crate::ports::{JournalReader, Signers, Snapshots, WorkspaceNo};
 use crate::sequencer::{Message, Seat};
 use crate::workspace::Workspace;
 use placet_engine::{Bounds, Counters, State};
@@ -201,7 +201,7 @@ pub(crate) enum Turned {
 pub(crate) struct Reviver {
     pub(crate) reader: Arc<dyn JournalReader>,
     pub(crate) snapshots: Arc<dyn Snapshots>,
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signers: Arc<dyn Signers>,
     pub(crate) instance: String,
     pub(crate) sequencer: SyncSender<Message>,
 }
@@ -225,7 +225,7 @@ impl Reviver {
         let reading = Reading {
             reader: self.reader.as_ref(),
             snapshots: self.snapshots.as_ref(),
-            signer: self.signer.as_ref(),
+            signers: self.signers.as_ref(),
             instance: &self.instance,
         };
         let mut notices = Vec::new();

@@ -4,8 +4,9 @@
 use crate::boot::{StartError, Stores};
 use crate::directory::KeyRecord;
 use crate::fold::{Folded, Unfolded, read_again};
-use crate::ports::{Head, JournalReader, Signer, SlotReader, Snapshots, WorkspaceNo};
+use crate::ports::{Head, JournalReader, Signers, SlotReader, Snapshots, WorkspaceNo};
 use crate::privacy::Doomed;
+use crate::signing::{Signing, of_state};
 use crate::snapshot::Source;
 use placet_tlog::tree::DEFAULT_WINDOW;
 use placet_types::ids::WorkspaceName;
@@ -17,6 +18,8 @@ pub(crate) struct Loaded {
     pub(crate) name: WorkspaceName,
     pub(crate) head: Head,
     pub(crate) folded: Folded,
+    /// The key that signs it; none for an empty log.
+    pub(crate) signing: Option<Signing>,
     pub(crate) keys: Vec<KeyRecord>,
     /// What the log says is erased, in its order.
     pub(crate) doomed: Vec<Doomed>,
@@ -36,7 +39,7 @@ pub(crate) fn load_all(stores: &Stores) -> Result<Vec<Loaded>, StartError> {
     let reading = Reading {
         reader: stores.reader.as_ref(),
         snapshots: stores.snapshots.as_ref(),
-        signer: stores.signer.as_ref(),
+        signers: stores.signers.as_ref(),
         instance: &stores.instance,
     };
     let slots = stores.slot_reader.as_ref();
@@ -67,7 +70,7 @@ pub(crate) fn load_all(stores: &Stores) -> Result<Vec<Loaded>, StartError> {
 pub(crate) struct Reading<'a> {
     pub(crate) reader: &'a dyn JournalReader,
     pub(crate) snapshots: &'a dyn Snapshots,
-    pub(crate) signer: &'a dyn Signer,
+    pub(crate) signers: &'a dyn Signers,
     pub(crate) instance: &'a str,
 }
 
@@ -82,14 +85,18 @@ impl Reading<'_> {
         let refused = |error| match error {
             Unfolded::Store(error) => StartError::Store(error),
             Unfolded::Damaged(what) => StartError::Damaged { workspace: name.to_string(), what },
+            Unfolded::SigningKeyMissing(what) => {
+                StartError::SigningKeyMissing { workspace: name.to_string(), what }
+            }
         };
         let head = self.reader.head(no)?;
         let mut notices = Vec::new();
         let (folded, tail) =
             self.fold(no, name, head.next_index, workers, &mut notices).map_err(refused)?;
+        let signing = of_state(self.signers, &folded.state).map_err(refused)?;
         let (keys, doomed) =
             read_again(self.reader, slots, no, &folded.read_again).map_err(refused)?;
-        Ok(Loaded { no, name: name.clone(), head, folded, keys, doomed, tail, notices })
+        Ok(Loaded { no, name: name.clone(), head, folded, signing, keys, doomed, tail, notices })
     }
 
     /// The first `size` entries of a log folded, from the newest snapshot that can be believed, and
@@ -102,8 +109,8 @@ impl Reading<'_> {
         workers: usize,
         notices: &mut Vec<String>,
     ) -> Result<(Folded, u64), Unfolded> {
-        let Self { reader, snapshots, signer, instance } = *self;
-        let source = Source { snapshots, reader, signer, instance, no, name };
+        let Self { reader, snapshots, signers, instance } = *self;
+        let source = Source { snapshots, reader, signers, instance, no, name };
         let saved = source.newest_whole(size, notices);
         let mut folded = saved.unwrap_or_else(|| Folded::empty(DEFAULT_WINDOW));
         let tail = size - folded.state.next_index();

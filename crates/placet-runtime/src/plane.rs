@@ -10,7 +10,7 @@ use crate::frame::{SaltFor, SlotKeys};
 use crate::idle::{IdleTotals, Summary};
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, Entropy, JournalReader, ReadModel, Safety, Signer, SlotReader, WorkspaceKeys,
+    Clock, Entropy, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys,
     WorkspaceNo,
 };
 use crate::proposal::{Given, Proposal, evaluate, reread};
@@ -18,6 +18,7 @@ use crate::recent::Recent;
 use crate::sequencer::{
     Answer, Done, Gauges, Glance, Job, Message, Outstanding, Payload, Reply, Written,
 };
+use crate::signing::Signing;
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
@@ -55,7 +56,7 @@ pub struct Plane {
     pub(crate) slots: Arc<dyn SlotReader>,
     pub(crate) model: Arc<dyn ReadModel>,
     pub(crate) keys: Arc<dyn WorkspaceKeys>,
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signers: Arc<dyn Signers>,
     pub(crate) safety: Mutex<Box<dyn Safety>>,
     pub(crate) kill_order: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -458,7 +459,7 @@ impl Plane {
         command: Command,
         payload: Payload,
     ) -> Result<Done, PlaneError> {
-        let (message, answer) = message(workspace, command, payload);
+        let (message, answer) = message(workspace, command, payload, None);
         self.send(message)?;
         self.finish(answer).await
     }
@@ -470,7 +471,7 @@ impl Plane {
         command: Command,
         payload: Payload,
     ) -> Result<Begun, PlaneError> {
-        let (message, answer) = message(workspace, command, payload);
+        let (message, answer) = message(workspace, command, payload, None);
         let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
         self.inbox.send(message).map_err(gone)?;
         Ok(answer)
@@ -557,10 +558,15 @@ impl Plane {
 /// A command on its way: its answer comes once it is durable.
 pub(crate) type Begun = oneshot::Receiver<Answer>;
 
-fn message(workspace: WorkspaceNo, command: Command, payload: Payload) -> (Message, Begun) {
+pub(crate) fn message(
+    workspace: WorkspaceNo,
+    command: Command,
+    payload: Payload,
+    next: Option<Arc<Signing>>,
+) -> (Message, Begun) {
     let (reply, answer) = oneshot::channel();
     let reply = Reply::Caller(reply);
-    (Message::Job(Box::new(Job { workspace, command, payload, reply })), answer)
+    (Message::Job(Box::new(Job { workspace, command, payload, reply, next })), answer)
 }
 
 /// Three ids from one draw of randomness.

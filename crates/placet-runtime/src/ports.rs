@@ -5,6 +5,7 @@ use placet_types::event::{Entry, Tag};
 use placet_types::ids::{DecisionId, TimeMs, WorkspaceName};
 use placet_types::policy::Outcome;
 use std::fmt;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Number of a workspace inside one store; below 2^22.
@@ -319,12 +320,31 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, out: &mut [u8]);
 }
 
-/// The signing key of the instance.
+/// A signing key of the instance.
 pub trait Signer: Send + Sync {
     /// The Ed25519 public key (RFC 8032).
     fn public_key(&self) -> [u8; 32];
     /// An Ed25519 signature over `message`.
     fn sign(&self, message: &[u8]) -> [u8; 64];
+}
+
+/// The signing keys that are held. Which one is in force, the logs say.
+pub trait Signers: Send + Sync {
+    /// All of them, oldest first; never empty.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or one does not open.
+    fn all(&self) -> Result<Vec<Arc<dyn Signer>>, PortError>;
+    /// A fresh one, held durably when this returns.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn make(&self) -> Result<Arc<dyn Signer>, PortError>;
+    /// Destroys all whose public key is not among these. Without any that is held nothing goes.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn keep(&self, public_keys: &[[u8; 32]]) -> Result<(), PortError>;
 }
 
 /// The keyed pseudonyms' keys, one per workspace.

@@ -448,6 +448,8 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::OutcomeReported(event) => Some(event.decision),
         Event::ApprovalVoted(event) => Some(event.decision),
         Event::ApprovalClosed(event) => Some(event.decision),
+        Event::SignerRotated(event) => event.decision,
+        Event::SignerRevoked(event) => event.decision,
         _ => None,
     }
 }
@@ -513,6 +515,8 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::PayloadErased(event) => event.by.as_ref().map(ActorRef::as_str),
         Event::HoldPlaced(event) => Some(event.by.as_str()),
         Event::HoldReleased(event) => Some(event.by.as_str()),
+        Event::SignerRotated(event) => event.by.as_ref().map(ActorRef::as_str),
+        Event::SignerRevoked(event) => Some(event.by.as_str()),
         _ => None,
     }
 }

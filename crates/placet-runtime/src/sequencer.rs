@@ -9,8 +9,9 @@ use crate::frame::{Frame, push};
 use crate::idle::{Idle, Summary, Turned};
 use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
+use crate::signing::{Signing, hand_over};
 use crate::workspace::Workspace;
-use placet_engine::{Command, Plan, Rejection, State, step};
+use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
 use placet_types::Digest;
 use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap};
 use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs};
@@ -46,6 +47,8 @@ pub(crate) struct Job {
     pub(crate) command: Command,
     pub(crate) payload: Payload,
     pub(crate) reply: Reply,
+    /// For a rotation: the key that follows.
+    pub(crate) next: Option<Arc<Signing>>,
 }
 
 /// Where an answer goes.
@@ -112,6 +115,8 @@ pub(crate) enum Refusal {
     LogUnreadable(String),
     /// Too many wait for a state that is being read.
     Busy,
+    /// A handover could not be written.
+    Signing(String),
 }
 
 /// What the sequencer reads.
@@ -162,6 +167,10 @@ pub(crate) struct Open {
     pub(crate) approvals_changed: bool,
     /// What these entries say is erased.
     pub(crate) doomed: Vec<Doomed>,
+    /// The keys of the log after these entries, where they change them.
+    pub(crate) signers: Option<Vec<LogSigner>>,
+    /// The key that these entries hand over to.
+    pub(crate) signing: Option<Arc<Signing>>,
 }
 
 /// An answer that waits for its batch.
@@ -326,8 +335,9 @@ impl Sequencer {
     }
 
     fn job(&mut self, job: Job, work: &mut Work) {
-        let answer = self.process(job.workspace, &job.command, job.payload, work);
-        work.pending.push(Pending { reply: job.reply, answer });
+        let Job { workspace, command, payload, reply, next } = job;
+        let answer = self.process(workspace, &command, payload, next, work);
+        work.pending.push(Pending { reply, answer });
     }
 
     fn process(
@@ -335,6 +345,7 @@ impl Sequencer {
         workspace: WorkspaceNo,
         command: &Command,
         payload: Payload,
+        next: Option<Arc<Signing>>,
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
         if self.gauges.failed.load(Ordering::SeqCst) {
@@ -346,12 +357,12 @@ impl Sequencer {
             return match command {
                 Command::Trip(_) => {
                     let last = self.stamp.last();
-                    self.write(workspace, command, payload, last, work)
+                    self.write(workspace, command, payload, None, last, work)
                 }
                 _ => Err(Refusal::ClockUnsure),
             };
         };
-        self.write(workspace, command, payload, now, work)
+        self.write(workspace, command, payload, next, now, work)
     }
 
     fn write(
@@ -359,6 +370,7 @@ impl Sequencer {
         workspace: WorkspaceNo,
         command: &Command,
         payload: Payload,
+        next: Option<Arc<Signing>>,
         now: TimeMs,
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
@@ -378,6 +390,15 @@ impl Sequencer {
         if moved {
             return Err(Refusal::PolicyMoved);
         }
+        // Only here the index is known that a handover has to name.
+        let handed = match (command, &next) {
+            (Command::RotateSigner(rotate), Some(next)) => {
+                let (current, index) = (seat.shared.signing(), seat.state.next_index());
+                Some(hand_over(rotate, &current, next, index).map_err(Refusal::Signing)?)
+            }
+            _ => None,
+        };
+        let command = handed.as_ref().unwrap_or(command);
         let plan = step::<Fast>(&seat.state, command, now).map_err(Refusal::Rejected)?;
         let done = |range, bound, permits| PendingDone { workspace, range, bound, permits };
         match plan {
@@ -386,6 +407,9 @@ impl Sequencer {
             Plan::Append(events) => {
                 let permits = seat.permits(&events, command);
                 let range = seat.append(work, events, payload, now)?;
+                if let Some(open) = work.open.get_mut(&workspace).filter(|_| next.is_some()) {
+                    open.signing = next;
+                }
                 Ok(done(Some(range), None, permits))
             }
         }
@@ -465,6 +489,8 @@ impl Seat {
             frames: Vec::new(),
             approvals_changed: false,
             doomed: Vec::new(),
+            signers: None,
+            signing: None,
         });
         let mut payload = Some(payload);
         for (entry, bytes) in encoded {
@@ -486,6 +512,11 @@ impl Seat {
             if let Err(error) = self.state.apply(&entry) {
                 // step and apply disagree: a defect. Nothing of this state may be used any more.
                 unreachable!("step planned what apply refuses: {error}");
+            }
+            if let Event::Genesis(_) | Event::SignerRotated(_) | Event::SignerRevoked(_) =
+                &entry.event
+            {
+                open.signers = Some(self.state.signers().to_vec());
             }
             open.entries.push(entry);
         }

@@ -3,8 +3,9 @@
 //! Refuses to know when one is written.
 
 use crate::crypto::Fast;
-use crate::fold::Folded;
-use crate::ports::{JournalReader, Piece, Signer, Snapshots, WorkspaceNo};
+use crate::fold::{Folded, Unfolded};
+use crate::ports::{JournalReader, Piece, Signers, Snapshots, WorkspaceNo};
+use crate::signing::of_state;
 use placet_engine::{Bounds, IdempotencyKeys, State};
 use placet_tlog::merkle::CompactRange;
 use placet_tlog::tree::{DEFAULT_WINDOW, TILE_LEAVES};
@@ -14,14 +15,14 @@ use placet_types::ids::{TimeMs, WorkspaceName};
 use std::sync::mpsc::sync_channel;
 
 /// First bytes of a head; the last of them is the version.
-const MAGIC: &[u8; 8] = b"plsnap\x00\x01";
+const MAGIC: &[u8; 8] = b"plsnap\x00\x02";
 
 /// Whose snapshots, and what they are checked against.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) snapshots: &'a dyn Snapshots,
     pub(crate) reader: &'a dyn JournalReader,
-    pub(crate) signer: &'a dyn Signer,
+    pub(crate) signers: &'a dyn Signers,
     pub(crate) instance: &'a str,
     pub(crate) no: WorkspaceNo,
     pub(crate) name: &'a WorkspaceName,
@@ -137,8 +138,10 @@ impl Source<'_> {
         if r.take(8).ok_or_else(damaged)? != MAGIC {
             return Err("it was written by another version".to_owned());
         }
-        // Ed25519 is deterministic, so a signature is checked by making it again.
-        if seal[32..] != self.signer.sign(&signed(&digest)) {
+        // Ed25519 is deterministic, so a signature is checked by making it again. A key that was
+        // handed over from is destroyed, and what it signed is not believed any more.
+        let signers = self.signers.all().map_err(|error| error.to_string())?;
+        if !signers.iter().any(|signer| seal[32..] == signer.sign(&signed(&digest))) {
             return Err("it was not written by this instance".to_owned());
         }
         let instance = r.bytes().ok_or_else(damaged)?;
@@ -153,7 +156,10 @@ impl Source<'_> {
     }
 
     /// The bytes of a head.
-    pub(crate) fn write_head(&self, folded: &Folded, runs: &[Run]) -> Option<Vec<u8>> {
+    pub(crate) fn write_head(&self, folded: &Folded, runs: &[Run]) -> Result<Vec<u8>, Unfolded> {
+        let lost = || Unfolded::Damaged("a node of the tree is not kept".to_owned());
+        let keyless = || Unfolded::Damaged("it has no key".to_owned());
+        let signing = of_state(self.signers, &folded.state)?.ok_or_else(keyless)?;
         let index = folded.state.next_index();
         let tree = &folded.tree;
         let mut w = Writer(Vec::with_capacity(1 << 16));
@@ -181,17 +187,17 @@ impl Source<'_> {
         let tiles = index.saturating_sub(1) / TILE_LEAVES;
         w.uint(tiles);
         for tile in 0..tiles {
-            w.0.extend_from_slice(&tree.node(8, tile)?);
+            w.0.extend_from_slice(&tree.node(8, tile).ok_or_else(lost)?);
         }
         w.uint(index - tiles * TILE_LEAVES);
         for leaf in tiles * TILE_LEAVES..index {
-            w.0.extend_from_slice(&tree.node(0, leaf)?);
+            w.0.extend_from_slice(&tree.node(0, leaf).ok_or_else(lost)?);
         }
         folded.state.write_snapshot(&mut w.0);
         let digest = Fast::sha256(&[&w.0]);
         w.0.extend_from_slice(&digest);
-        w.0.extend_from_slice(&self.signer.sign(&signed(&digest)));
-        Some(w.0)
+        w.0.extend_from_slice(&signing.signer.sign(&signed(&digest)));
+        Ok(w.0)
     }
 
     /// The bytes of a run, as long as they are the ones that the head names.

@@ -4,7 +4,7 @@
 
 use crate::crypto::Fast;
 use crate::fold::{Folded, Unfolded, leaves_of};
-use crate::ports::{JournalReader, Piece, Signer, Snapshots, WorkspaceNo};
+use crate::ports::{JournalReader, Piece, Signers, Snapshots, WorkspaceNo};
 use crate::recent::Recent;
 use crate::snapshot::{Run, Saved, Source};
 use crate::workspace::Committed;
@@ -76,7 +76,7 @@ pub struct SnapshotTotals {
 pub(crate) struct Snapshotter {
     pub(crate) snapshots: Arc<dyn Snapshots>,
     pub(crate) reader: Arc<dyn JournalReader>,
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signers: Arc<dyn Signers>,
     pub(crate) instance: String,
     pub(crate) followed: Arc<Recent>,
     pub(crate) totals: Arc<SnapshotTotals>,
@@ -97,6 +97,8 @@ pub(crate) struct Follower {
     kept: Vec<(u64, Vec<Run>)>,
     /// Index of the newest snapshot; 0 when there is none.
     saved: u64,
+    /// The key in force there. Once it has handed over, no start believes that snapshot.
+    saved_by: Option<String>,
     last_entry: Instant,
     not_before: Instant,
 }
@@ -104,6 +106,11 @@ pub(crate) struct Follower {
 impl Follower {
     fn rest(&self) -> u64 {
         self.folded.state.next_index() - self.saved
+    }
+
+    /// Whether the newest snapshot was signed by a key that has handed over since.
+    fn disowned(&self) -> bool {
+        self.saved > 0 && self.saved_by != signer_of(&self.folded)
     }
 }
 
@@ -192,17 +199,27 @@ impl Snapshotter {
         };
         folded.state.gather_idempotency();
         let index = folded.state.next_index();
+        let saved_by = signer_of(&folded);
         let now = Instant::now();
         let kept = if index > 0 { vec![(index, runs.clone())] } else { Vec::new() };
         let name = name.clone();
-        Follower { name, folded, runs, kept, saved: index, last_entry: now, not_before: now }
+        Follower {
+            name,
+            folded,
+            runs,
+            kept,
+            saved: index,
+            saved_by,
+            last_entry: now,
+            not_before: now,
+        }
     }
 
     fn source<'a>(&'a self, no: WorkspaceNo, name: &'a WorkspaceName) -> Source<'a> {
         Source {
             snapshots: self.snapshots.as_ref(),
             reader: self.reader.as_ref(),
-            signer: self.signer.as_ref(),
+            signers: self.signers.as_ref(),
             instance: &self.instance,
             no,
             name,
@@ -218,7 +235,8 @@ impl Snapshotter {
             let grown = follower.rest() >= self.plan.entries && now >= follower.not_before;
             let due = grown
                 || (idle && follower.rest() >= self.plan.entries_idle)
-                || follower.rest() >= GATHERED_MAX;
+                || follower.rest() >= GATHERED_MAX
+                || follower.disowned();
             if due && let Err(error) = self.save(no, &mut follower) {
                 self.give_up(no, &error);
             } else if !idle {
@@ -230,8 +248,10 @@ impl Snapshotter {
     /// Saves what has the longest rest first, as long as there is time.
     fn stop(mut self) {
         let started = Instant::now();
-        let rests = self.followers.iter().map(|(no, follower)| (follower.rest(), *no));
-        let mut rests: Vec<_> = rests.filter(|(rest, _)| *rest >= self.plan.entries_idle).collect();
+        let due =
+            |follower: &Follower| follower.rest() >= self.plan.entries_idle || follower.disowned();
+        let due = self.followers.iter().filter(|(_, follower)| due(follower));
+        let mut rests: Vec<_> = due.map(|(no, follower)| (follower.rest(), *no)).collect();
         rests.sort_unstable();
         for (_, no) in rests.into_iter().rev() {
             if started.elapsed() >= self.plan.stop {
@@ -275,12 +295,11 @@ impl Snapshotter {
         let mut runs = follower.runs.clone();
         writing.renew(&mut runs)?;
         writing.add(&mut runs, gathered, follower.saved)?;
-        let head = source.write_head(&follower.folded, &runs);
-        let head =
-            head.ok_or_else(|| Unfolded::Damaged("a node of the tree is not kept".into()))?;
+        let head = source.write_head(&follower.folded, &runs)?;
         self.snapshots.write(no, Piece::Head { index }, &head)?;
         follower.runs.clone_from(&runs);
         follower.saved = index;
+        follower.saved_by = signer_of(&follower.folded);
         follower.kept.push((index, runs));
         if follower.kept.len() > KEPT {
             follower.kept.remove(0);
@@ -389,6 +408,10 @@ impl Writing<'_> {
         self.bytes += bytes.len() as u64;
         Ok(Some(run))
     }
+}
+
+fn signer_of(folded: &Folded) -> Option<String> {
+    folded.state.signer().map(|signer| signer.vkey.clone())
 }
 
 fn damaged() -> Unfolded {

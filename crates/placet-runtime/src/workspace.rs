@@ -3,10 +3,12 @@
 
 use crate::crypto::Fast;
 use crate::frame::{Frame, frames};
-use crate::ports::{Batch, Secret, Signer, WorkspaceNo};
+use crate::ports::{Batch, Secret, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
+use crate::signing::Signing;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use placet_engine::LogSigner;
 use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
@@ -23,8 +25,11 @@ pub struct Workspace {
     pub no: WorkspaceNo,
     /// Its name.
     pub name: WorkspaceName,
-    /// Origin and verifier key of its log.
-    pub vkey: VerifierKey,
+    origin: String,
+    /// The key that signs its log; replaced once the entry that says so is durable.
+    signing: ArcSwap<Signing>,
+    /// All keys of the durable log, oldest first.
+    signers: ArcSwap<Vec<LogSigner>>,
     names: Pseudonyms,
     pub(crate) policy: ArcSwapOption<Bundle>,
     tree: Mutex<Tree<Fast>>,
@@ -83,17 +88,19 @@ impl Workspace {
     pub(crate) fn new(
         no: WorkspaceNo,
         name: WorkspaceName,
-        vkey: VerifierKey,
+        signing: Signing,
         pseudonym_key: &Secret,
         tree: Tree<Fast>,
-        signer: &dyn Signer,
+        signers: Vec<LogSigner>,
     ) -> Self {
-        let head = signed_head(&tree, &vkey, signer);
+        let head = signed_head(&tree, &signing);
         let size = tree.size();
         Self {
             no,
             name,
-            vkey,
+            origin: signing.vkey.name().to_owned(),
+            signing: ArcSwap::from_pointee(signing),
+            signers: ArcSwap::from_pointee(signers),
             names: Pseudonyms::new(pseudonym_key),
             policy: ArcSwapOption::empty(),
             tree: Mutex::new(tree),
@@ -109,7 +116,43 @@ impl Workspace {
     /// Origin of the log.
     #[must_use]
     pub fn origin(&self) -> &str {
-        self.vkey.name()
+        &self.origin
+    }
+
+    /// The verifier key in force.
+    #[must_use]
+    pub fn vkey(&self) -> VerifierKey {
+        self.signing.load().vkey.clone()
+    }
+
+    pub(crate) fn signing(&self) -> Arc<Signing> {
+        self.signing.load_full()
+    }
+
+    /// All keys of the durable log, oldest first.
+    #[must_use]
+    pub fn signers(&self) -> Arc<Vec<LogSigner>> {
+        self.signers.load_full()
+    }
+
+    /// The handovers of the durable log, oldest first, one after the other.
+    #[must_use]
+    pub fn handovers(&self) -> String {
+        self.signers().iter().filter_map(|signer| signer.note.as_deref()).collect()
+    }
+
+    /// What durable entries say of the keys. Called before the head of those entries is signed.
+    pub(crate) fn set_signers(
+        &self,
+        signers: Option<Vec<LogSigner>>,
+        signing: Option<Arc<Signing>>,
+    ) {
+        if let Some(signing) = signing {
+            self.signing.store(signing);
+        }
+        if let Some(signers) = signers {
+            self.signers.store(Arc::new(signers));
+        }
     }
 
     /// The bundle in force.
@@ -176,12 +219,12 @@ impl Workspace {
     }
 
     /// Appends the leaves of a durable batch and signs the new head.
-    pub(crate) fn advance(&self, leaves: &[Hash], signer: &dyn Signer) {
+    pub(crate) fn advance(&self, leaves: &[Hash]) {
         let mut tree = self.tree();
         for leaf in leaves {
             tree.append(*leaf);
         }
-        self.head.store(Arc::new(signed_head(&tree, &self.vkey, signer)));
+        self.head.store(Arc::new(signed_head(&tree, &self.signing())));
         self.size.send_replace(tree.size());
     }
 
@@ -211,7 +254,8 @@ impl Workspace {
     }
 }
 
-fn signed_head(tree: &Tree<Fast>, vkey: &VerifierKey, signer: &dyn Signer) -> SignedHead {
+fn signed_head(tree: &Tree<Fast>, signing: &Signing) -> SignedHead {
+    let Signing { vkey, signer } = signing;
     // INVARIANT: the last tile is always kept and an origin has no control characters, so neither
     // step can fail; an empty note would verify nowhere.
     let (head, note) = match tree.head() {

@@ -23,6 +23,7 @@ mod problem;
 mod publishing;
 mod routes;
 mod server;
+mod signers;
 mod witness;
 
 pub use listen::{serve, serve_router};

@@ -211,7 +211,7 @@ fn workspace_document(workspace: &Workspace) -> WorkspaceDocument {
     WorkspaceDocument {
         name: workspace.name.to_string(),
         origin: workspace.origin().to_owned(),
-        vkey: workspace.vkey.to_string(),
+        vkey: workspace.vkey().to_string(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the server says of itself: health, readiness, pinned keys, metrics, its OpenAPI document.
-//! Refuses to know anything of a workspace but its name and key.
+//! What the server says of itself: health, readiness, metrics, its OpenAPI document. Refuses to know
+//! anything of a workspace.
 
 use crate::auth::{Act, OVERSEERS};
 use crate::call::Call;
@@ -8,7 +8,7 @@ use crate::listen::Peer;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
-use placet_api::{StatusDocument, TrustDocument, TrustKeyDocument};
+use placet_api::StatusDocument;
 
 /// `GET /healthz`
 pub(crate) async fn health(_: Call) -> Result<Response, Problem> {
@@ -27,22 +27,6 @@ pub(crate) async fn ready(call: Call) -> Result<Response, Problem> {
             document::answer(StatusCode::OK, &StatusDocument { status: "ready", version: None })
         }
     }
-}
-
-/// `GET /.well-known/placet-keys`
-pub(crate) async fn trust(call: Call) -> Result<Response, Problem> {
-    let keys = call
-        .server
-        .plane
-        .all_workspaces()
-        .iter()
-        .map(|workspace| TrustKeyDocument {
-            vkey: workspace.vkey.to_string(),
-            from_size: 0,
-            status: "active",
-        })
-        .collect();
-    document::answer(StatusCode::OK, &TrustDocument { v: 1, keys })
 }
 
 /// What proxies add to a request that they pass on.

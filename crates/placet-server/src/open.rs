@@ -3,7 +3,7 @@
 
 use placet_runtime::Stores;
 use placet_runtime::crypto::{MemorySigner, SystemClock};
-use placet_runtime::ports::{PortError, Safety, Secret, WorkspaceKeys};
+use placet_runtime::ports::{PortError, Safety, Secret, Signer, Signers, WorkspaceKeys};
 use placet_store::{DataDir, HighWater, Identity, OpenError, kill};
 use placet_types::ids::WorkspaceName;
 use std::collections::BTreeMap;
@@ -20,8 +20,9 @@ use std::sync::Arc;
 pub fn open_stores(dir: &DataDir) -> Result<Stores, OpenError> {
     let identity = dir.identity()?;
     let instance = identity.instance().to_owned();
-    let signer = MemorySigner::from_seed(&identity.signing_seed())
-        .ok_or_else(|| OpenError::Damaged { what: "the signing seed is no seed".to_owned() })?;
+    let identity = Arc::new(identity);
+    let signers = SigningKeys(identity.clone());
+    signers.all().map_err(|error| OpenError::Damaged { what: error.to_string() })?;
     let marks = dir.high_water()?;
     // The writing end makes the read model that the reading end then opens.
     let model_writer = dir.read_model_writer()?;
@@ -35,14 +36,39 @@ pub fn open_stores(dir: &DataDir) -> Result<Stores, OpenError> {
         model: Arc::new(dir.read_model()?),
         keys: Arc::new(Pseudonyms(identity)),
         safety: Box::new(Beside { dir: dir.path().to_owned(), marks }),
-        signer: Arc::new(signer),
+        signers: Arc::new(signers),
         clock: Arc::new(SystemClock::default()),
         instance,
         step_back: placet_store::step_back,
     })
 }
 
-struct Pseudonyms(Identity);
+/// The signing keys in the identity store.
+struct SigningKeys(Arc<Identity>);
+
+fn signer_of(seed: &Secret) -> Result<MemorySigner, PortError> {
+    MemorySigner::from_seed(seed).ok_or_else(|| PortError::new("a signing seed is no seed"))
+}
+
+impl Signers for SigningKeys {
+    fn all(&self) -> Result<Vec<Arc<dyn Signer>>, PortError> {
+        let one = |seed: &Secret| Ok(Arc::new(signer_of(seed)?) as Arc<dyn Signer>);
+        self.0.signing_seeds()?.iter().map(one).collect()
+    }
+
+    fn make(&self) -> Result<Arc<dyn Signer>, PortError> {
+        Ok(Arc::new(signer_of(&self.0.add_signing_seed()?)?))
+    }
+
+    fn keep(&self, public_keys: &[[u8; 32]]) -> Result<(), PortError> {
+        let wanted = |seed: &Secret| {
+            signer_of(seed).is_ok_and(|signer| public_keys.contains(&signer.public_key()))
+        };
+        self.0.keep_signing_seeds(wanted)
+    }
+}
+
+struct Pseudonyms(Arc<Identity>);
 
 impl WorkspaceKeys for Pseudonyms {
     fn workspace_key(&self, name: &WorkspaceName) -> Result<Option<Secret>, PortError> {

@@ -143,7 +143,7 @@ fn decision_id(text: &str) -> Result<DecisionId, Problem> {
     DecisionId::parse(text).ok_or_else(invalid)
 }
 
-fn idempotency_key(call: &Call, given: Option<String>) -> Result<String, Problem> {
+pub(crate) fn idempotency_key(call: &Call, given: Option<String>) -> Result<String, Problem> {
     let header = call.header("idempotency-key")?;
     match (given, header) {
         (Some(given), Some(header)) if given != header => {
@@ -156,7 +156,7 @@ fn idempotency_key(call: &Call, given: Option<String>) -> Result<String, Problem
 
 /// Asks for a decision on a surface of the constitution: the decision that permits, or the answer
 /// to whoever has to wait; `None` when its permit is used up.
-async fn permitted(
+pub(crate) async fn permitted(
     call: &Call,
     session: &Session,
     body: Value,
@@ -171,13 +171,13 @@ async fn permitted(
     })
 }
 
-fn used_up() -> Problem {
+pub(crate) fn used_up() -> Problem {
     let text = "the permit of this idempotency key is used up; for what is left use another key";
     Problem::new("permit_consumed", text)
 }
 
 /// What was done stands in the log; that its report is missing would show as an unknown outcome.
-async fn report(call: &Call, session: &Session, decision: DecisionId, done: bool) {
+pub(crate) async fn report(call: &Call, session: &Session, decision: DecisionId, done: bool) {
     let result = if done { ReportedResult::Succeeded } else { ReportedResult::Failed };
     let (plane, workspace) = (&call.server.plane, &session.workspace);
     let report = plane.report(workspace, &session.principal, decision, result, Object::new());

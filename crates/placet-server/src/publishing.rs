@@ -22,6 +22,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long one witness may take; the checkpoint is published without it then.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How a witness refuses a signature by a key that it does not know.
+const FORBIDDEN: u16 = 403;
+
 /// Somebody who cosigns the checkpoints of this instance.
 #[derive(Clone, Debug)]
 pub struct WitnessPeer {
@@ -95,7 +98,8 @@ impl Asked {
         head: &SignedHead,
     ) -> Result<Vec<Signature>, String> {
         let origin = workspace.origin().to_owned();
-        for _ in 0..2 {
+        let mut told = false;
+        for _ in 0..3 {
             let old = self.at.get(&origin).copied().unwrap_or(0);
             if old > head.head.size() {
                 return Err(format!("it has seen {old} entries, more than this log has"));
@@ -123,15 +127,36 @@ impl Asked {
                 Answer::At(size) => {
                     self.at.insert(origin.clone(), size);
                 }
+                // It may not know yet that another key signs.
+                Answer::Refused(FORBIDDEN) if !told && !workspace.handovers().is_empty() => {
+                    told = true;
+                    self.tell(workspace).await?;
+                }
                 Answer::Refused(status) => return Err(format!("it refuses with status {status}")),
             }
         }
         Err("it keeps moving".to_owned())
     }
 
+    /// Tells the witness how the keys of the log have followed each other. What it knows already
+    /// changes nothing, and what it refuses shows at the next checkpoint.
+    async fn tell(&mut self, workspace: &Workspace) -> Result<(), String> {
+        for signer in workspace.signers().iter() {
+            if let Some(note) = &signer.note {
+                self.post("add-handover", note.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn send(&mut self, body: String) -> Result<Answer, String> {
+        let (status, body) = self.post("add-checkpoint", body).await?;
+        Answer::parse(status, &body).map_err(|error| error.to_string())
+    }
+
+    async fn post(&mut self, path: &str, body: String) -> Result<(u16, Bytes), String> {
         self.gone = true;
-        let url = format!("{}/add-checkpoint", self.peer.url.trim_end_matches('/'));
+        let url = format!("{}/{path}", self.peer.url.trim_end_matches('/'));
         let request = Request::builder().method(Method::POST).uri(url);
         let request = request.body(Full::new(Bytes::from(body))).map_err(|e| e.to_string())?;
         let response = self.client.request(request).await.map_err(|error| error.to_string())?;
@@ -139,7 +164,7 @@ impl Asked {
         let body = Limited::new(response.into_body(), REQUEST_BYTES_MAX).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
         self.gone = false;
-        Answer::parse(status, &body).map_err(|error| error.to_string())
+        Ok((status, body))
     }
 
     fn complain(&mut self, server: &Server, why: &str) {

@@ -18,6 +18,8 @@ mod people;
 mod privacy;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/rotation.rs"]
+mod rotation;
 #[path = "server/snapshots.rs"]
 mod snapshots;
 #[path = "server/tenants.rs"]

@@ -1,5 +1,6 @@
-//! Who this instance is, in `identity.db`: its id, its signing seed, one pseudonym key per
-//! workspace, all wrapped under the master key. Refuses to know what is signed or named.
+//! Who this instance is, in `identity.db`: its id, its signing seeds, one pseudonym key per
+//! workspace, all wrapped under the master key. Refuses to know what is signed or named, and which
+//! of several seeds is in force: the logs say that.
 
 use crate::error::OpenError;
 use crate::master::MasterKey;
@@ -28,14 +29,13 @@ const SCHEMA: Schema = Schema {
 const LABEL: &[u8] = b"placet/wrap/identity/1";
 /// A row that only tells whether the master key is the right one.
 const CHECK: &str = "check";
-/// The row of the signing seed.
+/// The row of the first signing seed; later ones are `signing/2` and so on.
 const SIGNING: &str = "signing";
 
 /// The instance's id and keys.
 pub struct Identity {
     path: PathBuf,
     instance: String,
-    signing: Secret,
     key: Secret,
     writable: bool,
     /// `None` after a failure: what failed to flush must not be read back as if it were durable.
@@ -90,20 +90,16 @@ impl Identity {
             let row = load(&conn, &key, &instance, name);
             row.map_err(|e| sqlite::refused(&path, &e))
         };
-        let signing = match (row(CHECK)?, row(SIGNING)?) {
-            (Row::Open(_), Row::Open(signing)) => signing,
-            (Row::Sealed, Row::Sealed) => return Err(OpenError::MasterKeyWrong),
+        let names = signing_names(&conn).map_err(|e| sqlite::refused(&path, &e))?;
+        let rows: Vec<Row> = names.iter().map(|name| row(name)).collect::<Result<_, _>>()?;
+        let whole = !rows.is_empty() && rows.iter().all(|row| matches!(row, Row::Open(_)));
+        let sealed = !rows.is_empty() && rows.iter().all(|row| matches!(row, Row::Sealed));
+        match row(CHECK)? {
+            Row::Open(_) if whole => {}
+            Row::Sealed if sealed => return Err(OpenError::MasterKeyWrong),
             _ => return Err(damaged("a wrapped key is missing or damaged")),
-        };
-        Ok(Self {
-            instance,
-            signing,
-            key,
-            writable,
-            conn: Mutex::new(Some(conn)),
-            path,
-            _lock: lock,
-        })
+        }
+        Ok(Self { instance, key, writable, conn: Mutex::new(Some(conn)), path, _lock: lock })
     }
 
     /// 16 hex digits, fixed when the data directory was made.
@@ -112,10 +108,70 @@ impl Identity {
         &self.instance
     }
 
-    /// The seed of the Ed25519 signing key (RFC 8032).
-    #[must_use]
-    pub fn signing_seed(&self) -> Secret {
-        self.signing.clone()
+    /// The seeds of the Ed25519 signing keys (RFC 8032) that are held, oldest first; never empty.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or a row does not open.
+    pub fn signing_seeds(&self) -> Result<Vec<Secret>, PortError> {
+        let rows = self.with(|conn| {
+            let names = signing_names(conn)?;
+            names.iter().map(|name| load(conn, &self.key, &self.instance, name)).collect()
+        })?;
+        let rows: Vec<Row> = rows;
+        let open = |row| match row {
+            Row::Open(seed) => Some(seed),
+            Row::Sealed | Row::Missing => None,
+        };
+        let seeds: Option<Vec<Secret>> = rows.into_iter().map(open).collect();
+        let seeds = seeds.filter(|seeds| !seeds.is_empty());
+        seeds.ok_or_else(|| self.failed(&"a signing key is missing or damaged"))
+    }
+
+    /// A fresh signing seed, durable when this returns.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or is read-only.
+    pub fn add_signing_seed(&self) -> Result<Secret, PortError> {
+        self.demand_writable()?;
+        let seed = SystemEntropy.secret();
+        self.with(|conn| {
+            let number = |name: &String| match name.split_once('/') {
+                Some((_, number)) => number.parse().unwrap_or(1_u64),
+                None => 1,
+            };
+            let last = signing_names(conn)?.iter().map(number).max().unwrap_or(0);
+            let name = format!("{SIGNING}/{}", last.saturating_add(1));
+            store(conn, &self.key, &self.instance, &name, &seed)
+        })?;
+        Ok(seed)
+    }
+
+    /// Destroys every signing seed that `keep` does not want: its row is overwritten, and so is what
+    /// the write-ahead log holds of it. Where nothing would be left, nothing goes.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or is read-only.
+    pub fn keep_signing_seeds(&self, keep: impl Fn(&Secret) -> bool) -> Result<(), PortError> {
+        self.demand_writable()?;
+        self.with(|conn| {
+            let names = signing_names(conn)?;
+            let mut goes = Vec::new();
+            for name in &names {
+                match load(conn, &self.key, &self.instance, name)? {
+                    Row::Open(seed) if keep(&seed) => {}
+                    _ => goes.push(name),
+                }
+            }
+            if goes.is_empty() || goes.len() == names.len() {
+                return Ok(());
+            }
+            let tx = conn.unchecked_transaction()?;
+            for name in goes {
+                tx.execute("DELETE FROM secret WHERE name = ?1", [name])?;
+            }
+            tx.commit()?;
+            sqlite::checkpoint(conn, "TRUNCATE").map(drop)
+        })
     }
 
     /// The pseudonym key of a workspace. A writable handle makes a missing one durably and never
@@ -124,20 +180,33 @@ impl Identity {
     /// # Errors
     /// [`PortError`] when the store failed or the row does not open.
     pub fn workspace_key(&self, workspace: &WorkspaceName) -> Result<Option<Secret>, PortError> {
-        let failed = |e: &dyn std::fmt::Display| {
-            PortError::new(format_args!("{}: {e}", self.path.display()))
-        };
-        let mut slot = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
-        let conn = slot.take().ok_or_else(|| failed(&"it failed before, reopen it"))?;
-        let row = self.load_or_make(&conn, workspace).map_err(|e| failed(&e))?;
-        *slot = Some(conn);
-        match row {
+        match self.with(|conn| self.load_or_make(conn, workspace))? {
             Row::Open(key) => Ok(Some(key)),
             Row::Missing => Ok(None),
             Row::Sealed => {
-                Err(failed(&format_args!("the key of workspace {workspace} is damaged")))
+                Err(self.failed(&format_args!("the key of workspace {workspace} is damaged")))
             }
         }
+    }
+
+    fn failed(&self, why: &dyn std::fmt::Display) -> PortError {
+        PortError::new(format_args!("{}: {why}", self.path.display()))
+    }
+
+    fn demand_writable(&self) -> Result<(), PortError> {
+        if self.writable { Ok(()) } else { Err(self.failed(&"it was opened for reading only")) }
+    }
+
+    /// Works with the connection, which is given up for good where that fails.
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, PortError> {
+        let mut slot = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
+        let conn = slot.take().ok_or_else(|| self.failed(&"it failed before, reopen it"))?;
+        let done = work(&conn).map_err(|error| self.failed(&error))?;
+        *slot = Some(conn);
+        Ok(done)
     }
 
     fn load_or_make(&self, conn: &Connection, workspace: &WorkspaceName) -> rusqlite::Result<Row> {
@@ -156,6 +225,13 @@ enum Row {
     Open(Secret),
     Sealed,
     Missing,
+}
+
+/// Rows of signing seeds, oldest first.
+fn signing_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let all = "SELECT name FROM secret WHERE name = ?1 OR name LIKE ?1 || '/%' ORDER BY rowid";
+    let mut all = conn.prepare(all)?;
+    all.query_map([SIGNING], |row| row.get(0))?.collect()
 }
 
 /// Names instance and row, so that rows cannot be exchanged.

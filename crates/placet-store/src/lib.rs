@@ -6,7 +6,7 @@
 //! LOCK         held (flock) by the one process that writes
 //! journal.db   the log: a row per batch, one durable commit per append   (journal)
 //! keys.db      payload secrets, wrapped, erasable                         (slots)
-//! identity.db  instance id, signing seed, workspace keys, wrapped         (identity)
+//! identity.db  instance id, signing seeds, workspace keys, wrapped        (identity)
 //! read.db      searchable rows, derived from the log, rebuilt at will     (read_model)
 //! snapshots/   saved states, derived from the log                         (snapshots)
 //! master.key   wraps keys.db and identity.db; or PLACET_MASTER_KEY        (master)

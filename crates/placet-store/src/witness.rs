@@ -1,5 +1,5 @@
 //! What a witness keeps, in a directory of its own: its signing seed, the checkpoint it cosigned
-//! last of every log, and requests that may be evidence against a log. Owns the compare-and-set;
+//! last of every log, handovers between keys of logs, and requests that may be evidence against a log. Owns the compare-and-set;
 //! refuses to know what may be cosigned.
 
 use crate::error::OpenError;
@@ -28,6 +28,9 @@ const SEED: &str = "witness.key";
 const STORE: &str = "witness.db";
 /// Suspicious requests that are kept; whoever has one has the proof.
 const SUSPICIOUS_MAX: u64 = 1000;
+
+/// Beside the schema: a directory that an earlier version made gets it when it is opened.
+const HANDOVERS: &str = "CREATE TABLE IF NOT EXISTS handover(at INTEGER PRIMARY KEY, note TEXT NOT NULL UNIQUE) STRICT;";
 
 /// A checkpoint as it is kept: size and root.
 pub type Seen = (u64, [u8; 32]);
@@ -75,6 +78,7 @@ impl WitnessStore {
             }
         };
         let conn = sqlite::open_writer(&path, &SCHEMA)?;
+        conn.execute_batch(HANDOVERS).map_err(|e| sqlite::refused(&path, &e))?;
         Ok(Self { path, seed, conn: Mutex::new(Some(conn)), _lock: lock })
     }
 
@@ -148,6 +152,28 @@ impl WitnessStore {
         })
     }
 
+    /// Stores a handover that was accepted, durably; a second time changes nothing.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed: then it may not be acted upon.
+    pub fn add_handover(&self, note: &str) -> Result<(), PortError> {
+        self.with(|conn| {
+            let put = "INSERT INTO handover(note) VALUES (?1) ON CONFLICT(note) DO NOTHING";
+            conn.execute(put, [note]).map(drop)
+        })
+    }
+
+    /// The handovers that were accepted, in that order.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    pub fn handovers(&self) -> Result<Vec<String>, PortError> {
+        self.with(|conn| {
+            let mut all = conn.prepare("SELECT note FROM handover ORDER BY at")?;
+            all.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
     fn with<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
@@ -195,6 +221,9 @@ mod tests {
         assert!(store.advance("o", Some(a), b, "note b").unwrap());
         assert!(!store.advance("o", Some(a), a, "note a").unwrap());
         store.keep("o", "fork", "old 5").unwrap();
+        for note in ["b", "a", "b"] {
+            store.add_handover(note).unwrap();
+        }
         assert!(matches!(WitnessStore::open(dir.path()), Err(OpenError::InUse { .. })));
         let seed = store.seed();
         drop(store);
@@ -203,5 +232,6 @@ mod tests {
         assert_eq!(store.latest("o").unwrap(), Some((b, "note b".to_owned())));
         let kept = ["o", "fork", "old 5", "note b"].map(str::to_owned);
         assert_eq!(store.suspicious().unwrap(), [kept]);
+        assert_eq!(store.handovers().unwrap(), ["b", "a"]);
     }
 }

@@ -51,6 +51,11 @@ impl Place {
         let conn = rusqlite::Connection::open(self.file(name)).unwrap();
         conn.execute_batch(sql).unwrap();
     }
+
+    fn blob(&self, name: &str, sql: &str) -> Vec<u8> {
+        let conn = rusqlite::Connection::open(self.file(name)).unwrap();
+        conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
 }
 
 #[track_caller]
@@ -273,11 +278,11 @@ fn an_identity_stays_and_its_rows_cannot_be_altered_or_exchanged() {
     let place = Place::new();
     let dir = place.create();
     let identity = dir.identity().unwrap();
-    let (id, seed) = (identity.instance().to_owned(), identity.signing_seed());
+    let (id, seed) = (identity.instance().to_owned(), identity.signing_seeds().unwrap());
     assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()));
     let bank = identity.workspace_key(&name("bank")).unwrap().unwrap();
     let shop = identity.workspace_key(&name("shop")).unwrap().unwrap();
-    assert!(bank != shop && bank != seed);
+    assert!(bank != shop && !seed.contains(&bank));
     let beside = place.read_only().identity().unwrap();
     assert_eq!(beside.workspace_key(&name("bank")).unwrap(), Some(bank.clone()));
     assert_eq!(beside.workspace_key(&name("none")).unwrap(), None);
@@ -285,7 +290,7 @@ fn an_identity_stays_and_its_rows_cannot_be_altered_or_exchanged() {
 
     let dir = place.open(Create::No).unwrap();
     let identity = dir.identity().unwrap();
-    assert_eq!((identity.instance(), identity.signing_seed()), (id.as_str(), seed));
+    assert_eq!((identity.instance(), identity.signing_seeds().unwrap()), (id.as_str(), seed));
     assert_eq!(identity.workspace_key(&name("bank")).unwrap(), Some(bank));
     drop((identity, dir));
 
@@ -301,6 +306,40 @@ fn an_identity_stays_and_its_rows_cannot_be_altered_or_exchanged() {
     place.alter("identity.db", "UPDATE secret SET wrapped=zeroblob(48) WHERE name='signing'");
     refused(place.open(Create::No), "data_dir_damaged", "wrapped key");
     place.alter("identity.db", "DELETE FROM secret WHERE name='signing'");
+    refused(place.open(Create::No), "data_dir_damaged", "wrapped key");
+}
+
+#[test]
+fn signing_seeds_come_and_go_and_what_goes_leaves_no_trace() {
+    let place = Place::new();
+    let identity = place.create().identity().unwrap();
+    let [first] = &identity.signing_seeds().unwrap()[..] else { panic!("one seed") };
+    let first = first.clone();
+    let second = identity.add_signing_seed().unwrap();
+    let third = identity.add_signing_seed().unwrap();
+    let all = vec![first, second.clone(), third.clone()];
+    assert_eq!(identity.signing_seeds().unwrap(), all);
+    drop(identity);
+    let dir = place.open(Create::No).unwrap();
+    let identity = dir.identity().unwrap();
+    assert_eq!(identity.signing_seeds().unwrap(), all);
+    let wrapped = place.blob("identity.db", "SELECT wrapped FROM secret WHERE name='signing'");
+    identity.keep_signing_seeds(|_| false).unwrap();
+    assert_eq!(identity.signing_seeds().unwrap(), all, "without any that stays, none goes");
+    identity.keep_signing_seeds(|seed| *seed == second || *seed == third).unwrap();
+    assert_eq!(identity.signing_seeds().unwrap(), [second.clone(), third.clone()]);
+    for file in ["identity.db", "identity.db-wal"] {
+        let bytes = std::fs::read(place.file(file)).unwrap_or_default();
+        assert!(!bytes.windows(wrapped.len()).any(|window| window == wrapped), "{file}");
+    }
+    let fourth = identity.add_signing_seed().unwrap();
+    identity.keep_signing_seeds(|seed| *seed == fourth).unwrap();
+    assert_eq!(identity.signing_seeds().unwrap(), [fourth.clone()]);
+    let beside = place.read_only().identity().unwrap();
+    assert_eq!(beside.signing_seeds().unwrap(), [fourth]);
+    assert!(beside.add_signing_seed().is_err() && beside.keep_signing_seeds(|_| true).is_err());
+    drop((identity, dir, beside));
+    place.alter("identity.db", "DELETE FROM secret WHERE name LIKE 'signing%'");
     refused(place.open(Create::No), "data_dir_damaged", "wrapped key");
 }
 

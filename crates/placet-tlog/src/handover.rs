@@ -11,9 +11,10 @@
 //! new placet/0123456789abcdef/acme+91cf…+AYde…
 //! ```
 //!
-//! `size` is the last size that the old key signs. The new key may sign from that same size on, so
-//! that the last checkpoint of the old key can carry both signatures. The second line can never be
-//! the size of a checkpoint, so neither text passes for the other under one key.
+//! `size` is the last size that the old key signs; the new key signs every larger one. In a log of
+//! ours it is the index of the entry that carries the note, so whatever tree holds the handover is
+//! signed by the new key. The second line can never be the size of a checkpoint, so neither text
+//! passes for the other under one key.
 
 use crate::note::{Note, NoteError, VerifierKey};
 use crate::text::decimal;
@@ -106,7 +107,7 @@ impl Handover {
         &self.new
     }
 
-    /// The last size that the old key signs and the first that the new key may sign.
+    /// The last size that the old key signs; the new key signs those above it.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size

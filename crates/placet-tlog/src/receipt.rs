@@ -159,7 +159,7 @@ pub fn write_receipt(entry: &[u8], index: u64, path: &[Hash], note: &str) -> Str
 
 /// Whether `bytes` begin as a receipt does.
 #[cfg(feature = "portable")]
-pub(crate) fn is_receipt(bytes: &[u8]) -> bool {
+pub fn is_receipt(bytes: &[u8]) -> bool {
     bytes.starts_with(HEADER.as_bytes())
 }
 

@@ -269,6 +269,7 @@ fn hint(code: &str) -> Option<&'static str> {
         "field_invalid" | "field_missing" | "field_unknown" => {
             "correct the field and send it again"
         }
+        "signer_in_force" => "rotate first with `placet key rotate`",
         "legal_hold" => "`placet hold list` shows the holds; two admins release one",
         "retention_running" => "wait, or name a reason that the policy lists as lawful",
         "killed" => "two people lift it with `placet lift`",

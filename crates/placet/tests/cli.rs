@@ -14,6 +14,8 @@ mod input;
 mod people;
 #[path = "cli/privacy.rs"]
 mod privacy;
+#[path = "cli/rotation.rs"]
+mod rotation;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/witness.rs"]

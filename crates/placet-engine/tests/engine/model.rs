@@ -139,6 +139,7 @@ impl Model {
                 self.keys.remove(&revoked.key);
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
+            Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
     }

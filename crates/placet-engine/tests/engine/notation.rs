@@ -149,6 +149,7 @@ impl Scene {
             held_max: bound("queue", default.held_max),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
+            signers_max: default.signers_max,
         };
     }
 

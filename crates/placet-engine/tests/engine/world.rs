@@ -118,7 +118,7 @@ impl World {
         let genesis = Genesis {
             instance: "00112233aabbccdd".into(),
             origin: "placet/00112233aabbccdd/bank".into(),
-            vkeys: vec![],
+            vkeys: vec!["key 0".into()],
             principals,
             bundle,
             constitution: placet_engine::CONSTITUTION,
@@ -252,6 +252,7 @@ impl World {
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }
+        let _ = writeln!(out, "{:?}", state.signers());
         for held in state.approvals(None) {
             assert_eq!(state.approval(held.approval).map(|h| h.decision), Some(held.decision));
             let _ = writeln!(out, "{held:?} {:?}", state.missing(held));

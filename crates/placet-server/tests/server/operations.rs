@@ -46,6 +46,7 @@ async fn every_operation_is_reached() {
     let placed = world.post("/api/v1/holds", &ann, hold).await.json();
     let released = format!("/api/v1/holds/{}", at(&placed, "/id"));
     let withdrawn = format!("/api/v1/decisions/{}/withdraw", at(&held[2], "/id"));
+    let former = format!(r#"{{"vkey":"{}"}}"#, world.root().vkey());
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -75,7 +76,10 @@ async fn every_operation_is_reached() {
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),
+        ("POST", "/api/v1/signers/rotate".to_owned(), &ann, none.clone()),
+        ("POST", "/api/v1/signers/revoke".to_owned(), &ann, former),
         get("/.well-known/placet-keys"),
+        get("/.well-known/placet-handovers"),
         get("/healthz"),
         get("/readyz"),
         get("/metrics"),

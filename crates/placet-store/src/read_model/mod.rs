@@ -164,6 +164,12 @@ impl<'a> Facts<'a> {
             Event::PayloadErased(event) => by(event.by.as_ref()),
             Event::HoldPlaced(event) => by(Some(&event.by)),
             Event::HoldReleased(event) => by(Some(&event.by)),
+            Event::SignerRotated(event) => {
+                Self { actor: event.by.as_ref(), decision: event.decision, ..Self::default() }
+            }
+            Event::SignerRevoked(event) => {
+                Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
+            }
             Event::Genesis(_)
             | Event::BundleArmed(_)
             | Event::Gap(_)

@@ -4,8 +4,9 @@
 //! A verifier with an old trust file walks a chain of handovers, oldest first. Each link must be
 //! signed by a key that is pinned, active and open at that size, and by the key it names. A link
 //! that this trust has taken already changes nothing, so that the whole chain of a log can be given
-//! to any trust file along it. A revoked or retired key vouches for nobody: when a key was stolen,
-//! its successor comes with a new trust file and not by a handover.
+//! to any trust file along it, also one in which former keys are revoked and their successors pinned.
+//! A revoked or retired key vouches for nobody: when a key was stolen, its successor comes with a new
+//! trust file and not by a handover.
 
 use super::{KeyStatus, Trust};
 use crate::handover::HandoverTextError;
@@ -19,6 +20,8 @@ use {
     crate::note::{Note, VerifierKey},
     crate::signature::verify_ed25519,
     crate::verify::PortableHasher,
+    alloc::string::{String, ToString},
+    alloc::vec::Vec,
 };
 
 /// Why a handover or revocation is refused.
@@ -109,8 +112,8 @@ impl core::error::Error for ChainError {
 }
 
 impl Trust {
-    /// This trust after a handover: the old key's range ends at the handover's size, where that of
-    /// the new key begins. `note` is the signed note of [`Handover`].
+    /// This trust after a handover: the old key's range ends at the handover's size, and that of the
+    /// new key begins right above it. `note` is the signed note of [`Handover`].
     ///
     /// # Errors
     /// [`RotationError`].
@@ -129,8 +132,8 @@ impl Trust {
         Ok(next)
     }
 
-    /// This trust after a chain of handovers in one text, oldest first. Links before the first
-    /// pinned key of their log are passed over: no trust comes of them.
+    /// This trust after handovers in one text, those of a log oldest first; several logs may stand
+    /// in it. Links before the first pinned key of their log are passed over: no trust comes of them.
     ///
     /// # Errors
     /// The first link that is refused.
@@ -138,14 +141,21 @@ impl Trust {
     pub fn accept_chain(&self, text: &str) -> Result<Self, ChainError> {
         let malformed = |error| ChainError { at: 0, error: RotationError::Text(error) };
         let mut trust = self.clone();
-        let mut begun = false;
+        let mut begun: Vec<String> = Vec::new();
         for (at, note) in split_chain(text).map_err(malformed)?.iter().enumerate() {
+            let refused = |error| ChainError { at, error };
+            let origin = Handover::parse::<PortableHasher>(note)
+                .map(|(handover, _)| handover.origin().to_string())
+                .map_err(|error| refused(RotationError::Text(error)))?;
+            let known = begun.contains(&origin);
             match trust.accept_handover(note) {
                 Ok(next) => trust = next,
-                Err(RotationError::UnknownKey) if !begun => continue,
-                Err(error) => return Err(ChainError { at, error }),
+                Err(RotationError::UnknownKey) if !known => continue,
+                Err(error) => return Err(refused(error)),
             }
-            begun = true;
+            if !known {
+                begun.push(origin);
+            }
         }
         Ok(trust)
     }
@@ -163,12 +173,18 @@ impl Trust {
             return Err(RotationError::UnknownKey);
         }
         let new = self.find(name, new_key.id());
+        // The new key is believed already, from right above this handover on: however much of the old
+        // one is revoked since, the link gives nothing and is no second one.
+        let pinned = new.is_some_and(|new| new.key == *new_key);
+        let follows = pinned && new.is_some_and(|new| new.from_size == size.saturating_add(1));
         match old.status {
+            KeyStatus::Revoked if follows => return Ok(self.clone()),
             KeyStatus::Revoked => return Err(RotationError::OldKeyRevoked),
             KeyStatus::Retired => {
                 // Taken before: nothing changes, whatever became of the new key since.
-                let taken = new.is_some_and(|new| new.key == *new_key);
-                let again = taken && old.to_size == Some(size);
+                let taken = pinned && old.to_size == Some(size);
+                let shortened = follows && old.to_size.is_some_and(|to| to < size);
+                let again = taken || shortened;
                 return if again { Ok(self.clone()) } else { Err(RotationError::OldKeyClosed) };
             }
             KeyStatus::Active => {}
@@ -178,7 +194,10 @@ impl Trust {
         }
         let mut keys = self.keys.clone();
         match new {
-            None => keys.push(TrustKey { from_size: size, ..TrustKey::active(new_key.clone()) }),
+            None => {
+                let from_size = size.saturating_add(1);
+                keys.push(TrustKey { from_size, ..TrustKey::active(new_key.clone()) });
+            }
             Some(new) if new.status == KeyStatus::Revoked => {
                 return Err(RotationError::NewKeyRevoked);
             }

@@ -146,7 +146,7 @@ fn a_handover_moves_trust_at_its_size() {
     let after = before.accept_handover(&handover(7, 8, 100)).unwrap();
     assert_eq!(signers(&before, 101), [7]);
     assert_eq!(signers(&after, 99), [7]);
-    assert_eq!(signers(&after, 100), [7, 8]);
+    assert_eq!(signers(&after, 100), [7]);
     assert_eq!(signers(&after, 101), [8]);
     assert_eq!(Trust::parse::<H>(after.write().as_bytes()).unwrap(), after);
     // Given again, it changes nothing; another by the closed key is refused.
@@ -230,13 +230,13 @@ fn handovers_have_one_spelling() {
 /// A verifier walks from whatever trust file it has to the present key.
 #[test]
 fn a_chain_is_walked_from_any_trust_file_along_it() {
-    let chain = [handover(5, 6, 50), handover(6, 7, 100), handover(7, 8, 100), handover(8, 9, 200)];
+    let chain = [handover(5, 6, 50), handover(6, 7, 90), handover(7, 8, 100), handover(8, 9, 200)];
     let text = chain.concat();
     assert_eq!(split_chain(&text).unwrap(), chain);
     let mut held = trust_one(key(5, ORIGIN), KeyStatus::Active, 0, None);
     let end = held.accept_chain(&text).unwrap();
     assert_eq!(signers(&end, 300), [9]);
-    assert_eq!(signers(&end, 100), [6, 7, 8]);
+    assert_eq!([90, 91, 100, 101].map(|size| signers(&end, size)), [[6], [7], [7], [8]]);
     for link in &chain {
         held = held.accept_handover(link).unwrap();
         assert_eq!(held.accept_chain(&text), Ok(end.clone()));
@@ -253,15 +253,35 @@ fn a_chain_is_walked_from_any_trust_file_along_it() {
     let [a, b, c, _] = &chain;
     assert_eq!(fails(&[a, c]), Err((1, RotationError::UnknownKey)));
     assert_eq!(
-        fails(&[a, b, a, &b.replace("size 100", "size 90")]),
+        fails(&[a, b, a, &b.replace("size 90", "size 80")]),
         Err((3, RotationError::OldKeyClosed))
     );
     assert_eq!(
-        fails(&[a, &b.replace("size 100", "size 90")]),
+        fails(&[a, &b.replace("size 90", "size 80")]),
         Err((1, RotationError::OldSignature))
     );
     assert_eq!(fails(&[]), Ok(()));
     assert!(split_chain(&format!("x{text}")).is_err());
+    // A new trust file revokes the first keys, all of one and a part of the other: the chain still
+    // leads on from the keys that it pins.
+    let fresh = end.revoke(ORIGIN, key(5, ORIGIN).id(), None).unwrap();
+    let fresh = fresh.revoke(ORIGIN, key(6, ORIGIN).id(), Some(70)).unwrap();
+    let ends =
+        |key: &TrustKey| TrustKey { status: KeyStatus::Active, to_size: None, ..key.clone() };
+    let fresh = Trust::new([&fresh.keys()[..2], &[ends(&fresh.keys()[2])]].concat());
+    let walked = fresh.unwrap().accept_chain(&text).unwrap();
+    assert_eq!(
+        [60, 70, 95, 300].map(|size| signers(&walked, size)),
+        [vec![6], vec![], vec![7], vec![9]]
+    );
+    // Links of several logs may stand in one text; those of logs that are not pinned are passed over.
+    let other = |old: u8, new: u8, size: u64| {
+        let statement = Handover::new(key(old, "other"), key(new, "other"), size).unwrap();
+        let sign = |seed: u8| move |bytes: &[u8]| signing(seed).sign(bytes).to_bytes();
+        statement.sign(sign(old), sign(new)).unwrap()
+    };
+    let mixed = [&other(1, 2, 10), a, &other(2, 3, 20), b, c];
+    assert_eq!(fails(&mixed), Ok(()));
     // A thief who has the first key cannot start a second chain once the first is known.
     let thief = handover(5, 4, 60);
     assert_eq!(end.accept_handover(&thief), Err(RotationError::OldKeyClosed));

@@ -6,6 +6,7 @@ mod decision;
 mod other;
 mod privacy;
 mod read;
+mod signer;
 
 use crate::hash::Digest;
 use crate::ids::{ActorId, ActorKind, TimeMs, WorkspaceName};
@@ -24,6 +25,7 @@ pub use other::{
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use signer::{SignerRevoked, SignerRotated};
 
 /// `_type` of every entry.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -142,6 +144,10 @@ pub enum Event {
     HoldPlaced(HoldPlaced),
     /// `hold.released`
     HoldReleased(HoldReleased),
+    /// `signer.rotated`: another key signs the log from here on.
+    SignerRotated(SignerRotated),
+    /// `signer.revoked`: a former key of the log counts no more.
+    SignerRevoked(SignerRevoked),
     /// `gap`: the store was down or the process was not there.
     Gap(Gap),
     /// `admission.refused`: requests refused before the log, per minute.
@@ -171,6 +177,8 @@ impl Event {
             Self::PayloadErased(_) => "payload.erased",
             Self::HoldPlaced(_) => "hold.placed",
             Self::HoldReleased(_) => "hold.released",
+            Self::SignerRotated(_) => "signer.rotated",
+            Self::SignerRevoked(_) => "signer.revoked",
             Self::Gap(_) => "gap",
             Self::AdmissionRefused(_) => "admission.refused",
         }

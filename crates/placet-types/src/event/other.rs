@@ -376,6 +376,8 @@ impl Event {
             Self::PayloadErased(event) => event.write(w),
             Self::HoldPlaced(event) => event.write(w),
             Self::HoldReleased(event) => event.write(w),
+            Self::SignerRotated(event) => event.write(w),
+            Self::SignerRevoked(event) => event.write(w),
             Self::Gap(event) => {
                 w.str("cause", &event.cause);
                 w.uint("from_ms", event.from.0);
@@ -440,6 +442,8 @@ impl Event {
             "payload.erased" => Self::PayloadErased(super::PayloadErased::read(&mut r)?),
             "hold.placed" => Self::HoldPlaced(super::HoldPlaced::read(&mut r)?),
             "hold.released" => Self::HoldReleased(super::HoldReleased::read(&mut r)?),
+            "signer.rotated" => Self::SignerRotated(super::SignerRotated::read(&mut r)?),
+            "signer.revoked" => Self::SignerRevoked(super::SignerRevoked::read(&mut r)?),
             "gap" => Self::Gap(Gap {
                 from: TimeMs(r.uint("from_ms")?),
                 to: TimeMs(r.uint("to_ms")?),

@@ -184,6 +184,32 @@ fn all() -> Vec<Event> {
             by: actor(),
             decision: Some(decision_id),
         }),
+        Event::SignerRotated(SignerRotated {
+            by: Some(actor()),
+            decision: Some(decision_id),
+            new: "placet/0123456789abcdef/bank+00000002+B".into(),
+            note: "placet/handover/1\norigin o\n\n\u{2014} o b2xk\n\u{2014} o bmV3\n".into(),
+            old: "placet/0123456789abcdef/bank+00000001+A".into(),
+        }),
+        Event::SignerRotated(SignerRotated {
+            by: None,
+            decision: None,
+            new: "b".into(),
+            note: "n".into(),
+            old: "a".into(),
+        }),
+        Event::SignerRevoked(SignerRevoked {
+            by: actor(),
+            decision: Some(decision_id),
+            from_size: Some(7),
+            vkey: "a".into(),
+        }),
+        Event::SignerRevoked(SignerRevoked {
+            by: actor(),
+            decision: None,
+            from_size: None,
+            vkey: "a".into(),
+        }),
         Event::Gap(Gap { from: TimeMs(1), to: TimeMs(2), refused: 3, cause: "restart".into() }),
         Event::AdmissionRefused(Refused { minute: TimeMs(60_000), count: 5, keys: 1 }),
     ]

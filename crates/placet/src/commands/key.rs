@@ -1,7 +1,7 @@
 //! `key`: API keys of a workspace, and the trust file with the keys that sign its log.
 
 use crate::client::{Client, Remote, escape, succeeded};
-use crate::commands::decide;
+use crate::commands::{decide, verify};
 use crate::exit::{Done, Fault};
 use crate::local;
 use crate::output;
@@ -10,9 +10,10 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use placet_runtime::crypto::Fast;
 use placet_tlog::Trust;
+use placet_tlog::trust::{KeyStatus, TrustKey};
 use placet_types::ids::ActorId;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// API keys, and the keys that sign the log.
@@ -22,7 +23,10 @@ use std::process::ExitCode;
   placet key create human:bob --role operator --role refund_approver --environment production
   placet key list
   placet key revoke key_018f…
-  placet key trust --out placet-trust.json     # pin the signing keys once, then verify offline")]
+  placet key trust --out placet-trust.json     # pin the signing keys once, then verify offline
+  placet key trust --follow placet-trust.json  # take only keys that the pinned ones vouch for
+  placet key rotate                            # hand every log over to a new signing key
+  placet key revoke-signer VKEY --everywhere   # a former signing key was stolen")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
     command: KeyCommand,
@@ -68,8 +72,41 @@ enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Hand every log over to a new signing key. With two admins, the other one has to approve it.
+    Rotate {
+        /// Repeat with the same one after the approval.
+        #[arg(long, value_name = "TEXT")]
+        idempotency_key: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a former signing key of the log: what it signed counts no more.
+    RevokeSigner {
+        /// Its verifier key, as the trust file has it.
+        vkey: String,
+        /// What it signed of fewer entries stays good: for sizes that witnesses or held receipts vouch for.
+        #[arg(long, value_name = "N")]
+        from_size: Option<u64>,
+        /// In the logs of all workspaces; for admins of the first one.
+        #[arg(long, conflicts_with = "from_size")]
+        everywhere: bool,
+        /// Repeat with the same one after the approval.
+        #[arg(long, value_name = "TEXT")]
+        idempotency_key: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Save the keys that sign the server's logs, for `placet verify`.
     Trust {
+        /// Take no key from the server but those that the keys pinned in this file handed over to.
+        #[arg(long, value_name = "FILE")]
+        follow: Option<PathBuf>,
         /// Where to.
         #[arg(long, default_value = "placet-trust.json", value_name = "FILE")]
         out: PathBuf,
@@ -105,7 +142,22 @@ pub(crate) async fn run(args: KeyArgs) -> Done {
             }
             Ok(ExitCode::SUCCESS)
         }
-        KeyCommand::Trust { out, remote, json } => trust(&remote, &out, json).await,
+        KeyCommand::Rotate { idempotency_key, remote, json } => {
+            change(&remote, "rotate", json!({}), idempotency_key, json).await
+        }
+        KeyCommand::RevokeSigner { vkey, from_size, everywhere, idempotency_key, remote, json } => {
+            let mut body = json!({"vkey": vkey});
+            if let Some(size) = from_size {
+                body["from_size"] = size.into();
+            }
+            if everywhere {
+                body["everywhere"] = true.into();
+            }
+            change(&remote, "revoke", body, idempotency_key, json).await
+        }
+        KeyCommand::Trust { follow, out, remote, json } => {
+            trust(&remote, follow.as_deref(), &out, json).await
+        }
     }
 }
 
@@ -149,21 +201,82 @@ async fn list(remote: &Remote, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn trust(remote: &Remote, out: &PathBuf, json: bool) -> Done {
-    let reply =
-        Client::of(remote)?.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
-    let trust = Trust::parse::<Fast>(&reply.body).map_err(|error| {
-        Fault::new("trust_malformed", format!("the server's keys are refused: {error}"))
-    })?;
+/// Rotates or revokes signing keys, as the constitution permits.
+async fn change(
+    remote: &Remote,
+    what: &str,
+    mut body: Value,
+    idempotency_key: Option<String>,
+    json: bool,
+) -> Done {
+    if let Some(key) = idempotency_key {
+        body["idempotency_key"] = key.into();
+    }
+    let client = Client::of(remote)?;
+    let path = format!("/api/v1/signers/{what}");
+    let reply = succeeded(client.send(Method::POST, &path, &[], Some(&body)).await?)?;
+    let held = reply.status == 202;
+    let done = reply.json()?;
+    if json {
+        output::document(&done);
+    } else if held {
+        decide::print(&done["decision"]);
+        output::line(
+            "Another admin has to approve it; then run the same command with the same --idempotency-key.",
+        );
+    } else {
+        let rows: Vec<Vec<String>> = done["logs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|log| ["workspace", "index", "vkey"].map(|cell| output::plain(&log[cell])).into())
+            .collect();
+        output::line(if what == "rotate" { "rotated" } else { "revoked" });
+        output::line(&output::table(&["workspace", "entry", "key"], &rows));
+        output::line("Hand out new trust files: `placet key trust` writes the ranges of all keys.");
+    }
+    Ok(ExitCode::from(if held { 10 } else { 0 }))
+}
+
+async fn trust(remote: &Remote, follow: Option<&Path>, out: &Path, json: bool) -> Done {
+    let client = Client::of(remote)?;
+    let trust = match follow {
+        None => {
+            let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
+            Trust::parse::<Fast>(&reply.body).map_err(|error| {
+                Fault::new("trust_malformed", format!("the server's keys are refused: {error}"))
+            })?
+        }
+        Some(pinned) => {
+            let pinned = verify::read_trust(pinned)?;
+            let path = "/.well-known/placet-handovers";
+            let reply = client.expect(Method::GET, path, &[], None).await?;
+            let chain = String::from_utf8_lossy(&reply.body);
+            pinned.accept_chain(&chain).map_err(|error| verify::refused_handover(&error))?
+        }
+    };
     std::fs::write(out, trust.write() + "\n")
         .with_context(|| format!("{} cannot be written", out.display()))?;
     let keys: Vec<String> = trust.keys().iter().map(|key| key.key.to_string()).collect();
+    let sizes = trust.keys().iter().map(range);
     if json {
         output::document(&json!({"file": out, "keys": keys}));
     } else {
         output::line(&format!("{} pins {} keys:", out.display(), keys.len()));
-        keys.iter().for_each(|key| output::line(&format!("  {}", output::safe(key))));
+        for (key, sizes) in keys.iter().zip(sizes) {
+            output::line(&format!("  {}  {sizes}", output::safe(key)));
+        }
         output::line("Compare them with what the operator published before you rely on them.");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which trees a pinned key may sign, in words.
+fn range(key: &TrustKey) -> String {
+    match (key.status, key.to_size) {
+        (KeyStatus::Revoked, _) => "revoked".to_owned(),
+        (_, Some(to)) => format!("trees of {} to {to} entries", key.from_size),
+        (_, None) if key.from_size == 0 => "all trees".to_owned(),
+        (_, None) => format!("trees of {} entries and more", key.from_size),
+    }
 }

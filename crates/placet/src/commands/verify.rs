@@ -9,8 +9,11 @@ use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
 use hyper::Method;
-use placet_tlog::verify::{PortableHasher, Verified, Verifier, VerifyError};
-use placet_tlog::{Policy, Trust};
+use placet_runtime::check_handover;
+use placet_tlog::receipt::is_receipt;
+use placet_tlog::trust::ChainError;
+use placet_tlog::verify::{PortableHasher, Verified, Verifier, VerifyError, verify_receipt};
+use placet_tlog::{Policy, Receipt, Trust};
 use placet_types::Digest;
 use placet_types::event::{Entry, Event};
 use placet_types::hash::{Hasher, hex_decode, hex_encode};
@@ -30,6 +33,7 @@ use std::process::ExitCode;
   placet verify receipt.txt --trust partner-trust.json --expect PERMIT --json
   placet verify receipt.txt --digest sha256:… --salt 5f…
   placet verify receipt.txt --witnesses policy.txt   # a quorum of witnesses has seen the log so
+  placet verify receipt.txt --handover handover.txt  # the pinned key has handed over since
   placet verify --compare mine.txt theirs.txt        # can one log have signed both?")]
 pub(crate) struct VerifyArgs {
     /// Receipts; `-` for standard input.
@@ -53,6 +57,10 @@ pub(crate) struct VerifyArgs {
     /// Witness policy (C2SP tlog-policy) whose quorum has to have cosigned the checkpoint.
     #[arg(long, value_name = "FILE")]
     witnesses: Option<PathBuf>,
+    /// Follow a handover from a pinned key: the receipt of its log entry, or handovers one after the
+    /// other as /.well-known/placet-handovers has them. Repeat for more, oldest first.
+    #[arg(long, value_name = "FILE")]
+    handover: Vec<String>,
     /// Take two receipts or signed checkpoints and say whether one log can have signed both.
     #[arg(long, conflicts_with_all = ["expect", "digest", "witnesses"])]
     compare: bool,
@@ -84,7 +92,7 @@ impl From<VerifyError> for Refused {
 
 /// Runs it.
 pub(crate) async fn run(args: VerifyArgs) -> Done {
-    let trust = trust(&args).await?;
+    let trust = follow(trust(&args).await?, &args.handover)?;
     if args.compare {
         return compare::run(&args.files, &trust, args.proof.as_deref(), args.json);
     }
@@ -140,15 +148,65 @@ async fn trust(args: &VerifyArgs) -> Result<Trust> {
             let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
             reply.body.to_vec()
         }
-        None => std::fs::read(&args.trust).map_err(|error| {
-            let detail = format!("no trust file at {}: {error}", args.trust.display());
-            Fault::new("trust_missing", detail)
-                .next("pin the log's keys with `placet key trust`, or name a file with --trust")
-        })?,
+        None => return read_trust(&args.trust),
     };
-    Trust::parse::<PortableHasher>(&bytes)
+    parse_trust(&bytes)
+}
+
+/// The pinned keys of a trust file.
+///
+/// # Errors
+/// When it is missing or malformed.
+pub(super) fn read_trust(path: &Path) -> Result<Trust> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let detail = format!("no trust file at {}: {error}", path.display());
+        Fault::new("trust_missing", detail)
+            .next("pin the log's keys with `placet key trust`, or name a file with --trust")
+    })?;
+    parse_trust(&bytes)
+}
+
+fn parse_trust(bytes: &[u8]) -> Result<Trust> {
+    Trust::parse::<PortableHasher>(bytes)
         .map_err(|error| Fault::new("trust_malformed", error.to_string()))
         .context("the pinned keys cannot be used")
+}
+
+/// A link of a chain that is refused, as it is reported.
+pub(super) fn refused_handover(error: &ChainError) -> Fault {
+    let detail = format!("{error} ({}): {}", error.error.code(), error.error);
+    Fault::new("handover_refused", detail)
+        .next("take a new trust file from the log's operator, over a way that you trust")
+}
+
+/// The pinned keys and those that they have handed over to. What vouches is the note that both keys
+/// signed; its receipt shows besides that the log holds it.
+fn follow(mut trust: Trust, files: &[String]) -> Result<Trust> {
+    let mut receipts = Vec::new();
+    for file in files {
+        let bytes = local::read_input(file)?;
+        let malformed = |why: &str| Fault::new("handover_refused", format!("{file}: {why}"));
+        let chain = if is_receipt(&bytes) {
+            let receipt = Receipt::parse(&bytes).map_err(|error| malformed(&error.to_string()))?;
+            let entry =
+                Entry::parse(&receipt.entry).map_err(|error| malformed(&error.to_string()))?;
+            let Event::SignerRotated(event) = entry.event else {
+                return Err(malformed("its entry is not signer.rotated").into());
+            };
+            check_handover(&event, receipt.index).map_err(|why| malformed(&why))?;
+            receipts.push((file, bytes));
+            event.note
+        } else {
+            String::from_utf8(bytes).map_err(|_| malformed("it is not text"))?
+        };
+        trust = trust.accept_chain(&chain).map_err(|error| refused_handover(&error))?;
+    }
+    for (file, bytes) in receipts {
+        verify_receipt(&bytes, &trust).map_err(|error| {
+            Fault::new("handover_refused", format!("{file} ({}): {error}", error.code()))
+        })?;
+    }
+    Ok(trust)
 }
 
 /// What is asked of an entry beyond its being in the log.

@@ -74,13 +74,8 @@ pub(crate) async fn run(args: WitnessArgs) -> Done {
     eprintln!("watching {} key(s) of logs", logs.keys().len());
     // Programs wait for this line; it is the last one before requests are served.
     println!("listening on http://{address}");
-    let witness = Arc::new(Witness {
-        logs,
-        key,
-        signer: Arc::new(signer),
-        store,
-        clock: Arc::new(SystemClock::default()),
-    });
+    let clock = Arc::new(SystemClock::default());
+    let witness = Arc::new(Witness::new(logs, key, Arc::new(signer), store, clock)?);
     let options = ServerOptions::default();
     serve_router(listener, witness_router(witness), &options, super::up::stop_signal()?).await?;
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,11 @@ fn personal_data_is_erased_as_the_guide_says() {
     follow("docs/guides/erase-personal-data.md", 5);
 }
 
+#[test]
+fn a_stolen_key_is_dealt_with_as_the_guide_says() {
+    follow("docs/guides/compromise-drill.md", 7);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     let server = Server::dev();
     let guide = std::fs::read_to_string(repository(guide)).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Decides a sample request under a key of its own; the decision document.
-fn decide(server: &Server) -> Value {
+pub(crate) fn decide(server: &Server) -> Value {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut request: Value =
         serde_json::from_str(&std::fs::read_to_string(bank_request("read-account")).unwrap())
@@ -19,7 +19,7 @@ fn decide(server: &Server) -> Value {
 }
 
 /// A receipt that stands on the checkpoint published last, once that has `lines` signatures.
-fn published_receipt(server: &Server, decision: &Value, lines: usize) -> String {
+pub(crate) fn published_receipt(server: &Server, decision: &Value, lines: usize) -> String {
     let path =
         format!("/api/v1/receipts/{}?checkpoint=published", decision["id"].as_str().unwrap());
     let begun = Instant::now();
@@ -34,17 +34,17 @@ fn published_receipt(server: &Server, decision: &Value, lines: usize) -> String 
     }
 }
 
-fn write(server: &Server, name: &str, text: &str) -> String {
+pub(crate) fn write(server: &Server, name: &str, text: &str) -> String {
     let path = server.file(name);
     std::fs::write(&path, text).unwrap();
     path
 }
 
-fn witness_vkey(dir: &str, name: &str) -> String {
+pub(crate) fn witness_vkey(dir: &str, name: &str) -> String {
     placet(&["witness", "--data", dir, "--name", name, "--show"]).exits(0).out.trim().to_owned()
 }
 
-fn start_witness(dir: &str, trust: &str) -> Server {
+pub(crate) fn start_witness(dir: &str, trust: &str) -> Server {
     let mut command = command(&["witness", "--name", "witness.example/1"]);
     command.args(["--listen", "127.0.0.1:0", "--data", dir, "--logs", trust]);
     Server::listening(command, tempfile::tempdir().unwrap())

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use indicatif::ProgressBar;
 use placet_engine::{Bounds, State};
+use placet_runtime::check_signers;
 use placet_runtime::crypto::Fast;
 use placet_runtime::frame::frames;
 use placet_runtime::ports::{JournalReader, WorkspaceNo};
@@ -126,6 +127,7 @@ fn take(state: &mut State, name: &WorkspaceName, bytes: &[u8]) -> Result<(), Str
     if entry.workspace != *name {
         return Err(format!("it belongs to workspace {}", entry.workspace));
     }
+    check_signers(state, &entry)?;
     state.apply(&entry).map_err(|error| error.to_string())
 }
 

@@ -1,0 +1,366 @@
+//! Which key signs a log, and handing over from one to the next. The log alone says which key is in
+//! force; the store only has to hold it. Owns the order of a rotation; the engine owns who follows
+//! whom, and the constitution who may ask.
+//!
+//! INVARIANT: the first workspace leads. Its entry decides that the instance rotates; a start brings
+//! every other log after it. A key that no log names was never in force and goes.
+
+use crate::boot::{StartError, Stores};
+use crate::crypto::{Fast, verify_ed25519};
+use crate::error::PlaneError;
+use crate::fold::Unfolded;
+use crate::plane::{Plane, Principal, message};
+use crate::ports::{PortError, Signer, Signers, WorkspaceNo};
+use crate::privacy::governed;
+use crate::sequencer::{Done, Payload};
+use crate::workspace::Workspace;
+use placet_engine::{Command, LogSigner, RevokeSigner, RotateSigner, State, Who};
+use placet_tlog::handover::Handover;
+use placet_tlog::note::VerifierKey;
+use placet_types::event::{Entry, Event, SignerRotated};
+use placet_types::ids::{DecisionId, WorkspaceName};
+use placet_types::json::{Object, Value};
+use std::sync::Arc;
+
+/// A signing key under the name of one log.
+pub(crate) struct Signing {
+    pub(crate) vkey: VerifierKey,
+    pub(crate) signer: Arc<dyn Signer>,
+}
+
+impl Signing {
+    pub(crate) fn new(origin: &str, signer: Arc<dyn Signer>) -> Result<Self, String> {
+        let vkey = VerifierKey::new::<Fast>(origin, signer.public_key());
+        Ok(Self { vkey: vkey.map_err(|error| error.to_string())?, signer })
+    }
+
+    /// The held key that `vkey` names; `None` when it is not held.
+    pub(crate) fn held(signers: &dyn Signers, vkey: &str) -> Result<Option<Self>, PortError> {
+        let vkey = VerifierKey::parse::<Fast>(vkey).map_err(PortError::new)?;
+        let all = signers.all()?;
+        let signer = all.into_iter().find(|signer| signer.public_key() == *vkey.public_key());
+        Ok(signer.map(|signer| Self { vkey, signer }))
+    }
+}
+
+/// Why a handover in a log is refused.
+fn refused(why: &str) -> String {
+    format!("its handover is refused: {why}")
+}
+
+/// Whether the handover that an entry carries is the one that both keys signed for its place:
+/// what the fold believes of the entry, the note has to say as well.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_handover(event: &SignerRotated, index: u64) -> Result<(), String> {
+    let (handover, note) =
+        Handover::parse::<Fast>(&event.note).map_err(|error| refused(&error.to_string()))?;
+    let named = handover.old().to_string() == event.old
+        && handover.new_key().to_string() == event.new
+        && handover.size() == index;
+    if !named {
+        return Err(refused("it is not for this entry"));
+    }
+    let [first, second] = note.signatures() else {
+        return Err(refused("it has not exactly two signatures"));
+    };
+    for (line, key) in [(first, handover.old()), (second, handover.new_key())] {
+        let by = line.key_id() == key.id() && line.name() == key.name();
+        if !by || !verify_ed25519(key.public_key(), note.text().as_bytes(), line.bytes()) {
+            return Err(refused("a signature is not that of its key"));
+        }
+    }
+    Ok(())
+}
+
+/// As [`check_handover`], for any entry that follows a log with this state.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_signers(before: &State, entry: &Entry) -> Result<(), String> {
+    match &entry.event {
+        Event::SignerRotated(event) => {
+            check_handover(event, before.next_index())?;
+            let of_this_log = event.new.strip_prefix(before.origin());
+            match of_this_log.is_some_and(|rest| rest.starts_with('+')) {
+                true => Ok(()),
+                false => Err(refused("it is of another log")),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The command with the handover written for the index at which it will stand.
+pub(crate) fn hand_over(
+    command: &RotateSigner,
+    current: &Signing,
+    next: &Signing,
+    index: u64,
+) -> Result<Command, String> {
+    let handover = Handover::new(current.vkey.clone(), next.vkey.clone(), index);
+    let note = handover
+        .and_then(|handover| {
+            handover.sign(|body| current.signer.sign(body), |body| next.signer.sign(body))
+        })
+        .map_err(|error| error.to_string())?;
+    Ok(Command::RotateSigner(Box::new(RotateSigner {
+        old: current.vkey.to_string(),
+        note,
+        ..command.clone()
+    })))
+}
+
+/// A key that is to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokeSpec {
+    /// Its verifier key in the log of the workspace that is asked.
+    pub vkey: VerifierKey,
+    /// What it signed of fewer entries stays good.
+    pub from_size: Option<u64>,
+    /// In the logs of all workspaces, under the name that it has there.
+    pub everywhere: bool,
+}
+
+/// What a rotation or revocation came to in one log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignerChange {
+    /// The log.
+    pub workspace: String,
+    /// Index of the entry; none where there was nothing left to say.
+    pub index: Option<u64>,
+    /// The key that is in force now, or the one that is revoked.
+    pub vkey: String,
+}
+
+impl Plane {
+    /// The request that stands for rotating the signing key, as the constitution governs it.
+    #[must_use]
+    pub fn rotate_request(idempotency_key: String, nonce: String) -> Value {
+        governed("key.rotate", "rotate", Object::new(), idempotency_key, nonce)
+    }
+
+    /// The request that stands for revoking a signing key.
+    #[must_use]
+    pub fn revoke_signer_request(
+        spec: &RevokeSpec,
+        idempotency_key: String,
+        nonce: String,
+    ) -> Value {
+        let arguments = Object::new()
+            .with("everywhere", spec.everywhere)
+            .with_opt("from_size", spec.from_size)
+            .with("vkey", spec.vkey.to_string());
+        governed("key.revoke_signer", "revoke", arguments, idempotency_key, nonce)
+    }
+
+    /// The signing key of the instance: that of its first log.
+    pub(crate) fn signer(&self) -> Result<Arc<dyn Signer>, PlaneError> {
+        if let Some(root) = self.root() {
+            return Ok(root.signing().signer.clone());
+        }
+        let all = self.signers.all().map_err(failed)?;
+        all.into_iter().next().ok_or_else(|| PlaneError::StoreFailed("no signing key".into()))
+    }
+
+    /// Makes a new signing key and hands every log over to it, under the permit of `decision` on
+    /// surface `key.rotate` of the first workspace. When this returns, every log is handed over and
+    /// the key before is destroyed.
+    ///
+    /// # Errors
+    /// [`PlaneError`]. Once the first log is handed over, the next start completes what is left.
+    pub async fn rotate_signer(
+        &self,
+        principal: &Principal,
+        decision: DecisionId,
+    ) -> Result<Vec<SignerChange>, PlaneError> {
+        // One rotation at a time, and no workspace is made meanwhile.
+        let _one = self.creating.lock().await;
+        let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
+        // What an earlier attempt has left was never in force.
+        self.forget_signers()?;
+        let signers = self.signers.clone();
+        let made = tokio::task::spawn_blocking(move || signers.make()).await;
+        let next = made.map_err(|error| PlaneError::Internal(error.to_string()))?;
+        let next = next.map_err(failed)?;
+        let by = Some((principal, decision));
+        let mut changes = vec![self.hand_over(&root, &next, by).await?];
+        for workspace in self.all_workspaces().iter().skip(1) {
+            changes.push(self.hand_over(workspace, &next, by).await?);
+        }
+        // The certificate that the kill switch is armed was signed by the key before.
+        self.arm().await?;
+        self.forget_signers()?;
+        Ok(changes)
+    }
+
+    /// Brings every log after the first one, where a crash came between them. Called at a start,
+    /// before anything is served; true if there was something to do.
+    pub(crate) async fn finish_rotation(&self) -> Result<bool, PlaneError> {
+        let Some(root) = self.root() else { return Ok(false) };
+        let signer = root.signing().signer.clone();
+        let mut behind = false;
+        for workspace in self.all_workspaces() {
+            if workspace.signing().signer.public_key() != signer.public_key() {
+                self.hand_over(&workspace, &signer, None).await?;
+                behind = true;
+            }
+        }
+        Ok(behind)
+    }
+
+    /// Destroys all signing keys but the one in force.
+    pub(crate) fn forget_signers(&self) -> Result<(), PlaneError> {
+        let mut keep: Vec<[u8; 32]> = Vec::new();
+        for workspace in self.all_workspaces() {
+            keep.push(workspace.signing().signer.public_key());
+        }
+        self.signers.keep(&keep).map_err(failed)
+    }
+
+    async fn hand_over(
+        &self,
+        workspace: &Arc<Workspace>,
+        next: &Arc<dyn Signer>,
+        by: Option<(&Principal, DecisionId)>,
+    ) -> Result<SignerChange, PlaneError> {
+        let next = Signing::new(workspace.origin(), next.clone()).map_err(PlaneError::Internal)?;
+        let vkey = next.vkey.to_string();
+        let command = RotateSigner {
+            by: by.map(|(principal, _)| self.who(workspace, principal)),
+            decision: by.map(|(_, decision)| decision),
+            old: String::new(),
+            new: vkey.clone(),
+            // The sequencer knows the index, and writes it.
+            note: String::new(),
+        };
+        let payload = self.actor_payload(by.map(|(principal, _)| principal))?;
+        let done = self.submit_next(workspace.no, command, payload, Arc::new(next)).await?;
+        let index = done.written.as_ref().and_then(|written| {
+            let mut events = written.events();
+            events.find(|(_, event)| matches!(event, Event::SignerRotated(_)))
+        });
+        let index = index.map(|(index, _)| index);
+        Ok(SignerChange { workspace: workspace.name.to_string(), index, vkey })
+    }
+
+    /// As any other command, for a handover to the key `next`. It may not be turned away: other
+    /// logs may have been handed over before.
+    async fn submit_next(
+        &self,
+        workspace: WorkspaceNo,
+        command: RotateSigner,
+        payload: Payload,
+        next: Arc<Signing>,
+    ) -> Result<Done, PlaneError> {
+        let command = Command::RotateSigner(Box::new(command));
+        let (message, answer) = message(workspace, command, payload, Some(next));
+        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
+        self.inbox.send(message).map_err(gone)?;
+        self.finish(answer).await
+    }
+
+    /// Whether a revocation makes sense at all, before anybody is asked to permit it.
+    ///
+    /// # Errors
+    /// [`PlaneError`]: no such key in this log, or it is the one in force.
+    pub fn check_revocation(
+        &self,
+        workspace: &Workspace,
+        spec: &RevokeSpec,
+    ) -> Result<LogSigner, PlaneError> {
+        let vkey = spec.vkey.to_string();
+        let signers = workspace.signers();
+        let signer = signers.iter().find(|signer| signer.vkey == vkey);
+        let signer = signer.ok_or(PlaneError::NotFound("signing key in this log"))?;
+        if signer.to_size.is_none() {
+            return Err(PlaneError::Rejected(placet_engine::Rejection::SignerInForce));
+        }
+        Ok(signer.clone())
+    }
+
+    /// Revokes a former signing key under the permit of `decision` on surface `key.revoke_signer`.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; with `everywhere`, logs that were written until then stay so, and another
+    /// revocation goes on from there.
+    pub async fn revoke_signer(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        spec: &RevokeSpec,
+        decision: DecisionId,
+    ) -> Result<Vec<SignerChange>, PlaneError> {
+        let logs = if spec.everywhere { self.all_workspaces() } else { vec![workspace.clone()] };
+        let mut changes = Vec::new();
+        for log in logs {
+            let vkey = VerifierKey::new::<Fast>(log.origin(), *spec.vkey.public_key());
+            let vkey = vkey.map_err(|error| PlaneError::Internal(error.to_string()))?.to_string();
+            // A log that is younger than the key's end was never signed by it.
+            if !log.signers().iter().any(|signer| signer.vkey == vkey) && log.no != workspace.no {
+                continue;
+            }
+            let by: Who = self.who(&log, principal);
+            let command = Command::RevokeSigner(RevokeSigner {
+                by,
+                decision: Some(decision),
+                vkey: vkey.clone(),
+                from_size: spec.from_size,
+            });
+            let payload = self.actor_payload(Some(principal))?;
+            let done = self.submit(log.no, command, payload).await?;
+            let index = done.written.as_ref().and_then(|written| written.events().last());
+            let index = index.map(|(index, _)| index);
+            changes.push(SignerChange { workspace: log.name.to_string(), index, vkey });
+        }
+        Ok(changes)
+    }
+
+    /// The handovers of all logs, those of a log oldest first: what a verifier with an old trust
+    /// file walks along.
+    #[must_use]
+    pub fn handovers(&self) -> String {
+        let mut text = String::new();
+        for workspace in self.all_workspaces() {
+            text.push_str(&workspace.handovers());
+        }
+        text
+    }
+}
+
+fn failed(error: PortError) -> PlaneError {
+    PlaneError::StoreFailed(error.to_string())
+}
+
+/// The key that signs a folded log, as long as it is held.
+pub(crate) fn of_state(signers: &dyn Signers, state: &State) -> Result<Option<Signing>, Unfolded> {
+    let Some(current) = state.signer() else { return Ok(None) };
+    let held = Signing::held(signers, &current.vkey)?;
+    held.map(Some).ok_or_else(|| {
+        let what = format!(
+            "the key that signs it ({}) is not in identity.db; restore the identity.db of the \
+             same time",
+            current.vkey
+        );
+        Unfolded::SigningKeyMissing(what)
+    })
+}
+
+/// The key for a log that is still empty: that of the first one, or the only one there is.
+pub(crate) fn unnamed(
+    stores: &Stores,
+    root: Option<&Arc<Workspace>>,
+    name: &WorkspaceName,
+) -> Result<Signing, StartError> {
+    let signer = match root {
+        Some(root) => root.signing().signer.clone(),
+        None => {
+            let first = stores.signers.all()?.into_iter().next();
+            first.ok_or_else(|| PortError::new("there is no signing key"))?
+        }
+    };
+    let origin = format!("placet/{}/{name}", stores.instance);
+    Signing::new(&origin, signer)
+        .map_err(|what| StartError::Damaged { workspace: name.to_string(), what })
+}
