@@ -62,6 +62,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getReceipt", path: "/api/v1/receipts/{id}", summary: "The receipt of a decision: its newest authority entry, or the one at index", query: &["index", "checkpoint"], headers: &["Accept"], answers: &[(200, TEXT, ""), (200, JSON, "ReceiptDocument")], ..GET },
     Operation { id: "getTrace", path: "/api/v1/traces/{trace_id}", summary: "Everything that happened under a trace id", answers: &[(200, JSON, "TraceDocument")], ..GET },
     Operation { id: "queryAudit", path: "/api/v1/audit", summary: "Search the log", query: &["decision", "trace", "actor", "rule", "surface", "outcome", "type", "since", "until", "order", "cursor", "limit", "min_index"], answers: &[(200, JSON, "AuditDocument")], ..GET },
+    Operation { id: "reindex", path: "/api/v1/audit:reindex", summary: "Have the read model filled anew from the log", answers: &[(202, JSON, "StatusDocument")], ..POST },
     Operation { id: "listApprovals", path: "/api/v1/approvals", summary: "Held actions, oldest first", query: &["include_resolved", "cursor", "limit"], answers: &[(200, JSON, "ApprovalList")], ..GET },
     Operation { id: "approve", path: "/api/v1/approvals/{id}/approve", summary: "Approve a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
     Operation { id: "reject", path: "/api/v1/approvals/{id}/reject", summary: "Reject a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },

@@ -33,6 +33,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getReceipt", audit::receipt);
     routes.add("getTrace", audit::trace);
     routes.add("queryAudit", audit::query);
+    routes.add("reindex", manage::reindex);
     routes.add("getCheckpoint", audit::checkpoint);
     routes.add("getPublished", log::checkpoint);
     routes.add("getTile", log::tile);

@@ -7,6 +7,7 @@ mod load;
 mod report;
 mod serve;
 mod server;
+mod verify;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 /// Measure, beside the floor of this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json"
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -34,6 +35,8 @@ enum What {
     Evaluate(evaluate::Evaluate),
     /// Durable decisions with receipt over HTTP, beside a constant answer and the flush floor
     Serve(serve::Serve),
+    /// Receipts and a whole log verified offline, beside SHA-256
+    Verify(verify::Verify),
     /// The load generator, as a process of its own
     #[command(hide = true)]
     Load(load::Load),
@@ -50,6 +53,8 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Evaluate(args) => evaluate::run(&args)?.print(json),
         What::Serve(args) if smoke => serve::run(&args.smoke()).await?.print_smoke(json),
         What::Serve(args) => serve::run(&args).await?.print(json),
+        What::Verify(args) if smoke => verify::run(&args.smoke())?.print_smoke(json),
+        What::Verify(args) => verify::run(&args)?.print(json),
         What::Load(args) => load::run(args).await,
         What::Constant(args) => server::constant(args).await,
     }

@@ -6,34 +6,52 @@ use std::process::Command;
 
 #[test]
 fn the_first_decision_is_made_as_the_guide_says() {
+    follow("first-decision", 8);
+}
+
+#[test]
+fn a_back_up_is_made_and_restored_as_the_guide_says() {
+    follow("backup-and-restore", 4);
+}
+
+#[test]
+fn the_log_is_exported_as_the_guide_says() {
+    follow("export", 5);
+}
+
+fn follow(name: &str, blocks_min: usize) {
     let server = Server::dev();
-    let guide = std::fs::read_to_string(repository("docs/guides/first-decision.md")).unwrap();
+    let guide = std::fs::read_to_string(repository(&format!("docs/guides/{name}.md"))).unwrap();
     let blocks = blocks(&guide);
-    assert!(blocks.len() >= 8, "{} blocks", blocks.len());
+    assert!(blocks.len() >= blocks_min, "{} blocks", blocks.len());
     let bin = Path::new(BIN).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     for block in blocks {
         let script = block.replace("http://127.0.0.1:8081", &server.url);
         // A guide is followed in one shell; a block must not need what another has set.
-        let script = script.replace("/tmp/", &format!("{}/", server.dir.path().display()));
+        let scratch = format!("{}/", server.dir.path().display());
+        let script = script.replace("/tmp/", &scratch);
         let script = script.replace("./placet-data", &server.data());
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &script])
             .current_dir(repository(""))
             .env("PATH", &path)
             .env("PLACET_URL", &server.url)
+            .env_remove("PLACET_KEY")
+            .env_remove("PLACET_WORKSPACE")
+            .env_remove("PLACET_MASTER_KEY")
             .output()
             .unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
-        let wanted: Vec<&str> = block
+        let wanted: Vec<String> = block
             .lines()
             .filter_map(|line| line.split_once("#=> "))
-            .map(|(_, want)| want.trim())
+            .map(|(_, want)| want.trim().replace("/tmp/", &scratch))
             .collect();
         assert!(!wanted.is_empty(), "a block that promises nothing: {block}");
         for want in wanted {
             assert!(
-                printed.contains(want),
+                printed.contains(&want),
                 "{want:?} after {block}\n{printed}\n{}",
                 String::from_utf8_lossy(&output.stderr)
             );

@@ -97,8 +97,18 @@ impl Server {
 
     pub(crate) fn start(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = command(&["up", "--listen", "127.0.0.1:0", "--bundle", &bank()]);
-        command.args(more).arg("--data").arg(dir.path().join("data"));
+        let data = dir.path().join("data").to_str().unwrap().to_owned();
+        Self::run_in(dir, &data, &[&["--bundle", &bank()], more].concat())
+    }
+
+    /// A server over a directory that is there already.
+    pub(crate) fn over(data: &str, more: &[&str]) -> Self {
+        Self::run_in(tempfile::tempdir().unwrap(), data, more)
+    }
+
+    fn run_in(dir: TempDir, data: &str, more: &[&str]) -> Self {
+        let mut command = command(&["up", "--listen", "127.0.0.1:0", "--data", data]);
+        command.args(more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut key = None;
