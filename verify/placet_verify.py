@@ -13,10 +13,13 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import sys
+from decimal import Decimal
 
-RECEIPT_MAX, ENTRY_FORMAT_MAX, ENTRY_MAX, TRUST_MAX = 512 * 1024, 65535, 16384, 1 << 20
+RECEIPT_MAX, ENTRY_MAX, TRUST_MAX = 512 * 1024, 16384, 1 << 20
 STATUSES = ("active", "retired", "revoked")
+OUTCOMES = ("PERMIT", "REQUIRE_APPROVAL", "THROTTLE", "DENY", "SILENCE")
 
 
 class Refused(Exception):
@@ -49,7 +52,8 @@ def point_add(p, q):
 
 
 def point_decode(data):
-    """The point, or None if the 32 bytes are not its one encoding."""
+    """The point, or None if no point has this encoding. (Of -0 this takes no notice: the two points with
+    x = 0 are of small order.)"""
     number = int.from_bytes(data, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
     if y >= P:
@@ -58,7 +62,7 @@ def point_decode(data):
     x = pow(square, (P + 3) // 8, P)
     if (x * x - square) % P:
         x = x * SQRT_M1 % P
-    if (x * x - square) % P or (x == 0 and sign):
+    if (x * x - square) % P:
         return None
     if x & 1 != sign:
         x = P - x
@@ -81,11 +85,8 @@ BASE = point_decode((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
 
 
 def ed25519_verify(public, message, signature):
-    if len(public) != 32 or len(signature) != 64:
-        return False
-    key, nonce = point_decode(public), point_decode(signature[:32])
-    s = int.from_bytes(signature[32:], "little")
-    if key is None or nonce is None or s >= L or small_order(key) or small_order(nonce):
+    key, s = point_decode(public), int.from_bytes(signature[32:], "little")
+    if len(signature) != 64 or s >= L or key is None or small_order(key):
         return False
     k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
     minus = (P - key[0], key[1], key[2], P - key[3])
@@ -94,13 +95,15 @@ def ed25519_verify(public, message, signature):
     for bit in range(252, -1, -1):
         result = point_add(result, result)
         result = point_add(result, table[(s >> bit & 1) | (k >> bit & 1) << 1])
-    return point_encode(result) == signature[:32]
+    return point_encode(result) == signature[:32] and not small_order(result)
 
 
 # ---- Merkle tree (RFC 6962, RFC 9162 section 2.1.3.2)
 
 
 def path_length(index, size):
+    """Below the level where the ways to the leaf and to the last leaf part there is a sibling at each
+    level; above it only where the way turns right."""
     if index >= size:
         return -1
     inner = (index ^ (size - 1)).bit_length()
@@ -124,12 +127,12 @@ def root_from_path(entry, index, size, path):
 # ---- Texts: each value has one legal spelling
 
 
-def from_base64(text):
+def from_base64(text, code="not_canonical"):
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode(text)
     except ValueError:
-        raise Refused("not_canonical", "malformed base64") from None
-    need(base64.b64encode(data).decode() == text, "not_canonical", "non-canonical base64")
+        raise Refused(code, "malformed base64") from None
+    need(base64.b64encode(data).decode() == text, code, "non-canonical base64")
     return data
 
 
@@ -142,7 +145,7 @@ def from_hash(text):
 def from_decimal(text):
     need(text and all(c in "0123456789" for c in text), "receipt_malformed", "a number is malformed")
     need(text == "0" or text[0] != "0", "not_canonical", "a number has leading zeros")
-    need(len(text) <= 20 and int(text) < 2**64, "receipt_malformed", "a number is too large")
+    need((len(text), text) <= (20, "18446744073709551615"), "receipt_malformed", "a number is above 2^64")
     return int(text)
 
 
@@ -152,8 +155,8 @@ def check_name(name, code):
 
 
 def field(text, key):
-    line, newline, rest = text.partition("\n")
-    need(newline and line.startswith(key), "receipt_malformed", "the line '%s' is missing" % key.strip())
+    line, _, rest = text.partition("\n")
+    need(line.startswith(key), "receipt_malformed", "the line '%s' is missing" % key.strip())
     return line[len(key):], rest
 
 
@@ -169,23 +172,19 @@ def parse_receipt(data):
     need(header == "", "receipt_malformed", "the first line is not that of a tlog-proof")
     entry, rest = field(rest, "extra ")
     entry = from_base64(entry)
-    need(len(entry) <= ENTRY_FORMAT_MAX, "receipt_malformed", "the entry is too large")
     index, rest = field(rest, "index ")
     index, path = from_decimal(index), []
-    while True:
-        line, newline, rest = rest.partition("\n")
-        need(newline, "receipt_malformed", "the inclusion path does not end")
-        if line == "":
-            break
-        need(len(path) < 64, "receipt_malformed", "the inclusion path is too long")
+    line, _, rest = rest.partition("\n")
+    while line:  # an empty line ends the path
         path.append(from_hash(line))
+        line, _, rest = rest.partition("\n")
+    need(rest.endswith("\n"), "receipt_malformed", "the last line does not end")
     gap = rest.rfind("\n\n")  # the last empty line parts text and signatures
-    need(gap >= 0 and rest.endswith("\n"), "receipt_malformed", "the checkpoint is incomplete")
     body, lines = rest[: gap + 1], rest[gap + 2 : -1].split("\n")
-    need(len(lines) <= 64 and gap + 2 < len(rest), "receipt_malformed", "too many or no signatures")
+    need(len(lines) <= 64, "receipt_malformed", "too many signatures")
     signatures = [parse_signature(line) for line in lines]
     parts = body[:-1].split("\n")
-    need(len(parts) >= 3 and all(parts[:1] + parts[3:]), "receipt_malformed", "malformed checkpoint")
+    need(len(parts) >= 3 and all(parts[3:]), "receipt_malformed", "malformed checkpoint")
     size, root = from_decimal(parts[1]), from_hash(parts[2])
     need(len(path) == path_length(index, size), "inclusion_bad", "the path has the wrong length")
     return entry, index, path, body, signatures, parts[0], size, root
@@ -211,31 +210,28 @@ def json_strict(data, size_max, depth_max):
             raise ValueError("duplicate key")
         return dict(pairs)
 
-    def integer(text):
-        if len(text) > 17 or abs(int(text)) > 2**53:
-            raise ValueError("number beyond 2^53")
-        return int(text)
-
-    def real(text):  # an integer in another spelling is left to the canonical form to refuse
-        if not float(text).is_integer():
+    def number(text):  # exact; 1.0 is an integer that the canonical form spells otherwise
+        value = Decimal(text if re.search("^[^eE]*[1-9]", text) else 0)
+        if value != value.to_integral_value():
             raise ValueError("a number is not an integer")
-        return integer(str(int(float(text))))
+        if not -(2**53) <= value <= 2**53:
+            raise ValueError("a number is beyond 2^53")
+        return int(value)
 
     def depth(value):
         inner = value.values() if isinstance(value, dict) else value
         return 1 + max(map(depth, inner), default=0) if isinstance(value, (dict, list)) else 0
 
-    def constant(text):
-        raise ValueError(text)
-
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=members, parse_int=integer,
-                           parse_float=real, parse_constant=constant)
-        canonical(value)  # refuses lone surrogates
-        if len(data) > size_max or depth(value) > depth_max:
-            raise ValueError("too large or too deep")
-    except (RecursionError, OverflowError):
-        raise ValueError("too deep or too large a number") from None
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=members, parse_int=number,
+                           parse_float=number)
+        canonical(value)  # refuses NaN, infinity and lone surrogates
+    except (RecursionError, ArithmeticError):
+        raise ValueError("too deep, or too large a number") from None
+    if len(data) > size_max:
+        raise ValueError("too large")
+    if depth(value) > depth_max:
+        raise ValueError("too deep")
     return value
 
 
@@ -246,6 +242,8 @@ def canonical(value):
             return "{" + ",".join(text(k) + ":" + text(v[k]) for k in keys) + "}"
         if isinstance(v, list):
             return "[" + ",".join(map(text, v)) + "]"
+        if isinstance(v, float):
+            raise ValueError("not a number of JSON")
         return json.dumps(v, ensure_ascii=False)
 
     return text(value).encode("utf-8")
@@ -269,15 +267,12 @@ def parse_trust(data):
              and isinstance(item["vkey"], str) and item["status"] in STATUSES, bad, "malformed key")
         sizes = [item[key] for key in ("from_size", "to_size") if key in item]
         need(all(type(size) is int and size >= 0 for size in sizes), bad, "malformed size")
-        need(sizes == sorted(sizes) and (len(sizes) == 2 or item["status"] != "retired"), bad,
-             "size range")
+        need(sizes == sorted(sizes), bad, "from_size is above to_size")
+        need(len(sizes) == 2 or item["status"] != "retired", bad, "a retired key without to_size")
         name, _, rest = item["vkey"].partition("+")
         hex_id, _, encoded = rest.partition("+")
         check_name(name, bad)
-        try:
-            key = from_base64(encoded)
-        except Refused:
-            raise Refused(bad, "a vkey is not canonical base64") from None
+        key = from_base64(encoded, bad)
         need(len(key) == 33 and key[0] == 1, bad, "a vkey is not an ed25519 key")
         key_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
         need(key_id.hex() == hex_id, bad, "a key id does not belong to its key")
@@ -288,9 +283,9 @@ def parse_trust(data):
 
 def check_signatures(body, signatures, origin, size, trust):
     """The id of a pinned key of the origin that counts; every pinned key's signature must be good."""
-    need(any(name == origin for name, _ in trust), "unknown_origin", "no key is pinned for the log")
-    counted, seen = None, set()
-    for name, key_id, signature in signatures:
+    known = any(name == origin for name, _ in trust)
+    counted, refusals = None, {"unknown_key" if known else "unknown_origin"}
+    for name, key_id, signature in signatures if known else ():
         if (name, key_id) not in trust:
             continue  # unknown signatures are legal: witnesses, rotation
         public, low, high, status = trust[name, key_id]
@@ -299,16 +294,23 @@ def check_signatures(body, signatures, origin, size, trust):
         if name != origin:
             continue
         if status == "revoked":
-            seen.add("key_revoked")
+            refusals.add("key_revoked")
         elif size < low or (high is not None and size > high):
-            seen.add("key_out_of_range")
+            refusals.add("key_out_of_range")
         else:
             counted = counted or key_id
     if counted is None:
-        need("key_revoked" not in seen, "key_revoked", "the key that signed is revoked")
-        need(not seen, "key_out_of_range", "the key that signed is not pinned for this tree size")
-        raise Refused("unknown_key", "no pinned key of the log signed the checkpoint")
+        code = next(code for code in WHY_NO_KEY if code in refusals)
+        raise Refused(code, WHY_NO_KEY[code])
     return counted
+
+
+WHY_NO_KEY = {
+    "key_revoked": "the key that signed is revoked",
+    "key_out_of_range": "the key that signed is not pinned for this tree size",
+    "unknown_origin": "no key is pinned for the log",
+    "unknown_key": "no pinned key of the log signed the checkpoint",
+}
 
 
 # ---- The receipt as a whole
@@ -345,16 +347,34 @@ def verify(receipt, trust):
             "key_id": key_id.hex(), "statement": statement}
 
 
+def outcome_of(event):
+    """What an entry says about executing: a decision its outcome, the collected permit of an approved
+    hold PERMIT, everything else nothing that could be executed."""
+    if event.get("type") == "permit.collected":
+        return "PERMIT"
+    data = event.get("data")
+    return data.get("outcome") if event.get("type") == "decision" and isinstance(data, dict) else None
+
+
 def check_digest(statement, digest, salt):
     """The first subject commits to the action digest: HMAC-SHA-256(salt, its 32 bytes)."""
     try:
-        key, message = bytes.fromhex(salt), bytes.fromhex(digest.removeprefix("sha256:"))
         held = statement["subject"][0]["digest"]["placetCommitment"]
-    except (ValueError, LookupError, TypeError):
-        raise Refused("digest_mismatch", "no commitment, digest or salt to compare") from None
-    made = hmac.new(key, message, hashlib.sha256).hexdigest()
-    need(len(key) == 32 and len(message) == 32 and made == held, "digest_mismatch",
-         "the entry does not commit to this digest under this salt")
+    except (LookupError, TypeError):
+        raise Refused("digest_mismatch", "the entry commits to no digest") from None
+    made = hmac.new(salt, digest, hashlib.sha256).hexdigest()
+    need(made == held, "digest_mismatch", "the entry does not commit to this digest under this salt")
+
+
+def judge(receipt, trust, expect=None, digest=None, salt=None):
+    """All that the command line asks: verify, then the outcome and the digest if they are asked for."""
+    proven = verify(receipt, parse_trust(trust))
+    if expect:
+        need(outcome_of(proven["statement"]["predicate"]) == expect, "outcome_mismatch",
+             "the outcome is not %s" % expect)
+    if digest:
+        check_digest(proven["statement"], digest, salt)
+    return proven
 
 
 def self_test():
@@ -379,8 +399,19 @@ def self_test():
         assert not ed25519_verify(public, message, flipped)
         assert not ed25519_verify(public, message, again)
         assert not ed25519_verify(point_encode(IDENTITY), message, signature)
-    assert point_decode((P + 1).to_bytes(32, "little")) is None
+    # Nobody can sign under these two: y above the field's prime, y of no point of the curve.
+    assert point_decode((P + 3).to_bytes(32, "little")) is None
+    assert point_decode((2).to_bytes(32, "little")) is None
     print("self-test: ok")
+
+
+def hex_bytes(prefix):
+    def parse(text):
+        if not re.fullmatch(prefix + "[0-9a-f]{64}", text):
+            raise argparse.ArgumentTypeError("expected %s64 lower-case hex digits" % prefix)
+        return bytes.fromhex(text[len(prefix):])
+
+    return parse
 
 
 def main():
@@ -388,9 +419,10 @@ def main():
     parser.add_argument("receipt", nargs="?")
     parser.add_argument("--trust", help="trust file with the pinned keys")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--expect", metavar="OUTCOME", help="refuse any other outcome")
-    parser.add_argument("--digest", help="action digest to compare with the entry's commitment")
-    parser.add_argument("--salt", help="salt of that commitment, in hex")
+    parser.add_argument("--expect", choices=OUTCOMES, help="refuse any other outcome")
+    parser.add_argument("--digest", type=hex_bytes("sha256:"),
+                        help="action digest to compare with the entry's commitment")
+    parser.add_argument("--salt", type=hex_bytes(""), help="salt of that commitment, in hex")
     parser.add_argument("--self-test", action="store_true", help="run the RFC 8032 vectors")
     args = parser.parse_args()
     if args.self_test:
@@ -405,14 +437,7 @@ def main():
     except OSError as error:
         parser.error(str(error))
     try:
-        proven = verify(receipt, parse_trust(trust))
-        event = proven["statement"]["predicate"]
-        data = event["data"] if isinstance(event.get("data"), dict) else {}
-        if args.expect:
-            need(outcome_of(event) == args.expect, "outcome_mismatch",
-                 "the outcome is not %s" % args.expect)
-        if args.digest:
-            check_digest(proven["statement"], args.digest, args.salt)
+        proven = judge(receipt, trust, args.expect, args.digest, args.salt)
     except Refused as refused:
         if args.json:
             print(json.dumps({"verified": False, "code": refused.code, "why": refused.why}))
@@ -423,21 +448,14 @@ def main():
         print(json.dumps(dict(verified=True, code="verified", **proven)))
         return 0
     print("verified")
+    event = proven["statement"]["predicate"]
+    data = event["data"] if isinstance(event.get("data"), dict) else {}
     shown = [(key, proven[key]) for key in ("origin", "index", "size", "root", "key_id")]
     shown += [(key, event[key]) for key in ("type", "time_ms") if key in event]
     shown += [(key, data[key]) for key in ("decision", "outcome", "rules", "policy") if key in data]
     for key, value in shown:  # as JSON, so that an entry cannot send escape sequences to a terminal
         print("  %-9s %s" % (key, json.dumps(value)))
     return 0
-
-
-def outcome_of(event):
-    """What an entry says about executing: a decision its outcome, the permit of an approved hold
-    PERMIT, everything else nothing that could be executed."""
-    if event.get("type") in ("permit.collected", "permit.consumed"):
-        return "PERMIT"
-    data = event.get("data")
-    return data.get("outcome") if event.get("type") == "decision" and isinstance(data, dict) else None
 
 
 if __name__ == "__main__":

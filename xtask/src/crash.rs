@@ -27,6 +27,8 @@ const RECEIPTS_PER_CALL: usize = 400;
 const FOREIGN_MAX: usize = 12;
 /// At most so many rounds also check the log while the server is down; its cost grows with the log.
 const OFFLINE_CHECKS: u64 = 20;
+/// Entries between snapshots.
+const SNAPSHOT_ENTRIES: &str = "500";
 /// Threads that look decisions up.
 const READERS: usize = 4;
 
@@ -84,6 +86,8 @@ struct Counts {
     verified: usize,
     refused: u64,
     starts_killed: u64,
+    /// Starts that folded less than the whole log.
+    from_snapshot: u64,
 }
 
 struct Test<'a> {
@@ -139,11 +143,16 @@ impl Test<'_> {
             );
         }
         self.finish(server)?;
-        let Counts { retried, nonces, verified, refused, starts_killed } = self.counts;
+        let Counts { retried, nonces, verified, refused, starts_killed, from_snapshot } =
+            self.counts;
+        if self.options.kills >= 8 && from_snapshot == 0 {
+            bail!("no start used a snapshot");
+        }
         println!(
             "crash: {} kills under load and {starts_killed} during a start; {} decisions present, \
              {retried} lost answers fetched, {nonces} permits not consumed twice, {verified} \
-             receipts verified, {} checkpoints in one line, {refused} refusals under load; {:.0} s",
+             receipts verified, {} checkpoints in one line, {refused} refusals under load, \
+             {from_snapshot} starts from a snapshot; {:.0} s",
             self.options.kills,
             self.ledger.len(),
             self.ledger.roots().len(),
@@ -157,7 +166,11 @@ impl Test<'_> {
     }
 
     fn command(&self) -> Command {
-        Server::command(&self.options.binary, &self.path("data"), &self.path("bundle"))
+        let (data, bundle) = (self.path("data"), self.path("bundle"));
+        let mut command = Server::command(&self.options.binary, &data, &bundle);
+        // Often enough that kills meet snapshots being written, and starts find a rest to fold.
+        command.args(["--snapshot-entries", SNAPSHOT_ENTRIES]);
+        command
     }
 
     fn start(&self) -> Result<Server> {
@@ -220,6 +233,7 @@ impl Test<'_> {
     /// Everything that must hold once the server is back.
     fn check_restarted(&mut self, server: &Server, first: usize, in_flight: &[u64]) -> Result<()> {
         let mut client = Client::new(server.address());
+        self.check_folded(&mut client)?;
         self.check_nonces(&mut client, first)?;
         for serial in in_flight {
             let again = self.decide(&mut client, *serial, &nonce(self.seed, *serial))?;
@@ -242,6 +256,18 @@ impl Test<'_> {
         self.look_up(server, &[new, earlier.unwrap_or_default()].concat())?;
         self.fetch_trust(&mut client)?;
         self.verify_receipts()
+    }
+
+    /// What the start folded is never more than the log, and mostly less: it used a snapshot.
+    fn check_folded(&mut self, client: &mut Client) -> Result<()> {
+        let metrics = client.request("GET", "/metrics", None)?.text();
+        let name = "placet_start_folded_total ";
+        let folded = metrics.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok());
+        let folded = folded.context("the server does not say what its start folded")?;
+        if folded < self.ledger.len() as u64 {
+            self.counts.from_snapshot += 1;
+        }
+        Ok(())
     }
 
     /// The permits of the round before: only their own nonce fetches them again.

@@ -27,7 +27,7 @@ pub struct Parts<'a> {
     pub approval: Option<(&'a str, Cow<'a, BTreeMap<String, u32>>)>,
     /// The permit, if there is one.
     pub permit: Option<PermitPart<'a>>,
-    /// For a permit that was revoked: which kill switch did it.
+    /// For a permit that was revoked: what did it.
     pub revoked_by: Option<Reason>,
     /// Text of a deciding rule, where the bundle gives one.
     pub rule_text: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,

@@ -12,6 +12,7 @@ mod audit;
 mod decision;
 pub mod error;
 mod manage;
+mod privacy;
 mod text;
 
 pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
@@ -29,5 +30,9 @@ pub use manage::{
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use privacy::{
+    DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
+    HoldRequest, OpeningDocument,
 };
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

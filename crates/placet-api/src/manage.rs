@@ -206,7 +206,7 @@ pub struct KeyMadeDocument<'a> {
     pub decision: String,
 }
 
-/// A key that another admin has to approve first.
+/// What another admin has to approve first.
 #[derive(Serialize, ToSchema)]
 pub struct KeyHeldDocument<'a> {
     /// The held decision.

@@ -2,7 +2,7 @@
 
 use crate::constitution;
 use crate::decide::proposers;
-use crate::memory::Attempt;
+use crate::idempotency::{Attempt, INDEX_BITS};
 use crate::state::{Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::vec::Vec;
 use core::fmt;
@@ -47,6 +47,9 @@ impl State {
         let fail = |what| Err(FoldError { index, what });
         if (index == 0) != matches!(entry.event, Event::Genesis(_)) {
             return fail("genesis stands at index 0 and nowhere else");
+        }
+        if index >> INDEX_BITS != 0 {
+            return fail("a log has no more than 2^40 entries");
         }
         if entry.time < self.time {
             return fail("its time is before that of the entry in front of it");
@@ -144,6 +147,9 @@ impl State {
                     key.revoked = true;
                 }
             }
+            Event::PayloadErased(erased) => self.apply_erased(erased, index)?,
+            Event::HoldPlaced(placed) => self.apply_hold(placed, index)?,
+            Event::HoldReleased(released) => self.apply_release(released)?,
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
         Ok(())
@@ -151,7 +157,7 @@ impl State {
 
     /// INVARIANT: no permit is handed out or consumed while a kill switch is tripped. `step`
     /// refuses it; a log that says so is not ours.
-    fn not_killed(&self) -> Result<(), &'static str> {
+    pub(crate) fn not_killed(&self) -> Result<(), &'static str> {
         if self.is_killed() { Err("a kill switch is tripped") } else { Ok(()) }
     }
 
@@ -169,7 +175,12 @@ impl State {
         if self.idempotency.get(&event.idempotency, now).is_some_and(|attempt| attempt.bound) {
             return Err("its idempotency key is bound to another decision");
         }
-        let attempt = Attempt { index, bound: event.binds(), until: now.plus(event.window_ms) };
+        let attempt = Attempt {
+            index,
+            bound: event.binds(),
+            until: now.plus(event.window_ms),
+            linked: event.previous.is_some(),
+        };
         self.idempotency.set(event.idempotency, attempt);
         if let Some(count) = Outcome::ALL
             .iter()

@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, KillScope, KillSource, Principal,
-    Pseudonym, Refused, ReportedResult, Tag,
+    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
+    Principal, Pseudonym, Refused, ReportedResult, Tag,
 };
-use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
 
 /// Who acts, as authentication verified it.
@@ -61,6 +61,19 @@ pub enum Command {
         /// An admin.
         by: Who,
     },
+    /// Erase payloads.
+    Erase(Box<Erase>),
+    /// Place a legal hold.
+    PlaceHold(PlaceHold),
+    /// Release a legal hold.
+    ReleaseHold {
+        /// The hold.
+        hold: HoldId,
+        /// An admin.
+        by: Who,
+        /// The decision that permitted it.
+        decision: Option<DecisionId>,
+    },
     /// Start the log.
     Found(Box<Genesis>),
     /// Put a bundle in force.
@@ -85,7 +98,11 @@ impl Command {
             Self::Report(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
-            Self::Withdraw { by, .. } | Self::RevokeKey { by, .. } => Some(by),
+            Self::Withdraw { by, .. }
+            | Self::RevokeKey { by, .. }
+            | Self::ReleaseHold { by, .. } => Some(by),
+            Self::Erase(command) => command.by.as_ref(),
+            Self::PlaceHold(command) => Some(&command.by),
             Self::Trip(command) => command.who.as_ref(),
             Self::RevokePermit(_)
             | Self::Found(_)
@@ -118,6 +135,8 @@ pub struct Decide {
     pub topic: Option<String>,
     /// Pseudonym of the target.
     pub target: Option<Pseudonym>,
+    /// Tags of the subjects, sorted.
+    pub subjects: Vec<Tag>,
     /// Trace id.
     pub trace: Option<String>,
     /// Commitment to the action digest.
@@ -243,6 +262,49 @@ pub struct CreateKey {
     pub decision: Option<DecisionId>,
 }
 
+/// Erase payloads: those of whole decisions, or what is left of them.
+#[derive(Clone, Debug)]
+pub struct Erase {
+    /// Who; absent where the retention of the policy in force does it.
+    pub by: Option<Who>,
+    /// The decision that permitted it; absent for retention.
+    pub decision: Option<DecisionId>,
+    /// Code of the legal basis.
+    pub reason: String,
+    /// The bundle whose retention is in the targets.
+    pub policy: Option<Digest>,
+    /// What is to go.
+    pub targets: Vec<Target>,
+}
+
+/// The payload of one entry, with all that decides whether it may be erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Index of the entry.
+    pub index: u64,
+    /// The decision that it is about.
+    pub decision: DecisionId,
+    /// The subjects of that decision, from its entry.
+    pub subjects: Vec<Tag>,
+    /// The surface's retention runs until then.
+    pub keep_until: Option<TimeMs>,
+    /// The policy names the reason as lawful before that.
+    pub lawful: bool,
+}
+
+/// Place a legal hold.
+#[derive(Clone, Debug)]
+pub struct PlaceHold {
+    /// A fresh id.
+    pub hold: HoldId,
+    /// What it keeps.
+    pub scope: HoldScope,
+    /// Code of the matter.
+    pub reason: String,
+    /// Who.
+    pub by: Who,
+}
+
 /// What comes of a command: events to append, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
@@ -306,6 +368,12 @@ pub enum Rejection {
     LastAdmin,
     /// Policy no longer grants what was held; it is withdrawn.
     Invalidated,
+    /// A legal hold keeps a payload.
+    LegalHold(HoldId),
+    /// The retention of the surface runs until then.
+    RetentionRunning(TimeMs),
+    /// The bound of legal holds is reached.
+    HoldsFull,
 }
 
 impl Rejection {
@@ -336,6 +404,9 @@ impl Rejection {
             Self::KeyRevoked => "key_revoked",
             Self::LastAdmin => "last_admin",
             Self::Invalidated => "approval_invalidated",
+            Self::LegalHold(_) => "legal_hold",
+            Self::RetentionRunning(_) => "retention_running",
+            Self::HoldsFull => "holds_full",
         }
     }
 }
@@ -390,6 +461,11 @@ impl fmt::Display for Rejection {
             Self::Invalidated => {
                 f.write_str("the policy no longer grants this; the approval is withdrawn")
             }
+            Self::LegalHold(hold) => write!(f, "the legal hold {hold} keeps this payload"),
+            Self::RetentionRunning(time) => {
+                write!(f, "the surface keeps its payloads; this one until {}", time.rfc3339())
+            }
+            Self::HoldsFull => f.write_str("too many legal holds are in force; release some"),
         }
     }
 }

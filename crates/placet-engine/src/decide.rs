@@ -167,6 +167,7 @@ fn event<H: Hasher>(
         action: command.action.clone(),
         topic: command.topic.clone(),
         target: command.target,
+        subjects: command.subjects.clone(),
         trace: command.trace.clone(),
         idempotency: command.idempotency,
         window_ms: command.window_ms,

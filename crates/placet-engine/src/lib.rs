@@ -28,19 +28,25 @@ extern crate alloc;
 extern crate std;
 
 mod apply;
+mod codec;
 mod command;
 mod constitution;
 mod decide;
 mod hold;
+mod idempotency;
 mod memory;
+mod privacy;
+mod snapshot;
 mod state;
 mod step;
 
 pub use apply::FoldError;
 pub use command::{
-    Collect, Command, Consume, CreateKey, Decide, Lift, Plan, Rejection, Report, RevokePermit,
-    Trip, Vote, Who,
+    Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection, Report,
+    RevokePermit, Target, Trip, Vote, Who,
 };
 pub use constitution::{CONSTITUTION, is_governed};
+pub use idempotency::IdempotencyKeys;
+pub use privacy::LegalHold;
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::step;

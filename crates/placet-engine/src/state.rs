@@ -3,13 +3,15 @@
 
 use crate::command::Rejection;
 use crate::decide::killed;
-use crate::memory::{Bits, Idempotency, Windows};
+use crate::idempotency::IdempotencyKeys;
+use crate::memory::{Bits, Windows};
+use crate::privacy::LegalHold;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, KillSource, PermitIssued, Principal};
-use placet_types::ids::{ApprovalId, DecisionId, KeyId, TimeMs, WorkspaceName};
+use placet_types::event::{ActorRef, KillSource, PermitIssued, Principal, Tag};
+use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, TimeMs, WorkspaceName};
 use placet_types::json::Object;
 
 /// How much a workspace may hold.
@@ -23,6 +25,8 @@ pub struct Bounds {
     pub held_max: usize,
     /// Finished approvals that are still remembered by state.
     pub final_max: usize,
+    /// Legal holds in force.
+    pub legal_holds_max: usize,
 }
 
 impl Default for Bounds {
@@ -32,6 +36,7 @@ impl Default for Bounds {
             velocity_max: 1 << 20,
             held_max: 10_000,
             final_max: 1 << 16,
+            legal_holds_max: 4096,
         }
     }
 }
@@ -51,6 +56,8 @@ pub struct Counters {
     pub revoked: u64,
     /// Approvals completed, rejected, and closed otherwise.
     pub approvals: [u64; 3],
+    /// Payloads erased.
+    pub erased: u64,
 }
 
 /// State of one workspace.
@@ -66,7 +73,7 @@ pub struct State {
     pub(crate) workspace: Option<WorkspaceName>,
     pub(crate) policy: Option<Digest>,
     pub(crate) keys: BTreeMap<KeyId, Key>,
-    pub(crate) idempotency: Idempotency,
+    pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Held>,
     pub(crate) held_by_decision: BTreeMap<DecisionId, ApprovalId>,
@@ -78,6 +85,11 @@ pub struct State {
     pub(crate) consumed: Bits,
     pub(crate) reported: Bits,
     pub(crate) revoked: Bits,
+    /// Entries whose payload is erased.
+    pub(crate) erased: Bits,
+    pub(crate) legal_holds: BTreeMap<HoldId, LegalHold>,
+    /// Raised with every change of the legal holds.
+    pub(crate) legal_holds_version: u64,
     pub(crate) kill: [Option<KillState>; 2],
     pub(crate) last_override: Option<u64>,
     /// Decisions whose permit has made a key.
@@ -231,6 +243,8 @@ pub struct Status {
     pub reported: bool,
     /// Its permit was revoked.
     pub revoked: bool,
+    /// Its payload was erased.
+    pub erased: bool,
     /// If held: where it stands, as long as state remembers.
     pub held: Option<Held>,
     /// Why the permit may not be shown again, not even to the attempt that it was for.
@@ -254,7 +268,7 @@ impl State {
             workspace: None,
             policy: None,
             keys: BTreeMap::new(),
-            idempotency: Idempotency::default(),
+            idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),
             held_by_decision: BTreeMap::new(),
@@ -266,6 +280,9 @@ impl State {
             consumed: Bits::default(),
             reported: Bits::default(),
             revoked: Bits::default(),
+            erased: Bits::default(),
+            legal_holds: BTreeMap::new(),
+            legal_holds_version: 0,
             kill: [None, None],
             last_override: None,
             spent: BTreeSet::new(),
@@ -406,6 +423,7 @@ impl State {
             consumed_later: self.consumed.get(index),
             reported: self.reported.get(index),
             revoked: self.revoked.get(index),
+            erased: self.erased.get(index),
             held: held.cloned(),
             open_permit: self
                 .permits
@@ -429,6 +447,13 @@ impl State {
     #[must_use]
     pub fn next_timer(&self) -> Option<TimeMs> {
         self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// The newest attempt under an idempotency key whose window has not ended: its log index, and
+    /// whether the key is bound to it.
+    #[must_use]
+    pub fn attempt(&self, key: &Tag, now: TimeMs) -> Option<(u64, bool)> {
+        self.idempotency.get(key, now).map(|attempt| (attempt.index, attempt.bound))
     }
 
     /// Sizes of what grows: idempotency keys, velocity keys, approvals remembered, open permits.

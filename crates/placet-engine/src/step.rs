@@ -5,6 +5,7 @@ use crate::command::{
 };
 use crate::decide::{decide, killed};
 use crate::hold::{collect, tick, vote, withdraw};
+use crate::privacy::{erase, place_hold, release_hold};
 use crate::state::{HeldState, State};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -37,6 +38,9 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::Lift(command) => lift(state, command, now),
         Command::CreateKey(command) => create_key(state, command),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
+        Command::Erase(command) => erase(state, command, now),
+        Command::PlaceHold(command) => place_hold(state, command),
+        Command::ReleaseHold { hold, by, decision } => release_hold(state, *hold, by, *decision),
         Command::Found(_) if state.next_index > 0 => Ok(Plan::Nothing),
         Command::Found(genesis) => append(Event::Genesis(genesis.as_ref().clone())),
         Command::ArmBundle(armed) if state.policy == Some(armed.bundle) => Ok(Plan::Nothing),
@@ -47,7 +51,7 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
     }
 }
 
-fn append(event: Event) -> Result<Plan, Rejection> {
+pub(crate) fn append(event: Event) -> Result<Plan, Rejection> {
     Ok(Plan::Append(alloc::vec![event]))
 }
 
@@ -149,8 +153,8 @@ fn may_override(who: &Who) -> Result<(), Rejection> {
     has_role(who, &OVERRIDE_ROLES)
 }
 
-/// Keys are a matter for people: a machine could make itself the second person.
-fn may_administer(who: &Who) -> Result<(), Rejection> {
+/// Keys and payloads are a matter for people: a machine could make itself the second person.
+pub(crate) fn may_administer(who: &Who) -> Result<(), Rejection> {
     if !who.actor.is_human() {
         return Err(Rejection::NotHuman);
     }

@@ -8,6 +8,7 @@ mod engine {
     mod model;
     mod notation;
     mod permits;
+    mod privacy;
     mod property;
     mod windows;
     mod world;

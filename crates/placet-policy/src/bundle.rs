@@ -4,7 +4,7 @@
 use crate::condition::{Condition, Facts};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
 use crate::index::{Build, FastMap, Index, Remaining};
-use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model};
+use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
 use crate::{read, syntax};
 use placet_types::json::{self, Limits};
@@ -206,6 +206,19 @@ impl Bundle {
                 None => SurfaceContract { known: is_built_in(name), ..default },
             },
         }
+    }
+
+    /// How long a surface keeps its payloads: for good where the bundle says nothing.
+    #[must_use]
+    pub fn retention(&self, name: &str) -> Retention {
+        let surfaces = self.model.surfaces.as_ref();
+        surfaces.and_then(|it| it.get(name)).map(|it| it.retention.clone()).unwrap_or_default()
+    }
+
+    /// Surfaces whose payloads are erased at an age, with that age in milliseconds.
+    pub fn retired(&self) -> impl Iterator<Item = (&str, u64)> {
+        let surfaces = self.model.surfaces.iter().flatten();
+        surfaces.filter_map(|(name, surface)| Some((name.as_str(), surface.retention.payload_ms?)))
     }
 
     /// Which rules match a request: the hot path. Cost follows the candidates, not the rules.

@@ -25,6 +25,7 @@ mod syntax;
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
+pub use model::Retention;
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

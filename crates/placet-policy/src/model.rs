@@ -5,7 +5,7 @@ use crate::condition::Condition;
 use crate::pattern::Dialect;
 use placet_types::json::{Object, Value};
 use placet_types::policy::{ApprovalSpec, Layer, RuleEffect};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A key of `match:` that holds a list.
@@ -180,6 +180,18 @@ pub(crate) struct Surface {
     pub(crate) owner: Option<String>,
     pub(crate) deadline_ms: u64,
     pub(crate) idempotency_window_ms: u64,
+    pub(crate) retention: Retention,
+}
+
+/// How long a surface keeps its payloads. By default for good, and none has to be kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Erased by itself when it is as old as this.
+    pub payload_ms: Option<u64>,
+    /// Not erased before it is as old as this.
+    pub min_ms: Option<u64>,
+    /// Codes of reasons for which it may be erased all the same.
+    pub lawful: BTreeSet<String>,
 }
 
 /// Time to decide when the surface names none.
@@ -216,7 +228,8 @@ impl Model {
                 let value = Object::new()
                     .with_opt("owner", surface.owner.as_deref())
                     .with("deadline", surface.deadline_ms)
-                    .with("idempotency_window", surface.idempotency_window_ms);
+                    .with("idempotency_window", surface.idempotency_window_ms)
+                    .with_opt("retention", retention_object(&surface.retention));
                 object.set(name.as_str(), value);
             }
             bundle.set("surfaces", object);
@@ -263,6 +276,18 @@ fn rule_object(rule: &Rule) -> Object {
         .with_opt("retry_after", effect.retry_after_ms)
         .with_opt("advice", effect.advice.then_some(true))
         .with_opt("owner", rule.owner.as_deref())
+}
+
+/// `None` where nothing differs from the default.
+fn retention_object(retention: &Retention) -> Option<Object> {
+    let lawful: Vec<Value> =
+        retention.lawful.iter().map(|code| Value::from(code.as_str())).collect();
+    (*retention != Retention::default()).then(|| {
+        Object::new()
+            .with_opt("payload", retention.payload_ms)
+            .with_opt("min", retention.min_ms)
+            .with_opt("lawful", (!lawful.is_empty()).then_some(lawful))
+    })
 }
 
 fn approval_object(approval: &ApprovalSpec) -> Object {

@@ -219,7 +219,10 @@ impl Plane {
         Ok(())
     }
 
-    fn actor_payload(&self, principal: Option<&Principal>) -> Result<Payload, PlaneError> {
+    pub(crate) fn actor_payload(
+        &self,
+        principal: Option<&Principal>,
+    ) -> Result<Payload, PlaneError> {
         match principal {
             None => Ok(Payload::empty()),
             Some(principal) => {

@@ -27,6 +27,8 @@ pub struct DecisionAnswer {
     pub hold: Option<Held>,
     /// Its outcome was reported.
     pub reported: bool,
+    /// Its payload was erased.
+    pub erased: bool,
     /// The effect may have happened and nobody said so.
     pub outcome_unknown: bool,
 }

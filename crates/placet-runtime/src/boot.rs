@@ -7,16 +7,18 @@ use crate::committer::{CommitTotals, Committer, Errand};
 use crate::crypto::Fast;
 use crate::directory::{ApiKey, Directory};
 use crate::error::PlaneError;
-use crate::fold::fold;
 use crate::follower::Follower;
+use crate::load::{Loaded, load_all};
 use crate::plane::{Plane, Workspaces};
 use crate::pool::SlotPool;
 use crate::ports::{
     Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer,
-    SlotReader, Slots, WorkspaceKeys, WorkspaceNo,
+    SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
 };
+use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
 use crate::sequencer::{Gauges, Message, Payload, Seat, Sequencer};
+use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{Command, Trip};
@@ -44,6 +46,8 @@ pub struct Stores {
     pub journal: Box<dyn Journal>,
     /// Reading end of the log.
     pub reader: Arc<dyn JournalReader>,
+    /// Saved states.
+    pub snapshots: Arc<dyn Snapshots>,
     /// Slot pool.
     pub slots: Box<dyn Slots>,
     /// Slot reader.
@@ -76,6 +80,8 @@ pub struct Options {
     pub workspace: WorkspaceName,
     /// First admin of a workspace founded now.
     pub admin: ActorId,
+    /// When states are saved.
+    pub snapshots: SnapshotPlan,
 }
 
 /// A started instance.
@@ -191,18 +197,28 @@ impl Plane {
             stores.journal.put_bundle(&bundle.digest().0, bundle.normalised())?;
         }
         for (no, name) in stores.reader.workspaces()? {
-            let head = stores.reader.head(no)?;
-            stores.safety.check_size(&name, head.next_index)?;
-            let folded = fold(stores.reader.as_ref(), stores.slot_reader.as_ref(), no, &name)?;
+            stores.safety.check_size(&name, stores.reader.head(no)?.next_index)?;
+        }
+        let slots_end = stores.slots.end()?;
+        let mut behind = Vec::new();
+        let saved = Arc::new(SnapshotTotals::default());
+        for loaded in load_all(&stores)? {
+            let Loaded { no, name, head, folded, keys, doomed, tail, notices: found } = loaded;
+            notices.extend(found);
+            saved.folded.fetch_add(tail, Ordering::Relaxed);
+            if tail >= options.snapshots.entries {
+                behind.push((no, name.clone(), head.next_index));
+            }
             if let Some(dev) = folded.founded_dev.filter(|dev| *dev != options.dev) {
                 return Err(StartError::OtherMode { dev });
             }
-            if folded.slot_max > 0 && folded.slot_max >= stores.slots.end()? {
+            if folded.slot_max > 0 && folded.slot_max >= slots_end {
                 let what = "its payload keys are missing: keys.db is older than the log".to_owned();
                 return Err(StartError::Damaged { workspace: name.to_string(), what });
             }
+            privacy::finish(stores.slots.as_mut(), stores.reader.as_ref(), no, &doomed)?;
             last = last.max(folded.state.time());
-            directory.insert(folded.keys);
+            directory.insert(keys);
             let shared = seat_of(&stores, no, &name, folded.tree)?;
             if let Some(digest) = folded.state.policy() {
                 let bundle = load_bundle(&stores, &options, digest)?;
@@ -229,6 +245,7 @@ impl Plane {
         let gauges = Arc::new(Gauges::default());
         let totals = Arc::new(CommitTotals::default());
         let recent = Arc::new(Recent::default());
+        let followed = Arc::new(Recent::bounded(FOLLOWED_MAX));
         let indexed = Arc::new(AtomicU64::new(0));
         let (inbox, messages) = sync_channel(INBOX_MAX);
         let (urgent, urgents) = channel();
@@ -238,6 +255,7 @@ impl Plane {
             journal: stores.journal,
             signer: stores.signer.clone(),
             recent: recent.clone(),
+            followed: followed.clone(),
             gauges: gauges.clone(),
             totals: totals.clone(),
             urgent,
@@ -258,10 +276,23 @@ impl Plane {
             positions,
             indexed: indexed.clone(),
         };
+        let snapshotter = Snapshotter {
+            snapshots: stores.snapshots,
+            reader: stores.reader.clone(),
+            signer: stores.signer.clone(),
+            instance: stores.instance.clone(),
+            followed: followed.clone(),
+            totals: saved.clone(),
+            plan: options.snapshots,
+            followers: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            behind,
+        };
         let threads = vec![
             spawn("sequencer", Some(&gauges), move || sequencer.run())?,
             spawn("committer", Some(&gauges), move || committer.run(&work))?,
             spawn("follower", None, move || follower.run())?,
+            spawn("snapshotter", None, move || snapshotter.run())?,
             pool_thread,
         ];
         let plane = Arc::new(Self {
@@ -282,10 +313,13 @@ impl Plane {
             gauges,
             totals,
             indexed,
+            saved,
             recent,
+            followed,
             instance: stores.instance,
             dev: options.dev,
             solo: options.solo,
+            privacy: Privacy::default(),
             stopping: AtomicBool::new(false),
         });
         let bootstrap = plane.settle(&options, &mut notices).await?;
@@ -389,6 +423,9 @@ impl Plane {
     /// What has to be looked after while running: kill requests beside the store every 200 ms, the
     /// high-water mark every second. Returns when the plane stops.
     pub async fn housekeeping(self: Arc<Self>) {
+        // Ends with this: what takes long must not keep a kill waiting.
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(self.clone().retire());
         let mut beat = tokio::time::interval(Duration::from_millis(200));
         let mut marked: HashMap<WorkspaceNo, u64> = HashMap::new();
         let mut requested = false;
@@ -453,6 +490,7 @@ impl Started {
             eprintln!("placet: the high-water mark could not be raised: {error}");
         }
         plane.recent.close();
+        plane.followed.close();
         for thread in threads {
             // A thread that panicked has said so on standard error.
             let _ = thread.join();

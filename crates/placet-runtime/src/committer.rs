@@ -49,6 +49,8 @@ pub(crate) struct Committer {
     pub(crate) journal: Box<dyn Journal>,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) recent: Arc<Recent>,
+    /// The same for the snapshotter, which must not keep the read model from forgetting.
+    pub(crate) followed: Arc<Recent>,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) totals: Arc<CommitTotals>,
     pub(crate) urgent: Sender<Job>,
@@ -141,6 +143,8 @@ impl Committer {
                 frames: row.frames,
             });
             self.recent.push(committed.clone());
+            self.followed.push(committed.clone());
+            open.shared.doom(open.doomed);
             if open.approvals_changed {
                 open.shared.approvals.send_modify(|version| *version = version.wrapping_add(1));
             }

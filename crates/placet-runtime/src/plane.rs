@@ -15,6 +15,7 @@ use crate::ports::{
 use crate::proposal::{Given, Proposal};
 use crate::recent::Recent;
 use crate::sequencer::{Answer, Done, Gauges, Job, Message, Outstanding, Payload, Reply, Written};
+use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{Command, Consume, HeldState, Report, State, Who};
@@ -61,10 +62,13 @@ pub struct Plane {
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) totals: Arc<CommitTotals>,
     pub(crate) indexed: Arc<AtomicU64>,
+    pub(crate) saved: Arc<SnapshotTotals>,
     pub(crate) recent: Arc<Recent>,
+    pub(crate) followed: Arc<Recent>,
     pub(crate) instance: String,
     pub(crate) dev: bool,
     pub(crate) solo: bool,
+    pub(crate) privacy: crate::privacy::Privacy,
     pub(crate) stopping: std::sync::atomic::AtomicBool,
 }
 
@@ -159,6 +163,12 @@ impl Plane {
     #[must_use]
     pub fn totals(&self) -> &CommitTotals {
         &self.totals
+    }
+
+    /// Totals of the snapshotter.
+    #[must_use]
+    pub fn snapshots(&self) -> &SnapshotTotals {
+        &self.saved
     }
 
     /// Entries indexed by the read model since the start, and requests without an answer.
@@ -357,6 +367,9 @@ impl Plane {
             who: self.who(workspace, principal),
             result,
         }));
+        // Nothing new is kept about what was erased.
+        let erased = self.look(workspace.no, move |state| state.is_erased(index)).await?;
+        let detail = if erased { Object::new() } else { detail };
         self.submit(workspace.no, command, self.payload(detail)?).await?;
         match self.open_or_entry(workspace, index)? {
             Ok(opened) => self.present(workspace, index, &opened, None).await,
@@ -489,6 +502,7 @@ impl Plane {
             permit,
             outcome_unknown: executed && !status.reported && !status.revoked,
             reported: status.reported,
+            erased: status.erased,
             hold: status.held,
             event,
         })
@@ -575,6 +589,7 @@ fn fresh(done: Done, digests: Digests) -> Result<Decided, PlaneError> {
         permit,
         hold: None,
         reported: false,
+        erased: false,
         outcome_unknown: false,
         event,
     };

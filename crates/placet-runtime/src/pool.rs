@@ -2,10 +2,11 @@
 //! their own, taken by requests without waiting.
 
 use crate::crypto::SystemEntropy;
-use crate::ports::{Secret, Slots};
+use crate::ports::{PortError, Secret, Slots, WorkspaceNo};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use tokio::sync::oneshot;
 
 /// Slots per durable write.
 const BLOCK: usize = 4096;
@@ -27,8 +28,17 @@ pub(crate) struct SlotPool {
     changed: Condvar,
 }
 
+/// Slots to be destroyed, and who waits for it.
+struct Erasing {
+    workspace: WorkspaceNo,
+    upto: u64,
+    slots: Vec<u64>,
+    reply: oneshot::Sender<Result<(), PortError>>,
+}
+
 struct Inner {
     ready: VecDeque<Slot>,
+    erasing: VecDeque<Erasing>,
     failed: Option<String>,
     closed: bool,
 }
@@ -36,7 +46,8 @@ struct Inner {
 impl SlotPool {
     /// Starts the refilling thread. Slots of earlier runs are never handed out again.
     pub(crate) fn start(mut slots: Box<dyn Slots>) -> (Arc<Self>, JoinHandle<()>) {
-        let inner = Inner { ready: VecDeque::new(), failed: None, closed: false };
+        let inner =
+            Inner { ready: VecDeque::new(), erasing: VecDeque::new(), failed: None, closed: false };
         let pool = Arc::new(Self { inner: Mutex::new(inner), changed: Condvar::new() });
         let shared = pool.clone();
         let thread = std::thread::spawn(move || shared.refill(slots.as_mut()));
@@ -47,11 +58,22 @@ impl SlotPool {
         loop {
             {
                 let mut inner = self.lock();
-                while inner.ready.len() >= LOW && !inner.closed {
+                while inner.ready.len() >= LOW && inner.erasing.is_empty() && !inner.closed {
                     inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
                 }
                 if inner.closed {
+                    // Whoever waits hears that it was not done; the next start does it.
+                    inner.erasing.clear();
                     return;
+                }
+                if inner.ready.len() >= BLOCK
+                    && let Some(erasing) = inner.erasing.pop_front()
+                {
+                    drop(inner);
+                    let Erasing { workspace, upto, slots: doomed, reply } = erasing;
+                    // Whoever asked may have gone; what the log says is done all the same.
+                    let _ = reply.send(slots.erase(workspace, upto, &doomed));
+                    continue;
                 }
             }
             let secrets: Vec<Secret> = (0..BLOCK).map(|_| SystemEntropy.secret()).collect();
@@ -65,6 +87,9 @@ impl SlotPool {
                 Err(error) => inner.failed = Some(error.to_string()),
             }
             let stop = inner.failed.is_some();
+            if stop {
+                inner.erasing.clear();
+            }
             drop(inner);
             self.changed.notify_all();
             if stop {
@@ -94,6 +119,28 @@ impl SlotPool {
             }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Destroys slots on the thread that owns the store.
+    ///
+    /// # Errors
+    /// [`PortError`]; what was not destroyed is destroyed by repeating, or at the next start.
+    pub(crate) async fn erase(
+        &self,
+        workspace: WorkspaceNo,
+        upto: u64,
+        slots: Vec<u64>,
+    ) -> Result<(), PortError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut inner = self.lock();
+            if inner.closed || inner.failed.is_some() {
+                return Err(PortError::new("the payload keys are closed"));
+            }
+            inner.erasing.push_back(Erasing { workspace, upto, slots, reply });
+        }
+        self.changed.notify_all();
+        answer.await.unwrap_or_else(|_| Err(PortError::new("the payload keys are closed")))
     }
 
     pub(crate) fn close(&self) {

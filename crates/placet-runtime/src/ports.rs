@@ -140,6 +140,50 @@ pub trait JournalReader: Send + Sync {
     fn bundle(&self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, PortError>;
 }
 
+/// A part of a saved state of one workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Piece {
+    /// All but idempotency keys, after the entries below `index`.
+    Head {
+        /// Index of the next entry.
+        index: u64,
+    },
+    /// A run of idempotency keys.
+    Keys {
+        /// The head that it was written with.
+        head: u64,
+        /// Number among those.
+        part: u32,
+    },
+}
+
+/// Saved states: derived, may be lost or thrown away, and never believed without being checked.
+pub trait Snapshots: Send + Sync {
+    /// What is there of a workspace, in any order.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn list(&self, workspace: WorkspaceNo) -> Result<Vec<Piece>, PortError>;
+
+    /// The bytes of a piece; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn read(&self, workspace: WorkspaceNo, piece: Piece) -> Result<Option<Vec<u8>>, PortError>;
+
+    /// Writes a piece so that a crash leaves it whole or not at all, durably.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn write(&self, workspace: WorkspaceNo, piece: Piece, bytes: &[u8]) -> Result<(), PortError>;
+
+    /// Removes a piece; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn remove(&self, workspace: WorkspaceNo, piece: Piece) -> Result<(), PortError>;
+}
+
 /// A payload secret.
 pub type Secret = Zeroizing<[u8; 32]>;
 
@@ -156,6 +200,20 @@ pub trait Slots: Send {
     /// # Errors
     /// [`PortError`] when the store failed.
     fn end(&self) -> Result<u64, PortError>;
+
+    /// Destroys slots durably and for good, and in the same write remembers that everything in the
+    /// log of `workspace` up to the entry `upto` that says so is done. Repeating is harmless.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed, or when the old bytes could not be removed everywhere
+    /// yet; repeat it then.
+    fn erase(&mut self, workspace: WorkspaceNo, upto: u64, slots: &[u64]) -> Result<(), PortError>;
+
+    /// Index of the newest entry `payload.erased` whose slots are destroyed.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn erased_upto(&self, workspace: WorkspaceNo) -> Result<Option<u64>, PortError>;
 }
 
 /// Reading and destroying payload slots, for any thread.
@@ -222,6 +280,8 @@ pub struct AuditFilter {
     pub until: Option<TimeMs>,
     /// Pseudonym tag of an idempotency key.
     pub idempotency: Option<Tag>,
+    /// Tag of a subject whose personal data the payload holds.
+    pub subject: Option<Tag>,
     /// Only indices below (newest first) or from here on (oldest first).
     pub cursor: Option<u64>,
     /// Oldest first instead of newest first.

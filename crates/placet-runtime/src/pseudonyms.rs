@@ -5,6 +5,7 @@ use crate::ports::Secret;
 use placet_types::event::{ActorRef, Pseudonym, Tag};
 use placet_types::ids::ActorId;
 use placet_types::policy::Hit;
+use std::collections::BTreeSet;
 
 /// `HMAC-SHA-256(workspace key, kind ‖ 0x00 ‖ value)` and what is built on it.
 pub struct Pseudonyms(KeyedHasher);
@@ -26,6 +27,19 @@ impl Pseudonyms {
     #[must_use]
     pub fn actor_ref(&self, actor: &ActorId) -> ActorRef {
         ActorRef::new(actor, |name| self.of("actor", name))
+    }
+
+    /// The tag of a subject: whose personal data a payload holds.
+    #[must_use]
+    pub fn subject_tag(&self, name: &str) -> Tag {
+        first_half(self.of("subject", name).0)
+    }
+
+    /// The tags of subjects as an entry lists them: sorted, without repetition.
+    #[must_use]
+    pub fn subject_tags(&self, names: &BTreeSet<String>) -> Vec<Tag> {
+        let tags: BTreeSet<Tag> = names.iter().map(|name| self.subject_tag(name)).collect();
+        tags.into_iter().collect()
     }
 
     /// The tag of an idempotency key, which belongs to its actor.

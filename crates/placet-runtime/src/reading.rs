@@ -9,7 +9,7 @@ use crate::workspace::{SignedHead, Workspace, parse_batch};
 use placet_tlog::Hash;
 use placet_tlog::tiles::TileRef;
 use placet_tlog::tree::TreeError;
-use placet_types::event::{Entry, Event};
+use placet_types::event::{ActorRef, Entry, Event};
 use placet_types::ids::DecisionId;
 use placet_types::json::{self, Limits, Object, Value};
 use std::sync::Arc;
@@ -107,6 +107,16 @@ impl Plane {
         let parsed = parse_batch(batch).map_err(PlaneError::Internal)?;
         let at = index.checked_sub(first).and_then(|at| usize::try_from(at).ok());
         Ok(at.filter(|at| *at < parsed.entries.len()).map(|at| (Arc::new(parsed), at)))
+    }
+
+    /// The slot of the payload beside the entry at `index`, if there is one.
+    pub(crate) fn slot_at(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<Option<u64>, PlaneError> {
+        let (_, sealed) = self.entry(workspace, index)?;
+        Ok((!sealed.payload.is_empty()).then_some(sealed.slot))
     }
 
     /// The entry at `index` with its payload opened.
@@ -292,7 +302,7 @@ impl Plane {
         Ok(out)
     }
 
-    fn events_of(
+    pub(crate) fn events_of(
         &self,
         workspace: &Workspace,
         id: DecisionId,
@@ -396,7 +406,7 @@ impl Plane {
     }
 }
 
-fn store(error: crate::ports::PortError) -> PlaneError {
+pub(crate) fn store(error: crate::ports::PortError) -> PlaneError {
     PlaneError::Internal(format!("the store could not be read: {error}"))
 }
 
@@ -457,6 +467,7 @@ pub fn matches(filter: &AuditFilter, entry: &Entry) -> bool {
         && filter.since.is_none_or(|since| entry.time >= since)
         && filter.until.is_none_or(|until| entry.time < until)
         && filter.idempotency.is_none_or(|tag| decision.is_some_and(|d| d.idempotency == tag))
+        && filter.subject.is_none_or(|tag| decision.is_some_and(|d| d.subjects.contains(&tag)))
 }
 
 /// Who an event is by.
@@ -468,10 +479,13 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::OutcomeReported(event) => Some(event.by.as_str()),
         Event::ApprovalVoted(event) => Some(event.by.as_str()),
         Event::KillTripped(event) | Event::KillLiftRequested(event) | Event::KillLifted(event) => {
-            event.by.as_ref().map(placet_types::event::ActorRef::as_str)
+            event.by.as_ref().map(ActorRef::as_str)
         }
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),
+        Event::PayloadErased(event) => event.by.as_ref().map(ActorRef::as_str),
+        Event::HoldPlaced(event) => Some(event.by.as_str()),
+        Event::HoldReleased(event) => Some(event.by.as_str()),
         _ => None,
     }
 }

@@ -14,10 +14,16 @@ const ENTRIES_MAX: usize = 1 << 18;
 /// Entries that are worth a transaction of the read model before its time is up.
 const ENTRIES_WORTH: usize = 4096;
 
-#[derive(Default)]
 pub(crate) struct Recent {
     inner: Mutex<Inner>,
     changed: Condvar,
+    entries_max: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self::bounded(ENTRIES_MAX)
+    }
 }
 
 #[derive(Default)]
@@ -30,11 +36,16 @@ struct Inner {
 }
 
 impl Recent {
+    /// Keeps at most so many entries; who follows it reads the others from the journal.
+    pub(crate) fn bounded(entries_max: usize) -> Self {
+        Self { inner: Mutex::default(), changed: Condvar::new(), entries_max }
+    }
+
     pub(crate) fn push(&self, batch: Arc<Committed>) {
         let mut inner = self.lock();
         inner.entries += batch.entries.len();
         inner.batches.push_back(batch);
-        while inner.entries > ENTRIES_MAX
+        while inner.entries > self.entries_max
             && let Some(old) = inner.batches.pop_front()
         {
             inner.entries -= old.entries.len();

@@ -260,6 +260,7 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         action: event.action.clone(),
         topic: event.topic.clone(),
         target: event.target,
+        subjects: event.subjects.clone(),
         trace: event.trace.clone(),
         action_commitment: event.action_commitment,
         request_commitment: event.request_commitment,
@@ -316,6 +317,7 @@ fn differing(a: &DecisionEvent, b: &DecisionEvent) -> String {
         ("action_commitment", a.action_commitment == b.action_commitment),
         ("request_commitment", a.request_commitment == b.request_commitment),
         ("facts_commitment", a.facts_commitment == b.facts_commitment),
+        ("subjects", a.subjects == b.subjects),
         ("idempotency", a.idempotency == b.idempotency),
         ("previous", a.previous == b.previous),
     ];

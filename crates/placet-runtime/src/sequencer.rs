@@ -7,6 +7,7 @@ use crate::committer::Errand;
 use crate::crypto::Fast;
 use crate::frame::{Frame, push};
 use crate::ports::WorkspaceNo;
+use crate::privacy::Doomed;
 use crate::workspace::Workspace;
 use placet_engine::{Command, Plan, Rejection, State, step};
 use placet_types::Digest;
@@ -91,6 +92,15 @@ pub(crate) struct Written {
     pub(crate) range: Range<usize>,
 }
 
+impl Written {
+    /// The events with their log indices.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &Event)> {
+        let entries = self.batch.entries.get(self.range.clone()).unwrap_or_default();
+        let first = self.batch.first_index + self.range.start as u64;
+        (first..).zip(entries.iter().map(|entry| &entry.event))
+    }
+}
+
 /// Why a job was not done.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -139,6 +149,8 @@ pub(crate) struct Open {
     pub(crate) spans: Vec<Range<usize>>,
     pub(crate) frames: Vec<u8>,
     pub(crate) approvals_changed: bool,
+    /// What these entries say is erased.
+    pub(crate) doomed: Vec<Doomed>,
 }
 
 /// An answer that waits for its batch.
@@ -310,6 +322,7 @@ impl Sequencer {
             Command::Decide(decide) => decide.verdict.policy != seat.state.policy(),
             Command::Vote(vote) => vote.verdict.policy != seat.state.policy(),
             Command::Collect(collect) => collect.verdict.policy != seat.state.policy(),
+            Command::Erase(erase) => erase.policy != seat.state.policy(),
             _ => false,
         };
         if moved {
@@ -392,6 +405,7 @@ impl Seat {
             spans: Vec::new(),
             frames: Vec::new(),
             approvals_changed: false,
+            doomed: Vec::new(),
         });
         let mut payload = Some(payload);
         for (entry, bytes) in encoded {
@@ -406,6 +420,10 @@ impl Seat {
                 entry.event,
                 Event::ApprovalVoted(_) | Event::ApprovalClosed(_) | Event::PermitCollected(_)
             );
+            if let Event::PayloadErased(erased) = &entry.event {
+                let index = self.state.next_index();
+                open.doomed.push(Doomed { index, entries: erased.indices.clone() });
+            }
             if let Err(error) = self.state.apply(&entry) {
                 // step and apply disagree: a defect. Nothing of this state may be used any more.
                 unreachable!("step planned what apply refuses: {error}");

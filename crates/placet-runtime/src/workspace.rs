@@ -4,6 +4,7 @@
 use crate::crypto::Fast;
 use crate::frame::{Frame, frames};
 use crate::ports::{Batch, Secret, Signer, WorkspaceNo};
+use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use placet_policy::Bundle;
@@ -11,6 +12,7 @@ use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
 use placet_types::event::{ActorRef, Entry};
 use placet_types::ids::{ActorId, WorkspaceName};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -34,6 +36,9 @@ pub struct Workspace {
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
     pub(crate) approvals: watch::Sender<u64>,
+    /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
+    /// order of the log.
+    doomed: Mutex<VecDeque<Doomed>>,
 }
 
 /// A checkpoint with the edge of its tree.
@@ -97,6 +102,7 @@ impl Workspace {
             killed: AtomicBool::new(false),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
+            doomed: Mutex::default(),
         }
     }
 
@@ -140,6 +146,27 @@ impl Workspace {
     #[must_use]
     pub fn names(&self) -> &Pseudonyms {
         &self.names
+    }
+
+    /// Adds what durable entries say is erased.
+    pub(crate) fn doom(&self, doomed: Vec<Doomed>) {
+        if !doomed.is_empty() {
+            self.lock_doomed().extend(doomed);
+        }
+    }
+
+    /// What has to be destroyed next.
+    pub(crate) fn next_doomed(&self) -> Option<Doomed> {
+        self.lock_doomed().front().cloned()
+    }
+
+    /// The first of them is destroyed.
+    pub(crate) fn destroyed(&self) {
+        self.lock_doomed().pop_front();
+    }
+
+    fn lock_doomed(&self) -> MutexGuard<'_, VecDeque<Doomed>> {
+        self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An actor as entries show it.

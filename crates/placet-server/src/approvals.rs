@@ -93,7 +93,7 @@ async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
 }
 
 /// Names of people by the pseudonyms that entries show, from the keys of the workspace.
-fn names(server: &Server, session: &Session) -> HashMap<String, String> {
+pub(crate) fn names(server: &Server, session: &Session) -> HashMap<String, String> {
     let workspace = &session.workspace;
     let keys = server.plane.keys_of(workspace);
     let mut names: HashMap<_, _> = keys

@@ -4,6 +4,7 @@
 use crate::auth::{Act, OVERSEERS};
 use crate::call::{self, Call, Query};
 use crate::document;
+use crate::privacy;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -22,11 +23,12 @@ const REACH: Duration = Duration::from_secs(5);
 /// Most entries of one trace.
 const TRACE_MAX: usize = 1000;
 
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 14] = [
     "decision",
     "trace",
     "actor",
     "rule",
+    "subject",
     "surface",
     "outcome",
     "type",
@@ -91,6 +93,7 @@ fn filter(query: &Query, workspace: &Workspace, now: TimeMs) -> Result<AuditFilt
         since: query.parsed("since", instant, time)?,
         until: query.parsed("until", instant, time)?,
         idempotency: None,
+        subject: query.get("subject").map(|name| workspace.names().subject_tag(name)),
         cursor: query.number("cursor")?,
         ascending: order.unwrap_or(false),
         limit: query.limit(100, PAGE_MAX)?,
@@ -110,7 +113,7 @@ fn actor_of(text: &str, workspace: &Workspace) -> Option<String> {
 }
 
 /// Unix milliseconds, RFC 3339, or a duration ago.
-fn instant_of(text: &str, now: TimeMs) -> Option<TimeMs> {
+pub(crate) fn instant_of(text: &str, now: TimeMs) -> Option<TimeMs> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().ok().filter(|ms| *ms <= 1 << 53).map(TimeMs);
     }
@@ -187,7 +190,7 @@ pub(crate) async fn trace(call: Call) -> Result<Response, Problem> {
 /// `GET /api/v1/receipts/{id}`
 pub(crate) async fn receipt(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
-    let query = call.query(&["index", "checkpoint"])?;
+    let query = call.query(&["index", "checkpoint", "payload"])?;
     let index = query.number("index")?;
     let against = query.parsed("checkpoint", "newest or published", |text| match text {
         "newest" => Some(Against::Newest),
@@ -195,8 +198,12 @@ pub(crate) async fn receipt(call: Call) -> Result<Response, Problem> {
         _ => None,
     })?;
     let against = against.unwrap_or(Against::Newest);
+    let payload = query.flag("payload")?;
     let missing = || Problem::from(PlaneError::NotFound("decision"));
     let id = DecisionId::parse(&call.segment(3)?).ok_or_else(missing)?;
+    if payload {
+        return privacy::disclose(&call, &session, id, index, against).await;
+    }
     let plane = call.server.plane.clone();
     // Who may not see the decision may not see its receipt.
     plane.decision(&session.workspace, &session.principal, id, None, Duration::ZERO).await?;

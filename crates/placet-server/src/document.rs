@@ -58,7 +58,11 @@ pub(crate) async fn decision(
     let workspace = &session.workspace;
     let event: &DecisionEvent = &answer.event;
     let revoked = answer.permit.as_ref().is_some_and(|permit| permit.state == PermitState::Revoked);
-    let revoked_by = if revoked { Some(killer(server, workspace).await?) } else { None };
+    let revoked_by = match revoked {
+        true if answer.erased && !workspace.is_killed() => Some(Reason::PayloadErased),
+        true => Some(killer(server, workspace).await?),
+        false => None,
+    };
     let texts = texts_of(server, workspace, answer);
     let rule_text =
         |rule: &str| texts.as_ref()?.get(rule).map(|text| Cow::Owned::<str>(text.clone()));

@@ -18,6 +18,7 @@ mod open;
 mod openapi;
 mod operations;
 mod patient;
+mod privacy;
 mod problem;
 mod publishing;
 mod routes;

@@ -170,7 +170,11 @@ async fn make_key(
 }
 
 /// Held, or refused.
-async fn not_made(call: &Call, session: &Session, decided: &Decided) -> Result<Response, Problem> {
+pub(crate) async fn not_made(
+    call: &Call,
+    session: &Session,
+    decided: &Decided,
+) -> Result<Response, Problem> {
     let answer = &decided.answer;
     let fresh = !answer.replayed;
     let document = document::decision(&call.server, session, answer, None, fresh).await?;
@@ -185,7 +189,7 @@ async fn not_made(call: &Call, session: &Session, decided: &Decided) -> Result<R
 }
 
 /// 32 random bytes as hex.
-fn random() -> String {
+pub(crate) fn random() -> String {
     let mut bytes = [0; 32];
     SystemEntropy.fill(&mut bytes);
     hex_encode(&bytes)
@@ -263,7 +267,7 @@ pub(crate) async fn confirm_clock(mut call: Call) -> Result<Response, Problem> {
     document::answer(StatusCode::OK, &StatusDocument { status: "confirmed", version: None })
 }
 
-/// `POST /api/v1/audit:reindex`: one read model serves all workspaces, so those of the first ask.
+/// `POST /api/v1/audit/reindex`: one read model serves all workspaces, so those of the first ask.
 pub(crate) async fn reindex(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
     session.demand_root(&call.server.plane)?;

@@ -190,7 +190,12 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
 fn write_totals(out: &mut String, server: &Server) {
     let totals = server.plane.totals();
     let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    let saved = server.plane.snapshots();
     for (metric, help, value) in [
+        ("placet_snapshots_total", "Saved states.", load(&saved.written)),
+        ("placet_snapshots_failed_total", "States that were not saved.", load(&saved.failed)),
+        ("placet_snapshot_bytes_total", "Bytes of saved states.", load(&saved.bytes)),
+        ("placet_start_folded_total", "Entries folded by the start.", load(&saved.folded)),
         ("placet_flushes_total", "Durable writes.", load(&totals.flushes)),
         ("placet_signatures_total", "Signed checkpoints.", load(&totals.signatures)),
         ("placet_entries_total", "Log entries written.", load(&totals.entries)),
@@ -201,6 +206,9 @@ fn write_totals(out: &mut String, server: &Server) {
     head(out, "placet_flush_seconds_total", "counter", "Time spent in durable writes.");
     let us = load(&totals.flush_us);
     let _ = writeln!(out, "placet_flush_seconds_total {}.{:06}", us / 1_000_000, us % 1_000_000);
+    head(out, "placet_snapshot_seconds_total", "counter", "Time spent in saving states.");
+    let us = load(&saved.spent_us);
+    let _ = writeln!(out, "placet_snapshot_seconds_total {}.{:06}", us / 1_000_000, us % 1_000_000);
     head(out, "placet_outstanding", "gauge", "Requests without an answer.");
     line(out, "placet_outstanding", "", server.plane.gauges().1 as u64);
 }

@@ -28,6 +28,7 @@ pub fn open_stores(dir: &DataDir) -> Result<Stores, OpenError> {
     Ok(Stores {
         journal: Box::new(dir.journal()?),
         reader: Arc::new(dir.journal_reader()?),
+        snapshots: Arc::new(dir.snapshots()?),
         slots: Box::new(dir.slots()?),
         slot_reader: Arc::new(dir.slot_reader()?),
         model_writer: Box::new(model_writer),

@@ -6,12 +6,18 @@ mod flows;
 mod inputs;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/log.rs"]
+mod log;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/people.rs"]
 mod people;
+#[path = "server/privacy.rs"]
+mod privacy;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/snapshots.rs"]
+mod snapshots;
 #[path = "server/tenants.rs"]
 mod tenants;
 #[path = "server/world.rs"]

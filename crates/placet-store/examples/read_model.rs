@@ -56,6 +56,7 @@ fn entry(n: u64, workspace: &WorkspaceName) -> Option<Entry> {
             action: "create".into(),
             topic: None,
             target: None,
+            subjects: vec![],
             trace: Some(format!("{:032x}", random(n / 3))),
             idempotency: tag,
             window_ms: 1,

@@ -11,6 +11,7 @@ use crate::kill;
 use crate::master::{self, MasterKey};
 use crate::read_model::{SqliteReadModel, SqliteReadModelWriter};
 use crate::slots::{SqliteSlotReader, SqliteSlots};
+use crate::snapshots::{self, SnapshotFiles};
 use placet_runtime::ports::JournalReader;
 use rustix::fs::FlockOperation;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -127,6 +128,14 @@ impl DataDir {
     /// [`OpenError`] says why and what to do.
     pub fn journal_reader(&self) -> Result<SqliteJournalReader, OpenError> {
         SqliteJournalReader::open(self.path.join(JOURNAL))
+    }
+
+    /// Saved states.
+    ///
+    /// # Errors
+    /// [`OpenError::ReadOnly`]: whoever reads beside a running server folds the log.
+    pub fn snapshots(&self) -> Result<SnapshotFiles, OpenError> {
+        Ok(SnapshotFiles::new(&self.path, self.locked()?))
     }
 
     /// The writing end of the payload slots.
@@ -312,6 +321,11 @@ fn initialise(path: &Path, key: Option<&MasterKey>) -> Result<(), OpenError> {
         for suffix in ["", "-wal", "-shm"] {
             files::remove_if_there(&path.join(format!("{name}{suffix}"))).map_err(failed)?;
         }
+    }
+    // States of a log that is no more.
+    match fs::remove_dir_all(path.join(snapshots::DIR)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
     }
     let key = match key {
         Some(key) => {

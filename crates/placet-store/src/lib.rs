@@ -8,6 +8,7 @@
 //! keys.db      payload secrets, wrapped, erasable                         (slots)
 //! identity.db  instance id, signing seed, workspace keys, wrapped         (identity)
 //! read.db      searchable rows, derived from the log, rebuilt at will     (read_model)
+//! snapshots/   saved states, derived from the log                         (snapshots)
 //! master.key   wraps keys.db and identity.db; or PLACET_MASTER_KEY        (master)
 //! highwater    the highest signed sizes                                   (highwater)
 //! armed, KILL  the armed certificate and the local kill file              (kill)
@@ -28,6 +29,7 @@ pub mod kill;
 mod master;
 mod read_model;
 mod slots;
+mod snapshots;
 mod sqlite;
 mod usage;
 mod witness;
@@ -41,5 +43,6 @@ pub use journal::{SqliteJournal, SqliteJournalReader};
 pub use master::{MASTER_KEY_ENV, MasterKey};
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
 pub use slots::{SlotCache, SqliteSlotReader, SqliteSlots};
+pub use snapshots::SnapshotFiles;
 pub use usage::{DatabaseUsage, Usage};
 pub use witness::{Seen, WitnessStore};

@@ -5,7 +5,7 @@ use crate::error::OpenError;
 use crate::master::MasterKey;
 use crate::sqlite::{self, Pool, Schema, unsigned};
 use placet_runtime::crypto;
-use placet_runtime::ports::{PortError, Secret, SlotReader, Slots};
+use placet_runtime::ports::{PortError, Secret, SlotReader, Slots, WorkspaceNo};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,10 @@ const SCHEMA: Schema = Schema {
     application: 0x504c_4b31,
     version: 1,
     tables: "CREATE TABLE block(first INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT;",
-    writer: "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA cache_size=-8192;",
+    // `erased` came later: a file without it is one in which nothing was erased.
+    writer: "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA cache_size=-8192; \
+             CREATE TABLE IF NOT EXISTS erased(workspace INTEGER PRIMARY KEY, \
+             upto INTEGER NOT NULL) STRICT;",
     page_size: 4096,
 };
 
@@ -59,37 +62,6 @@ impl SqliteSlots {
         Ok(Self { path, conn: Some(conn), key: master.derive(LABEL), _lock: lock })
     }
 
-    /// Overwrites slots with zeros, durably, in the database and in its WAL: all of them or none.
-    /// Repeating is harmless; after a failure of the store it is not known which: reopen, repeat.
-    /// What the disk keeps of blocks that the file system has freed is beyond reach here.
-    ///
-    /// # Errors
-    /// [`PortError`] when the store failed, a slot never existed, or a reader kept the WAL from
-    /// being emptied for five seconds.
-    pub fn erase(&mut self, slots: &[u64]) -> Result<(), PortError> {
-        let missing = self.with(|conn, _| {
-            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for &slot in slots {
-                let Some((first, offset)) = place(&tx, slot)? else {
-                    tx.rollback()?;
-                    return Ok(Some(slot));
-                };
-                let mut blob = tx.blob_open("main", "block", "wrapped", first, false)?;
-                blob.write_at(&[0; SLOT_BYTES], offset)?;
-            }
-            tx.commit()?;
-            Ok(None)
-        })?;
-        if let Some(slot) = missing {
-            return Err(PortError::new(format_args!("slot {slot} never existed: none was erased")));
-        }
-        let emptied = self.with(|conn, _| sqlite::checkpoint(conn, "TRUNCATE"))?;
-        if emptied {
-            return Ok(());
-        }
-        Err(PortError::new("erased, but a reader keeps the WAL: repeat to be rid of the old bytes"))
-    }
-
     fn with<T>(
         &mut self,
         work: impl FnOnce(&mut Connection, &[u8; 32]) -> rusqlite::Result<T>,
@@ -114,6 +86,52 @@ fn end_of(conn: &Connection) -> rusqlite::Result<u64> {
 }
 
 impl Slots for SqliteSlots {
+    /// Overwrites slots with zeros, durably, in the database and in its WAL: all of them or none.
+    /// Repeating is harmless; after a failure of the store it is not known which: reopen, repeat.
+    /// What the disk keeps of blocks that the file system has freed is beyond reach here.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed, a slot never existed, or a reader kept the WAL from
+    /// being emptied for five seconds.
+    fn erase(&mut self, workspace: WorkspaceNo, upto: u64, slots: &[u64]) -> Result<(), PortError> {
+        let missing = self.with(|conn, _| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for &slot in slots {
+                let Some((first, offset)) = place(&tx, slot)? else {
+                    tx.rollback()?;
+                    return Ok(Some(slot));
+                };
+                let mut blob = tx.blob_open("main", "block", "wrapped", first, false)?;
+                blob.write_at(&[0; SLOT_BYTES], offset)?;
+            }
+            let upto = i64::try_from(upto).map_err(|_| rusqlite::Error::InvalidQuery)?;
+            tx.execute(
+                "INSERT INTO erased VALUES (?1, ?2) \
+                 ON CONFLICT(workspace) DO UPDATE SET upto = max(upto, excluded.upto)",
+                params![workspace.0, upto],
+            )?;
+            tx.commit()?;
+            Ok(None)
+        })?;
+        if let Some(slot) = missing {
+            return Err(PortError::new(format_args!("slot {slot} never existed: none was erased")));
+        }
+        let emptied = self.with(|conn, _| sqlite::checkpoint(conn, "TRUNCATE"))?;
+        if emptied {
+            return Ok(());
+        }
+        Err(PortError::new("erased, but a reader keeps the WAL: repeat to be rid of the old bytes"))
+    }
+
+    fn erased_upto(&self, workspace: WorkspaceNo) -> Result<Option<u64>, PortError> {
+        let conn = self.conn.as_ref();
+        let conn = conn.ok_or_else(|| PortError::new("the slots failed before, reopen them"))?;
+        let upto = "SELECT upto FROM erased WHERE workspace = ?1";
+        conn.query_row(upto, [workspace.0], |row| unsigned(row, 0))
+            .optional()
+            .map_err(|e| PortError::new(format_args!("{}: {e}", self.path.display())))
+    }
+
     fn end(&self) -> Result<u64, PortError> {
         let conn = self.conn.as_ref();
         let conn = conn.ok_or_else(|| PortError::new("the slots failed before, reopen them"))?;

@@ -2,7 +2,7 @@
 
 use crate::dir::{DataDir, IDENTITY, JOURNAL, KEYS, READ};
 use crate::error::OpenError;
-use crate::sqlite;
+use crate::{snapshots, sqlite};
 use rusqlite::Connection;
 use std::io;
 use std::path::Path;
@@ -29,6 +29,8 @@ pub struct Usage {
     pub databases: Vec<DatabaseUsage>,
     /// Bundles that are kept, and their bytes.
     pub bundles: (u64, u64),
+    /// Bytes of saved states.
+    pub snapshot_bytes: u64,
 }
 
 impl DataDir {
@@ -38,6 +40,8 @@ impl DataDir {
     /// [`OpenError`] says which database was refused.
     pub fn usage(&self) -> Result<Usage, OpenError> {
         let mut usage = Usage::default();
+        let saved = self.path().join(snapshots::DIR);
+        usage.snapshot_bytes = tree_size(&saved).map_err(|e| OpenError::failed(&saved, e))?;
         for name in [JOURNAL, READ, KEYS, IDENTITY] {
             let path = self.path().join(name);
             let size = |path: &Path| size(path).map_err(|e| OpenError::failed(path, e));
@@ -64,6 +68,21 @@ impl DataDir {
 
 fn count(conn: &Connection, query: &str) -> rusqlite::Result<u64> {
     conn.query_row(query, [], |row| sqlite::unsigned(row, 0))
+}
+
+/// Files below a directory; what is removed meanwhile does not count.
+fn tree_size(dir: &Path) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(e) => return Err(e),
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        let path = entry?.path();
+        bytes += if path.is_dir() { tree_size(&path)? } else { size(&path)?.unwrap_or_default() };
+    }
+    Ok(bytes)
 }
 
 fn size(path: &Path) -> io::Result<Option<u64>> {

@@ -315,7 +315,7 @@ fn slots_survive_reopening_and_read_beside_the_server() {
     assert_eq!(*reader.secret(99).unwrap().unwrap(), [99; 32]);
     assert_eq!(*reader.secret(106).unwrap().unwrap(), [6; 32]);
     assert!(reader.secret(107).is_err());
-    dir.slots().unwrap().erase(&[106]).unwrap();
+    dir.slots().unwrap().erase(WorkspaceNo(0), 1, &[106]).unwrap();
     assert_eq!(reader.secret(106).unwrap(), None);
     place.alter("keys.db", "UPDATE block SET wrapped=randomblob(length(wrapped)) WHERE first=0");
     assert!(reader.secret(0).is_err(), "altered bytes are an error, not a secret");

@@ -124,6 +124,8 @@ id_kinds! {
     Permit PermitId "pmt_";
     /// An API key.
     Key KeyId "key_";
+    /// A legal hold.
+    Hold HoldId "hld_";
     /// Any other event.
     Event EventId "evt_";
 }

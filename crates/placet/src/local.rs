@@ -197,6 +197,7 @@ fn command(
         action: request.action.clone(),
         topic: request.topic.clone(),
         target: request.target.as_deref().map(|target| names.of("target", target)),
+        subjects: names.subject_tags(&request.subjects),
         trace: request.trace_id.clone(),
         action_commitment: keys.commit(SaltFor::Action, &digests.action.0),
         request_commitment: keys.commit(SaltFor::Request, &digests.request.0),

@@ -61,6 +61,7 @@ enum Command {
     Backup(commands::backup::BackupArgs),
     Restore(commands::backup::RestoreArgs),
     Data(commands::data::DataArgs),
+    Hold(commands::hold::HoldArgs),
     Policy(commands::policy::PolicyArgs),
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -114,6 +115,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Backup(args) => commands::backup::run(&args),
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
+        Command::Hold(args) => commands::hold::run(args).await,
         Command::Policy(args) => commands::policy::run(args),
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {

@@ -18,5 +18,9 @@ mod guide;
 mod input;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/privacy.rs"]
+mod privacy;
 #[path = "cli/support.rs"]
 mod support;
+#[path = "cli/witness.rs"]
+mod witness;

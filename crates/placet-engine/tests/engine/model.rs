@@ -138,6 +138,7 @@ impl Model {
             Event::KeyRevoked(revoked) => {
                 self.keys.remove(&revoked.key);
             }
+            Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
     }

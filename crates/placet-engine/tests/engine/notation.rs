@@ -5,17 +5,19 @@
 //! person ann operator              agent bot            service gate
 //! rule ID SURFACE allow|constrain|hold|throttle|deny [floor] [advice] [error] [limit=2/1000]
 //!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS]
-//! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag]
+//! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
 use super::world::{World, actor, digest, tag};
 use placet_engine::{
-    Bounds, Collect, Command, Consume, CreateKey, Decide, Lift, Plan, Rejection, Report,
-    RevokePermit, Trip, Vote, Who,
+    Bounds, Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection,
+    Report, RevokePermit, Target, Trip, Vote, Who,
 };
 use placet_types::Digest;
-use placet_types::event::{ActorRef, BundleArmed, Event, KillScope, KillSource, ReportedResult};
-use placet_types::ids::{ApprovalId, DecisionId, PermitId, TimeMs};
+use placet_types::event::{
+    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
+};
+use placet_types::ids::{ApprovalId, DecisionId, HoldId, PermitId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::{
     ApprovalSpec, ConditionError, Constraints, Effect, Hit, Layer, LimitSpec, Outcome, Reason,
@@ -146,6 +148,7 @@ impl Scene {
             velocity_max: bound("windows", default.velocity_max),
             held_max: bound("queue", default.held_max),
             final_max: bound("finals", default.final_max),
+            legal_holds_max: bound("holds", default.legal_holds_max),
         };
     }
 
@@ -287,6 +290,7 @@ impl Scene {
             action: "do".into(),
             topic: None,
             target: None,
+            subjects: options.get("about").into_iter().map(tag).collect(),
             trace: None,
             window_ms: options.num("window").unwrap_or(86_400_000),
             nonce: options.get("nonce").map(digest),
@@ -391,8 +395,51 @@ impl Scene {
                 let key = key.unwrap_or(placet_types::ids::KeyId::from_bytes([0; 16]));
                 Command::RevokeKey { key, by: who(self) }
             }
+            "erase" | "hold" | "release" => self.privacy(words, options),
             "tick" => Command::Tick,
             other => panic!("no command {other}"),
+        }
+    }
+
+    /// `erase ann d1,d2`, `hold ann h1 workspace`, `release ann h1`; `policy` is retention.
+    fn privacy(&mut self, words: &[&str], options: &Options<'_>) -> Command {
+        let by = (words[1] != "policy").then(|| self.who(words[1]));
+        let hold = |name: &str| HoldId::from_bytes(tag(name));
+        match words[0] {
+            "erase" => {
+                let mut targets = Vec::new();
+                for name in words[2].split(',') {
+                    let id = self.id(name);
+                    let (index, prior) = self.world().decision(id);
+                    let keep_until = options.num("keep").map(|ms| self.world().now.plus(ms));
+                    let lawful = options.has("lawful");
+                    let (decision, subjects) = (prior.decision, prior.subjects);
+                    targets.push(Target { index, decision, subjects, keep_until, lawful });
+                }
+                let reason = "gdpr.art17".into();
+                Command::Erase(Box::new(Erase {
+                    by,
+                    decision: None,
+                    reason,
+                    policy: None,
+                    targets,
+                }))
+            }
+            "hold" => Command::PlaceHold(PlaceHold {
+                hold: hold(words[2]),
+                scope: match words[3].split_once(':') {
+                    None => HoldScope::Workspace,
+                    Some(("subject", name)) => HoldScope::Subject(tag(name)),
+                    Some((_, name)) => HoldScope::Decision(self.id(name)),
+                },
+                reason: "case-1".into(),
+                by: by.expect("a person"),
+            }),
+            _ => Command::ReleaseHold {
+                hold: hold(words[2]),
+                by: by.expect("a person"),
+                decision: None,
+            },
         }
     }
 
@@ -464,6 +511,10 @@ impl Scene {
             Event::PermitCollected(event) => {
                 let how = if event.permit.consumed { "consumed" } else { "open" };
                 format!("collected {how}")
+            }
+            Event::PayloadErased(event) => {
+                let names: Vec<_> = event.indices.iter().map(|at| self.name_at(*at)).collect();
+                format!("erased {}{}", names.join(","), if event.early { " early" } else { "" })
             }
             Event::PermitExpired(event) => {
                 format!("expired {}", self.name_of(Some(event.decision)))

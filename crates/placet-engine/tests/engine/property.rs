@@ -3,8 +3,8 @@
 
 use super::model::Model;
 use super::notation::Scene;
-use super::world::Portable;
-use placet_engine::{Command, Decide, Plan, step};
+use super::world::{Portable, Runs};
+use placet_engine::{Bounds, Command, Decide, Plan, State, step};
 use placet_types::event::Event;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -216,12 +216,51 @@ fn run(seed: u64, length: usize, out: &mut Run) {
         }
     }
     scene.world().check_replay();
+    check_snapshots(&mut random, &mut scene);
+    for n in length..length + length / 3 {
+        let line = row(&mut random, &scene, n);
+        let answer = scene.line(&line);
+        let _ = writeln!(out.rows, "{line} -> {answer}");
+    }
+    scene.world().check_replay();
     out.entries = read;
     let counters = *scene.world().state.counters();
     for (total, count) in out.totals.iter_mut().zip(counters.decisions) {
         *total += count;
     }
     out.totals[5] += counters.consumed;
+}
+
+/// From a snapshot anywhere the same log gives the same state; from here on that state is the
+/// world's, and so it decides what follows.
+fn check_snapshots(random: &mut Random, scene: &mut Scene) {
+    let size = scene.world().log.len();
+    let mut runs = Runs::default();
+    for _ in 0..random.below(6) {
+        runs.ends.insert(random.below(size + 1));
+    }
+    let at = random.below(size) + 1;
+    let world = scene.world();
+    let revived = world.revived(&mut runs, at);
+    assert_eq!(world.fingerprint(&revived), world.fingerprint(&world.state), "from entry {at}");
+    for tag in world.decisions.iter().map(|(_, event)| event.idempotency) {
+        let attempt = |state: &State| state.attempt(&tag, world.now);
+        assert_eq!(attempt(&revived), attempt(&world.state), "a key from entry {at}");
+    }
+    world.state = revived;
+    // Whatever is no snapshot is refused, and nothing panics.
+    let bytes = runs.bytes;
+    for _ in 0..20 {
+        let cut = random.below(bytes.len());
+        assert!(State::read_snapshot(&bytes[..cut], Bounds::default()).is_none());
+        let mut altered = bytes.clone();
+        altered[cut] ^= 1 << random.below(8);
+        if let Some(state) = State::read_snapshot(&altered, Bounds::default()) {
+            let mut again = Vec::new();
+            state.write_snapshot(&mut again);
+            assert_eq!(again, altered, "one form for one state");
+        }
+    }
 }
 
 fn check_state(scene: &mut Scene, model: &Model) {

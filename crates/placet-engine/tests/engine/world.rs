@@ -1,7 +1,7 @@
 //! A workspace in which time is a command. Every planned event becomes an entry, its bytes, and an
 //! entry again before it is applied, so whatever runs here tests the format too.
 
-use placet_engine::{Bounds, Command, Plan, Rejection, State, step};
+use placet_engine::{Bounds, Command, IdempotencyKeys, Plan, Rejection, State, step};
 use placet_types::event::{ActorRef, DecisionEvent, Entry, Event, Genesis, Principal};
 use placet_types::ids::{
     ActorId, ApprovalId, DecisionId, Id, IdKind, KeyId, TimeMs, WorkspaceName,
@@ -65,6 +65,13 @@ pub(crate) fn tag(text: &str) -> [u8; 16] {
 pub(crate) fn actor(text: &str) -> ActorRef {
     let _ = ActorId::parse(text).expect("kind:name");
     ActorRef::parse(text).expect("kind:name")
+}
+
+/// Where a follower writes runs, and the last snapshot it wrote.
+#[derive(Default)]
+pub(crate) struct Runs {
+    pub(crate) ends: BTreeSet<usize>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 pub(crate) struct World {
@@ -186,6 +193,38 @@ impl World {
         state
     }
 
+    /// The state as a snapshot after `at` entries and the fold of the rest gives it.
+    pub(crate) fn revived(&self, runs: &mut Runs, at: usize) -> State {
+        let mut follower = State::new(self.bounds);
+        follower.gather_idempotency();
+        let mut saved = Vec::new();
+        for (index, bytes) in self.log.iter().enumerate().take(at) {
+            follower.apply(&Entry::parse(bytes).unwrap()).expect("a follower applies");
+            if runs.ends.contains(&(index + 1)) || index + 1 == at {
+                let from = saved.last().map_or(0, |(_, _, until)| *until);
+                let mut run = Vec::new();
+                follower.gather_idempotency().write_run(follower.time(), &mut run);
+                saved.push((run, from, index as u64 + 1));
+            }
+        }
+        let mut bytes = Vec::new();
+        follower.write_snapshot(&mut bytes);
+        let mut state = State::read_snapshot(&bytes, self.bounds).expect("a snapshot reads back");
+        let mut again = Vec::new();
+        state.write_snapshot(&mut again);
+        assert_eq!(bytes, again, "a snapshot is written back as it was read");
+        runs.bytes = bytes;
+        let mut keys = IdempotencyKeys::default();
+        for (run, from, until) in &saved {
+            keys.read_run(run, *from, *until, state.time()).expect("a run reads back");
+        }
+        state.set_idempotency(keys);
+        for bytes in &self.log[at..] {
+            state.apply(&Entry::parse(bytes).unwrap()).expect("the rest applies");
+        }
+        state
+    }
+
     #[track_caller]
     pub(crate) fn check_replay(&self) {
         assert_eq!(self.fingerprint(&self.state), self.fingerprint(&self.replayed()));
@@ -208,7 +247,7 @@ impl World {
             state.last_override(),
             state.next_timer(),
             state.held_open(),
-            state.sizes(),
+            &state.sizes()[1..],
         );
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");

@@ -150,11 +150,29 @@ pub(super) fn owner(node: &Node, report: &mut Report<'_>) -> Option<String> {
 /// Longest duration: a year.
 const DURATION_MS_MAX: u64 = 366 * 86_400_000;
 
-/// A positive duration in milliseconds.
+/// Longest retention: a century.
+const RETENTION_MS_MAX: u64 = 36_525 * 86_400_000;
+
+/// A positive duration of up to a year in milliseconds.
 pub(super) fn duration(
     node: &Node,
     what: &str,
     form: Form,
+    report: &mut Report<'_>,
+) -> Option<u64> {
+    duration_up_to(node, what, form, DURATION_MS_MAX, report)
+}
+
+/// A positive duration of up to a century in milliseconds.
+pub(super) fn age(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<u64> {
+    duration_up_to(node, what, form, RETENTION_MS_MAX, report)
+}
+
+fn duration_up_to(
+    node: &Node,
+    what: &str,
+    form: Form,
+    ms_max: u64,
     report: &mut Report<'_>,
 ) -> Option<u64> {
     let hint = "an integer and a unit: 500ms, 30s, 30m, 1h or 7d";
@@ -169,9 +187,11 @@ pub(super) fn duration(
         _ => None,
     };
     match ms {
-        Some(ms) if (1..=DURATION_MS_MAX).contains(&ms) => Some(ms),
+        Some(ms) if (1..=ms_max).contains(&ms) => Some(ms),
         Some(_) => {
-            report.error(Code::BadValue, node.place, format!("`{what}` lies between 1ms and 366d"));
+            let days = ms_max / 86_400_000;
+            let message = format!("`{what}` lies between 1ms and {days}d");
+            report.error(Code::BadValue, node.place, message);
             None
         }
         None => {

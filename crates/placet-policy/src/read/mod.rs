@@ -3,6 +3,7 @@
 
 mod fields;
 mod matches;
+mod retention;
 mod rule;
 
 use crate::condition::Condition;
@@ -306,6 +307,9 @@ impl<'a, 'r> Reader<'a, 'r> {
         let window = fields
             .take("idempotency_window")
             .and_then(|it| fields::duration(it, "idempotency_window", self.form, self.report));
+        let retention = fields
+            .take("retention")
+            .map(|it| retention::retention(it, self.form, self.report).unwrap_or_default());
         for member in fields.rest() {
             let key = member.key.as_str();
             let later = [
@@ -317,13 +321,13 @@ impl<'a, 'r> Reader<'a, 'r> {
                 "outcomes",
                 "receipts",
                 "required",
-                "retention",
                 "schema",
             ];
             let message = format!("`{key}` of a surface is not supported by this version");
-            let hint = match nearest(key, &["owner", "deadline", "idempotency_window"]) {
+            let hint = match nearest(key, &["owner", "deadline", "idempotency_window", "retention"])
+            {
                 Some(near) if !later.contains(&key) => format!("did you mean `{near}`?"),
-                _ => "a surface has owner, deadline and idempotency_window".to_owned(),
+                _ => "a surface has owner, deadline, idempotency_window and retention".to_owned(),
             };
             self.report.error_hint(Code::NotSupported, member.place, message, hint);
         }
@@ -336,6 +340,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             None => DEADLINE_MS,
         };
         let idempotency_window_ms = window.unwrap_or(IDEMPOTENCY_WINDOW_MS);
-        Some(Surface { owner, deadline_ms, idempotency_window_ms })
+        let retention = retention.unwrap_or_default();
+        Some(Surface { owner, deadline_ms, idempotency_window_ms, retention })
     }
 }

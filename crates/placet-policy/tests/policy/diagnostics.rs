@@ -71,7 +71,7 @@ surfaces:
         r#"3:15: error[not_supported]: `fail_mode` of a surface is not supported by this version
   |   payments: { fail_mode: open }
   |               ^^^^^^^^^
-  = hint: a surface has owner, deadline and idempotency_window
+  = hint: a surface has owner, deadline, idempotency_window and retention
 4:12: error[not_supported]: `dedline` of a surface is not supported by this version
   |   other: { dedline: 5s }
   |            ^^^^^^^

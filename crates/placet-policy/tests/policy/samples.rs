@@ -126,3 +126,35 @@ fn a_trace_shows_what_kept_a_rule_from_matching() {
         "{value}"
     );
 }
+
+#[test]
+fn surfaces_keep_payloads_as_long_as_they_say() {
+    let text = |retention: &str| format!("version: v1\nsurfaces:\n  a: {{ {retention} }}\n  b:\n");
+    let all = bundle(&text("retention: { payload: 3650d, min: 30d, lawful: [gdpr.art17, x] }"));
+    let kept = all.retention("a");
+    let day = 86_400_000;
+    assert_eq!((kept.payload_ms, kept.min_ms), (Some(3650 * day), Some(30 * day)));
+    assert!(kept.lawful.iter().map(String::as_str).eq(["gdpr.art17", "x"]));
+    for other in ["b", "c", "job"] {
+        assert_eq!(all.retention(other), Default::default(), "{other}");
+    }
+    assert!(all.retired().eq([("a", 3650 * day)]));
+    let again = Bundle::from_normalised::<Sha2>(all.normalised()).unwrap();
+    assert_eq!((again.digest(), again.retention("a")), (all.digest(), kept));
+    // What says nothing has the digest that it always had.
+    let none = bundle(&text(""));
+    assert_eq!(bundle(&text("retention: {}")).digest(), none.digest());
+    assert_ne!(none.digest(), all.digest());
+    for wrong in [
+        "retention: 30d",
+        "retention: { payload: 10d, min: 11d }",
+        "retention: { payload: 0s }",
+        "retention: { min: forever }",
+        "retention: { lawful: [GDPR] }",
+        "retention: { lawful: [a, a] }",
+        "retention: { payload: 1d, days: 3 }",
+    ] {
+        let source = placet_policy::Source { name: "a.yaml".into(), text: text(wrong) };
+        assert!(Bundle::compile::<Sha2>(&[source]).is_err(), "{wrong}");
+    }
+}

@@ -29,6 +29,12 @@ async fn bodies_of_decisions() {
             Some("/attempt_nonce"),
         ),
         (&request("x", r#","context":{"n":1e999}"#), 400, "json_malformed", None),
+        (
+            &request("x", r#","context":{"n":0.11e-9223372036854775807}"#),
+            400,
+            "json_malformed",
+            None,
+        ),
         (&request("x", &format!(r#","context":{{"n":{deep}}}"#)), 400, "json_malformed", None),
         (&request("taken", r#","risk_tags":["x"]"#), 409, "idempotency_conflict", None),
     ];

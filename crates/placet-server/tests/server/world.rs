@@ -2,7 +2,7 @@
 
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
-use placet_runtime::{KeySpec, Options, Plane, Principal, Started, Workspace};
+use placet_runtime::{KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Workspace};
 use placet_server::{ServerOptions, open_stores, serve};
 use placet_store::{Create, DataDir};
 use placet_types::Caller;
@@ -10,6 +10,7 @@ use placet_types::ids::{ActorId, WorkspaceName};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,13 +41,13 @@ rules:
 "#;
 
 pub(crate) struct World {
-    dir: TempDir,
+    pub(crate) dir: TempDir,
     bundle: Option<String>,
     dev: bool,
     options: ServerOptions,
     pub(crate) address: SocketAddr,
     pub(crate) plane: Arc<Plane>,
-    started: Option<Started>,
+    pub(crate) started: Option<Started>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<std::io::Result<()>>>,
     /// Key of `human:ann`, the first admin.
@@ -116,6 +117,12 @@ impl World {
             bundle: bundle.as_deref().map(compile),
             workspace: WorkspaceName::parse("main").unwrap(),
             admin: ActorId::parse("human:ann").unwrap(),
+            snapshots: SnapshotPlan {
+                entries: 5,
+                entries_idle: 1,
+                rest: 0,
+                ..SnapshotPlan::default()
+            },
         };
         let started = Plane::start(stores, setup).await.unwrap();
         let bootstrap = started.bootstrap.as_ref().map(|key| key.reveal().to_string());
@@ -142,7 +149,12 @@ impl World {
     }
 
     /// Stops everything and starts again on the same directory.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// As [`restart`](Self::restart), with something done to the data directory in between.
+    pub(crate) async fn restart_after(mut self, between: impl FnOnce(&Path)) -> Self {
         drop(self.stop.take());
         self.serving.take().unwrap().await.unwrap().unwrap();
         let started = self.started.take().unwrap();
@@ -153,7 +165,13 @@ impl World {
         while plane.strong_count() > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
+        between(&self.dir.path().join("data"));
         Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin)).await
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     pub(crate) fn root(&self) -> Arc<Workspace> {

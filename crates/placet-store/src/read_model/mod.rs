@@ -1,7 +1,7 @@
 //! Searchable rows of the log in `read.db`, derived and rebuilt at will. Owns what of an entry can
 //! be searched and how it is stored; refuses to be the truth about anything.
 //!
-//! Trace ids and idempotency tags are stored as 64-bit hashes. A [`query`](SqliteReadModel) may
+//! Trace ids, idempotency tags and subjects are stored as 64-bit hashes. A [`query`](SqliteReadModel) may
 //! therefore, very rarely, name an entry with another trace or tag; whoever reads the entries
 //! checks them again with [`matches`], drops what does not match and continues from the last
 //! index named, whether or not it was dropped.
@@ -50,7 +50,7 @@ pub use write::SqliteReadModelWriter;
 /// that are neither.
 const SCHEMA: Schema = Schema {
     application: 0x504c_5231,
-    version: 1,
+    version: 2,
     tables: concat!(
         "CREATE TABLE event(id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, \
          kind INTEGER NOT NULL, rare INTEGER, decision INTEGER, decision_low INTEGER, \
@@ -71,6 +71,8 @@ const SCHEMA: Schema = Schema {
          CREATE INDEX by_rare ON event(kind) WHERE rare = 1; \
          CREATE TABLE rule_hit(segment INTEGER NOT NULL, rule INTEGER NOT NULL, \
          id INTEGER NOT NULL, PRIMARY KEY (segment, rule, id)) STRICT, WITHOUT ROWID; \
+         CREATE TABLE subject_hit(segment INTEGER NOT NULL, subject INTEGER NOT NULL, \
+         id INTEGER NOT NULL, PRIMARY KEY (segment, subject, id)) STRICT, WITHOUT ROWID; \
          CREATE TABLE name(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT; \
          CREATE TABLE written(boot TEXT NOT NULL) STRICT;"
     ),
@@ -126,6 +128,7 @@ struct Facts<'a> {
     trace: Option<&'a str>,
     idempotency: Option<Tag>,
     rules: &'a [String],
+    subjects: &'a [Tag],
 }
 
 impl<'a> Facts<'a> {
@@ -141,6 +144,7 @@ impl<'a> Facts<'a> {
                 trace: event.trace.as_deref(),
                 idempotency: Some(event.idempotency),
                 rules: &event.rules,
+                subjects: &event.subjects,
             },
             Event::PermitCollected(event) => about(event.decision),
             Event::PermitConsumed(event) => {
@@ -157,6 +161,9 @@ impl<'a> Facts<'a> {
             | Event::KillLifted(event) => by(event.by.as_ref()),
             Event::KeyCreated(event) => by(Some(&event.by)),
             Event::KeyRevoked(event) => by(Some(&event.by)),
+            Event::PayloadErased(event) => by(event.by.as_ref()),
+            Event::HoldPlaced(event) => by(Some(&event.by)),
+            Event::HoldReleased(event) => by(Some(&event.by)),
             Event::Genesis(_)
             | Event::BundleArmed(_)
             | Event::Gap(_)
@@ -166,8 +173,8 @@ impl<'a> Facts<'a> {
 }
 
 /// Whether `entry` is what `filter` asks for; cursor and limit are not looked at. An event has the
-/// actor who caused it; surface, trace, rules, outcome and idempotency tag belong to the event
-/// `decision` alone.
+/// actor who caused it; surface, trace, rules, outcome, subjects and idempotency tag belong to the
+/// event `decision` alone.
 #[must_use]
 pub fn matches(filter: &AuditFilter, entry: &Entry) -> bool {
     fn holds<T: PartialEq>(wanted: Option<T>, have: Option<T>) -> bool {
@@ -181,6 +188,7 @@ pub fn matches(filter: &AuditFilter, entry: &Entry) -> bool {
         && holds(filter.trace.as_deref(), facts.trace)
         && holds(filter.idempotency, facts.idempotency)
         && holds(filter.event_type.as_deref(), Some(entry.event.type_name()))
+        && filter.subject.is_none_or(|tag| facts.subjects.contains(&tag))
         && filter.rule.as_ref().is_none_or(|rule| facts.rules.contains(rule))
         && filter.since.is_none_or(|since| entry.time >= since)
         && filter.until.is_none_or(|until| entry.time < until)

@@ -83,6 +83,12 @@ impl Source {
         id: "r.id",
         segment: Some("r.segment"),
     };
+
+    const SUBJECT: Self = Self {
+        tables: "subject_hit s CROSS JOIN event e NOT INDEXED",
+        id: "s.id",
+        segment: Some("s.segment"),
+    };
 }
 
 /// A statement as it grows.
@@ -210,6 +216,7 @@ fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option
             Source::segmented("event e INDEXED BY by_idempotency")
         }
         () if filter.trace.is_some() => Source::segmented("event e INDEXED BY by_trace"),
+        () if filter.subject.is_some() => Source::SUBJECT,
         () if rare => Source::whole("event e INDEXED BY by_rare"),
         () if rule.is_some() => Source::RULE,
         () if actor.is_some() => Source::segmented("event e INDEXED BY by_actor"),
@@ -227,6 +234,20 @@ fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option
     }
     if let Some(trace) = &filter.trace {
         sql.and("e.trace = ?", trace_hash(trace));
+    }
+    match filter.subject.as_ref().map(tag_hash) {
+        Some(tag) if source.id == Source::SUBJECT.id => {
+            sql.and("e.id = s.id AND s.subject = ?", tag);
+        }
+        Some(tag) => sql.and(
+            concat!(
+                "EXISTS (SELECT 1 FROM subject_hit s WHERE s.segment = (e.",
+                segment!(),
+                ") AND s.subject = ? AND s.id = e.id)"
+            ),
+            tag,
+        ),
+        None => {}
     }
     match rule {
         Some(rule) if source.id == Source::RULE.id => sql.and("e.id = r.id AND r.rule = ?", rule),

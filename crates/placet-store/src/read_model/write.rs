@@ -69,6 +69,10 @@ impl SqliteReadModelWriter {
             return Ok(None);
         }
         let Ok(conn) = sqlite::open_writer(path, &SCHEMA) else { return Ok(None) };
+        let version = conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0));
+        if version.is_ok_and(|version| version != SCHEMA.version) {
+            return Ok(None);
+        }
         let boot: Result<String, _> =
             conn.query_row("SELECT boot FROM written", [], |row| row.get(0));
         if !boot.is_ok_and(|boot| boot == CLOSED || boot == boot_id()) {
@@ -258,6 +262,13 @@ fn insert(
         tx.prepare_cached("INSERT OR IGNORE INTO rule_hit VALUES (?1, ?2, ?3)")?.execute([
             id >> SEGMENT_BITS,
             rule,
+            id,
+        ])?;
+    }
+    for subject in facts.subjects {
+        tx.prepare_cached("INSERT OR IGNORE INTO subject_hit VALUES (?1, ?2, ?3)")?.execute([
+            id >> SEGMENT_BITS,
+            tag_hash(subject),
             id,
         ])?;
     }

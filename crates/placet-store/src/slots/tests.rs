@@ -3,6 +3,8 @@
 use super::*;
 use placet_runtime::crypto::SystemEntropy;
 
+const NO: WorkspaceNo = WorkspaceNo(0);
+
 fn contains(dir: &Path, wanted: &[u8]) -> bool {
     std::fs::read_dir(dir).unwrap().any(|entry| {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
@@ -33,10 +35,14 @@ fn erased_slots_are_nowhere_and_their_neighbours_stay() {
     for slot in erased {
         assert!(contains(dir.path(), &wrapped(slot)), "slot {slot} is not found before");
     }
-    assert!(slots.erase(&[10, 1000]).is_err(), "one of them never existed");
+    assert!(slots.erase(NO, 7, &[10, 1000]).is_err(), "one of them never existed");
     assert_eq!(reader.secret(10).unwrap(), Some(secrets[10].clone()));
 
-    slots.erase(&erased.map(|slot| slot as u64)).unwrap();
+    assert_eq!(slots.erased_upto(NO).unwrap(), None, "none of it was done");
+    slots.erase(NO, 7, &erased.map(|slot| slot as u64)).unwrap();
+    slots.erase(NO, 3, &[]).unwrap();
+    assert_eq!(slots.erased_upto(NO).unwrap(), Some(7), "it never goes back");
+    assert_eq!(slots.erased_upto(WorkspaceNo(1)).unwrap(), None);
     for (slot, secret) in secrets.iter().enumerate() {
         let kept = (!erased.contains(&slot)).then(|| secret.clone());
         assert_eq!(reader.secret(slot as u64).unwrap(), kept, "slot {slot}");

@@ -3,7 +3,7 @@
 
 use super::read::Reader;
 use super::{ActorRef, EntryError, Pseudonym, Tag};
-use crate::hash::Digest;
+use crate::hash::{Digest, hex_encode};
 use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs, is_label};
 use crate::json::{Object, Writer};
 use crate::policy::{ConditionError, Effect, Layer, Outcome, Reason};
@@ -37,6 +37,9 @@ pub struct DecisionEvent {
     pub topic: Option<String>,
     /// Pseudonym of the target, if any.
     pub target: Option<Pseudonym>,
+    /// Whose personal data the payload holds: tags of the subjects, sorted, at most as many as a
+    /// request may name. Never cut: a subject that is not found cannot be erased.
+    pub subjects: Vec<Tag>,
     /// Trace id, if any.
     pub trace: Option<String>,
     /// Pseudonym of the idempotency key (scope: workspace and actor).
@@ -196,6 +199,9 @@ impl DecisionEvent {
         w.digest("request_commitment", &self.request_commitment);
         w.uint_opt("retry_after_ms", self.retry_after_ms);
         w.strings("rules", &self.rules);
+        if !self.subjects.is_empty() {
+            w.strings("subjects", self.subjects.iter().map(|tag| hex_encode(tag)));
+        }
         w.str("surface", &self.surface);
         w.flag("surface_unknown", !self.surface_known);
         if let Some(target) = &self.target {
@@ -231,6 +237,7 @@ impl DecisionEvent {
             action: r.str("action")?,
             topic: r.str_opt("topic")?,
             target: r.has("target").then(|| r.bytes("target").map(Pseudonym)).transpose()?,
+            subjects: r.tags_opt("subjects")?,
             trace: r.str_opt("trace")?,
             idempotency: r.bytes("idempotency")?,
             window_ms: r.uint("window_ms")?,

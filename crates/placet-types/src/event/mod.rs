@@ -4,6 +4,7 @@
 
 mod decision;
 mod other;
+mod privacy;
 mod read;
 
 use crate::hash::Digest;
@@ -21,6 +22,7 @@ pub use other::{
     KillEvent, KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
 };
+pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
 
 /// `_type` of every entry.
@@ -30,7 +32,7 @@ pub const PREDICATE_TYPE: &str = "urn:placet:event:1";
 /// Largest entry in bytes.
 pub const ENTRY_BYTES_MAX: usize = 16 << 10;
 
-/// 16 bytes of a workspace-keyed HMAC: idempotency keys and velocity keys.
+/// 16 bytes of a workspace-keyed HMAC: idempotency keys, velocity keys and subjects.
 pub type Tag = [u8; 16];
 
 /// A keyed pseudonym of something personal: `HMAC-SHA-256(workspace key, kind ‖ 0x00 ‖ value)`.
@@ -134,6 +136,12 @@ pub enum Event {
     KeyCreated(KeyGrant),
     /// `key.revoked`
     KeyRevoked(KeyRevoked),
+    /// `payload.erased`: payloads whose keys are destroyed.
+    PayloadErased(PayloadErased),
+    /// `hold.placed`: a legal hold.
+    HoldPlaced(HoldPlaced),
+    /// `hold.released`
+    HoldReleased(HoldReleased),
     /// `gap`: the store was down or the process was not there.
     Gap(Gap),
     /// `admission.refused`: requests refused before the log, per minute.
@@ -160,6 +168,9 @@ impl Event {
             Self::BundleArmed(_) => "bundle.armed",
             Self::KeyCreated(_) => "key.created",
             Self::KeyRevoked(_) => "key.revoked",
+            Self::PayloadErased(_) => "payload.erased",
+            Self::HoldPlaced(_) => "hold.placed",
+            Self::HoldReleased(_) => "hold.released",
             Self::Gap(_) => "gap",
             Self::AdmissionRefused(_) => "admission.refused",
         }

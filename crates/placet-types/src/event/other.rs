@@ -99,7 +99,7 @@ pub struct PermitEnded {
     pub index: u64,
     /// Its permit.
     pub permit: PermitId,
-    /// For a revocation: `killed_everything` or `killed_workspace`.
+    /// For a revocation: `killed_everything`, `killed_workspace` or `payload_erased`.
     pub reason: Option<String>,
 }
 
@@ -261,7 +261,9 @@ impl KillSource {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Parses the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         [Self::Api, Self::File, Self::Signal, Self::Certificate]
             .into_iter()
             .find(|source| source.as_str() == text)
@@ -371,6 +373,9 @@ impl Event {
                 w.str("by", event.by.as_str());
                 w.str("key", &event.key.to_string());
             }
+            Self::PayloadErased(event) => event.write(w),
+            Self::HoldPlaced(event) => event.write(w),
+            Self::HoldReleased(event) => event.write(w),
             Self::Gap(event) => {
                 w.str("cause", &event.cause);
                 w.uint("from_ms", event.from.0);
@@ -432,6 +437,9 @@ impl Event {
                 key: r.parsed("key", KeyId::parse)?,
                 by: r.parsed("by", ActorRef::parse)?,
             }),
+            "payload.erased" => Self::PayloadErased(super::PayloadErased::read(&mut r)?),
+            "hold.placed" => Self::HoldPlaced(super::HoldPlaced::read(&mut r)?),
+            "hold.released" => Self::HoldReleased(super::HoldReleased::read(&mut r)?),
             "gap" => Self::Gap(Gap {
                 from: TimeMs(r.uint("from_ms")?),
                 to: TimeMs(r.uint("to_ms")?),

@@ -135,6 +135,28 @@ impl Reader {
             .collect()
     }
 
+    pub(super) fn uints(&mut self, key: &str) -> Result<Vec<u64>, EntryError> {
+        let Value::Array(items) = self.take(key)? else { return Err(wrong(key)) };
+        items.iter().map(|item| item.as_u64().ok_or_else(|| wrong(key))).collect()
+    }
+
+    /// 16 bytes each, sorted and without repetition; none where the member is missing.
+    pub(super) fn tags_opt(&mut self, key: &str) -> Result<Vec<super::Tag>, EntryError> {
+        if !self.has(key) {
+            return Ok(Vec::new());
+        }
+        let mut tags = Vec::new();
+        for text in self.strings(key)? {
+            let mut tag = [0; 16];
+            hex_decode(&text, &mut tag).ok_or_else(|| wrong(key))?;
+            if tags.last().is_some_and(|last| *last >= tag) {
+                return Err(wrong(key));
+            }
+            tags.push(tag);
+        }
+        Ok(tags)
+    }
+
     /// Members as name and count, `{"operator":1}` for example.
     pub(super) fn counts(
         &mut self,

@@ -1,7 +1,7 @@
 //! Every event type once: written, read back equal, and refused when a byte or member differs.
 
 use super::*;
-use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId};
+use crate::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
 use crate::json::Object;
 use crate::policy::{ConditionError, Effect, Layer, Outcome, Reason};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,7 @@ fn decision() -> DecisionEvent {
         action: "create".into(),
         topic: Some("job.x".into()),
         target: Some(Pseudonym([5; 32])),
+        subjects: vec![[1; 16], [2; 16]],
         trace: Some("t-1".into()),
         idempotency: [6; 16],
         window_ms: 86_400_000,
@@ -82,6 +83,11 @@ fn decision() -> DecisionEvent {
         permit: Some(permit()),
         deadline: TimeMs(9),
     }
+}
+
+fn hold(scope: HoldScope) -> Event {
+    let hold = HoldId::from_bytes([5; 16]);
+    Event::HoldPlaced(HoldPlaced { hold, scope, by: actor(), reason: "case-2026.7".into() })
 }
 
 fn all() -> Vec<Event> {
@@ -162,6 +168,22 @@ fn all() -> Vec<Event> {
         }),
         Event::KeyCreated(KeyGrant { principal, by: actor(), decision: Some(decision_id) }),
         Event::KeyRevoked(KeyRevoked { key: KeyId::from_bytes([4; 16]), by: actor() }),
+        Event::PayloadErased(PayloadErased {
+            by: Some(actor()),
+            decision: Some(decision_id),
+            indices: vec![3, 4, 1 << 40],
+            policy: Some(Digest([1; 32])),
+            reason: "gdpr.art17".into(),
+            early: true,
+        }),
+        hold(HoldScope::Workspace),
+        hold(HoldScope::Decision(decision_id)),
+        hold(HoldScope::Subject([7; 16])),
+        Event::HoldReleased(HoldReleased {
+            hold: HoldId::from_bytes([5; 16]),
+            by: actor(),
+            decision: Some(decision_id),
+        }),
         Event::Gap(Gap { from: TimeMs(1), to: TimeMs(2), refused: 3, cause: "restart".into() }),
         Event::AdmissionRefused(Refused { minute: TimeMs(60_000), count: 5, keys: 1 }),
     ]
@@ -195,4 +217,38 @@ fn nothing_unknown_missing_or_spelt_otherwise_passes() {
         refused(text.replacen("\"epoch\":3,", "\"epoch\":3,\"epoch\":3,", 1));
         refused(text.replacen("\"dev\":true", "\"dev\":false", 1));
     }
+}
+
+#[test]
+fn erased_indices_and_subjects_have_one_order_and_a_reason_is_a_code() {
+    let of = |event: Event| String::from_utf8(entry(event).to_bytes()).unwrap();
+    let refused = |text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from} in {text}");
+        assert!(Entry::parse(text.replacen(from, to, 1).as_bytes()).is_err(), "{to}");
+    };
+    let erased = of(all().into_iter().find(|e| e.type_name() == "payload.erased").unwrap());
+    for indices in ["[]", "[4,3]", "[3,3]", "[-1]", "[3.5]", "[\"3\"]"] {
+        refused(&erased, "[3,4,1099511627776]", indices);
+    }
+    for reason in ["", "GDPR", "human:ann", "a b", &"x".repeat(65)] {
+        refused(&erased, "gdpr.art17", reason);
+    }
+    let many = PayloadErased {
+        by: None,
+        decision: None,
+        indices: (0..513).map(|at| (1 << 39) + at).collect(),
+        policy: None,
+        reason: "retention".into(),
+        early: false,
+    };
+    assert!(Entry::parse(of(Event::PayloadErased(many.clone())).as_bytes()).is_err());
+    let full = PayloadErased { indices: many.indices[..512].to_vec(), ..many };
+    let bytes = of(Event::PayloadErased(full));
+    assert!(bytes.len() <= ENTRY_BYTES_MAX && Entry::parse(bytes.as_bytes()).is_ok());
+    let decided = of(Event::Decision(Arc::new(decision())));
+    let (one, two) = ("01".repeat(16), "02".repeat(16));
+    let listed = alloc::format!("[\"{one}\",\"{two}\"]");
+    refused(&decided, &listed, &alloc::format!("[\"{two}\",\"{one}\"]"));
+    refused(&decided, &listed, "[]");
+    refused(&decided, &listed, "[\"01\"]");
 }

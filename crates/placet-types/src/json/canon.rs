@@ -3,7 +3,7 @@
 
 use super::{Number, Object, Value, compare_keys};
 use crate::hash::hex_byte;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -265,6 +265,19 @@ impl<'a> Writer<'a> {
                 self.out.push(b',');
             }
             write_string(item.as_ref(), self.out);
+        }
+        self.out.push(b']');
+    }
+
+    /// An array of non-negative integers.
+    pub fn uints(&mut self, key: &str, items: &[u64]) {
+        self.key(key);
+        self.out.push(b'[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            self.out.extend_from_slice(item.to_string().as_bytes());
         }
         self.out.push(b']');
     }

@@ -131,7 +131,10 @@ fn decimal(text: &str) -> (bool, String, i64) {
         Some(at) => {
             let exponent = rest.get(at + 1..).unwrap_or("0");
             let digits = exponent.trim_start_matches(['+', '-']);
-            let magnitude = digits.parse::<i64>().unwrap_or(i64::from(i32::MAX));
+            // Beyond any double either way; so large that no mantissa brings it back, so small that
+            // the sums below stay in range.
+            const VAST: i64 = i32::MAX as i64;
+            let magnitude = digits.parse::<i64>().map_or(VAST, |exponent| exponent.min(VAST));
             let signed = if exponent.starts_with('-') { -magnitude } else { magnitude };
             (rest.get(..at).unwrap_or(""), signed)
         }
@@ -193,6 +196,10 @@ mod tests {
     #[test]
     fn literals_survive_a_double_or_are_refused() {
         check("0", Some("0"));
+        check("0e9223372036854775807", Some("0"));
+        check("0.11e-9223372036854775807", None);
+        check("1e99999999999999999999", None);
+        check("10e-9223372036854775808", None);
         check("-0", Some("0"));
         check("-0.0", Some("0"));
         check("1.0", Some("1"));

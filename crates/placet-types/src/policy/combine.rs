@@ -46,11 +46,13 @@ pub enum Reason {
     ApprovalQueueFull,
     /// Too many distinct velocity keys are in use.
     VelocityBound,
+    /// The payload was erased, so its permit is revoked. Never decides by itself.
+    PayloadErased,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -64,6 +66,7 @@ impl Reason {
         Self::DeadlineExceeded,
         Self::ApprovalQueueFull,
         Self::VelocityBound,
+        Self::PayloadErased,
     ];
 
     /// The stable code.
@@ -83,6 +86,7 @@ impl Reason {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ApprovalQueueFull => "approval_queue_full",
             Self::VelocityBound => "velocity_bound",
+            Self::PayloadErased => "payload_erased",
         }
     }
 
@@ -107,6 +111,7 @@ impl Reason {
             Self::DeadlineExceeded => "the request was not decided within its deadline",
             Self::ApprovalQueueFull => "the approval queue of this workspace is full",
             Self::VelocityBound => "too many distinct limit keys are in use in this workspace",
+            Self::PayloadErased => "what was permitted has been erased",
         }
     }
 

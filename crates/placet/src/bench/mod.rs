@@ -4,6 +4,7 @@
 mod evaluate;
 mod floor;
 mod load;
+mod log;
 mod report;
 mod serve;
 mod server;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 /// Measure, beside the floor of this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify"
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench log --entries 10000000 --resume /var/tmp/log"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -37,6 +38,8 @@ enum What {
     Serve(serve::Serve),
     /// Receipts and a whole log verified offline, beside SHA-256
     Verify(verify::Verify),
+    /// A long log: start, memory, traces and receipts, at a tenth of its length and at the whole
+    Log(log::Log),
     /// The load generator, as a process of its own
     #[command(hide = true)]
     Load(load::Load),
@@ -55,6 +58,8 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Serve(args) => serve::run(&args).await?.print(json),
         What::Verify(args) if smoke => verify::run(&args.smoke())?.print_smoke(json),
         What::Verify(args) => verify::run(&args)?.print(json),
+        What::Log(args) if smoke => log::run(&args.smoke()).await?.print_smoke(json),
+        What::Log(args) => log::run(&args).await?.print(json),
         What::Load(args) => load::run(args).await,
         What::Constant(args) => server::constant(args).await,
     }

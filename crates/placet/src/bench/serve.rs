@@ -37,7 +37,7 @@ impl Serve {
 }
 
 /// The policy of the run: one rule that permits with constraints, as the sample requests need it.
-const BUNDLE: &str = "version: v1
+pub(super) const BUNDLE: &str = "version: v1
 rules:
   - id: refunds-small
     match:

@@ -1,7 +1,8 @@
-//! `audit`: queries of a running server, and what is done with a log offline: verifying, replaying,
+//! `audit`: queries of a running server, erasing payloads there, and what is done with a log offline: verifying, replaying,
 //! exporting, measuring. Owns the subcommands; the longer ones are files of their own.
 
 pub(crate) mod check;
+mod erase;
 mod export;
 mod reindex;
 mod roots;
@@ -22,13 +23,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// The log: ask it, verify it, replay it, take it along, measure it.
+/// The log: ask it, verify it, replay it, take it along, measure it; and erase the payloads beside it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet audit query --actor human:ann --since 1h
   placet audit query --outcome DENY --json
   placet audit verify --data ./placet-data        # offline, also beside a running server
   placet audit replay --data ./placet-data        # every decision, derived again
+  placet audit erase --subject customer-4711      # says what it would come to, and asks
   placet audit export --data ./placet-data > log.jsonl
   placet audit export --format ocsf --out audit.ocsf     # again: goes on where the file ends
   placet audit du --data ./placet-data
@@ -70,6 +72,7 @@ enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    Erase(Box<erase::EraseArgs>),
     /// Write entries, oldest first, for another system: JSON Lines, CSV, CloudEvents or OCSF.
     Export(Box<export::ExportArgs>),
     /// What is on the disk: by database, by workspace, by surface and kind; bytes per decision.
@@ -99,6 +102,9 @@ struct QueryArgs {
     /// A deciding rule.
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
+    /// Subject whose personal data the payload holds.
+    #[arg(long, value_name = "NAME")]
+    subject: Option<String>,
     /// Surface.
     #[arg(long, value_name = "NAME")]
     surface: Option<String>,
@@ -134,6 +140,7 @@ struct QueryArgs {
 pub(crate) async fn run(args: AuditArgs) -> Done {
     match args.command {
         AuditCommand::Query(args) => query(*args).await,
+        AuditCommand::Erase(args) => erase::run(*args).await,
         AuditCommand::Verify { data, roots, threads, json } => {
             check::run(&data, roots.as_deref(), threads, json)
         }
@@ -151,6 +158,7 @@ async fn query(args: QueryArgs) -> Done {
         ("trace", &args.trace),
         ("actor", &args.actor),
         ("rule", &args.rule),
+        ("subject", &args.subject),
         ("surface", &args.surface),
         ("outcome", &args.outcome),
         ("type", &args.event_type),

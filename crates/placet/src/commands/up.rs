@@ -6,7 +6,7 @@ use crate::local;
 use anyhow::{Context, Result};
 use clap::Args;
 use placet_runtime::crypto::Fast;
-use placet_runtime::{Options, Plane, Started};
+use placet_runtime::{Options, Plane, SnapshotPlan, Started};
 use placet_server::open_stores;
 use placet_server::{ServerOptions, WitnessPeer, serve};
 use placet_store::{Create, DataDir};
@@ -59,6 +59,9 @@ pub(crate) struct Up {
     /// Serve checkpoints and tiles under /log/ to anybody: entries hold no personal data
     #[arg(long)]
     pub(crate) public_log: bool,
+    /// Entries of a workspace after which its state is saved; what follows is folded at a start
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub(crate) snapshot_entries: u64,
 }
 
 /// Runs the server until SIGINT or SIGTERM.
@@ -166,7 +169,8 @@ async fn start_as(up: &Up, (workspace, admin): (WorkspaceName, ActorId)) -> Resu
     let bundle = up.bundle.as_deref().map(local::compile).transpose()?.map(Arc::new);
     let dir = DataDir::open(&up.data, Create::Yes)?;
     let stores = open_stores(&dir)?;
-    let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin };
+    let snapshots = SnapshotPlan { entries: up.snapshot_entries.max(1), ..SnapshotPlan::default() };
+    let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin, snapshots };
     Ok(Plane::start(stores, options).await?)
 }
 

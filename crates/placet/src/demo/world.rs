@@ -74,6 +74,7 @@ impl World {
             admission: 20_000,
             witness: Vec::new(),
             public_log: false,
+            snapshot_entries: 100_000,
         })
         .await?;
         let key = started.bootstrap.as_ref().map(|key| key.reveal().as_str().to_owned());

@@ -6,22 +6,27 @@ use std::process::Command;
 
 #[test]
 fn the_first_decision_is_made_as_the_guide_says() {
-    follow("first-decision", 8);
+    follow("docs/guides/first-decision.md", 8);
+}
+
+#[test]
+fn personal_data_is_erased_as_the_guide_says() {
+    follow("docs/guides/erase-personal-data.md", 5);
 }
 
 #[test]
 fn a_back_up_is_made_and_restored_as_the_guide_says() {
-    follow("backup-and-restore", 4);
+    follow("docs/guides/backup-and-restore.md", 4);
 }
 
 #[test]
 fn the_log_is_exported_as_the_guide_says() {
-    follow("export", 5);
+    follow("docs/guides/export.md", 5);
 }
 
-fn follow(name: &str, blocks_min: usize) {
+fn follow(guide: &str, blocks_min: usize) {
     let server = Server::dev();
-    let guide = std::fs::read_to_string(repository(&format!("docs/guides/{name}.md"))).unwrap();
+    let guide = std::fs::read_to_string(repository(guide)).unwrap();
     let blocks = blocks(&guide);
     assert!(blocks.len() >= blocks_min, "{} blocks", blocks.len());
     let bin = Path::new(BIN).parent().unwrap();

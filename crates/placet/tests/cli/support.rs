@@ -1,7 +1,8 @@
 //! Running the binary: its output, its exit, and a server of it on a free port.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -97,18 +98,31 @@ impl Server {
 
     pub(crate) fn start(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data").to_str().unwrap().to_owned();
-        Self::run_in(dir, &data, &[&["--bundle", &bank()], more].concat())
+        let data = dir.path().join("data");
+        let mut command = command(&["up", "--listen", "127.0.0.1:0", "--bundle", &bank()]);
+        command.args(more).arg("--data").arg(data);
+        Self::listening(command, dir)
     }
 
     /// A server over a directory that is there already.
     pub(crate) fn over(data: &str, more: &[&str]) -> Self {
-        Self::run_in(tempfile::tempdir().unwrap(), data, more)
-    }
-
-    fn run_in(dir: TempDir, data: &str, more: &[&str]) -> Self {
         let mut command = command(&["up", "--listen", "127.0.0.1:0", "--data", data]);
         command.args(more);
+        Self::listening(command, tempfile::tempdir().unwrap())
+    }
+
+    /// Stops it and starts it again over the same data, with these flags.
+    pub(crate) fn again(mut self, more: &[&str]) -> Self {
+        self.stop();
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        let data = dir.path().join("data");
+        let mut command = command(&["up", "--listen", "127.0.0.1:0"]);
+        command.args(more).arg("--data").arg(data);
+        Self { key: self.key.clone(), ..Self::listening(command, dir) }
+    }
+
+    /// Any command that says where it listens.
+    pub(crate) fn listening(mut command: Command, dir: TempDir) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut key = None;
@@ -142,6 +156,17 @@ impl Server {
     /// Runs a command under a key.
     pub(crate) fn run_as(&self, key: &str, args: &[&str]) -> Run {
         finish(command(args).env("PLACET_URL", &self.url).env("PLACET_KEY", key))
+    }
+
+    /// The body of what it answers to a GET, in development mode.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).unwrap();
+        all.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
     /// Stops it as an operator does.

@@ -33,7 +33,7 @@ pub(super) struct ReindexArgs {
 pub(super) async fn run(args: ReindexArgs) -> Done {
     let answer = match &args.data {
         Some(data) => offline(data)?,
-        None => Client::of(&args.remote)?.post("/api/v1/audit:reindex", &json!({})).await?,
+        None => Client::of(&args.remote)?.post("/api/v1/audit/reindex", &json!({})).await?,
     };
     if args.json {
         output::document(&answer);

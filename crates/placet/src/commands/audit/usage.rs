@@ -124,8 +124,8 @@ fn each(bytes: u64, count: u64) -> Option<u64> {
 
 /// Everything in the directory over all decisions.
 fn per_decision(usage: &Usage, logs: &[Log]) -> Option<u64> {
-    let bytes = usage.databases.iter().map(|one| one.bytes + one.wal_bytes).sum();
-    each(bytes, logs.iter().map(Log::decisions).sum())
+    let bytes: u64 = usage.databases.iter().map(|one| one.bytes + one.wal_bytes).sum();
+    each(bytes + usage.snapshot_bytes, logs.iter().map(Log::decisions).sum())
 }
 
 fn document(usage: &Usage, logs: &[Log]) -> Value {
@@ -167,6 +167,7 @@ fn document(usage: &Usage, logs: &[Log]) -> Value {
     json!({
         "databases": databases,
         "bundles": {"count": bundles, "bytes": bundle_bytes},
+        "snapshot_bytes": usage.snapshot_bytes,
         "workspaces": workspaces,
         "bytes_per_decision": per_decision(usage, logs),
     })
@@ -184,7 +185,8 @@ fn people(usage: &Usage, logs: &[Log]) {
         .collect();
     output::line(&output::table(&["database", "size", "write-ahead log", "free pages"], &rows));
     let (bundles, bytes) = usage.bundles;
-    output::line(&format!("{bundles} bundles, {}", output::bytes(bytes)));
+    let saved = output::bytes(usage.snapshot_bytes);
+    output::line(&format!("{bundles} bundles, {}; saved states, {saved}", output::bytes(bytes)));
     let mut rows = Vec::new();
     for log in logs {
         for ((kind, surface), share) in &log.kinds {

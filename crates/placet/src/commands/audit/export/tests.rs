@@ -55,6 +55,7 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         target: Some(Pseudonym([8; 32])),
         trace: Some(trace.into()),
         idempotency: [9; 16],
+        subjects: Vec::new(),
         window_ms: 86_400_000,
         previous: None,
         on_behalf_of: Vec::new(),

@@ -1,0 +1,467 @@
+//! Saving a state and reading it back: a compact binary form of version 1, strict in reading. Owns
+//! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
+//! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
+
+use crate::codec::{Code, Reader, Writer};
+use crate::idempotency::IdempotencyKeys;
+use crate::memory::{Bits, Windows};
+use crate::privacy::LegalHold;
+use crate::state::{Bounds, Counters, Held, HeldState, Key, KillState, OpenPermit, State, Timer};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
+use placet_types::ids::WorkspaceName;
+
+/// First bytes of the form; the last of them is its version.
+const MAGIC: &[u8; 8] = b"plstate\x01";
+
+impl State {
+    /// Appends the state without its idempotency keys.
+    pub fn write_snapshot(&self, out: &mut Vec<u8>) {
+        // Named one by one, so that a new part of the state cannot be left out.
+        let Self {
+            bounds: _,
+            next_index,
+            time,
+            epoch,
+            dev,
+            solo,
+            origin,
+            workspace,
+            policy,
+            keys,
+            idempotency: _,
+            windows,
+            held,
+            held_by_decision,
+            held_open,
+            finals,
+            timers,
+            permits,
+            consumed_ends,
+            consumed,
+            reported,
+            revoked,
+            erased,
+            legal_holds,
+            legal_holds_version,
+            kill: [killed_everything, killed_workspace],
+            last_override,
+            spent,
+            counters,
+        } = self;
+        let w = &mut Writer(out);
+        w.0.extend_from_slice(MAGIC);
+        w.put(next_index);
+        w.put(time);
+        w.put(epoch);
+        w.put(dev);
+        w.put(solo);
+        w.put(origin);
+        w.put(&workspace.as_ref().map(|name| String::from(name.as_str())));
+        w.put(policy);
+        w.list(keys.values(), Writer::put);
+        w.put(windows);
+        w.list(held.values(), Writer::put);
+        w.list(held_by_decision.iter(), |w, (decision, approval)| {
+            w.put(decision);
+            w.put(approval);
+        });
+        w.put(&(*held_open as u64));
+        w.list(finals.iter(), Writer::put);
+        w.list(timers.iter(), |w, (time, timer)| {
+            w.put(time);
+            w.put(timer);
+        });
+        w.list(permits.iter(), |w, (decision, open)| {
+            w.put(decision);
+            w.put(open);
+        });
+        w.list(consumed_ends.iter(), |w, (time, decision)| {
+            w.put(time);
+            w.put(decision);
+        });
+        w.put(consumed);
+        w.put(reported);
+        w.put(revoked);
+        w.put(erased);
+        w.list(legal_holds.values(), Writer::put);
+        w.put(legal_holds_version);
+        w.put(killed_everything);
+        w.put(killed_workspace);
+        w.put(last_override);
+        w.list(spent.iter(), Writer::put);
+        w.put(counters);
+    }
+
+    /// Reads a state back, without idempotency keys. `None` when the bytes are no snapshot of this
+    /// version, or more or less than one.
+    #[must_use]
+    pub fn read_snapshot(bytes: &[u8], bounds: Bounds) -> Option<Self> {
+        let r = &mut Reader(bytes);
+        if r.array::<8>()? != *MAGIC {
+            return None;
+        }
+        let state = Self {
+            bounds,
+            next_index: r.get()?,
+            time: r.get()?,
+            epoch: r.get()?,
+            dev: r.get()?,
+            solo: r.get()?,
+            origin: r.get()?,
+            workspace: match r.get::<Option<String>>()? {
+                None => None,
+                Some(name) => Some(WorkspaceName::parse(&name)?),
+            },
+            policy: r.get()?,
+            keys: r.rising(
+                |(id, _)| id,
+                |r| {
+                    let key = r.get::<Key>()?;
+                    Some((key.principal.key, key))
+                },
+            )?,
+            idempotency: IdempotencyKeys::default(),
+            windows: r.get()?,
+            held: r.rising(
+                |(id, _)| id,
+                |r| {
+                    let held = r.get::<Held>()?;
+                    Some((held.approval, held))
+                },
+            )?,
+            held_by_decision: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
+            held_open: usize::try_from(r.get::<u64>()?).ok()?,
+            finals: r.list(Reader::get)?,
+            timers: r.rising(|timer| timer, |r| Some((r.get()?, r.get()?)))?,
+            permits: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
+            consumed_ends: r.rising(|end| end, |r| Some((r.get()?, r.get()?)))?,
+            consumed: r.get()?,
+            reported: r.get()?,
+            revoked: r.get()?,
+            erased: r.get()?,
+            legal_holds: r.rising(
+                |(id, _)| id,
+                |r| {
+                    let hold = r.get::<LegalHold>()?;
+                    Some((hold.hold, hold))
+                },
+            )?,
+            legal_holds_version: r.get()?,
+            kill: [r.get()?, r.get()?],
+            last_override: r.get()?,
+            spent: r.rising(|id| id, Reader::get)?,
+            counters: r.get()?,
+        };
+        r.0.is_empty().then_some(state)
+    }
+
+    /// Puts idempotency keys into a state that was read back.
+    pub fn set_idempotency(&mut self, keys: IdempotencyKeys) {
+        self.idempotency = keys;
+    }
+
+    /// Takes out what was gathered, and gathers from here on: nothing is forgotten until the next
+    /// call. A state that gathers follows a log for the next snapshot's sake and cannot decide.
+    pub fn gather_idempotency(&mut self) -> IdempotencyKeys {
+        core::mem::replace(&mut self.idempotency, IdempotencyKeys::gathering())
+    }
+}
+
+impl Code for Key {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Principal { key, actor, hash, environment, roles } = &self.principal;
+        w.put(key);
+        w.put(actor);
+        w.put(hash);
+        w.put(environment);
+        w.put(roles);
+        w.put(&self.revoked);
+    }
+
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        let principal = Principal {
+            key: r.get()?,
+            actor: r.get()?,
+            hash: r.get()?,
+            environment: r.get()?,
+            roles: r.get()?,
+        };
+        Some(Self { principal, revoked: r.get()? })
+    }
+}
+
+impl Code for BTreeSet<String> {
+    fn put(&self, w: &mut Writer<'_>) {
+        w.list(self.iter(), Writer::put);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        r.rising(|text| text, Reader::get)
+    }
+}
+
+impl Code for Windows {
+    fn put(&self, w: &mut Writer<'_>) {
+        w.list(self.in_order(), |w, (ends, tag, times)| {
+            w.put(&ends);
+            w.0.extend_from_slice(tag);
+            w.list(times.iter(), Writer::put);
+        });
+    }
+
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        let mut windows = Self::default();
+        let all: Vec<_> =
+            r.rising(|(place, _)| place, |r| Some(((r.get()?, r.array()?), r.list(Reader::get)?)))?;
+        for ((ends, tag), times) in all {
+            windows.restore(tag, ends, times)?;
+        }
+        Some(windows)
+    }
+}
+
+impl Code for Bits {
+    fn put(&self, w: &mut Writer<'_>) {
+        w.list(self.words().iter(), Writer::put);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        r.list(Reader::get).map(Self::from_words)
+    }
+}
+
+impl Code for Timer {
+    fn put(&self, w: &mut Writer<'_>) {
+        match self {
+            Self::Approval(id) => {
+                w.put(&0_u8);
+                w.put(id);
+            }
+            Self::Permit(id) => {
+                w.put(&1_u8);
+                w.put(id);
+            }
+        }
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        match r.get::<u8>()? {
+            0 => r.get().map(Self::Approval),
+            1 => r.get().map(Self::Permit),
+            _ => None,
+        }
+    }
+}
+
+impl Code for PermitIssued {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { id, audience, expires, nonce, consumed } = self;
+        w.put(id);
+        w.put(audience);
+        w.put(expires);
+        w.put(nonce);
+        w.put(consumed);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            id: r.get()?,
+            audience: r.get()?,
+            expires: r.get()?,
+            nonce: r.get()?,
+            consumed: r.get()?,
+        })
+    }
+}
+
+impl Code for OpenPermit {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { index, permit, consumed_by } = self;
+        w.put(index);
+        w.put(permit);
+        w.put(consumed_by);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { index: r.get()?, permit: r.get()?, consumed_by: r.get()? })
+    }
+}
+
+impl Code for KillState {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { since, index, source, lift } = self;
+        w.put(since);
+        w.put(index);
+        w.put(&String::from(source.as_str()));
+        w.put(&lift.is_some());
+        if let Some((by, not_before)) = lift {
+            w.put(by);
+            w.put(not_before);
+        }
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            since: r.get()?,
+            index: r.get()?,
+            source: KillSource::parse(&r.get::<String>()?)?,
+            lift: if r.get()? { Some((r.get()?, r.get()?)) } else { None },
+        })
+    }
+}
+
+impl Code for HeldState {
+    fn put(&self, w: &mut Writer<'_>) {
+        let kind: u8 = match self {
+            Self::Pending => 0,
+            Self::Approved(_) => 1,
+            Self::Consumed(_) => 2,
+            Self::Rejected => 3,
+            Self::Expired => 4,
+            Self::Invalidated => 5,
+            Self::Withdrawn => 6,
+        };
+        w.put(&kind);
+        match self {
+            Self::Approved(until) => w.put(until),
+            Self::Consumed(permit) => w.put(permit),
+            _ => {}
+        }
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(match r.get::<u8>()? {
+            0 => Self::Pending,
+            1 => Self::Approved(r.get()?),
+            2 => Self::Consumed(r.get()?),
+            3 => Self::Rejected,
+            4 => Self::Expired,
+            5 => Self::Invalidated,
+            6 => Self::Withdrawn,
+            _ => return None,
+        })
+    }
+}
+
+impl Code for Held {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self {
+            decision,
+            index,
+            approval,
+            since,
+            expires,
+            use_within_ms,
+            roles,
+            requirement,
+            action_commitment,
+            audience,
+            actor,
+            proposers,
+            governed,
+            full,
+            constraints,
+            votes,
+            state,
+        } = self;
+        w.put(decision);
+        w.put(index);
+        w.put(approval);
+        w.put(since);
+        w.put(expires);
+        w.put(use_within_ms);
+        w.list(roles.iter(), |w, (role, count)| {
+            w.put(role);
+            w.put(count);
+        });
+        w.put(requirement);
+        w.put(action_commitment);
+        w.put(audience);
+        w.put(actor);
+        w.list(proposers.iter(), Writer::put);
+        w.put(governed);
+        w.put(full);
+        w.put(constraints);
+        w.list(votes.iter(), |w, (by, roles)| {
+            w.put(by);
+            w.put(roles);
+        });
+        w.put(state);
+    }
+
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            decision: r.get()?,
+            index: r.get()?,
+            approval: r.get()?,
+            since: r.get()?,
+            expires: r.get()?,
+            use_within_ms: r.get()?,
+            roles: r
+                .rising::<_, _, BTreeMap<_, _>>(|(role, _)| role, |r| Some((r.get()?, r.get()?)))?,
+            requirement: r.get()?,
+            action_commitment: r.get()?,
+            audience: r.get()?,
+            actor: r.get()?,
+            proposers: r.rising(|actor| actor, Reader::get)?,
+            governed: r.get()?,
+            full: r.get()?,
+            constraints: r.get()?,
+            votes: r.list(|r| Some((r.get()?, r.get()?)))?,
+            state: r.get()?,
+        })
+    }
+}
+
+impl Code for LegalHold {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { hold, scope, by, reason, since, index } = self;
+        w.put(hold);
+        match scope {
+            HoldScope::Workspace => w.put(&0_u8),
+            HoldScope::Decision(decision) => {
+                w.put(&1_u8);
+                w.put(decision);
+            }
+            HoldScope::Subject(tag) => {
+                w.put(&2_u8);
+                w.0.extend_from_slice(tag);
+            }
+        }
+        w.put(by);
+        w.put(reason);
+        w.put(since);
+        w.put(index);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            hold: r.get()?,
+            scope: match r.get::<u8>()? {
+                0 => HoldScope::Workspace,
+                1 => HoldScope::Decision(r.get()?),
+                2 => HoldScope::Subject(r.array()?),
+                _ => return None,
+            },
+            by: r.get()?,
+            reason: r.get()?,
+            since: r.get()?,
+            index: r.get()?,
+        })
+    }
+}
+
+impl Code for Counters {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } = self;
+        let single = [consumed, reported, expired, revoked, erased];
+        for count in decisions.iter().chain(single).chain(approvals) {
+            w.put(count);
+        }
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        let mut counters = Self::default();
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } =
+            &mut counters;
+        let single = [consumed, reported, expired, revoked, erased];
+        for count in decisions.iter_mut().chain(single).chain(approvals) {
+            *count = r.get()?;
+        }
+        Some(counters)
+    }
+}

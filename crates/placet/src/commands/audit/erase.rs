@@ -1,0 +1,176 @@
+//! `audit erase`: what it would come to first, then a question, then the request. Owns the words;
+//! refuses to know what may be erased.
+
+use crate::client::{Client, Remote, succeeded};
+use crate::commands::decide;
+use crate::exit::{Done, Fault};
+use crate::output;
+use anyhow::Result;
+use clap::Args;
+use hyper::Method;
+use placet_runtime::crypto::SystemEntropy;
+use placet_runtime::ports::Entropy;
+use placet_types::hash::hex_encode;
+use serde_json::{Value, json};
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Erase payloads for good; entries and proofs stay.
+///
+/// First it says how many payloads there are and what a legal hold or retention keeps; then it
+/// asks. An admin erases; with two admins, the other one has to approve it.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet audit erase --subject customer-4711 --dry-run
+  placet audit erase --subject customer-4711 --reason gdpr.art17
+  placet audit erase --decision dec_018f… --yes
+  placet audit erase --before 365d --yes --json")]
+pub(crate) struct EraseArgs {
+    #[command(flatten)]
+    what: What,
+    /// Code of the legal basis; no names, it stands in the log for good.
+    #[arg(long, default_value = "request", value_name = "CODE")]
+    reason: String,
+    /// Only say what it would come to.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Repeat with the same one after the approval.
+    #[arg(long, value_name = "TEXT")]
+    idempotency_key: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// Payloads of all decisions whose request names this subject.
+    #[arg(long, value_name = "NAME")]
+    subject: Option<String>,
+    /// Payloads of this decision: request, notes of votes, detail of the report.
+    #[arg(long, value_name = "ID")]
+    decision: Option<String>,
+    /// Payloads of all decisions before then: RFC 3339, Unix milliseconds, or an age such as 90d.
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: EraseArgs) -> Done {
+    let client = Client::of(&args.remote)?;
+    let mut body = json!({"reason": args.reason, "dry_run": true});
+    let members = [
+        ("subject", &args.what.subject),
+        ("decision", &args.what.decision),
+        ("before", &args.what.before),
+    ];
+    for (name, value) in members {
+        if let Some(value) = value {
+            body[name] = value.as_str().into();
+        }
+    }
+    let plan = client.post("/api/v1/audit/erase", &body).await?;
+    if args.dry_run {
+        if args.json {
+            output::document(&plan);
+        } else {
+            output::line(&planned(&plan, "would be erased"));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.json {
+        output::line(&planned(&plan, "would be erased"));
+    }
+    if plan["payloads"] != json!(0) && !args.yes {
+        confirm(args.json)?;
+    }
+    // An age means another instant when it is asked again after the approval.
+    if !plan["before"].is_null() {
+        body["before"] = plan["before"].clone();
+    }
+    let key = args.idempotency_key.clone().unwrap_or_else(|| {
+        let mut bytes = [0; 16];
+        SystemEntropy.fill(&mut bytes);
+        hex_encode(&bytes)
+    });
+    body["dry_run"] = false.into();
+    body["idempotency_key"] = key.as_str().into();
+    let sent = client.send(Method::POST, "/api/v1/audit/erase", &[], Some(&body)).await?;
+    let reply = succeeded(sent)?;
+    let mut erased = reply.json()?;
+    if reply.status == 202 {
+        erased["idempotency_key"] = key.as_str().into();
+        erased["before"] = body["before"].clone();
+        if args.json {
+            output::document(&erased);
+        } else {
+            decide::print(&erased["decision"]);
+            output::line("Another admin has to approve it; then run the same command with");
+            let before = match &erased["before"] {
+                Value::Null => String::new(),
+                time => format!("--before {} ", output::plain(time)),
+            };
+            output::line(&format!("  {before}--idempotency-key {}", output::safe(&key)));
+        }
+        return Ok(ExitCode::from(10));
+    }
+    if args.json {
+        output::document(&erased);
+    } else {
+        output::line(&planned(&erased, "erased"));
+        for (count, what) in
+            [("withdrawn", "held actions withdrawn"), ("revoked", "permits revoked")]
+        {
+            if erased[count] != json!(0) {
+                output::line(&format!("{} {what}", output::plain(&erased[count])));
+            }
+        }
+        if erased["payloads"] != json!(0) {
+            output::field("entries", &output::plain(&erased["entries"]));
+        }
+    }
+    if erased["payloads"] != json!(0) && erased["destroyed"] == json!(false) {
+        let detail = "the log says that they are erased, and the keys could not be destroyed yet";
+        return Err(Fault::new("store_failed", detail)
+            .next("the server tries again by itself; its standard error says why")
+            .into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn planned(plan: &Value, verb: &str) -> String {
+    let count = |name: &str| plan[name].as_u64().unwrap_or(0);
+    let mut text =
+        format!("{} payloads of {} decisions {verb}", count("payloads"), count("decisions"));
+    for (name, why) in [
+        ("legal_hold", "kept by a legal hold"),
+        ("retention", "kept by retention"),
+        ("erased_before", "erased before"),
+    ] {
+        if count(name) > 0 {
+            text.push_str(&format!(", {} {why}", count(name)));
+        }
+    }
+    text
+}
+
+fn confirm(json: bool) -> Result<()> {
+    if json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        let fault = Fault::usage("without a terminal to ask on, --yes is required");
+        return Err(fault.next("look with --dry-run first").into());
+    }
+    eprint!("Nobody can bring them back. Erase? Type yes: ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() == "yes" {
+        return Ok(());
+    }
+    Err(Fault::new("failed", "nothing was erased").into())
+}

@@ -1,0 +1,140 @@
+//! `hold`: legal holds, which keep payloads from being erased. Refuses to know whom they concern.
+
+use crate::client::{Client, Remote, escape, succeeded};
+use crate::commands::decide;
+use crate::exit::Done;
+use crate::output;
+use clap::{Args, Subcommand};
+use hyper::Method;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Legal holds: what they cover is not erased, whatever retention or a request says.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet hold place --subject customer-4711 --reason case-2026-17
+  placet hold place --all --reason audit-2026
+  placet hold list
+  placet hold release hld_018f…       # with two admins, the other one has to approve it")]
+pub(crate) struct HoldArgs {
+    #[command(subcommand)]
+    command: HoldCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum HoldCommand {
+    /// Place a hold; one admin suffices.
+    Place {
+        #[command(flatten)]
+        scope: Scope,
+        /// Code of the matter; no names, it stands in the log for good.
+        #[arg(long, value_name = "CODE")]
+        reason: String,
+        #[command(flatten)]
+        remote: Remote,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Release a hold; with two admins, the other one has to approve it.
+    Release {
+        /// `hld_…`
+        id: String,
+        /// Repeat with the same one after the approval.
+        #[arg(long, value_name = "TEXT")]
+        idempotency_key: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the holds in force.
+    List {
+        #[command(flatten)]
+        remote: Remote,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Scope {
+    /// Everything in the workspace.
+    #[arg(long)]
+    all: bool,
+    /// The payloads of this decision.
+    #[arg(long, value_name = "ID")]
+    decision: Option<String>,
+    /// The payloads of all decisions whose request names this subject, those to come as well.
+    #[arg(long, value_name = "NAME")]
+    subject: Option<String>,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: HoldArgs) -> Done {
+    match args.command {
+        HoldCommand::Place { scope, reason, remote, json } => {
+            let body = match (scope.decision, scope.subject) {
+                (Some(id), _) => json!({"scope": "decision", "decision": id, "reason": reason}),
+                (_, Some(name)) => json!({"scope": "subject", "subject": name, "reason": reason}),
+                _ => json!({"scope": "workspace", "reason": reason}),
+            };
+            let placed = Client::of(&remote)?.post("/api/v1/holds", &body).await?;
+            if json {
+                output::document(&placed);
+            } else {
+                output::line(&format!("placed {}", output::plain(&placed["id"])));
+                output::field("scope", &output::plain(&placed["scope"]));
+                output::field("reason", &output::plain(&placed["reason"]));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        HoldCommand::Release { id, idempotency_key, remote, json } => {
+            let path = format!("/api/v1/holds/{}", escape(&id));
+            let key = idempotency_key.as_deref().map(|key| ("idempotency-key", key));
+            let headers: Vec<_> = key.into_iter().collect();
+            let client = Client::of(&remote)?;
+            let reply = succeeded(client.send(Method::DELETE, &path, &headers, None).await?)?;
+            let document = reply.json()?;
+            let held = reply.status == 202;
+            if json {
+                output::document(&document);
+            } else if held {
+                decide::print(&document["decision"]);
+                output::line(
+                    "Another admin has to approve it; then run the same command with the same --idempotency-key.",
+                );
+            } else {
+                output::line(&format!("released {}", output::safe(&id)));
+            }
+            Ok(ExitCode::from(if held { 10 } else { 0 }))
+        }
+        HoldCommand::List { remote, json } => {
+            let listed = Client::of(&remote)?.get("/api/v1/holds").await?;
+            if json {
+                output::document(&listed);
+            } else {
+                let rows: Vec<_> =
+                    listed["holds"].as_array().into_iter().flatten().map(row).collect();
+                output::line(&output::table(
+                    &["id", "scope", "of", "reason", "since", "by"],
+                    &rows,
+                ));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn row(hold: &Value) -> Vec<String> {
+    let of = match &hold["decision"] {
+        Value::Null => &hold["subject_tag"],
+        decision => decision,
+    };
+    let cell = |name: &str| output::plain(&hold[name]);
+    let of = output::plain(of);
+    vec![cell("id"), cell("scope"), of, cell("reason"), cell("since"), cell("placed_by")]
+}
