@@ -27,6 +27,11 @@ impl Follower {
             eprintln!("placet: the read model lags: {error}");
         }
         loop {
+            if self.recent.take_rebuild()
+                && let Err(error) = self.make_anew()
+            {
+                eprintln!("placet: the read model could not be made anew: {error}");
+            }
             let (batches, closed) = self.recent.oldest(CHUNK, Duration::from_millis(200));
             if batches.is_empty() {
                 if closed {
@@ -68,6 +73,13 @@ impl Follower {
         self.index(entries)
     }
 
+    /// From here on queries find what has been indexed again and say how far that is.
+    fn make_anew(&mut self) -> Result<(), PortError> {
+        self.positions.clear();
+        self.model.clear()?;
+        self.catch_up_all()
+    }
+
     fn catch_up_all(&mut self) -> Result<(), PortError> {
         for (workspace, _) in self.journal.workspaces()? {
             let head = self.journal.head(workspace)?;
@@ -78,7 +90,8 @@ impl Follower {
 
     fn catch_up(&mut self, workspace: WorkspaceNo, until: u64) -> Result<(), PortError> {
         let mut position = self.position(workspace)?;
-        while position < until {
+        // Going down, what is left is caught up with at the next start.
+        while position < until && !self.recent.is_closed() {
             let batches = self.journal.read(workspace, position, 4 << 20)?;
             if batches.is_empty() {
                 return Err(PortError::new(format!("the journal ends before entry {position}")));

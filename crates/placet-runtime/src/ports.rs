@@ -249,6 +249,12 @@ pub trait ReadModelWriter: Send {
     /// # Errors
     /// [`PortError`] when the store failed.
     fn index(&mut self, entries: &[Indexed<'_>]) -> Result<(), PortError>;
+
+    /// Forgets everything, to be filled again from index 0; readers stay usable.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn clear(&mut self) -> Result<(), PortError>;
 }
 
 /// What an audit query asks for. All conditions hold together.

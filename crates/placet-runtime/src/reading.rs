@@ -50,6 +50,12 @@ impl Plane {
         self.model.position(workspace.no).map_err(store)
     }
 
+    /// Has the read model made anew from the log, behind everything else. Until it has come to the
+    /// end again, what lies beyond [`indexed`](Self::indexed) and is not recent is not found by it.
+    pub fn reindex(&self) {
+        self.recent.ask_rebuild();
+    }
+
     /// The log index of a decision.
     pub(crate) fn locate(&self, workspace: &Workspace, id: DecisionId) -> Result<u64, PlaneError> {
         let indexed = self.model.locate(workspace.no, id).map_err(store)?;

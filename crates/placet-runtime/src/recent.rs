@@ -31,6 +31,8 @@ struct Inner {
     batches: VecDeque<Arc<Committed>>,
     entries: usize,
     closed: bool,
+    /// The read model is to be made anew.
+    rebuild: bool,
 }
 
 impl Recent {
@@ -79,6 +81,20 @@ impl Recent {
             out.push(batch.clone());
         }
         (out, inner.closed)
+    }
+
+    /// Asks whoever fills the read model to make it anew; heard within its time-out.
+    pub(crate) fn ask_rebuild(&self) {
+        self.lock().rebuild = true;
+    }
+
+    /// Whether that was asked for since the last time.
+    pub(crate) fn take_rebuild(&self) -> bool {
+        std::mem::take(&mut self.lock().rebuild)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Forgets these batches: the read model has them.

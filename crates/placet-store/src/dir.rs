@@ -3,6 +3,7 @@
 
 use crate::error::OpenError;
 use crate::files;
+use crate::format::{self, FORMAT, KNOWN};
 use crate::highwater::{self, HighWater};
 use crate::identity::Identity;
 use crate::journal::{SqliteJournal, SqliteJournalReader};
@@ -12,7 +13,6 @@ use crate::read_model::{SqliteReadModel, SqliteReadModelWriter};
 use crate::slots::{SqliteSlotReader, SqliteSlots};
 use crate::snapshots::{self, SnapshotFiles};
 use placet_runtime::ports::JournalReader;
-use placet_types::json::{self, Limits, Object, Value};
 use rustix::fs::FlockOperation;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -20,17 +20,14 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Version of the layout that this program writes.
-const KNOWN: u64 = 1;
-const FORMAT: &str = "FORMAT";
 /// `FORMAT` while the directory is being made. It is the first file written and renamed last: a
 /// directory that has it and no `FORMAT` has never served anybody and may be made anew.
 const FORMAT_NEW: &str = "FORMAT.new";
-const LOCK: &str = "LOCK";
-const JOURNAL: &str = "journal.db";
-const READ: &str = "read.db";
-const KEYS: &str = "keys.db";
-const IDENTITY: &str = "identity.db";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const JOURNAL: &str = "journal.db";
+pub(crate) const READ: &str = "read.db";
+pub(crate) const KEYS: &str = "keys.db";
+pub(crate) const IDENTITY: &str = "identity.db";
 
 /// Whether a missing data directory is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +81,7 @@ impl DataDir {
             initialise(path, key.as_ref())?;
         }
         let dir = Self { path: path.into(), key, lock };
-        check_format(path)?;
+        format::check(path)?;
         // Nothing may ever be wrapped under a wrong master key.
         dir.identity()?;
         Ok(dir)
@@ -107,7 +104,7 @@ impl DataDir {
         if look(path)? == State::New {
             return Err(OpenError::Missing { path: path.into() });
         }
-        check_format(path)?;
+        format::check(path)?;
         Ok(Self { path: path.into(), key, lock: None })
     }
 
@@ -317,10 +314,7 @@ fn initialise(path: &Path, key: Option<&MasterKey>) -> Result<(), OpenError> {
     // A directory that belongs to somebody else (a mounted volume) keeps its mode; every file in
     // it is 0600 anyway.
     let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
-    let format = Object::new()
-        .with("format", KNOWN)
-        .with("written_by", concat!("placet ", env!("CARGO_PKG_VERSION")));
-    files::write_private(&path.join(FORMAT_NEW), &Value::from(format).to_canonical())
+    files::write_private(&path.join(FORMAT_NEW), &format::content(KNOWN))
         .and_then(|()| files::sync_dir(path))
         .map_err(failed)?;
     for name in [JOURNAL, READ, KEYS, IDENTITY] {
@@ -352,18 +346,4 @@ fn initialise(path: &Path, key: Option<&MasterKey>) -> Result<(), OpenError> {
             _ => files::sync_dir(Path::new(".")),
         })
         .map_err(failed)
-}
-
-fn check_format(dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join(FORMAT);
-    let damaged = || OpenError::damaged(format_args!("{} is damaged", path.display()));
-    let bytes = files::read_small(&path).map_err(|e| OpenError::failed(&path, e))?;
-    let bytes = bytes.ok_or_else(|| OpenError::Foreign { path: dir.into() })?;
-    let value = json::parse(&bytes, Limits::DOCUMENT).map_err(|_| damaged())?;
-    // A newer format may have members that are not known here: its number is looked at alone.
-    match value.get("format").and_then(Value::as_u64) {
-        Some(found) if found > KNOWN => Err(OpenError::NewerFormat { found, known: KNOWN }),
-        Some(KNOWN) if value.get("written_by").is_some_and(|by| by.as_str().is_some()) => Ok(()),
-        _ => Err(damaged()),
-    }
 }

@@ -29,6 +29,18 @@ pub enum OpenError {
         /// The newest version known here.
         known: u64,
     },
+    /// Written by an older version; it can be migrated.
+    OlderFormat {
+        /// The version found.
+        found: u64,
+        /// The version served here.
+        known: u64,
+    },
+    /// The target of a back-up or restore is there already.
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
     /// A file is missing, unreadable or not what it should be.
     Damaged {
         /// Which, and what was found.
@@ -80,6 +92,8 @@ impl OpenError {
             Self::Foreign { .. } => "data_dir_foreign",
             Self::InUse { .. } => "data_dir_in_use",
             Self::NewerFormat { .. } => "data_dir_newer_format",
+            Self::OlderFormat { .. } => "data_dir_older_format",
+            Self::Exists { .. } => "target_exists",
             Self::Damaged { .. } => "data_dir_damaged",
             Self::ReadOnly => "data_dir_read_only",
             Self::MasterKeyMissing { .. } => "master_key_missing",
@@ -125,6 +139,14 @@ impl fmt::Display for OpenError {
                 "the data directory has format {found}, this program knows up to {known}: use a \
                  newer placet"
             ),
+            Self::OlderFormat { found, known } => write!(
+                f,
+                "the data directory has format {found}, this program serves {known}: back it up, \
+                 then run `placet data migrate`"
+            ),
+            Self::Exists { path } => {
+                write!(f, "{} is there already: name one that is not", path.display())
+            }
             Self::Damaged { what } => write!(f, "{what}: restore it from a backup"),
             Self::ReadOnly => f.write_str(
                 "the data directory was opened for reading only: stop the server and open it for \

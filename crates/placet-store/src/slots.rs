@@ -189,17 +189,71 @@ impl SlotReader for SqliteSlotReader {
         })?;
         let wrapped =
             wrapped.ok_or_else(|| PortError::new(format_args!("slot {slot} never existed")))?;
-        if wrapped == [0; SLOT_BYTES] {
-            return Ok(None);
-        }
-        let plain = crypto::open(&self.key, nonce(slot), CONTEXT, wrapped.to_vec());
-        let plain = Zeroizing::new(plain.map_err(|_| {
-            PortError::new(format_args!("slot {slot} is damaged, or the master key is another"))
-        })?);
-        let mut secret = Zeroizing::new([0; 32]);
-        secret.copy_from_slice(plain.get(..32).unwrap_or(&[0; 32]));
-        Ok(Some(secret))
+        opened(&self.key, slot, wrapped)
     }
+}
+
+/// Secrets of many slots in about their order: keeps the block that it read last.
+pub struct SlotCache<'a> {
+    reader: &'a SqliteSlotReader,
+    first: u64,
+    wrapped: Vec<u8>,
+}
+
+impl std::fmt::Debug for SlotCache<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SlotCache")
+    }
+}
+
+impl SqliteSlotReader {
+    /// For reading many.
+    #[must_use]
+    pub fn cache(&self) -> SlotCache<'_> {
+        SlotCache { reader: self, first: 0, wrapped: Vec::new() }
+    }
+}
+
+impl SlotCache<'_> {
+    /// The secret of a slot; `None` once it has been erased. What is erased while this is in use
+    /// may be seen as it was before.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or the slot never existed.
+    pub fn secret(&mut self, slot: u64) -> Result<Option<Secret>, PortError> {
+        let never = || PortError::new(format_args!("slot {slot} never existed"));
+        if self.kept(slot).is_none() {
+            let wanted = i64::try_from(slot).map_err(|_| never())?;
+            let block = self.reader.pool.with(|conn| {
+                let block = "SELECT first, wrapped FROM block WHERE first <= ?1 \
+                             ORDER BY first DESC LIMIT 1";
+                conn.prepare_cached(block)?
+                    .query_row([wanted], |row| Ok((unsigned(row, 0)?, row.get::<_, Vec<u8>>(1)?)))
+                    .optional()
+            })?;
+            (self.first, self.wrapped) = block.ok_or_else(never)?;
+        }
+        let wrapped = self.kept(slot).ok_or_else(never)?;
+        opened(&self.reader.key, slot, wrapped)
+    }
+
+    fn kept(&self, slot: u64) -> Option<[u8; SLOT_BYTES]> {
+        let at = usize::try_from(slot.checked_sub(self.first)?).ok()?.checked_mul(SLOT_BYTES)?;
+        self.wrapped.get(at..)?.first_chunk().copied()
+    }
+}
+
+fn opened(key: &Secret, slot: u64, wrapped: [u8; SLOT_BYTES]) -> Result<Option<Secret>, PortError> {
+    if wrapped == [0; SLOT_BYTES] {
+        return Ok(None);
+    }
+    let plain = crypto::open(key, nonce(slot), CONTEXT, wrapped.to_vec());
+    let plain = Zeroizing::new(plain.map_err(|_| {
+        PortError::new(format_args!("slot {slot} is damaged, or the master key is another"))
+    })?);
+    let mut secret = Zeroizing::new([0; 32]);
+    secret.copy_from_slice(plain.get(..32).unwrap_or(&[0; 32]));
+    Ok(Some(secret))
 }
 
 /// Row and offset of a slot; `None` when it never existed.

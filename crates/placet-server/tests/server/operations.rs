@@ -75,6 +75,7 @@ async fn every_operation_is_reached() {
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),
+        ("POST", "/api/v1/audit/reindex".to_owned(), &ann, none.clone()),
         get("/.well-known/placet-keys"),
         get("/healthz"),
         get("/readyz"),

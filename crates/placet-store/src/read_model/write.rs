@@ -90,30 +90,6 @@ impl SqliteReadModelWriter {
         Ok(Some((conn, positions)))
     }
 
-    /// Empties the read model, to be filled again from index 0. Readers stay usable.
-    ///
-    /// # Errors
-    /// [`PortError`] when the store failed.
-    pub fn clear(&mut self) -> Result<(), PortError> {
-        use rusqlite::config::DbConfig::SQLITE_DBCONFIG_RESET_DATABASE as RESET;
-        self.names.clear();
-        self.positions.clear();
-        self.conn.flush_prepared_statement_cache();
-        let cleared = self
-            .conn
-            .set_db_config(RESET, true)
-            .and_then(|_| self.conn.execute_batch("VACUUM"))
-            .and_then(|()| self.conn.set_db_config(RESET, false))
-            .and_then(|_| {
-                self.conn.execute_batch(&format!(
-                    "BEGIN IMMEDIATE; {} PRAGMA application_id={}; PRAGMA user_version={}; COMMIT;",
-                    SCHEMA.tables, SCHEMA.application, SCHEMA.version
-                ))
-            })
-            .and_then(|()| mark_open(&self.conn, true));
-        cleared.map(drop).map_err(|e| self.failed(&e))
-    }
-
     fn failed(&self, error: &rusqlite::Error) -> PortError {
         PortError::new(format_args!("{}: {error}", self.path.display()))
     }
@@ -150,6 +126,26 @@ impl ReadModelWriter for SqliteReadModelWriter {
             Some(position) => Ok(*position),
             None => position(&self.conn, workspace).map_err(|e| self.failed(&e)),
         }
+    }
+
+    fn clear(&mut self) -> Result<(), PortError> {
+        use rusqlite::config::DbConfig::SQLITE_DBCONFIG_RESET_DATABASE as RESET;
+        self.names.clear();
+        self.positions.clear();
+        self.conn.flush_prepared_statement_cache();
+        let cleared = self
+            .conn
+            .set_db_config(RESET, true)
+            .and_then(|_| self.conn.execute_batch("VACUUM"))
+            .and_then(|()| self.conn.set_db_config(RESET, false))
+            .and_then(|_| {
+                self.conn.execute_batch(&format!(
+                    "BEGIN IMMEDIATE; {} PRAGMA application_id={}; PRAGMA user_version={}; COMMIT;",
+                    SCHEMA.tables, SCHEMA.application, SCHEMA.version
+                ))
+            })
+            .and_then(|()| mark_open(&self.conn, true));
+        cleared.map(drop).map_err(|e| self.failed(&e))
     }
 
     fn index(&mut self, entries: &[Indexed<'_>]) -> Result<(), PortError> {

@@ -8,6 +8,7 @@ mod log;
 mod report;
 mod serve;
 mod server;
+mod verify;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 /// Measure, beside the floor of this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench log --entries 10000000 --resume /var/tmp/log"
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench log --entries 10000000 --resume /var/tmp/log"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -35,6 +36,8 @@ enum What {
     Evaluate(evaluate::Evaluate),
     /// Durable decisions with receipt over HTTP, beside a constant answer and the flush floor
     Serve(serve::Serve),
+    /// Receipts and a whole log verified offline, beside SHA-256
+    Verify(verify::Verify),
     /// A long log: start, memory, traces and receipts, at a tenth of its length and at the whole
     Log(log::Log),
     /// The load generator, as a process of its own
@@ -53,6 +56,8 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Evaluate(args) => evaluate::run(&args)?.print(json),
         What::Serve(args) if smoke => serve::run(&args.smoke()).await?.print_smoke(json),
         What::Serve(args) => serve::run(&args).await?.print(json),
+        What::Verify(args) if smoke => verify::run(&args.smoke())?.print_smoke(json),
+        What::Verify(args) => verify::run(&args)?.print(json),
         What::Log(args) if smoke => log::run(&args.smoke()).await?.print_smoke(json),
         What::Log(args) => log::run(&args).await?.print(json),
         What::Load(args) => load::run(args).await,

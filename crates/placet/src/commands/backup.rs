@@ -1,0 +1,336 @@
+//! `backup` and `restore`: taking a data directory along while it is served, and bringing it back.
+//! Owns the order of things and what is checked before anything is believed.
+
+use super::audit::check::{self, Checked, Pass};
+use crate::exit::{Done, Fault};
+use crate::output;
+use crate::scan::cores;
+use anyhow::Result;
+use clap::Args;
+use placet_runtime::crypto::{Fast, MemorySigner, SystemClock};
+use placet_runtime::ports::{Clock, JournalReader, Signer, Slots};
+use placet_store::backup::{self, BackedUpLog, Database, Manifest, Staging};
+use placet_store::{DataDir, HighWater, OpenError};
+use placet_tlog::CompactRange;
+use placet_tlog::note::{Checkpoint, VerifierKey};
+use placet_types::hash::hex_encode;
+use placet_types::ids::TimeMs;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Back up a data directory, also while it is served
+///
+/// The log goes to one directory, payload secrets and identity to another or nowhere: who holds the
+/// first alone can verify everything and read nothing personal. The master key is in neither.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet backup --data ./placet-data --to /backup/log-2026-01-31
+  placet backup --data ./placet-data --to /backup/log --keys-to /vault/keys")]
+pub(crate) struct BackupArgs {
+    /// Data directory.
+    #[arg(long, default_value = "./placet-data", value_name = "DIR")]
+    data: PathBuf,
+    /// New directory for the log.
+    #[arg(long, value_name = "DIR", required_unless_present = "keys_to")]
+    to: Option<PathBuf>,
+    /// New directory for payload secrets and identity, wrapped under the master key.
+    #[arg(long, value_name = "DIR")]
+    keys_to: Option<PathBuf>,
+    /// Put payload secrets and identity beside the log instead.
+    #[arg(long, requires = "to", conflicts_with = "keys_to")]
+    with_keys: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Restore a data directory from a back-up
+///
+/// The log is hashed and folded before anything is copied, and every file is compared with its
+/// digest while it is. A restored instance starts with the kill switch tripped: the certificate
+/// that it was armed is not part of a back-up.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet restore --from /backup/log --keys-from /vault/keys --data ./placet-data \\
+      --highwater ./lost/highwater
+  placet restore --from /backup/log --data ./to-look-at      # verifies and exports, does not serve")]
+pub(crate) struct RestoreArgs {
+    /// Back-up of the log.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Back-up of the keys, where it is not in the same directory.
+    #[arg(long, value_name = "DIR")]
+    keys_from: Option<PathBuf>,
+    /// Data directory to make: missing or empty.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The file `highwater` of the lost directory: how far its logs were signed.
+    #[arg(long, value_name = "FILE")]
+    highwater: Option<PathBuf>,
+    /// Restore although signed entries are missing. Not supported yet: it needs a successor origin.
+    #[arg(long)]
+    accept_loss: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `backup`.
+pub(crate) fn run(args: &BackupArgs) -> Done {
+    let dir = DataDir::open_read_only(&args.data)?;
+    let mut taken = Vec::new();
+    let mut staged = Vec::new();
+    // The log first: every slot that it names was durable before, so keys copied later open it.
+    if let Some(to) = &args.to {
+        let mut staging = Staging::begin(to)?;
+        // What is signed by now has to be in the copy, or the directory itself is behind.
+        let marks = HighWater::load(&args.data)?;
+        copy(&mut staging, &dir, Database::Journal)?;
+        let logs = complete(&mut staging, &dir, marks.as_ref())?;
+        staged.push((to, staging, logs));
+    }
+    if let Some(to) = &args.keys_to {
+        let mut staging = Staging::begin(to)?;
+        copy_keys(&mut staging, &dir)?;
+        staged.push((to, staging, Vec::new()));
+    } else if let Some((_, staging, _)) = staged.first_mut().filter(|_| args.with_keys) {
+        copy_keys(staging, &dir)?;
+    }
+    let now = SystemClock::default().wall();
+    for (to, staging, logs) in staged {
+        taken.push((to, staging.finish(now.0, logs)?));
+    }
+    if args.json {
+        let documents: Vec<Value> = taken.iter().map(|(to, all)| document(to, all)).collect();
+        output::document(&json!({"backups": documents}));
+    } else {
+        taken.iter().for_each(|(to, manifest)| people(to, manifest));
+        output::line("The master key is in no back-up: keep it apart.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn copy(staging: &mut Staging, dir: &DataDir, database: Database) -> Result<()> {
+    let bar = output::progress(0, &format!("copying {}", database.file()));
+    staging.copy(dir, database, &mut |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn copy_keys(staging: &mut Staging, dir: &DataDir) -> Result<()> {
+    copy(staging, dir, Database::Identity)?;
+    copy(staging, dir, Database::Keys)
+}
+
+/// Says of the copied log how far it goes, under the signing key where that is at hand, and puts
+/// beside it what makes it a directory that can be read.
+fn complete(
+    staging: &mut Staging,
+    dir: &DataDir,
+    marks: Option<&HighWater>,
+) -> Result<Vec<BackedUpLog>> {
+    let reader = staging.journal_reader()?;
+    let signer = dir.identity().ok().and_then(|identity| {
+        let instance = identity.instance().to_owned();
+        Some((MemorySigner::from_seed(&identity.signing_seed())?, instance))
+    });
+    let mut logs = Vec::new();
+    let mut sizes = std::collections::BTreeMap::new();
+    for (no, name) in reader.workspaces()? {
+        let head = reader.head(no)?;
+        let range = CompactRange::<Fast>::decode(&head.tree_state);
+        let range = range.filter(|range| range.size() == head.next_index).ok_or_else(|| {
+            let detail = format!("the tree state of workspace {name} does not read back");
+            Fault::new("log_damaged", detail).next("run `placet audit verify` on the directory")
+        })?;
+        let checkpoint = signer.as_ref().filter(|_| range.size() > 0).and_then(|(signer, id)| {
+            let origin = format!("placet/{id}/{name}");
+            let vkey = VerifierKey::new::<Fast>(&origin, signer.public_key()).ok()?;
+            let head = Checkpoint::new(&origin, range.size(), range.root());
+            head.sign(&vkey, |body| signer.sign(body)).ok()
+        });
+        sizes.insert(name.to_string(), range.size());
+        let (workspace, size, root) = (name.to_string(), range.size(), range.root());
+        logs.push(BackedUpLog { workspace, size, root, checkpoint });
+    }
+    if let Some(marks) = marks {
+        let size = |name: &String| sizes.get(name).copied().unwrap_or_default();
+        marks.sizes().keys().try_for_each(|name| marks.check(name, size(name)))?;
+    }
+    staging.complete_data(dir, &sizes)?;
+    Ok(logs)
+}
+
+fn document(to: &Path, manifest: &Manifest) -> Value {
+    let files: Vec<Value> = manifest
+        .files
+        .iter()
+        .map(|file| json!({"name": file.name, "bytes": file.bytes, "sha256": hex_encode(&file.sha256)}))
+        .collect();
+    let logs: Vec<Value> = manifest
+        .logs
+        .iter()
+        .map(|log| {
+            json!({
+                "workspace": log.workspace, "size": log.size, "root": hex_encode(&log.root),
+                "checkpoint": log.checkpoint,
+            })
+        })
+        .collect();
+    let taken = TimeMs(manifest.taken_ms).rfc3339();
+    json!({"to": to.display().to_string(), "taken": taken, "files": files, "logs": logs})
+}
+
+fn people(to: &Path, manifest: &Manifest) {
+    output::line(&format!("backed up to {}", output::safe(&to.display().to_string())));
+    for file in &manifest.files {
+        output::field(&file.name, &output::bytes(file.bytes));
+    }
+    for log in &manifest.logs {
+        output::line(&format!("  log {}: {} entries", log.workspace, log.size));
+        match &log.checkpoint {
+            Some(note) => note.lines().for_each(|line| output::line(&format!("    {line}"))),
+            None => output::line("    not signed: the signing key is not at hand"),
+        }
+    }
+}
+
+/// Runs `restore`.
+pub(crate) fn restore(args: &RestoreArgs) -> Done {
+    if args.accept_loss {
+        let detail = "a log that was cut off and then goes on under its old name would contradict \
+                      what it has signed; it needs a successor origin, which this version cannot make";
+        return Err(Fault::new("accept_loss_unsupported", detail)
+            .next("restore a newer back-up, or keep this one to verify and export from")
+            .into());
+    }
+    backup::refuse_used(&args.data)?;
+    let data = manifest(&args.from)?;
+    let keys =
+        args.keys_from.as_deref().map(|from| Ok::<_, anyhow::Error>((from, manifest(from)?)));
+    let keys = keys.transpose()?;
+    if !data.has("journal.db") {
+        let detail = format!("{} holds no log", args.from.display());
+        return Err(Fault::new("data_dir_damaged", detail).next("name the log's back-up").into());
+    }
+    let pass = verify(&args.from, &data)?;
+    let marks = args.highwater.as_deref().map(marks).transpose()?;
+    compare_marks(&pass, marks.as_ref())?;
+    let mut from = vec![(args.from.as_path(), &data)];
+    from.extend(keys.as_ref().map(|(path, manifest)| (*path, manifest)));
+    let bytes = from.iter().flat_map(|(_, all)| &all.files).map(|file| file.bytes).sum();
+    let bar = output::bytes_progress(bytes, "restoring");
+    backup::restore(&args.data, &from, &mut |bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let served = from.iter().any(|(_, all)| all.has("identity.db") && all.has("keys.db"));
+    let next = after(args, &pass, served)?;
+    if args.json {
+        let logs: Vec<Value> = pass
+            .logs
+            .iter()
+            .map(|log| json!({"workspace": log.name, "size": log.entries, "root": hex_encode(&log.root)}))
+            .collect();
+        output::document(&json!({
+            "data": args.data.display().to_string(), "logs": logs, "keys": served, "next": next,
+            "compared_with_highwater": marks.is_some(),
+        }));
+    } else {
+        for log in &pass.logs {
+            output::line(&format!("restored {}: {} entries", log.name, log.entries));
+        }
+        next.iter().for_each(|line| output::line(line));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manifest(dir: &Path) -> Result<Manifest> {
+    Ok(Manifest::load(dir)?.ok_or_else(|| OpenError::Missing { path: dir.into() })?)
+}
+
+/// The whole log as it lies in the back-up, against what the back-up says of it.
+fn verify(from: &Path, manifest: &Manifest) -> Result<Pass> {
+    let refused = |what: String| {
+        let fault = Fault::new("log_damaged", format!("the back-up is refused: {what}"));
+        anyhow::Error::from(fault.next("restore another one"))
+    };
+    let dir = DataDir::open_read_only(from)?;
+    let pass = check::verify(&dir, &mut [], cores())?;
+    if let Some(fault) = pass.first_fault() {
+        return Err(refused(fault));
+    }
+    let is = |log: &Checked, listed: &BackedUpLog| {
+        (log.name.as_str(), log.entries, log.root)
+            == (listed.workspace.as_str(), listed.size, listed.root)
+            && listed.checkpoint.as_ref().is_none_or(|note| check::is_head(note, log))
+    };
+    for listed in &manifest.logs {
+        if !pass.logs.iter().any(|log| is(log, listed)) {
+            return Err(refused(format!("workspace {} is not as it was listed", listed.workspace)));
+        }
+    }
+    Ok(pass)
+}
+
+fn marks(path: &Path) -> Result<HighWater> {
+    let (dir, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name());
+    if name != Some("highwater".as_ref()) {
+        return Err(Fault::usage("--highwater names a file `highwater` of a data directory").into());
+    }
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    Ok(HighWater::load(dir)?.ok_or_else(|| OpenError::Missing { path: path.into() })?)
+}
+
+fn compare_marks(pass: &Pass, marks: Option<&HighWater>) -> Result<()> {
+    let Some(marks) = marks else { return Ok(()) };
+    for name in marks.sizes().keys() {
+        let log = pass.logs.iter().find(|log| log.name == *name);
+        marks.check(name, log.map_or(0, |log| log.entries))?;
+    }
+    Ok(())
+}
+
+/// What is left to do, after a look at the keys that were restored.
+fn after(args: &RestoreArgs, pass: &Pass, keys: bool) -> Result<Vec<String>> {
+    let mut next = Vec::new();
+    if !keys {
+        next.push(
+            "without its keys it verifies and exports and does not serve: name their back-up with \
+             --keys-from"
+                .to_owned(),
+        );
+        return Ok(next);
+    }
+    match DataDir::open(&args.data, placet_store::Create::No) {
+        Ok(dir) => {
+            let end = dir.slots()?.end()?;
+            let slot = pass.logs.iter().map(|log| log.slot_max).max().unwrap_or_default();
+            if slot > 0 && slot >= end {
+                let detail = "the keys are older than the log: payloads of it have no secret there";
+                return Err(Fault::new("data_dir_damaged", detail)
+                    .next("restore into another directory with newer keys")
+                    .into());
+            }
+        }
+        Err(OpenError::MasterKeyMissing { path }) => next.push(format!(
+            "put the master key into {} (mode 0600), or set PLACET_MASTER_KEY",
+            path.display()
+        )),
+        Err(error) => return Err(error.into()),
+    }
+    next.push(
+        "it starts with the kill switch tripped: look at it, then lift it with `placet lift`"
+            .to_owned(),
+    );
+    if args.highwater.is_none() {
+        next.push(
+            "nothing was said of how far the lost logs went: if entries were signed after this \
+             back-up, their receipts contradict what is written from now on (--highwater compares)"
+                .to_owned(),
+        );
+    }
+    Ok(next)
+}

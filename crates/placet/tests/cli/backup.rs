@@ -1,0 +1,213 @@
+//! Taking a data directory along while it is served, and bringing it back.
+
+use crate::support::{Server, bank_request, command, placet};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+fn exists(path: &str) -> bool {
+    Path::new(path).exists()
+}
+
+/// A copy of the master key where a restored directory wants it.
+fn hand_over_master_key(from: &str, to: &str) {
+    std::fs::copy(format!("{from}/master.key"), format!("{to}/master.key")).unwrap();
+}
+
+/// Asks for decisions from several threads until the guard is dropped; counts those answered.
+fn under_load(server: &Server, work: impl FnOnce(&AtomicU64)) -> u64 {
+    let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (stop, answered) = (&stop, &answered);
+            scope.spawn(move || {
+                let text = std::fs::read_to_string(bank_request("read-account")).unwrap();
+                let mut request: Value = serde_json::from_str(&text).unwrap();
+                let mut batch = |round: u64| {
+                    let one = |at: u64| {
+                        request["idempotency_key"] = json!(format!("{thread}-{round}-{at}"));
+                        request.clone()
+                    };
+                    json!({"requests": (0..50).map(one).collect::<Vec<_>>()}).to_string()
+                };
+                for round in 0.. {
+                    if stop.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    if post(&server.url, "/api/v1/decisions:batch", &batch(round)) {
+                        answered.fetch_add(50, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        while answered.load(Ordering::SeqCst) < 500 && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        work(&answered);
+        stop.store(true, Ordering::SeqCst);
+    });
+    answered.load(Ordering::SeqCst)
+}
+
+fn post(url: &str, path: &str, body: &str) -> bool {
+    use std::io::{Read, Write};
+    let address = url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.starts_with("HTTP/1.1 200")
+}
+
+#[test]
+fn a_back_up_under_load_is_whole_and_comes_back() {
+    let mut server = Server::dev();
+    let (log, keys) = (server.file("log"), server.file("keys"));
+    let data = server.data();
+    let mut before = 0;
+    let mut taken = Value::Null;
+    let answered = under_load(&server, |answered| {
+        before = answered.load(Ordering::SeqCst);
+        let run = placet(&["backup", "--data", &data, "--to", &log, "--keys-to", &keys, "--json"]);
+        taken = run.exits(0).json();
+    });
+    let size = taken["backups"][0]["logs"][0]["size"].as_u64().unwrap();
+    assert!(size > before, "{size} entries cover the {before} answered before it began");
+    assert!(answered > before, "decisions went on meanwhile");
+    let note = taken["backups"][0]["logs"][0]["checkpoint"].as_str().unwrap();
+    assert!(note.contains(&format!("\n{size}\n")), "{note}");
+    for name in ["keys.db", "identity.db", "read.db", "master.key", "armed"] {
+        assert!(!exists(&format!("{log}/{name}")), "{name}");
+    }
+    // The checkpoint is one of the log that goes on.
+    let roots = server.file("roots");
+    std::fs::write(&roots, note).unwrap();
+    placet(&["audit", "verify", "--data", &data, "--roots", &roots]).exits(0);
+    // Without its keys it verifies by itself.
+    let verdict = placet(&["audit", "verify", "--data", &log, "--json"]).exits(0).json();
+    assert_eq!(verdict["workspaces"][0]["entries"], size);
+    assert_eq!(verdict["workspaces"][0]["payloads"]["opened"], 0);
+    assert_eq!(
+        placet(&["backup", "--data", &data, "--to", &log, "--json"]).exits(1).json()["code"],
+        "target_exists"
+    );
+    server.stop();
+
+    let back = server.file("back");
+    let restore = ["restore", "--from", &log, "--keys-from", &keys, "--data", &back, "--json"];
+    let done = placet(&restore).exits(0).json();
+    assert_eq!(done["logs"][0]["size"], size);
+    assert_eq!(placet(&restore).exits(1).json()["code"], "target_exists");
+    hand_over_master_key(&data, &back);
+    let verdict = placet(&["audit", "verify", "--data", &back, "--json"]).exits(0).json();
+    assert!(verdict["workspaces"][0]["payloads"]["opened"].as_u64().unwrap() >= before);
+    assert_eq!(verdict["workspaces"][0]["checkpoint"], note);
+    let replay = placet(&["audit", "replay", "--data", &back, "--json"]).exits(0).json();
+    assert_eq!(replay["differences"], 0);
+    assert!(replay["re_evaluated"].as_u64().unwrap() >= before);
+
+    // What was armed cannot be shown, so nothing executes until somebody lifts it.
+    let restored = Server::over(&back, &["--dev"]);
+    let denied = restored.run(&["decide", &bank_request("read-account"), "--json"]).exits(12);
+    assert_eq!(denied.json()["reasons"][0]["code"], "killed_everything");
+    let found = restored.run(&["audit", "query", "--type", "kill.tripped", "--json"]).exits(0);
+    assert_eq!(found.json()["entries"][0]["entry"]["predicate"]["data"]["source"], "certificate");
+}
+
+#[test]
+fn a_restore_below_the_high_water_mark_is_refused() {
+    let mut server = Server::dev();
+    let (data, log) = (server.data(), server.file("log"));
+    placet(&["backup", "--data", &data, "--to", &log, "--with-keys"]).exits(0);
+    server.run(&["decide", &bank_request("read-account")]).exits(0);
+    server.stop();
+    let (marks, back) = (format!("{data}/highwater"), server.file("back"));
+    let restore = |more: &[&str]| {
+        let base = ["restore", "--from", &log, "--data", &back, "--json"];
+        placet(&[&base[..], more].concat())
+    };
+    let refused = restore(&["--highwater", &marks]).exits(1).json();
+    assert_eq!(refused["code"], "store_behind_high_water");
+    let refused = restore(&["--highwater", &marks, "--accept-loss"]).exits(1).json();
+    assert_eq!(refused["code"], "accept_loss_unsupported");
+    assert!(!exists(&back), "a refusal writes nothing");
+    restore(&["--highwater", &format!("{log}/highwater")]).exits(0);
+}
+
+#[test]
+fn an_altered_back_up_is_refused() {
+    let server = Server::dev();
+    let (data, log, back) = (server.data(), server.file("log"), server.file("back"));
+    server.run(&["decide", &bank_request("read-account")]).exits(0);
+    placet(&["backup", "--data", &data, "--to", &log, "--with-keys"]).exits(0);
+    let path = format!("{log}/journal.db");
+    let sound = std::fs::read(&path).unwrap();
+    let restore = ["restore", "--from", &log, "--data", &back, "--json"];
+    for at in [200, sound.len() / 2, sound.len() - 40] {
+        let mut altered = sound.clone();
+        altered[at] ^= 4;
+        std::fs::write(&path, altered).unwrap();
+        placet(&restore).exits(1);
+        placet(&["audit", "verify", "--data", &log]).exits(1);
+        assert!(!exists(&format!("{back}/FORMAT")), "no server takes it");
+    }
+    std::fs::write(&path, sound).unwrap();
+    placet(&restore).exits(0);
+}
+
+#[test]
+fn a_back_up_that_is_killed_leaves_no_back_up_and_the_next_one_is_whole() {
+    let server = Server::dev();
+    let (data, log) = (server.data(), server.file("log"));
+    let mut killed = 0;
+    under_load(&server, |_| {
+        for stage in ["LOCK", "journal.db", "journal.db-journal", "FORMAT", "backup.json"] {
+            let target = format!("{log}-{stage}");
+            let partial = server.file(&format!(".log-{stage}.partial/{stage}"));
+            let backup = ["backup", "--data", &data, "--to", &target, "--with-keys"];
+            let mut running = command(&backup);
+            let mut running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            while !exists(&partial) && running.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            // It may just have ended.
+            let _ = running.kill();
+            running.wait().unwrap();
+            // It is there and whole, or it is not there.
+            if exists(&target) {
+                placet(&["audit", "verify", "--data", &target]).exits(0);
+            } else {
+                killed += 1;
+                placet(&backup).exits(0);
+                placet(&["audit", "verify", "--data", &target]).exits(0);
+                assert!(!exists(&server.file(&format!(".log-{stage}.partial"))));
+            }
+        }
+    });
+    assert!(killed > 0, "not one of them was killed in the middle");
+}
+
+#[test]
+fn an_older_format_is_migrated() {
+    let mut server = Server::dev();
+    server.stop();
+    let data = server.data();
+    let format = format!("{data}/FORMAT");
+    std::fs::write(&format, r#"{"format":0,"written_by":"placet 0.0.9"}"#).unwrap();
+    let verify = ["audit", "verify", "--data", &data, "--json"];
+    assert_eq!(placet(&verify).exits(1).json()["code"], "data_dir_older_format");
+    let plan = placet(&["data", "migrate", "--data", &data, "--dry-run", "--json"]).exits(0).json();
+    assert_eq!((&plan["found"], &plan["done"]), (&json!(0), &json!(false)));
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 1);
+    placet(&["data", "migrate", "--data", &data]).exits(0);
+    placet(&verify).exits(0);
+}
