@@ -57,6 +57,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("clock_unsure", 503, "The clock is in doubt"),
     ("shutting_down", 503, "The server is going down"),
     ("policy_moved", 503, "The policy kept changing"),
+    ("indexing", 503, "The read model is being filled"),
 ];
 
 /// Codes that only the command line shows, with their titles; each has a page as well.
@@ -70,6 +71,7 @@ pub const COMMAND_CODES: &[(&str, &str)] = &[
     ("data_dir_damaged", "The data directory is damaged"),
     ("data_dir_foreign", "The directory holds something else"),
     ("data_dir_in_use", "Another process has the data directory open"),
+    ("data_dir_is_backup", "The directory is a back-up"),
     ("data_dir_missing", "There is no data directory there"),
     ("data_dir_newer_format", "The data directory was written by a newer version"),
     ("data_dir_older_format", "The data directory is of an older format"),

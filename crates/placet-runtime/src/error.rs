@@ -33,6 +33,13 @@ pub enum PlaneError {
     ClockUnsure,
     /// The store failed; nothing more is decided until a restart.
     StoreFailed(String),
+    /// The read model is being filled: what was searched for may lie in what it lacks.
+    Indexing {
+        /// Entries that it has.
+        indexed: u64,
+        /// Entries of the log.
+        size: u64,
+    },
     /// The bundle kept changing while the request was evaluated.
     PolicyMoved,
     /// The entry would be larger than an entry may be.
@@ -58,6 +65,7 @@ impl PlaneError {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::ClockUnsure => "clock_unsure",
             Self::StoreFailed(_) => "store_failed",
+            Self::Indexing { .. } => "indexing",
             Self::PolicyMoved => "policy_moved",
             Self::TooLarge => "entry_too_large",
             Self::ShuttingDown => "shutting_down",
@@ -85,6 +93,10 @@ impl fmt::Display for PlaneError {
                 "the wall clock ran off from the monotonic clock; an operator has to confirm it",
             ),
             Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
+            Self::Indexing { indexed, size } => write!(
+                f,
+                "the read model is being filled and has {indexed} of {size} entries; retry later"
+            ),
             Self::PolicyMoved => f.write_str("the policy kept changing; retry"),
             Self::TooLarge => f.write_str("the log entry would exceed 16 KiB; shorten the request"),
             Self::ShuttingDown => f.write_str("the server is shutting down"),

@@ -27,10 +27,14 @@ impl Follower {
             eprintln!("placet: the read model lags: {error}");
         }
         loop {
-            if self.recent.take_rebuild()
-                && let Err(error) = self.make_anew()
-            {
-                eprintln!("placet: the read model could not be made anew: {error}");
+            if self.recent.take_rebuild() {
+                match self.make_anew() {
+                    Ok(true) => self.recent.rebuilt(),
+                    Ok(false) => {}
+                    Err(error) => {
+                        eprintln!("placet: the read model could not be made anew: {error}");
+                    }
+                }
             }
             let (batches, closed) = self.recent.oldest(CHUNK, Duration::from_millis(200));
             if batches.is_empty() {
@@ -73,11 +77,21 @@ impl Follower {
         self.index(entries)
     }
 
-    /// From here on queries find what has been indexed again and say how far that is.
-    fn make_anew(&mut self) -> Result<(), PortError> {
+    /// Fills another read model from the log and puts it in the place of this one, which is read
+    /// meanwhile and stays as it is: what is decided meanwhile waits among the newest batches.
+    /// Whether it was done; not when the server goes down before.
+    fn make_anew(&mut self) -> Result<bool, PortError> {
+        self.model.begin_anew()?;
         self.positions.clear();
-        self.model.clear()?;
-        self.catch_up_all()
+        let filled = self.catch_up_all().and_then(|()| {
+            let whole = !self.recent.is_closed();
+            if whole { self.model.finish_anew() } else { Ok(()) }.map(|()| whole)
+        });
+        if !matches!(filled, Ok(true)) {
+            self.model.abandon_anew();
+        }
+        self.positions.clear();
+        filled
     }
 
     fn catch_up_all(&mut self) -> Result<(), PortError> {

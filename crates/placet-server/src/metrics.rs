@@ -196,6 +196,11 @@ fn write_totals(out: &mut String, server: &Server) {
         ("placet_snapshots_failed_total", "States that were not saved.", load(&saved.failed)),
         ("placet_snapshot_bytes_total", "Bytes of saved states.", load(&saved.bytes)),
         ("placet_start_folded_total", "Entries folded by the start.", load(&saved.folded)),
+        (
+            "placet_read_model_rebuilds_total",
+            "Times the read model was made anew.",
+            server.plane.rebuilds(),
+        ),
         ("placet_flushes_total", "Durable writes.", load(&totals.flushes)),
         ("placet_signatures_total", "Signed checkpoints.", load(&totals.signatures)),
         ("placet_entries_total", "Log entries written.", load(&totals.entries)),

@@ -3,6 +3,8 @@
 //! belongs to the data and which to the keys; refuses to judge what the log says.
 
 mod manifest;
+mod pinned;
+mod restoring;
 
 use crate::dir::{self, DataDir, IDENTITY, JOURNAL, KEYS, LOCK};
 use crate::error::OpenError;
@@ -10,23 +12,18 @@ use crate::files;
 use crate::format::FORMAT;
 use crate::highwater::{self, HighWater};
 use crate::journal::SqliteJournalReader;
-use crate::sqlite;
 use placet_runtime::crypto::Digester;
-use rusqlite::Connection;
-use rusqlite::backup::{Backup as Copying, StepResult};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use manifest::{BackedUpLog, FileRecord, MANIFEST, Manifest};
+pub use pinned::Pinned;
+pub use restoring::{Restoring, refuse_used};
 
-/// Pages per step: large enough to be fast, small enough for a bar to move.
-const PAGES: i32 = 1024;
 /// Bytes that are copied and hashed at a time.
 const CHUNK: usize = 1 << 20;
-/// Stands in for `FORMAT` in a directory whose restore has not finished.
-const RESTORING: &str = "RESTORING";
 
 /// A database of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +54,7 @@ pub struct Staging {
     dir: PathBuf,
     target: PathBuf,
     files: Vec<FileRecord>,
+    finished: bool,
     /// Two that make the same back-up at once do not mix.
     _lock: File,
 }
@@ -76,15 +74,9 @@ impl Staging {
         let dir = target.with_file_name(partial);
         files::create_private_dir(&dir).map_err(|e| OpenError::failed(&dir, e))?;
         let lock = dir::lock(&dir)?;
-        for file in [JOURNAL, KEYS, IDENTITY] {
-            for suffix in ["", "-journal", "-wal", "-shm"] {
-                remove(&dir.join(format!("{file}{suffix}")))?;
-            }
-        }
-        for file in [FORMAT, highwater::FILE, MANIFEST] {
-            remove(&dir.join(file))?;
-        }
-        Ok(Self { dir, target: target.into(), files: Vec::new(), _lock: lock })
+        clean(&dir)?;
+        let target = target.into();
+        Ok(Self { dir, target, files: Vec::new(), finished: false, _lock: lock })
     }
 
     /// Where it is being made.
@@ -99,24 +91,30 @@ impl Staging {
         &self.files
     }
 
-    /// Copies one database as it stands at one moment, while others go on writing to it: a single
-    /// read transaction, which no commit waits for. `progress` hears pages done and in all.
+    /// Copies one database as it was pinned, and lets go of it. `progress` hears pages done and in
+    /// all.
     ///
     /// # Errors
     /// [`OpenError`] says what failed.
     pub fn copy(
         &mut self,
-        from: &DataDir,
+        from: &mut Pinned,
         database: Database,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), OpenError> {
-        let (name, source) = (database.file(), from.path().join(database.file()));
+        let name = database.file();
         let target = self.dir.join(name);
         files::create_private(&target).map_err(|e| OpenError::failed(&target, e))?;
-        copy_pages(&source, &target, progress)?;
+        from.copy(database, &target, progress)?;
         let record = record(&self.dir, name).map_err(|e| OpenError::failed(&target, e))?;
         self.files.push(record);
         Ok(())
+    }
+
+    /// What is in it so far, to be read under the master key of the directory it comes from.
+    #[must_use]
+    pub fn look(&self, from: &DataDir) -> DataDir {
+        DataDir::beside(from, &self.dir)
     }
 
     /// The log as it was copied.
@@ -159,8 +157,8 @@ impl Staging {
     ///
     /// # Errors
     /// [`OpenError::Exists`] when somebody took the name meanwhile, or the file system's.
-    pub fn finish(self, taken_ms: u64, logs: Vec<BackedUpLog>) -> Result<Manifest, OpenError> {
-        let manifest = Manifest { taken_ms, logs, files: self.files };
+    pub fn finish(mut self, taken_ms: u64, logs: Vec<BackedUpLog>) -> Result<Manifest, OpenError> {
+        let manifest = Manifest { taken_ms, logs, files: std::mem::take(&mut self.files) };
         let path = self.dir.join(MANIFEST);
         files::write_private(&path, &manifest.to_bytes())
             .and_then(|()| files::sync_dir(&self.dir))
@@ -173,67 +171,29 @@ impl Staging {
         fs::rename(&self.dir, &self.target)
             .and_then(|()| files::sync_dir(parent))
             .map_err(|e| OpenError::failed(&self.target, e))?;
+        self.finished = true;
         Ok(manifest)
     }
 }
 
-/// Puts the files of back-ups into an empty directory: from each back-up those that it lists, with
-/// every digest compared. What will be `FORMAT` has another name until everything is durable; no
-/// server takes the directory before.
-///
-/// # Errors
-/// [`OpenError::Exists`] when the directory holds anything, [`OpenError::Damaged`] when a file is
-/// not the one that was backed up.
-pub fn restore(
-    target: &Path,
-    backups: &[(&Path, &Manifest)],
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), OpenError> {
-    let failed = |e| OpenError::failed(target, e);
-    refuse_used(target)?;
-    files::create_private_dir(target).map_err(failed)?;
-    let _lock = dir::lock(target)?;
-    // Again under the lock: another restore may have finished in between.
-    refuse_used(target)?;
-    let listed =
-        || backups.iter().flat_map(|(from, all)| all.files.iter().map(move |one| (*from, one)));
-    let format = listed().find(|(_, one)| one.name == FORMAT);
-    let (from, format) = format.ok_or_else(|| OpenError::damaged("the back-up has no FORMAT"))?;
-    // First of all, so that an attempt that is killed is known for what it is.
-    let marker = target.join(RESTORING);
-    remove(&marker)?;
-    copy_checked(&from.join(FORMAT), &marker, format, progress)?;
-    files::sync_dir(target).map_err(failed)?;
-    for (from, record) in listed().filter(|(_, one)| one.name != FORMAT) {
-        let to = target.join(&record.name);
-        remove(&to)?;
-        copy_checked(&from.join(&record.name), &to, record, progress)?;
+impl Drop for Staging {
+    /// What was not finished goes; what cannot be removed now goes before the next attempt.
+    fn drop(&mut self) {
+        if !self.finished && clean(&self.dir).is_ok() {
+            let _ = files::remove_if_there(&self.dir.join(LOCK));
+            let _ = fs::remove_dir(&self.dir);
+        }
     }
-    files::sync_dir(target)
-        .and_then(|()| fs::rename(&marker, target.join(FORMAT)))
-        .and_then(|()| files::sync_dir(target))
-        .map_err(failed)
 }
 
-/// Refuses a directory that holds anything but what a volume, a lock, or a restore that was killed
-/// has left there.
-///
-/// # Errors
-/// [`OpenError::Exists`].
-pub fn refuse_used(target: &Path) -> Result<(), OpenError> {
-    let used = || OpenError::Exists { path: target.into() };
-    let failed = |e| OpenError::failed(target, e);
-    let entries = match fs::read_dir(target) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(used()),
-        Err(e) => return Err(failed(e)),
-    };
-    let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|e| e.file_name())).collect();
-    let names = names.map_err(failed)?;
-    let has = |name: &str| names.iter().any(|have| have == name);
-    let empty = names.iter().all(|name| name == LOCK || name == "lost+found");
-    if empty || (has(RESTORING) && !has(FORMAT)) { Ok(()) } else { Err(used()) }
+/// Removes whatever a back-up consists of but the lock.
+fn clean(dir: &Path) -> Result<(), OpenError> {
+    for file in [JOURNAL, KEYS, IDENTITY] {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            remove(&dir.join(format!("{file}{suffix}")))?;
+        }
+    }
+    [FORMAT, highwater::FILE, MANIFEST].iter().try_for_each(|file| remove(&dir.join(file)))
 }
 
 fn refuse_existing(target: &Path) -> Result<(), OpenError> {
@@ -248,50 +208,6 @@ fn remove(path: &Path) -> Result<(), OpenError> {
     files::remove_if_there(path).map_err(|e| OpenError::failed(path, e))
 }
 
-fn copy_pages(
-    source: &Path,
-    target: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(), OpenError> {
-    let from = sqlite::open_unchecked(source, false)?;
-    let mut to = sqlite::open_unchecked(target, true)?;
-    let done = step_pages(&from, &mut to, progress).and_then(|()| single_file(&to));
-    done.map_err(|e| sqlite::refused(source, &e))
-}
-
-fn step_pages(
-    from: &Connection,
-    to: &mut Connection,
-    progress: &mut dyn FnMut(u64, u64),
-) -> rusqlite::Result<()> {
-    // One transaction over all steps: what is committed meanwhile neither enters the copy nor
-    // makes it begin again. The write-ahead log cannot start anew until it ends, so it grows.
-    from.execute_batch("BEGIN")?;
-    from.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
-    to.execute_batch("PRAGMA synchronous=OFF;")?;
-    let number = |pages: i32| u64::try_from(pages).unwrap_or_default();
-    let copying = Copying::new(from, to)?;
-    loop {
-        let step = copying.step(PAGES)?;
-        let done = copying.progress();
-        progress(number(done.pagecount - done.remaining), number(done.pagecount));
-        match step {
-            StepResult::Done => break,
-            StepResult::More => {}
-            // Nobody else has the copy open, and a reader of a write-ahead log waits for no one.
-            _ => return Err(rusqlite::Error::InvalidQuery),
-        }
-    }
-    drop(copying);
-    from.execute_batch("COMMIT")
-}
-
-/// Leaves no side files: a copy can then be read on a medium that cannot be written.
-fn single_file(conn: &Connection) -> rusqlite::Result<()> {
-    let mode: String = conn.query_row("PRAGMA journal_mode=DELETE", [], |row| row.get(0))?;
-    if mode == "delete" { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
-}
-
 /// Flushes a file and says what it is.
 fn record(dir: &Path, name: &str) -> io::Result<FileRecord> {
     let mut file = File::open(dir.join(name))?;
@@ -303,28 +219,6 @@ fn record(dir: &Path, name: &str) -> io::Result<FileRecord> {
         Ok(())
     })?;
     Ok(FileRecord { name: name.to_owned(), bytes, sha256: digest.finish() })
-}
-
-fn copy_checked(
-    from: &Path,
-    to: &Path,
-    record: &FileRecord,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), OpenError> {
-    let mut source = File::open(from).map_err(|e| OpenError::failed(from, e))?;
-    let mut target = files::create_private(to).map_err(|e| OpenError::failed(to, e))?;
-    let (mut digest, mut bytes) = (Digester::default(), 0);
-    let copied = each_chunk(&mut source, |chunk| {
-        digest.update(chunk);
-        bytes += chunk.len() as u64;
-        progress(chunk.len() as u64);
-        target.write_all(chunk)
-    });
-    copied.and_then(|()| target.sync_all()).map_err(|e| OpenError::failed(to, e))?;
-    if (bytes, digest.finish()) == (record.bytes, record.sha256) {
-        return Ok(());
-    }
-    Err(OpenError::damaged(format_args!("{} is not the file that was backed up", from.display())))
 }
 
 /// Whether every file of a back-up is the one that was listed; the first that is not.

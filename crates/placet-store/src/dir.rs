@@ -1,6 +1,7 @@
 //! The data directory: its files, their modes, its format and its lock, and one way into each
 //! store. Refuses to know what the stores hold.
 
+use crate::backup::MANIFEST;
 use crate::error::OpenError;
 use crate::files;
 use crate::format::{self, FORMAT, KNOWN};
@@ -9,7 +10,7 @@ use crate::identity::Identity;
 use crate::journal::{SqliteJournal, SqliteJournalReader};
 use crate::kill;
 use crate::master::{self, MasterKey};
-use crate::read_model::{SqliteReadModel, SqliteReadModelWriter};
+use crate::read_model::{Models, SqliteReadModel, SqliteReadModelWriter};
 use crate::slots::{SqliteSlotReader, SqliteSlots};
 use crate::snapshots::{self, SnapshotFiles};
 use placet_runtime::ports::JournalReader;
@@ -45,6 +46,8 @@ pub struct DataDir {
     key: Option<MasterKey>,
     /// Held by every writer made from here; `None` when opened for reading.
     lock: Option<Arc<File>>,
+    /// Tells readers of the read model when it is another one.
+    models: Models,
 }
 
 impl DataDir {
@@ -69,6 +72,10 @@ impl DataDir {
         let failed = |e| OpenError::failed(path, e);
         // Looked at before anything is touched: a directory of somebody else's stays as it is.
         let state = look(path)?;
+        // Going on from it would fork the log: the directory it comes from goes on as well.
+        if path.join(MANIFEST).exists() {
+            return Err(OpenError::IsBackup { path: path.into() });
+        }
         if state == State::New && create == Create::No {
             return Err(OpenError::Missing { path: path.into() });
         }
@@ -80,7 +87,7 @@ impl DataDir {
         if look(path)? == State::New {
             initialise(path, key.as_ref())?;
         }
-        let dir = Self { path: path.into(), key, lock };
+        let dir = Self { path: path.into(), key, lock, models: Models::default() };
         format::check(path)?;
         // Nothing may ever be wrapped under a wrong master key.
         dir.identity()?;
@@ -105,7 +112,18 @@ impl DataDir {
             return Err(OpenError::Missing { path: path.into() });
         }
         format::check(path)?;
-        Ok(Self { path: path.into(), key, lock: None })
+        Ok(Self { path: path.into(), key, lock: None, models: Models::default() })
+    }
+
+    /// Files that are being put together at `path`, under the master key of `from`, to be read.
+    pub(crate) fn beside(from: &Self, path: &Path) -> Self {
+        Self { path: path.into(), key: from.master().ok(), lock: None, models: Models::default() }
+    }
+
+    /// Files that are being put together at `path`, to be read.
+    pub(crate) fn unfinished(path: &Path) -> Result<Self, OpenError> {
+        let key = MasterKey::from_env()?;
+        Ok(Self { path: path.into(), key, lock: None, models: Models::default() })
     }
 
     /// Where it is.
@@ -162,6 +180,14 @@ impl DataDir {
         Identity::open(self.path.join(IDENTITY), &self.master()?, self.lock.clone())
     }
 
+    /// The instance's id, which needs no master key.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn instance(&self) -> Result<String, OpenError> {
+        Identity::instance_in(&self.path.join(IDENTITY))
+    }
+
     /// The high-water marks, after every log has been checked against them.
     ///
     /// # Errors
@@ -198,7 +224,8 @@ impl DataDir {
     /// [`OpenError`] says why and what to do.
     pub fn read_model_writer(&self) -> Result<SqliteReadModelWriter, OpenError> {
         let lock = self.locked()?;
-        SqliteReadModelWriter::open(self.path.join(READ), &self.journal_reader()?, lock)
+        let models = self.models.clone();
+        SqliteReadModelWriter::open(self.path.join(READ), &self.journal_reader()?, models, lock)
     }
 
     /// The reading end of the read model, which the writing end must have made before.
@@ -206,7 +233,7 @@ impl DataDir {
     /// # Errors
     /// [`OpenError`] says why and what to do.
     pub fn read_model(&self) -> Result<SqliteReadModel, OpenError> {
-        SqliteReadModel::open(self.path.join(READ))
+        SqliteReadModel::open(self.path.join(READ), self.models.clone())
     }
 
     /// [`kill::kill_requested`] here.

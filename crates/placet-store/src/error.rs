@@ -41,6 +41,11 @@ pub enum OpenError {
         /// Where.
         path: PathBuf,
     },
+    /// The directory is a back-up, which nothing goes on from.
+    IsBackup {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file is missing, unreadable or not what it should be.
     Damaged {
         /// Which, and what was found.
@@ -94,6 +99,7 @@ impl OpenError {
             Self::NewerFormat { .. } => "data_dir_newer_format",
             Self::OlderFormat { .. } => "data_dir_older_format",
             Self::Exists { .. } => "target_exists",
+            Self::IsBackup { .. } => "data_dir_is_backup",
             Self::Damaged { .. } => "data_dir_damaged",
             Self::ReadOnly => "data_dir_read_only",
             Self::MasterKeyMissing { .. } => "master_key_missing",
@@ -141,12 +147,17 @@ impl fmt::Display for OpenError {
             ),
             Self::OlderFormat { found, known } => write!(
                 f,
-                "the data directory has format {found}, this program serves {known}: back it up, \
-                 then run `placet data migrate`"
+                "the data directory has format {found}, this program serves {known}: copy it, then \
+                 run `placet data migrate`"
             ),
             Self::Exists { path } => {
                 write!(f, "{} is there already: name one that is not", path.display())
             }
+            Self::IsBackup { path } => write!(
+                f,
+                "{} is a back-up: restore it into a directory of its own with `placet restore`",
+                path.display()
+            ),
             Self::Damaged { what } => write!(f, "{what}: restore it from a backup"),
             Self::ReadOnly => f.write_str(
                 "the data directory was opened for reading only: stop the server and open it for \

@@ -1,6 +1,7 @@
 //! The version of a data directory, in `FORMAT`: reading it, refusing what cannot be served, and
 //! the steps from an older one to the present one. Knows no database.
 
+use crate::backup::MANIFEST;
 use crate::dir::lock;
 use crate::error::OpenError;
 use crate::files;
@@ -20,7 +21,8 @@ struct Step {
     run: fn(&Path) -> Result<(), OpenError>,
 }
 
-/// One for each version before the present one, in their order.
+/// One for each version before the present one, in their order. No release has written format 0: its
+/// step is there so that the way from one format to the next is gone in every run of the tests.
 const STEPS: &[Step] =
     &[Step { from: 0, what: "FORMAT is written anew; no other file changes", run: |_| Ok(()) }];
 
@@ -40,9 +42,10 @@ pub struct Migration {
 /// # Errors
 /// [`OpenError`]: there is no data directory, or it is of a newer format.
 pub fn plan_migration(dir: &Path) -> Result<Migration, OpenError> {
-    let found = read(dir)?;
-    if found > KNOWN {
-        return Err(OpenError::NewerFormat { found, known: KNOWN });
+    let found = served(dir)?;
+    // Its digests would not be right any more; a restore brings it to the present format.
+    if dir.join(MANIFEST).exists() {
+        return Err(OpenError::IsBackup { path: dir.into() });
     }
     let steps = STEPS.iter().filter(|step| step.from >= found);
     let steps = steps.map(|step| (step.from + 1, step.what)).collect();
@@ -65,6 +68,19 @@ pub fn migrate(dir: &Path) -> Result<Migration, OpenError> {
             .map_err(|e| OpenError::failed(&dir.join(FORMAT), e))?;
     }
     Ok(plan)
+}
+
+/// The version found, if there is a way from it to the present one.
+pub(crate) fn served(dir: &Path) -> Result<u64, OpenError> {
+    match read(dir)? {
+        found if found > KNOWN => Err(OpenError::NewerFormat { found, known: KNOWN }),
+        found => Ok(found),
+    }
+}
+
+/// Goes the steps from `found` on, without writing `FORMAT`.
+pub(crate) fn step_from(dir: &Path, found: u64) -> Result<(), OpenError> {
+    STEPS.iter().filter(|step| step.from >= found).try_for_each(|step| (step.run)(dir))
 }
 
 /// The file's bytes.

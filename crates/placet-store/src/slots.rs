@@ -4,8 +4,8 @@
 use crate::error::OpenError;
 use crate::master::MasterKey;
 use crate::sqlite::{self, Pool, Schema, unsigned};
-use placet_runtime::crypto;
-use placet_runtime::ports::{PortError, Secret, SlotReader, Slots, WorkspaceNo};
+use placet_runtime::crypto::{self, SystemEntropy};
+use placet_runtime::ports::{Entropy, PortError, Secret, SlotReader, Slots, WorkspaceNo};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,10 @@ const SCHEMA: Schema = Schema {
 /// A wrapped secret: 32 bytes and the tag of AES-GCM.
 const SLOT_BYTES: usize = 32 + crypto::SEAL_OVERHEAD;
 const SLOT_BYTES_U64: u64 = SLOT_BYTES as u64;
+/// Restored keys skip at least so many numbers, and at most 2^55 more: there is room for two hundred
+/// restores of restores.
+const JUMP_MIN: u64 = 1 << 32;
+const JUMP_SHIFT: u32 = 9;
 /// What is sealed in a slot.
 const CONTEXT: &[u8] = b"placet/slot/1";
 /// Label of the wrapping key.
@@ -74,6 +78,33 @@ impl SqliteSlots {
         self.conn = Some(conn);
         Ok(value)
     }
+}
+
+/// Makes a restored file fit to go on with; without the master key, since nothing is opened.
+///
+/// The slots after its last one were given out before, by the instance that was lost: given out
+/// again, one number would wrap two secrets under one nonce. So the numbers go on far beyond, at a
+/// random place, which no other restore of the same file takes. And how far erasing had come is
+/// forgotten: the first start destroys again everything that the log says is erased, whichever log
+/// stands beside it. Returns the end of what was there.
+pub(crate) fn renew(path: &Path) -> Result<u64, OpenError> {
+    let mut conn = sqlite::open_unchecked(path, true)?;
+    sqlite::check(&conn, path, &SCHEMA)?;
+    let mut random = [0; 8];
+    SystemEntropy.fill(&mut random);
+    let skipped = JUMP_MIN + (u64::from_be_bytes(random) >> JUMP_SHIFT);
+    let done = (|| {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let end = end_of(&tx)?;
+        let last = end.checked_add(skipped).and_then(|last| i64::try_from(last).ok());
+        let last = last.ok_or(rusqlite::Error::InvalidQuery)?;
+        // As a slot that is used up and erased.
+        tx.execute("INSERT INTO block VALUES (?1, ?2)", params![last, [0_u8; SLOT_BYTES]])?;
+        tx.execute_batch("DROP TABLE IF EXISTS erased")?;
+        tx.commit()?;
+        Ok(end)
+    })();
+    done.map_err(|e: rusqlite::Error| sqlite::refused(path, &e))
 }
 
 /// The number of the next slot.

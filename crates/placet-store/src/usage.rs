@@ -20,6 +20,8 @@ pub struct DatabaseUsage {
     pub page_bytes: u64,
     /// Pages that hold nothing.
     pub free_pages: u64,
+    /// Its tables and indexes with their bytes, largest first.
+    pub tables: Vec<(String, u64)>,
 }
 
 /// A whole directory.
@@ -56,14 +58,24 @@ impl DataDir {
                     let bytes = "SELECT coalesce(sum(length(bytes)), 0) FROM bundle";
                     usage.bundles.1 = count(&conn, bytes)?;
                 }
-                Ok((page_bytes, free_pages))
+                Ok((page_bytes, free_pages, tables(&conn)?))
             };
-            let (page_bytes, free_pages) = read().map_err(|e| sqlite::refused(&path, &e))?;
+            let (page_bytes, free_pages, tables) =
+                read().map_err(|e| sqlite::refused(&path, &e))?;
             let name = name.to_owned();
-            usage.databases.push(DatabaseUsage { name, bytes, wal_bytes, page_bytes, free_pages });
+            let database =
+                DatabaseUsage { name, bytes, wal_bytes, page_bytes, free_pages, tables };
+            usage.databases.push(database);
         }
         Ok(usage)
     }
+}
+
+/// Walks every page, as the database counts them.
+fn tables(conn: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    let sizes = "SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE ORDER BY pgsize DESC, name";
+    let mut sizes = conn.prepare(sizes)?;
+    sizes.query_map([], |row| Ok((row.get(0)?, sqlite::unsigned(row, 1)?)))?.collect()
 }
 
 fn count(conn: &Connection, query: &str) -> rusqlite::Result<u64> {

@@ -98,7 +98,7 @@ fn pass(dir: &DataDir, threads: usize) -> Result<Rate> {
     let mut best = Rate { mb_per_cpu_second: 0.0, mb_per_second: 0.0 };
     for _ in 0..3 {
         let (began, cpu) = (Instant::now(), process_seconds());
-        let pass = check::verify(dir, &mut [], threads)?;
+        let pass = check::verify(dir, dir, &mut [], threads)?;
         if let Some(fault) = pass.first_fault() {
             anyhow::bail!("the log that was made does not verify: {fault}");
         }

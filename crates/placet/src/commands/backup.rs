@@ -8,8 +8,8 @@ use crate::scan::cores;
 use anyhow::Result;
 use clap::Args;
 use placet_runtime::crypto::{Fast, MemorySigner, SystemClock};
-use placet_runtime::ports::{Clock, JournalReader, Signer, Slots};
-use placet_store::backup::{self, BackedUpLog, Database, Manifest, Staging};
+use placet_runtime::ports::{Clock, JournalReader, Signer};
+use placet_store::backup::{self, BackedUpLog, Database, Manifest, Pinned, Restoring, Staging};
 use placet_store::{DataDir, HighWater, OpenError};
 use placet_tlog::CompactRange;
 use placet_tlog::note::{Checkpoint, VerifierKey};
@@ -47,8 +47,8 @@ pub(crate) struct BackupArgs {
 
 /// Restore a data directory from a back-up
 ///
-/// The log is hashed and folded before anything is copied, and every file is compared with its
-/// digest while it is. A restored instance starts with the kill switch tripped: the certificate
+/// Every file is compared with its digest while it is copied, then the whole log is hashed and folded
+/// before any server may take it. A restored instance starts with the kill switch tripped: the certificate
 /// that it was armed is not part of a back-up.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -79,51 +79,106 @@ pub(crate) struct RestoreArgs {
 /// Runs `backup`.
 pub(crate) fn run(args: &BackupArgs) -> Done {
     let dir = DataDir::open_read_only(&args.data)?;
+    let mut log = args.to.as_deref().map(Staging::begin).transpose()?;
+    let mut keys = args.keys_to.as_deref().map(Staging::begin).transpose()?;
+    let mut wanted = Vec::new();
+    if log.is_some() {
+        wanted.push(Database::Journal);
+    }
+    if keys.is_some() || args.with_keys {
+        wanted.extend([Database::Identity, Database::Keys]);
+    }
+    // What is signed by now has to be in the copy, or the directory itself is behind.
+    let marks = HighWater::load(&args.data)?;
+    let mut pinned = Pinned::take(&dir, &wanted)?;
+    // The keys first: as long as they are pinned, nothing that is erased leaves their file.
+    if let Some(keys) = keys.as_mut().or(log.as_mut().filter(|_| args.with_keys)) {
+        copy(keys, &mut pinned, Database::Keys)?;
+        copy(keys, &mut pinned, Database::Identity)?;
+    }
     let mut taken = Vec::new();
-    let mut staged = Vec::new();
-    // The log first: every slot that it names was durable before, so keys copied later open it.
-    if let Some(to) = &args.to {
-        let mut staging = Staging::begin(to)?;
-        // What is signed by now has to be in the copy, or the directory itself is behind.
-        let marks = HighWater::load(&args.data)?;
-        copy(&mut staging, &dir, Database::Journal)?;
-        let logs = complete(&mut staging, &dir, marks.as_ref())?;
-        staged.push((to, staging, logs));
-    }
-    if let Some(to) = &args.keys_to {
-        let mut staging = Staging::begin(to)?;
-        copy_keys(&mut staging, &dir)?;
-        staged.push((to, staging, Vec::new()));
-    } else if let Some((_, staging, _)) = staged.first_mut().filter(|_| args.with_keys) {
-        copy_keys(staging, &dir)?;
-    }
     let now = SystemClock::default().wall();
-    for (to, staging, logs) in staged {
+    let mut verified = None;
+    if let (Some(mut staging), Some(to)) = (log, &args.to) {
+        copy(&mut staging, &mut pinned, Database::Journal)?;
+        let logs = complete(&mut staging, &dir, marks.as_ref())?;
+        let pass = verify_copy(&dir, &staging, keys.as_ref(), &logs)?;
+        verified = Some(pass);
         taken.push((to, staging.finish(now.0, logs)?));
+    }
+    if let (Some(staging), Some(to)) = (keys, &args.keys_to) {
+        taken.push((to, staging.finish(now.0, Vec::new())?));
     }
     if args.json {
         let documents: Vec<Value> = taken.iter().map(|(to, all)| document(to, all)).collect();
-        output::document(&json!({"backups": documents}));
+        let payloads = verified.as_ref().map(|pass| pass.logs.iter().map(|log| log.payloads));
+        let payloads = payloads.map(|all| {
+            all.fold(json!({"opened": 0, "erased": 0, "not_checked": 0}), |sum, one| {
+                let add = |name: &str, count: u64| sum[name].as_u64().unwrap_or_default() + count;
+                json!({"opened": add("opened", one.opened), "erased": add("erased", one.erased),
+                    "not_checked": add("not_checked", one.unseen)})
+            })
+        });
+        output::document(&json!({"backups": documents, "verified_payloads": payloads}));
     } else {
         taken.iter().for_each(|(to, manifest)| people(to, manifest));
+        if let Some(pass) = &verified {
+            let opened: u64 = pass.logs.iter().map(|log| log.payloads.opened).sum();
+            let payloads = match opened {
+                0 => String::new(),
+                opened => format!(", {opened} payloads opened"),
+            };
+            output::line(&format!("verified as it was copied{payloads}"));
+        }
         output::line("The master key is in no back-up: keep it apart.");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn copy(staging: &mut Staging, dir: &DataDir, database: Database) -> Result<()> {
+/// Hashes and folds the copy before it gets its name, and opens its payloads where the keys are
+/// copied as well.
+fn verify_copy(
+    dir: &DataDir,
+    log: &Staging,
+    keys: Option<&Staging>,
+    logs: &[BackedUpLog],
+) -> Result<Pass> {
+    let (log, keys) = (log.look(dir), keys.unwrap_or(log).look(dir));
+    let pass = check::verify(&log, &keys, &mut [], cores())?;
+    compare(&pass, logs).map_err(|what| {
+        let fault = Fault::new("log_damaged", format!("the copy does not verify: {what}"));
+        fault.next("run `placet audit verify` on the directory; nothing was left of the copy")
+    })?;
+    Ok(pass)
+}
+
+/// The first thing in which logs are not as they are listed, or wrong in themselves.
+fn compare(pass: &Pass, logs: &[BackedUpLog]) -> Result<(), String> {
+    if let Some(fault) = pass.first_fault() {
+        return Err(fault);
+    }
+    let is = |log: &Checked, listed: &BackedUpLog| {
+        (log.name.as_str(), log.entries, log.root)
+            == (listed.workspace.as_str(), listed.size, listed.root)
+            && listed.checkpoint.as_ref().is_none_or(|note| check::is_head(note, log))
+    };
+    for listed in logs {
+        if !pass.logs.iter().any(|log| is(log, listed)) {
+            return Err(format!("workspace {} is not as it was listed", listed.workspace));
+        }
+    }
+    let unlisted = pass.logs.iter().find(|log| logs.iter().all(|one| one.workspace != log.name));
+    unlisted.map_or(Ok(()), |log| Err(format!("workspace {} is not listed", log.name)))
+}
+
+fn copy(staging: &mut Staging, from: &mut Pinned, database: Database) -> Result<()> {
     let bar = output::progress(0, &format!("copying {}", database.file()));
-    staging.copy(dir, database, &mut |done, all| {
+    staging.copy(from, database, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
     Ok(())
-}
-
-fn copy_keys(staging: &mut Staging, dir: &DataDir) -> Result<()> {
-    copy(staging, dir, Database::Identity)?;
-    copy(staging, dir, Database::Keys)
 }
 
 /// Says of the copied log how far it goes, under the signing key where that is at hand, and puts
@@ -217,17 +272,24 @@ pub(crate) fn restore(args: &RestoreArgs) -> Done {
         let detail = format!("{} holds no log", args.from.display());
         return Err(Fault::new("data_dir_damaged", detail).next("name the log's back-up").into());
     }
-    let pass = verify(&args.from, &data)?;
     let marks = args.highwater.as_deref().map(marks).transpose()?;
-    compare_marks(&pass, marks.as_ref())?;
+    compare_marks(&data, marks.as_ref())?;
     let mut from = vec![(args.from.as_path(), &data)];
     from.extend(keys.as_ref().map(|(path, manifest)| (*path, manifest)));
     let bytes = from.iter().flat_map(|(_, all)| &all.files).map(|file| file.bytes).sum();
     let bar = output::bytes_progress(bytes, "restoring");
-    backup::restore(&args.data, &from, &mut |bytes| bar.inc(bytes))?;
+    let restoring = Restoring::begin(&args.data, &from, &mut |bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let served = from.iter().any(|(_, all)| all.has("identity.db") && all.has("keys.db"));
-    let next = after(args, &pass, served)?;
+    let pass = match believe(&restoring, &data, served) {
+        Ok(pass) => pass,
+        Err(error) => {
+            restoring.abandon();
+            return Err(error);
+        }
+    };
+    restoring.finish()?;
+    let next = after(args, &pass, served);
     if args.json {
         let logs: Vec<Value> = pass
             .logs
@@ -251,25 +313,26 @@ fn manifest(dir: &Path) -> Result<Manifest> {
     Ok(Manifest::load(dir)?.ok_or_else(|| OpenError::Missing { path: dir.into() })?)
 }
 
-/// The whole log as it lies in the back-up, against what the back-up says of it.
-fn verify(from: &Path, manifest: &Manifest) -> Result<Pass> {
+/// The whole log as it was put there, against what the back-up says of it, and the keys against the
+/// log.
+fn believe(restoring: &Restoring, manifest: &Manifest, keys: bool) -> Result<Pass> {
     let refused = |what: String| {
         let fault = Fault::new("log_damaged", format!("the back-up is refused: {what}"));
-        anyhow::Error::from(fault.next("restore another one"))
+        anyhow::Error::from(fault.next("restore another one; nothing was left of this one"))
     };
-    let dir = DataDir::open_read_only(from)?;
-    let pass = check::verify(&dir, &mut [], cores())?;
-    if let Some(fault) = pass.first_fault() {
-        return Err(refused(fault));
-    }
-    let is = |log: &Checked, listed: &BackedUpLog| {
-        (log.name.as_str(), log.entries, log.root)
-            == (listed.workspace.as_str(), listed.size, listed.root)
-            && listed.checkpoint.as_ref().is_none_or(|note| check::is_head(note, log))
-    };
-    for listed in &manifest.logs {
-        if !pass.logs.iter().any(|log| is(log, listed)) {
-            return Err(refused(format!("workspace {} is not as it was listed", listed.workspace)));
+    let dir = restoring.look()?;
+    let pass = check::verify(&dir, &dir, &mut [], cores())?;
+    compare(&pass, &manifest.logs).map_err(refused)?;
+    if keys {
+        let instance = format!("placet/{}/", dir.instance()?);
+        if let Some(log) = pass.logs.iter().find(|log| !log.origin.starts_with(&instance)) {
+            let what = format!("the keys are of another instance than log {}", log.origin);
+            return Err(refused(what));
+        }
+        let slot = pass.logs.iter().map(|log| log.slot_max).max().unwrap_or_default();
+        if slot > 0 && restoring.keys_end().is_none_or(|end| slot >= end) {
+            let what = "the keys are older than the log: payloads of it have no secret there";
+            return Err(refused(what.to_owned()));
         }
     }
     Ok(pass)
@@ -284,47 +347,40 @@ fn marks(path: &Path) -> Result<HighWater> {
     Ok(HighWater::load(dir)?.ok_or_else(|| OpenError::Missing { path: path.into() })?)
 }
 
-fn compare_marks(pass: &Pass, marks: Option<&HighWater>) -> Result<()> {
+fn compare_marks(manifest: &Manifest, marks: Option<&HighWater>) -> Result<()> {
     let Some(marks) = marks else { return Ok(()) };
     for name in marks.sizes().keys() {
-        let log = pass.logs.iter().find(|log| log.name == *name);
-        marks.check(name, log.map_or(0, |log| log.entries))?;
+        let log = manifest.logs.iter().find(|log| log.workspace == *name);
+        marks.check(name, log.map_or(0, |log| log.size))?;
     }
     Ok(())
 }
 
-/// What is left to do, after a look at the keys that were restored.
-fn after(args: &RestoreArgs, pass: &Pass, keys: bool) -> Result<Vec<String>> {
-    let mut next = Vec::new();
+/// What is left to do.
+fn after(args: &RestoreArgs, pass: &Pass, keys: bool) -> Vec<String> {
     if !keys {
-        next.push(
-            "without its keys it verifies and exports and does not serve: name their back-up with \
-             --keys-from"
-                .to_owned(),
-        );
-        return Ok(next);
+        let without = "without its keys it verifies and exports and does not serve: name their \
+                       back-up with --keys-from";
+        return vec![without.to_owned()];
     }
-    match DataDir::open(&args.data, placet_store::Create::No) {
-        Ok(dir) => {
-            let end = dir.slots()?.end()?;
-            let slot = pass.logs.iter().map(|log| log.slot_max).max().unwrap_or_default();
-            if slot > 0 && slot >= end {
-                let detail = "the keys are older than the log: payloads of it have no secret there";
-                return Err(Fault::new("data_dir_damaged", detail)
-                    .next("restore into another directory with newer keys")
-                    .into());
-            }
-        }
-        Err(OpenError::MasterKeyMissing { path }) => next.push(format!(
+    let mut next = Vec::new();
+    if pass.unseen.is_some() {
+        let file = args.data.join("master.key");
+        next.push(format!(
             "put the master key into {} (mode 0600), or set PLACET_MASTER_KEY",
-            path.display()
-        )),
-        Err(error) => return Err(error.into()),
+            file.display()
+        ));
     }
     next.push(
         "it starts with the kill switch tripped: look at it, then lift it with `placet lift`"
             .to_owned(),
     );
+    for log in pass.logs.iter().filter(|log| log.unsaid.is_some()) {
+        next.push(format!(
+            "the keys are newer than log {}: payloads were erased of which it does not say so",
+            log.name
+        ));
+    }
     if args.highwater.is_none() {
         next.push(
             "nothing was said of how far the lost logs went: if entries were signed after this \
@@ -332,5 +388,5 @@ fn after(args: &RestoreArgs, pass: &Pass, keys: bool) -> Result<Vec<String>> {
                 .to_owned(),
         );
     }
-    Ok(next)
+    next
 }

@@ -18,7 +18,9 @@ use placet_runtime::ports::{JournalReader, Signer, WorkspaceNo};
 use placet_store::backup::{self, Manifest};
 use placet_store::{DataDir, HighWater, OpenError, SqliteSlotReader};
 use placet_tlog::note::{Checkpoint, VerifierKey};
-use placet_tlog::{CompactRange, Note};
+use placet_tlog::trust::TrustKey;
+use placet_tlog::verify::verify_checkpoint;
+use placet_tlog::{CompactRange, Trust};
 use placet_types::event::{Entry, Event};
 use placet_types::ids::WorkspaceName;
 use serde_json::{Value, json};
@@ -44,6 +46,10 @@ pub(crate) struct Checked {
     pub(crate) checkpoint: Option<String>,
     /// Highest payload slot that a frame names.
     pub(crate) slot_max: u64,
+    /// The first entry whose payload was destroyed although no entry says so.
+    pub(crate) unsaid: Option<u64>,
+    /// Keys that the log names.
+    vkeys: Vec<String>,
 }
 
 /// What stands beside the log, as far as it is there.
@@ -65,10 +71,11 @@ pub(crate) struct Pass {
 impl Pass {
     /// Whether everything that was looked at is right.
     pub(crate) fn is_ok(&self) -> bool {
-        self.logs.iter().all(|log| log.fault.is_none())
+        self.logs.iter().all(|log| log.fault.is_none() && log.unsaid.is_none())
     }
 
-    /// The first fault, for people.
+    /// The first fault of a log, for people. A payload that is gone without a word does not make
+    /// the log a wrong one.
     pub(crate) fn first_fault(&self) -> Option<String> {
         self.logs.iter().find_map(|log| {
             log.fault.as_ref().map(|fault| format!("workspace {}: {fault}", log.name))
@@ -86,16 +93,21 @@ pub(super) fn run(data: &Path, roots: Option<&Path>, threads: Option<usize>, jso
         backup::check_files(data, &manifest, &mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
     }
-    let pass = verify(&dir, &mut signed, threads.unwrap_or_else(scan::cores))?;
+    let pass = verify(&dir, &dir, &mut signed, threads.unwrap_or_else(scan::cores))?;
     Ok(report(&pass, roots.map(|_| signed.as_slice()), json))
 }
 
-/// Checks all logs of a directory.
+/// Checks all logs of a directory, with the keys of `keys`, as far as they are there.
 ///
 /// # Errors
 /// When it cannot be read; what is wrong in a log is no error but in what is returned.
-pub(crate) fn verify(dir: &DataDir, signed: &mut [Root], threads: usize) -> Result<Pass> {
-    let beside = Beside::of(dir)?;
+pub(crate) fn verify(
+    dir: &DataDir,
+    keys: &DataDir,
+    signed: &mut [Root],
+    threads: usize,
+) -> Result<Pass> {
+    let beside = Beside::of(dir, keys)?;
     let reader = dir.journal_reader()?;
     let mut logs = Vec::new();
     let mut total = 0;
@@ -130,16 +142,16 @@ pub(crate) fn verify(dir: &DataDir, signed: &mut [Root], threads: usize) -> Resu
 }
 
 impl Beside {
-    fn of(dir: &DataDir) -> Result<Self> {
+    fn of(dir: &DataDir, keys: &DataDir) -> Result<Self> {
         // Read before any log: a server that is running raises them only behind what it has written.
         let marks = HighWater::load(dir.path())?;
-        let absent = |name: &str| !dir.path().join(name).exists();
+        let absent = |name: &str| !keys.path().join(name).exists();
         let mut beside = Self { marks, slots: None, signer: None, why: None };
         if absent("keys.db") || absent("identity.db") {
             beside.why = Some("the keys are not in this directory".to_owned());
             return Ok(beside);
         }
-        match dir.identity() {
+        match keys.identity() {
             Ok(identity) => beside.signer = MemorySigner::from_seed(&identity.signing_seed()),
             Err(error @ OpenError::MasterKeyMissing { .. }) => {
                 beside.why = Some(error.to_string());
@@ -147,7 +159,7 @@ impl Beside {
             }
             Err(error) => return Err(error.into()),
         }
-        beside.slots = Some(dir.slot_reader()?);
+        beside.slots = Some(keys.slot_reader()?);
         Ok(beside)
     }
 }
@@ -162,6 +174,8 @@ struct Folding<'a> {
     /// Erased slots of all logs. A slot is used once, so a frame that was turned to an erased slot
     /// shows as the second one there.
     erased: &'a mut HashSet<u64>,
+    /// Entries of this log whose payload is gone.
+    gone: Vec<u64>,
 }
 
 fn check(
@@ -179,6 +193,7 @@ fn check(
         vkeys: Vec::new(),
         signed,
         erased,
+        gone: Vec::new(),
     };
     let make = || {
         let mut look = Look::new(name, beside.slots.as_ref());
@@ -196,7 +211,12 @@ fn check(
             }
         })
     })?;
-    let Folding { mut checked, state, range, vkeys, .. } = folding;
+    let Folding { mut checked, state, range, vkeys, gone, .. } = folding;
+    // Beside a running server as well: the entry is durable before the key goes, and this has read
+    // on to the end after it saw that the key was gone.
+    if checked.fault.is_none() {
+        checked.unsaid = gone.into_iter().find(|index| !state.is_erased(*index));
+    }
     checked.origin = state.origin().to_owned();
     (checked.entries, checked.root) = (range.size(), range.root());
     let mark = beside.marks.as_ref().and_then(|marks| marks.sizes().get(name.as_str()).copied());
@@ -215,6 +235,7 @@ fn check(
             Err(why) => checked.fault = Some(why),
         }
     }
+    checked.vkeys = vkeys;
     Ok(checked)
 }
 
@@ -228,9 +249,10 @@ impl Folding<'_> {
         self.checked.bytes += looked.bytes;
         self.checked.slot_max = self.checked.slot_max.max(looked.slot_max);
         self.checked.payloads.add(looked.payloads);
-        if looked.erased.iter().any(|slot| !self.erased.insert(*slot)) {
+        if looked.erased.iter().any(|(_, slot)| !self.erased.insert(*slot)) {
             return Err((Some(size), self.shared(looked.count)));
         }
+        self.gone.extend(looked.erased.iter().map(|(index, _)| index));
         for (entry, leaf) in &looked.entries {
             let index = self.range.size();
             self.apply(entry).map_err(|why| (Some(index), why))?;
@@ -278,14 +300,14 @@ fn sign(checked: &Checked, vkeys: &[String], signer: &MemorySigner) -> Result<St
         .map_err(|error| text(&error))
 }
 
-/// Whether a signed checkpoint is one of a log at its present head, under a key that it names.
+/// Whether a checkpoint is that of a log at its present head, signed under a key that it names.
 pub(crate) fn is_head(note: &str, checked: &Checked) -> bool {
-    let Ok(parsed) = Note::parse(note).and_then(|note| Checkpoint::parse(note.text())) else {
-        return false;
-    };
+    let keys = checked.vkeys.iter().map(|text| VerifierKey::parse::<Fast>(text));
+    let keys: Option<Vec<_>> = keys.map(|key| key.ok().map(TrustKey::active)).collect();
+    let Some(Ok(trust)) = keys.map(Trust::new) else { return false };
+    let Ok((signed, _)) = verify_checkpoint(note, &trust) else { return false };
     let head = (checked.origin.as_str(), checked.entries, checked.root);
-    (parsed.origin.as_str(), parsed.size, parsed.root) == head
-        && checked.checkpoint.as_deref().is_none_or(|ours| ours == note)
+    (signed.origin.as_str(), signed.size, signed.root) == head
 }
 
 /// Marks the signed roots that the log has at its present size. A root without an origin may be
@@ -330,7 +352,7 @@ fn people(pass: &Pass, ok: bool, roots: Option<(usize, usize)>) {
         .logs
         .iter()
         .map(|log| {
-            let word = log.fault.as_deref().map_or("ok".to_owned(), output::safe);
+            let word = fault(log).map_or("ok".to_owned(), |fault| output::safe(&fault));
             let payloads = format!("{} ({} erased)", log.payloads.opened, log.payloads.erased);
             let root = BASE64.encode(log.root);
             vec![log.name.clone(), log.entries.to_string(), root, payloads, word]
@@ -348,6 +370,14 @@ fn people(pass: &Pass, ok: bool, roots: Option<(usize, usize)>) {
     output::line(&output::paint(style, word));
 }
 
+fn fault(log: &Checked) -> Option<String> {
+    let unsaid = || {
+        let index = log.unsaid?;
+        Some(format!("entry {index}: its payload was destroyed, and no entry says so"))
+    };
+    log.fault.clone().or_else(unsaid)
+}
+
 fn document(log: &Checked) -> Value {
     let mut value = json!({
         "name": log.name,
@@ -360,15 +390,15 @@ fn document(log: &Checked) -> Value {
             "erased": log.payloads.erased,
             "not_checked": log.payloads.unseen,
         },
-        "ok": log.fault.is_none(),
+        "ok": fault(log).is_none(),
     });
     if let Some(note) = &log.checkpoint {
         value["checkpoint"] = note.as_str().into();
     }
-    if let Some(fault) = &log.fault {
-        value["fault"] = fault.as_str().into();
+    if let Some(fault) = fault(log) {
+        value["fault"] = fault.into();
     }
-    if let Some(index) = log.first_bad {
+    if let Some(index) = log.first_bad.or(log.unsaid) {
         value["first_bad"] = index.into();
     }
     value

@@ -136,6 +136,8 @@ fn document(usage: &Usage, logs: &[Log]) -> Value {
             json!({
                 "name": one.name, "bytes": one.bytes, "wal_bytes": one.wal_bytes,
                 "free_bytes": one.free_pages * one.page_bytes,
+                "tables": one.tables.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes}))
+                    .collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -184,6 +186,17 @@ fn people(usage: &Usage, logs: &[Log]) {
         })
         .collect();
     output::line(&output::table(&["database", "size", "write-ahead log", "free pages"], &rows));
+    let rows: Vec<Vec<String>> = usage
+        .databases
+        .iter()
+        .flat_map(|one| {
+            let row = |(name, bytes): &(String, u64)| {
+                vec![one.name.clone(), name.clone(), output::bytes(*bytes)]
+            };
+            one.tables.iter().map(row)
+        })
+        .collect();
+    output::line(&output::table(&["database", "table or index", "size"], &rows));
     let (bundles, bytes) = usage.bundles;
     let saved = output::bytes(usage.snapshot_bytes);
     output::line(&format!("{bundles} bundles, {}; saved states, {saved}", output::bytes(bytes)));

@@ -37,8 +37,8 @@ pub(super) struct Looked {
     pub(super) tree_state: Vec<u8>,
     pub(super) bytes: u64,
     pub(super) payloads: Payloads,
-    /// Slots that were erased.
-    pub(super) erased: Vec<u64>,
+    /// Entries whose payload's slot is erased, with the slot.
+    pub(super) erased: Vec<(u64, u64)>,
     pub(super) slot_max: u64,
     /// What is wrong with the entry after `entries`.
     pub(super) fault: Option<String>,
@@ -124,7 +124,8 @@ impl<'a> Look<'a> {
         let secret = slots.secret(frame.slot).map_err(|error| format!("its payload: {error}"))?;
         let Some(secret) = secret else {
             payloads.erased += 1;
-            looked.erased.push(frame.slot);
+            let index = looked.first_index + looked.entries.len() as u64;
+            looked.erased.push((index, frame.slot));
             return Ok(());
         };
         let keys = SlotKeys::new(&secret);

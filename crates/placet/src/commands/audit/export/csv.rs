@@ -82,7 +82,8 @@ fn field(text: &str, out: &mut Vec<u8>) {
 /// Workspace and index of a row.
 pub(super) fn place(row: &str) -> Option<(String, u64)> {
     let mut columns = row.splitn(3, ',');
-    let name = columns.next()?.trim_matches('"');
+    // A workspace may begin with a hyphen; its name has no comma, quote or apostrophe.
+    let name = columns.next()?.trim_matches('"').trim_start_matches('\'');
     Some((name.to_owned(), columns.next()?.parse().ok()?))
 }
 
@@ -104,6 +105,7 @@ mod tests {
             assert!(of(start).starts_with("\"'"), "{start}");
         }
         assert_eq!(of("a\nb"), "a\\nb");
+        assert_eq!(place(&format!("{},7,x", of("-eu"))), Some(("-eu".to_owned(), 7)));
         assert_eq!(of("=cmd|' /C calc'!A0"), "\"'=cmd|' /C calc'!A0\"");
     }
 }

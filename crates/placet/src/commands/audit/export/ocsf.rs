@@ -15,7 +15,8 @@ const CLASS: u64 = 6003;
 pub(super) fn event(record: &Record<'_>) -> Value {
     let data = record.data();
     let (activity, word) = activity(record);
-    let (status, status_text) = status(record);
+    let (status, status_text, code) = status(record);
+    let (severity, severity_text) = severity(record);
     let mut event = json!({
         "activity_id": activity,
         "activity_name": word,
@@ -35,15 +36,16 @@ pub(super) fn event(record: &Record<'_>) -> Value {
                 "vendor_name": "Placet",
                 "version": env!("CARGO_PKG_VERSION"),
             },
-            "profiles": ["security_control"],
             "sequence": record.index,
             "tenant_uid": record.workspace,
             "uid": format!("{}/{}", record.origin, record.index),
             "version": VERSION,
         },
-        "severity_id": severity(record),
+        "severity": severity_text,
+        "severity_id": severity,
         "src_endpoint": {"svc_name": data["environment"].as_str().unwrap_or(record.workspace)},
         "status": status_text,
+        "status_code": code,
         "status_id": status,
         "time": record.entry.time.0,
         "type_name": format!("API Activity: {word}"),
@@ -63,9 +65,11 @@ pub(super) fn event(record: &Record<'_>) -> Value {
     if let Some(policy) = data["policy"].as_str() {
         event["policy"] = json!({"uid": policy, "name": "bundle"});
     }
-    if let Some((action, disposition)) = disposition(record) {
-        event["action_id"] = action.into();
-        event["disposition_id"] = disposition.into();
+    if let Some([action, disposition]) = disposition(record) {
+        event["metadata"]["profiles"] = json!(["security_control"]);
+        (event["action_id"], event["action"]) = (action.0.into(), action.1.into());
+        event["disposition_id"] = disposition.0.into();
+        event["disposition"] = disposition.1.into();
     }
     event
 }
@@ -95,41 +99,48 @@ fn operation(record: &Record<'_>) -> String {
     }
 }
 
-/// Success for what may execute or was done, failure for what was refused, the word for the rest.
-fn status(record: &Record<'_>) -> (u64, String) {
-    let word = |id, text: &str| (id, text.to_owned());
-    match &record.entry.event {
+/// Success for what may execute or was done, failure for what was refused, the word for the rest;
+/// and the word that Placet has for it.
+fn status(record: &Record<'_>) -> (u64, String, String) {
+    let (success, failure) = ((1, "Success"), (2, "Failure"));
+    let (status, code) = match &record.entry.event {
         Event::Decision(decision) => match decision.outcome.as_str() {
-            "PERMIT" => word(1, "PERMIT"),
-            outcome @ ("DENY" | "SILENCE") => word(2, outcome),
-            outcome => word(99, outcome),
+            code @ "PERMIT" => (success, code),
+            code @ ("DENY" | "SILENCE") => (failure, code),
+            code => ((99, code), code),
         },
         Event::OutcomeReported(report) => match report.result.as_str() {
-            "succeeded" => word(1, "succeeded"),
-            result => word(2, result),
+            code @ "succeeded" => (success, code),
+            code => (failure, code),
         },
-        _ => word(1, "Success"),
-    }
+        other => (success, other.type_name()),
+    };
+    (status.0, status.1.to_owned(), code.to_owned())
 }
 
-/// The action and the disposition of the control, of decisions alone.
-fn disposition(record: &Record<'_>) -> Option<(u64, u64)> {
+/// Action and disposition of the control, of decisions alone.
+fn disposition(record: &Record<'_>) -> Option<[(u64, &'static str); 2]> {
     let Event::Decision(decision) = &record.entry.event else { return None };
     Some(match decision.outcome.as_str() {
-        "PERMIT" => (1, 1),
-        // Neither allowed nor denied yet: unknown, and delayed.
-        "REQUIRE_APPROVAL" | "THROTTLE" => (0, 14),
-        _ => (2, 2),
+        "PERMIT" => [(1, "Allowed"), (1, "Allowed")],
+        // Neither allowed nor denied yet.
+        "REQUIRE_APPROVAL" | "THROTTLE" => [(0, "Unknown"), (14, "Delayed")],
+        _ => [(2, "Denied"), (2, "Blocked")],
     })
 }
 
-/// Informational; low where something was refused, high where everything was stopped or lost.
-fn severity(record: &Record<'_>) -> u64 {
+/// Low where something was refused, medium where rights or evidence changed, high where everything
+/// was stopped or lost.
+fn severity(record: &Record<'_>) -> (u64, &'static str) {
     match &record.entry.event {
-        Event::KillTripped(_) | Event::Gap(_) => 4,
-        Event::Decision(decision) if decision.outcome.as_str() == "DENY" => 2,
-        Event::KillLifted(_) | Event::KeyCreated(_) | Event::KeyRevoked(_) => 3,
-        _ => 1,
+        Event::KillTripped(_) | Event::Gap(_) => (4, "High"),
+        Event::KillLifted(_)
+        | Event::KeyCreated(_)
+        | Event::KeyRevoked(_)
+        | Event::PayloadErased(_)
+        | Event::HoldReleased(_) => (3, "Medium"),
+        Event::Decision(decision) if decision.outcome.as_str() == "DENY" => (2, "Low"),
+        _ => (1, "Informational"),
     }
 }
 
@@ -137,8 +148,8 @@ fn severity(record: &Record<'_>) -> u64 {
 fn actor(record: &Record<'_>) -> Value {
     let Some(actor) = record.actor() else { return json!({"app_name": "placet"}) };
     let (kind, name) = actor.split_once(':').unwrap_or(("service", actor));
-    let mut user =
-        json!({"uid": actor, "type": kind, "type_id": if kind == "human" { 1 } else { 99 }});
+    let (id, word) = if kind == "human" { (1, "User") } else { (99, kind) };
+    let mut user = json!({"uid": actor, "type": word, "type_id": id});
     if kind != "human" {
         user["name"] = name.into();
     }
