@@ -42,7 +42,7 @@ pub use identity::Identity;
 pub use journal::{SqliteJournal, SqliteJournalReader};
 pub use master::{MASTER_KEY_ENV, MasterKey};
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
-pub use slots::{SlotCache, SqliteSlotReader, SqliteSlots};
+pub use slots::{Renewed, SlotCache, SqliteSlotReader, SqliteSlots};
 pub use snapshots::SnapshotFiles;
 pub use usage::{DatabaseUsage, Usage};
 pub use witness::{Seen, WitnessStore};

@@ -80,14 +80,33 @@ impl SqliteSlots {
     }
 }
 
+/// What a restored file was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The slot after the last one that it had.
+    pub end: u64,
+    /// Up to which entry of each log what was erased was destroyed in it.
+    pub erased: Vec<(WorkspaceNo, u64)>,
+}
+
+/// Up to which entry of each log what is erased is destroyed.
+pub(crate) fn marks(keys: &Connection) -> rusqlite::Result<Vec<(WorkspaceNo, u64)>> {
+    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'erased'";
+    if keys.query_row(there, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut all = keys.prepare("SELECT workspace, upto FROM erased")?;
+    all.query_map([], |row| Ok((WorkspaceNo(row.get(0)?), unsigned(row, 1)?)))?.collect()
+}
+
 /// Makes a restored file fit to go on with; without the master key, since nothing is opened.
 ///
 /// The slots after its last one were given out before, by the instance that was lost: given out
 /// again, one number would wrap two secrets under one nonce. So the numbers go on far beyond, at a
 /// random place, which no other restore of the same file takes. And how far erasing had come is
 /// forgotten: the first start destroys again everything that the log says is erased, whichever log
-/// stands beside it. Returns the end of what was there.
-pub(crate) fn renew(path: &Path) -> Result<u64, OpenError> {
+/// stands beside it.
+pub(crate) fn renew(path: &Path) -> Result<Renewed, OpenError> {
     let mut conn = sqlite::open_unchecked(path, true)?;
     sqlite::check(&conn, path, &SCHEMA)?;
     let mut random = [0; 8];
@@ -100,9 +119,10 @@ pub(crate) fn renew(path: &Path) -> Result<u64, OpenError> {
         let last = last.ok_or(rusqlite::Error::InvalidQuery)?;
         // As a slot that is used up and erased.
         tx.execute("INSERT INTO block VALUES (?1, ?2)", params![last, [0_u8; SLOT_BYTES]])?;
+        let erased = marks(&tx)?;
         tx.execute_batch("DROP TABLE IF EXISTS erased")?;
         tx.commit()?;
-        Ok(end)
+        Ok(Renewed { end, erased })
     })();
     done.map_err(|e: rusqlite::Error| sqlite::refused(path, &e))
 }

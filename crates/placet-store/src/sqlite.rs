@@ -134,11 +134,7 @@ fn settings(conn: &Connection, writer: &str) -> rusqlite::Result<()> {
 }
 
 /// Refuses a database that is another one, or of a newer version.
-pub(crate) fn check(
-    conn: &Connection,
-    path: &Path,
-    schema: &Schema,
-) -> Result<(), OpenError> {
+pub(crate) fn check(conn: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
     let pragma = |name: &str| {
         conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0))
             .map_err(|e| refused(path, &e))

@@ -63,8 +63,7 @@ impl DataDir {
             let (page_bytes, free_pages, tables) =
                 read().map_err(|e| sqlite::refused(&path, &e))?;
             let name = name.to_owned();
-            let database =
-                DatabaseUsage { name, bytes, wal_bytes, page_bytes, free_pages, tables };
+            let database = DatabaseUsage { name, bytes, wal_bytes, page_bytes, free_pages, tables };
             usage.databases.push(database);
         }
         Ok(usage)

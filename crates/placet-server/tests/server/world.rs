@@ -2,7 +2,9 @@
 
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
-use placet_runtime::{KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Workspace};
+use placet_runtime::{
+    KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Stores, Workspace,
+};
 use placet_server::{ServerOptions, open_stores, serve};
 use placet_store::{Create, DataDir};
 use placet_types::Caller;
@@ -99,7 +101,7 @@ impl World {
     pub(crate) async fn with(bundle: Option<&str>, dev: bool, options: ServerOptions) -> Self {
         let dir = TempDir::new().unwrap();
         let bundle = bundle.map(str::to_owned);
-        Self::start(dir, bundle, dev, options, None).await
+        Self::start(dir, bundle, dev, options, None, |_| {}).await
     }
 
     async fn start(
@@ -108,9 +110,11 @@ impl World {
         dev: bool,
         options: ServerOptions,
         admin: Option<String>,
+        change: impl FnOnce(&mut Stores),
     ) -> Self {
         let data = DataDir::open(&dir.path().join("data"), Create::Yes).unwrap();
-        let stores = open_stores(&data).unwrap();
+        let mut stores = open_stores(&data).unwrap();
+        change(&mut stores);
         let setup = Options {
             dev,
             solo: false,
@@ -154,7 +158,16 @@ impl World {
     }
 
     /// As [`restart`](Self::restart), with something done to the data directory in between.
-    pub(crate) async fn restart_after(mut self, between: impl FnOnce(&Path)) -> Self {
+    pub(crate) async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
+        self.restart_over(between, |_| {}).await
+    }
+
+    /// As [`restart_after`](Self::restart_after), over stores that are not as they should be.
+    pub(crate) async fn restart_over(
+        mut self,
+        between: impl FnOnce(&Path),
+        change: impl FnOnce(&mut Stores),
+    ) -> Self {
         drop(self.stop.take());
         self.serving.take().unwrap().await.unwrap().unwrap();
         let started = self.started.take().unwrap();
@@ -166,7 +179,7 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         between(&self.dir.path().join("data"));
-        Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin)).await
+        Self::start(self.dir, self.bundle, self.dev, self.options, Some(self.admin), change).await
     }
 
     /// The data directory.

@@ -5,6 +5,7 @@
 use super::Database;
 use crate::dir::DataDir;
 use crate::error::OpenError;
+use crate::slots;
 use crate::sqlite::{self, index_of, row_range, unsigned};
 use placet_runtime::ports::WorkspaceNo;
 use rusqlite::backup::{Backup as Copying, StepResult};
@@ -80,7 +81,7 @@ impl Pinned {
         else {
             return Ok(true);
         };
-        for (workspace, upto) in marks(keys).map_err(|e| sqlite::refused(path, &e))? {
+        for (workspace, upto) in slots::marks(keys).map_err(|e| sqlite::refused(path, &e))? {
             let next = next_index(journal, workspace).map_err(|e| sqlite::refused(log, &e))?;
             if next <= upto {
                 return Ok(false);
@@ -93,16 +94,6 @@ impl Pinned {
 fn begin(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch("BEGIN")?;
     conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
-}
-
-/// Up to which entry of each log erased keys are destroyed.
-fn marks(keys: &Connection) -> rusqlite::Result<Vec<(WorkspaceNo, u64)>> {
-    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'erased'";
-    if keys.query_row(there, [], |_| Ok(())).optional()?.is_none() {
-        return Ok(Vec::new());
-    }
-    let mut all = keys.prepare("SELECT workspace, upto FROM erased")?;
-    all.query_map([], |row| Ok((WorkspaceNo(row.get(0)?), unsigned(row, 1)?)))?.collect()
 }
 
 fn next_index(journal: &Connection, workspace: WorkspaceNo) -> rusqlite::Result<u64> {
@@ -148,5 +139,9 @@ fn single_file(conn: &Connection) -> rusqlite::Result<()> {
 /// Refuses damage in what no hash of the log covers.
 fn sound(conn: &Connection) -> rusqlite::Result<()> {
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(rusqlite::Error::InvalidColumnType(0, found, Type::Text)) }
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(rusqlite::Error::InvalidColumnType(0, found, Type::Text))
+    }
 }

@@ -6,7 +6,7 @@ use crate::dir::{self, DataDir, KEYS, LOCK};
 use crate::error::OpenError;
 use crate::files;
 use crate::format::{self, FORMAT};
-use crate::slots;
+use crate::slots::{self, Renewed};
 use placet_runtime::crypto::Digester;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ pub struct Restoring {
     target: PathBuf,
     found: u64,
     files: Vec<String>,
-    keys_end: Option<u64>,
+    keys: Option<Renewed>,
     _lock: File,
 }
 
@@ -55,13 +55,8 @@ impl Restoring {
         remove(&marker)?;
         copy_checked(&from.join(FORMAT), &marker, (format.bytes, format.sha256), progress)?;
         files::sync_dir(target).map_err(failed)?;
-        let mut this = Self {
-            target: target.into(),
-            found,
-            files: Vec::new(),
-            keys_end: None,
-            _lock: lock,
-        };
+        let mut this =
+            Self { target: target.into(), found, files: Vec::new(), keys: None, _lock: lock };
         for (from, record) in listed().filter(|(_, one)| one.name != FORMAT) {
             let to = target.join(&record.name);
             remove(&to)?;
@@ -72,7 +67,7 @@ impl Restoring {
                 return Err(error);
             }
             if record.name == KEYS {
-                this.keys_end = Some(slots::renew(&to)?);
+                this.keys = Some(slots::renew(&to)?);
             }
         }
         format::step_from(target, found)?;
@@ -88,10 +83,10 @@ impl Restoring {
         DataDir::unfinished(&self.target)
     }
 
-    /// The slot after the last one in the keys that were restored, if there were any.
+    /// What the keys were that were restored, if there were any.
     #[must_use]
-    pub fn keys_end(&self) -> Option<u64> {
-        self.keys_end
+    pub fn keys(&self) -> Option<&Renewed> {
+        self.keys.as_ref()
     }
 
     /// Makes everything durable and lets servers take it.

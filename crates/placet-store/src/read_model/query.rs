@@ -1,7 +1,9 @@
 //! Searching the read model: the most selective condition picks the index, the others are checked
 //! on the rows, and row ids give order, workspace, cursor and time.
 
-use super::{Models, PERMIT, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash};
+use super::{
+    Models, PERMIT, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash,
+};
 use crate::error::OpenError;
 use crate::sqlite::{Pool, index_of, row_id, row_range};
 use placet_runtime::ports::{AuditFilter, PortError, ReadModel, WorkspaceNo};

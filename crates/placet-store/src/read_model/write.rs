@@ -1,6 +1,8 @@
 //! Filling the read model in bulk transactions, and making it anew when it cannot be trusted.
 
-use super::{Facts, Models, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash};
+use super::{
+    Facts, Models, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash,
+};
 use crate::error::OpenError;
 use crate::files;
 use crate::sqlite::{self, index_of, row_id, row_range};

@@ -75,7 +75,7 @@ fn restored_keys_give_out_no_number_twice_and_forget_how_far_erasing_was() {
     for _ in 0..3 {
         let copy = dir.path().join(format!("restored-{}.db", taken.len()));
         std::fs::copy(&path, &copy).unwrap();
-        assert_eq!(renew(&copy).unwrap(), 10);
+        assert_eq!(renew(&copy).unwrap(), Renewed { end: 10, erased: vec![(NO, 5)] });
         let mut slots = SqliteSlots::open(copy.clone(), &master, None).unwrap();
         assert_eq!(slots.erased_upto(NO).unwrap(), None);
         let first = slots.create(&secrets).unwrap();

@@ -288,8 +288,13 @@ pub(crate) fn restore(args: &RestoreArgs) -> Done {
             return Err(error);
         }
     };
+    let newer = pass.logs.iter().filter(|log| {
+        let newer = |(no, upto): &(_, u64)| Some(*no) == log.no && *upto >= log.entries;
+        log.unsaid.is_some() || restoring.keys().is_some_and(|keys| keys.erased.iter().any(newer))
+    });
+    let newer: Vec<&str> = newer.map(|log| log.name.as_str()).collect();
+    let next = after(args, &pass, served, &newer);
     restoring.finish()?;
-    let next = after(args, &pass, served);
     if args.json {
         let logs: Vec<Value> = pass
             .logs
@@ -330,7 +335,7 @@ fn believe(restoring: &Restoring, manifest: &Manifest, keys: bool) -> Result<Pas
             return Err(refused(what));
         }
         let slot = pass.logs.iter().map(|log| log.slot_max).max().unwrap_or_default();
-        if slot > 0 && restoring.keys_end().is_none_or(|end| slot >= end) {
+        if slot > 0 && restoring.keys().is_none_or(|keys| slot >= keys.end) {
             let what = "the keys are older than the log: payloads of it have no secret there";
             return Err(refused(what.to_owned()));
         }
@@ -357,7 +362,7 @@ fn compare_marks(manifest: &Manifest, marks: Option<&HighWater>) -> Result<()> {
 }
 
 /// What is left to do.
-fn after(args: &RestoreArgs, pass: &Pass, keys: bool) -> Vec<String> {
+fn after(args: &RestoreArgs, pass: &Pass, keys: bool, newer: &[&str]) -> Vec<String> {
     if !keys {
         let without = "without its keys it verifies and exports and does not serve: name their \
                        back-up with --keys-from";
@@ -375,10 +380,9 @@ fn after(args: &RestoreArgs, pass: &Pass, keys: bool) -> Vec<String> {
         "it starts with the kill switch tripped: look at it, then lift it with `placet lift`"
             .to_owned(),
     );
-    for log in pass.logs.iter().filter(|log| log.unsaid.is_some()) {
+    for log in newer {
         next.push(format!(
-            "the keys are newer than log {}: payloads were erased of which it does not say so",
-            log.name
+            "the keys are newer than log {log}: payloads were erased of which it does not say so"
         ));
     }
     if args.highwater.is_none() {

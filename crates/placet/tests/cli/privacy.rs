@@ -67,7 +67,14 @@ fn what_is_erased_stays_erased_after_a_restore() {
         let to = server.file(&format!("{log}-{keys}"));
         let from = [server.file(log), server.file(keys)];
         let run = placet(&[
-            "restore", "--from", &from[0], "--keys-from", &from[1], "--data", &to, "--json",
+            "restore",
+            "--from",
+            &from[0],
+            "--keys-from",
+            &from[1],
+            "--data",
+            &to,
+            "--json",
         ]);
         std::fs::copy(format!("{data}/master.key"), format!("{to}/master.key")).unwrap();
         (to, run.exits(0).json())

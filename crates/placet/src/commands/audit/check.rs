@@ -32,6 +32,8 @@ use std::process::ExitCode;
 /// What one log came to.
 #[derive(Default)]
 pub(crate) struct Checked {
+    /// Its number; none where the log is gone altogether.
+    pub(crate) no: Option<WorkspaceNo>,
     pub(crate) name: String,
     pub(crate) origin: String,
     pub(crate) entries: u64,
@@ -187,7 +189,7 @@ fn check(
     bar: &ProgressBar,
 ) -> Result<Checked> {
     let mut folding = Folding {
-        checked: Checked { name: name.to_string(), ..Checked::default() },
+        checked: Checked { no: Some(no), name: name.to_string(), ..Checked::default() },
         state: State::new(Bounds::default()),
         range: CompactRange::new(),
         vkeys: Vec::new(),

@@ -30,7 +30,7 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         text(&data["trace"]),
         text(&data["key"]),
         text(&data["rules"]),
-        text(&data["reasons"]),
+        text(&data["reasons"]).or_else(|| text(&data["reason"])),
         text(&data["policy"]),
         id(&data["approval"]),
         id(&data["permit"]),

@@ -48,7 +48,7 @@ pub(super) fn event(record: &Record<'_>) -> Value {
         "status_code": code,
         "status_id": status,
         "time": record.entry.time.0,
-        "type_name": format!("API Activity: {word}"),
+        "type_name": format!("API Activity: {}", if activity == 99 { "Other" } else { &word }),
         "type_uid": CLASS * 100 + activity,
         "unmapped": unmapped(record),
     });
