@@ -195,7 +195,10 @@ impl Log {
         } else {
             let mut decision = decision.clone();
             decision.decision = DecisionId::from_bytes(number);
-            decision.idempotency = number;
+            // Spread as the keyed hashes that the server writes.
+            let [tag @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+                Fast::sha256(&[&number]);
+            decision.idempotency = tag;
             if let Some(permit) = &mut decision.permit {
                 permit.id = PermitId::from_bytes(number);
                 permit.consumed = true;
