@@ -215,7 +215,7 @@ impl Stages {
             return Ok(absent);
         }
         let mut rows = 0;
-        for name in ["evaluate", "serve", "overload"] {
+        for name in ["evaluate", "serve", "verify", "overload"] {
             let mut command = Command::new(self.binary());
             let stdout = captured(command.args(["bench", name, "--smoke", "--json"]))?;
             let report: Value = serde_json::from_slice(&stdout)

@@ -60,10 +60,12 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("clock_unsure", 503, "The clock is in doubt"),
     ("shutting_down", 503, "The server is going down"),
     ("policy_moved", 503, "The policy kept changing"),
+    ("indexing", 503, "The read model is being filled"),
 ];
 
 /// Codes that only the command line shows, with their titles; each has a page as well.
 pub const COMMAND_CODES: &[(&str, &str)] = &[
+    ("accept_loss_unsupported", "A log cannot go on after a loss"),
     ("address_in_use", "The address is in use"),
     ("bundle_differs", "Another bundle is in force"),
     ("bundle_invalid", "The bundle does not compile"),
@@ -72,8 +74,10 @@ pub const COMMAND_CODES: &[(&str, &str)] = &[
     ("data_dir_damaged", "The data directory is damaged"),
     ("data_dir_foreign", "The directory holds something else"),
     ("data_dir_in_use", "Another process has the data directory open"),
+    ("data_dir_is_backup", "The directory is a back-up"),
     ("data_dir_missing", "There is no data directory there"),
     ("data_dir_newer_format", "The data directory was written by a newer version"),
+    ("data_dir_older_format", "The data directory is of an older format"),
     ("data_dir_read_only", "The directory was opened for reading"),
     ("handover_refused", "A handover between signing keys is refused"),
     ("signing_key_missing", "The key that signs a log is missing"),
@@ -88,6 +92,7 @@ pub const COMMAND_CODES: &[(&str, &str)] = &[
     ("outcome_mismatch", "The receipt proves another outcome"),
     ("server_unreachable", "The server cannot be reached"),
     ("store_behind_high_water", "The log is shorter than what was signed before"),
+    ("target_exists", "What was to be made is there already"),
     ("trust_malformed", "The trust file is malformed"),
     ("trust_missing", "There is no trust file"),
     ("witness_policy_malformed", "The witness policy is malformed"),

@@ -35,6 +35,13 @@ pub enum PlaneError {
     StoreFailed(String),
     /// The state of an idle workspace could not be read back from its log; others go on.
     LogUnreadable(String),
+    /// The read model is being filled: what was searched for may lie in what it lacks.
+    Indexing {
+        /// Entries that it has.
+        indexed: u64,
+        /// Entries of the log.
+        size: u64,
+    },
     /// The bundle kept changing while the request was evaluated.
     PolicyMoved,
     /// The entry would be larger than an entry may be.
@@ -61,6 +68,7 @@ impl PlaneError {
             Self::ClockUnsure => "clock_unsure",
             Self::StoreFailed(_) => "store_failed",
             Self::LogUnreadable(_) => "log_unreadable",
+            Self::Indexing { .. } => "indexing",
             Self::PolicyMoved => "policy_moved",
             Self::TooLarge => "entry_too_large",
             Self::ShuttingDown => "shutting_down",
@@ -89,6 +97,10 @@ impl fmt::Display for PlaneError {
             ),
             Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
             Self::LogUnreadable(why) => f.write_str(why),
+            Self::Indexing { indexed, size } => write!(
+                f,
+                "the read model is being filled and has {indexed} of {size} entries; retry later"
+            ),
             Self::PolicyMoved => f.write_str("the policy kept changing; retry"),
             Self::TooLarge => f.write_str("the log entry would exceed 16 KiB; shorten the request"),
             Self::ShuttingDown => f.write_str("the server is shutting down"),

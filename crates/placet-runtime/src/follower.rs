@@ -27,6 +27,15 @@ impl Follower {
             eprintln!("placet: the read model lags: {error}");
         }
         loop {
+            if self.recent.take_rebuild() {
+                match self.make_anew() {
+                    Ok(true) => self.recent.rebuilt(),
+                    Ok(false) => {}
+                    Err(error) => {
+                        eprintln!("placet: the read model could not be made anew: {error}");
+                    }
+                }
+            }
             let (batches, closed) = self.recent.oldest(CHUNK, Duration::from_millis(200));
             if batches.is_empty() {
                 if closed {
@@ -68,6 +77,23 @@ impl Follower {
         self.index(entries)
     }
 
+    /// Fills another read model from the log and puts it in the place of this one, which is read
+    /// meanwhile and stays as it is: what is decided meanwhile waits among the newest batches.
+    /// Whether it was done; not when the server goes down before.
+    fn make_anew(&mut self) -> Result<bool, PortError> {
+        self.model.begin_anew()?;
+        self.positions.clear();
+        let filled = self.catch_up_all().and_then(|()| {
+            let whole = !self.recent.is_closed();
+            if whole { self.model.finish_anew() } else { Ok(()) }.map(|()| whole)
+        });
+        if !matches!(filled, Ok(true)) {
+            self.model.abandon_anew();
+        }
+        self.positions.clear();
+        filled
+    }
+
     fn catch_up_all(&mut self) -> Result<(), PortError> {
         for (workspace, _) in self.journal.workspaces()? {
             let head = self.journal.head(workspace)?;
@@ -78,7 +104,8 @@ impl Follower {
 
     fn catch_up(&mut self, workspace: WorkspaceNo, until: u64) -> Result<(), PortError> {
         let mut position = self.position(workspace)?;
-        while position < until {
+        // Going down, what is left is caught up with at the next start.
+        while position < until && !self.recent.is_closed() {
             let batches = self.journal.read(workspace, position, 4 << 20)?;
             if batches.is_empty() {
                 return Err(PortError::new(format!("the journal ends before entry {position}")));

@@ -250,6 +250,26 @@ pub trait ReadModelWriter: Send {
     /// # Errors
     /// [`PortError`] when the store failed.
     fn index(&mut self, entries: &[Indexed<'_>]) -> Result<(), PortError>;
+
+    /// Begins another one, empty: from here on [`position`](Self::position) and
+    /// [`index`](Self::index) are about that one, and readers still see the first.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed, or does not know how.
+    fn begin_anew(&mut self) -> Result<(), PortError> {
+        Err(PortError::new("this read model cannot be made anew beside its readers"))
+    }
+
+    /// Puts the new one in the place of the first, for all readers at once.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or none was begun.
+    fn finish_anew(&mut self) -> Result<(), PortError> {
+        Err(PortError::new("no new read model was begun"))
+    }
+
+    /// Forgets the new one, if one was begun.
+    fn abandon_anew(&mut self) {}
 }
 
 /// What an audit query asks for. All conditions hold together.

@@ -224,6 +224,8 @@ impl Plane {
     ) -> Result<Page, PlaneError> {
         let (plane, workspace) = (self.clone(), workspace.clone());
         blocking(move || {
+            // What is not found would stay and be said to be gone.
+            plane.searchable(&workspace)?;
             let filter = AuditFilter {
                 event_type: Some("decision".to_owned()),
                 cursor: Some(from),
@@ -383,6 +385,9 @@ impl Plane {
         surface: &str,
         age_ms: u64,
     ) -> Result<u64, PlaneError> {
+        if self.searchable(workspace).is_err() {
+            return Ok(0);
+        }
         let place = (workspace.no, surface.to_owned());
         let holds = self.summary(workspace.no).await?.legal_holds_version;
         let policy = bundle.digest();

@@ -50,6 +50,30 @@ impl Plane {
         self.model.position(workspace.no).map_err(store)
     }
 
+    /// Has the read model made anew from the log, behind everything else. The old one answers until
+    /// the new one takes its place.
+    pub fn reindex(&self) {
+        self.recent.ask_rebuild();
+    }
+
+    /// How often the read model was made anew since the start.
+    #[must_use]
+    pub fn rebuilds(&self) -> u64 {
+        self.recent.rebuilds()
+    }
+
+    /// Refuses unless a search finds everything: what the read model lacks is among the newest
+    /// batches. It is not so while a read model is filled that was lost, or one that has fallen far
+    /// behind. Who says "there is none" or erases "all" has to ask.
+    pub(crate) fn searchable(&self, workspace: &Workspace) -> Result<(), PlaneError> {
+        // In this order: what leaves the newest batches meanwhile is in the model by then.
+        let size = *workspace.size.borrow();
+        let oldest = self.recent.first_index(workspace.no);
+        let wanted = oldest.unwrap_or(size).min(size);
+        let indexed = self.model.position(workspace.no).map_err(store)?;
+        if indexed >= wanted { Ok(()) } else { Err(PlaneError::Indexing { indexed, size }) }
+    }
+
     /// The log index of a decision.
     pub(crate) fn locate(&self, workspace: &Workspace, id: DecisionId) -> Result<u64, PlaneError> {
         let indexed = self.model.locate(workspace.no, id).map_err(store)?;
@@ -57,7 +81,11 @@ impl Plane {
             return Ok(index);
         }
         // Indexed between the two look-ups.
-        self.model.locate(workspace.no, id).map_err(store)?.ok_or(PlaneError::NotFound("decision"))
+        if let Some(index) = self.model.locate(workspace.no, id).map_err(store)? {
+            return Ok(index);
+        }
+        self.searchable(workspace)?;
+        Err(PlaneError::NotFound("decision"))
     }
 
     /// The entry at `index` with its canonical bytes.
@@ -329,6 +357,7 @@ impl Plane {
         Ok(out)
     }
 
+    /// All events of a decision, oldest first.
     pub(crate) fn events_of(
         &self,
         workspace: &Workspace,
@@ -337,7 +366,9 @@ impl Plane {
     ) -> Result<Vec<LogEntry>, PlaneError> {
         let filter =
             AuditFilter { decision: Some(id), ascending: true, limit, ..AuditFilter::default() };
-        self.audit_now(workspace, &filter)
+        let found = self.audit_now(workspace, &filter)?;
+        self.searchable(workspace)?;
+        Ok(found)
     }
 
     /// The receipt of a decision: its newest authority entry, or the entry at `index`.

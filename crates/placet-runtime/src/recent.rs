@@ -31,6 +31,10 @@ struct Inner {
     batches: VecDeque<Arc<Committed>>,
     entries: usize,
     closed: bool,
+    /// The read model is to be made anew.
+    rebuild: bool,
+    /// How often it was.
+    rebuilt: u64,
 }
 
 impl Recent {
@@ -81,6 +85,30 @@ impl Recent {
         (out, inner.closed)
     }
 
+    /// Asks whoever fills the read model to make it anew; heard within its time-out.
+    pub(crate) fn ask_rebuild(&self) {
+        self.lock().rebuild = true;
+    }
+
+    /// Whether that was asked for since the last time.
+    pub(crate) fn take_rebuild(&self) -> bool {
+        std::mem::take(&mut self.lock().rebuild)
+    }
+
+    /// It was made anew.
+    pub(crate) fn rebuilt(&self) {
+        self.lock().rebuilt += 1;
+    }
+
+    /// How often it was made anew since the start.
+    pub(crate) fn rebuilds(&self) -> u64 {
+        self.lock().rebuilt
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Forgets these batches: the read model has them.
     pub(crate) fn forget(&self, done: &[Arc<Committed>]) {
         let mut inner = self.lock();
@@ -115,6 +143,13 @@ impl Recent {
     pub(crate) fn batches(&self, workspace: WorkspaceNo) -> Vec<Arc<Committed>> {
         let inner = self.lock();
         inner.batches.iter().filter(|batch| batch.workspace == workspace).cloned().collect()
+    }
+
+    /// The first index of a workspace that is not indexed yet, if there is one here.
+    pub(crate) fn first_index(&self, workspace: WorkspaceNo) -> Option<u64> {
+        let inner = self.lock();
+        let oldest = inner.batches.iter().find(|batch| batch.workspace == workspace);
+        oldest.map(|batch| batch.first_index)
     }
 
     pub(crate) fn close(&self) {

@@ -266,3 +266,13 @@ pub(crate) async fn confirm_clock(mut call: Call) -> Result<Response, Problem> {
     call.server.plane.confirm_clock()?;
     document::answer(StatusCode::OK, &StatusDocument { status: "confirmed", version: None })
 }
+
+/// `POST /api/v1/audit/reindex`: one read model serves all workspaces, so those of the first ask.
+pub(crate) async fn reindex(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    session.demand_root(&call.server.plane)?;
+    session.demand(&["admin", "operator"])?;
+    call.object(&[]).await?;
+    call.server.plane.reindex();
+    document::answer(StatusCode::ACCEPTED, &StatusDocument { status: "begun", version: None })
+}

@@ -190,6 +190,11 @@ fn write_totals(out: &mut String, server: &Server) {
         ("placet_start_folded_total", "Entries folded by the start.", load(&saved.folded)),
         ("placet_revived_total", "States of idle workspaces read back.", load(&idle.revived)),
         ("placet_revive_failed_total", "Such states that could not be.", load(&idle.failed)),
+        (
+            "placet_read_model_rebuilds_total",
+            "Times the read model was made anew.",
+            server.plane.rebuilds(),
+        ),
         ("placet_flushes_total", "Durable writes.", load(&totals.flushes)),
         ("placet_signatures_total", "Signed checkpoints.", load(&totals.signatures)),
         ("placet_entries_total", "Log entries written.", load(&totals.entries)),

@@ -66,6 +66,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "listHolds", path: "/api/v1/holds", summary: "Legal holds in force, oldest first", answers: &[(200, JSON, "HoldList")], ..GET },
     Operation { id: "placeHold", path: "/api/v1/holds", summary: "Keep payloads from being erased", body: Some("HoldRequest"), answers: &[(201, JSON, "HoldDocument")], ..POST },
     Operation { id: "releaseHold", method: "DELETE", path: "/api/v1/holds/{id}", summary: "Release a legal hold, as the constitution permits", headers: &["Idempotency-Key"], answers: &[(200, JSON, "HoldReleasedDocument"), (202, JSON, "KeyHeldDocument")], ..GET },
+    Operation { id: "reindex", path: "/api/v1/audit/reindex", summary: "Have the read model filled anew from the log", answers: &[(202, JSON, "StatusDocument")], ..POST },
     Operation { id: "listApprovals", path: "/api/v1/approvals", summary: "Held actions, oldest first", query: &["include_resolved", "cursor", "limit"], answers: &[(200, JSON, "ApprovalList")], ..GET },
     Operation { id: "approve", path: "/api/v1/approvals/{id}/approve", summary: "Approve a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
     Operation { id: "reject", path: "/api/v1/approvals/{id}/reject", summary: "Reject a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },

@@ -98,6 +98,7 @@ impl From<PlaneError> for Problem {
             }
             PlaneError::Rejected(Rejection::IdempotencyFull)
             | PlaneError::ClockUnsure
+            | PlaneError::Indexing { .. }
             | PlaneError::PolicyMoved
             | PlaneError::ShuttingDown => Self::new(code, error.to_string()).retry(RETRY_MS),
             _ => Self::new(code, error.to_string()),

@@ -33,6 +33,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getReceipt", audit::receipt);
     routes.add("getTrace", audit::trace);
     routes.add("queryAudit", audit::query);
+    routes.add("reindex", manage::reindex);
     routes.add("erase", privacy::erase);
     routes.add("listHolds", privacy::holds);
     routes.add("placeHold", privacy::place_hold);

@@ -1,18 +1,19 @@
 //! The data directory: its files, their modes, its format and its lock, and one way into each
 //! store. Refuses to know what the stores hold.
 
+use crate::backup::MANIFEST;
 use crate::error::OpenError;
 use crate::files;
+use crate::format::{self, FORMAT, KNOWN};
 use crate::highwater::{self, HighWater};
 use crate::identity::Identity;
 use crate::journal::{SqliteJournal, SqliteJournalReader};
 use crate::kill;
 use crate::master::{self, MasterKey};
-use crate::read_model::{SqliteReadModel, SqliteReadModelWriter};
+use crate::read_model::{Models, SqliteReadModel, SqliteReadModelWriter};
 use crate::slots::{SqliteSlotReader, SqliteSlots};
 use crate::snapshots::{self, SnapshotFiles};
 use placet_runtime::ports::JournalReader;
-use placet_types::json::{self, Limits, Object, Value};
 use rustix::fs::FlockOperation;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -20,17 +21,14 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Version of the layout that this program writes.
-const KNOWN: u64 = 1;
-const FORMAT: &str = "FORMAT";
 /// `FORMAT` while the directory is being made. It is the first file written and renamed last: a
 /// directory that has it and no `FORMAT` has never served anybody and may be made anew.
 const FORMAT_NEW: &str = "FORMAT.new";
-const LOCK: &str = "LOCK";
-const JOURNAL: &str = "journal.db";
-const READ: &str = "read.db";
-const KEYS: &str = "keys.db";
-const IDENTITY: &str = "identity.db";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const JOURNAL: &str = "journal.db";
+pub(crate) const READ: &str = "read.db";
+pub(crate) const KEYS: &str = "keys.db";
+pub(crate) const IDENTITY: &str = "identity.db";
 
 /// Whether a missing data directory is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +46,8 @@ pub struct DataDir {
     key: Option<MasterKey>,
     /// Held by every writer made from here; `None` when opened for reading.
     lock: Option<Arc<File>>,
+    /// Tells readers of the read model when it is another one.
+    models: Models,
 }
 
 impl DataDir {
@@ -72,6 +72,10 @@ impl DataDir {
         let failed = |e| OpenError::failed(path, e);
         // Looked at before anything is touched: a directory of somebody else's stays as it is.
         let state = look(path)?;
+        // Going on from it would fork the log: the directory it comes from goes on as well.
+        if path.join(MANIFEST).exists() {
+            return Err(OpenError::IsBackup { path: path.into() });
+        }
         if state == State::New && create == Create::No {
             return Err(OpenError::Missing { path: path.into() });
         }
@@ -83,8 +87,8 @@ impl DataDir {
         if look(path)? == State::New {
             initialise(path, key.as_ref())?;
         }
-        let dir = Self { path: path.into(), key, lock };
-        check_format(path)?;
+        let dir = Self { path: path.into(), key, lock, models: Models::default() };
+        format::check(path)?;
         // Nothing may ever be wrapped under a wrong master key.
         dir.identity()?;
         Ok(dir)
@@ -107,8 +111,19 @@ impl DataDir {
         if look(path)? == State::New {
             return Err(OpenError::Missing { path: path.into() });
         }
-        check_format(path)?;
-        Ok(Self { path: path.into(), key, lock: None })
+        format::check(path)?;
+        Ok(Self { path: path.into(), key, lock: None, models: Models::default() })
+    }
+
+    /// Files that are being put together at `path`, under the master key of `from`, to be read.
+    pub(crate) fn beside(from: &Self, path: &Path) -> Self {
+        Self { path: path.into(), key: from.master().ok(), lock: None, models: Models::default() }
+    }
+
+    /// Files that are being put together at `path`, to be read.
+    pub(crate) fn unfinished(path: &Path) -> Result<Self, OpenError> {
+        let key = MasterKey::from_env()?;
+        Ok(Self { path: path.into(), key, lock: None, models: Models::default() })
     }
 
     /// Where it is.
@@ -165,6 +180,14 @@ impl DataDir {
         Identity::open(self.path.join(IDENTITY), &self.master()?, self.lock.clone())
     }
 
+    /// The instance's id, which needs no master key.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn instance(&self) -> Result<String, OpenError> {
+        Identity::instance_in(&self.path.join(IDENTITY))
+    }
+
     /// The high-water marks, after every log has been checked against them.
     ///
     /// # Errors
@@ -201,7 +224,8 @@ impl DataDir {
     /// [`OpenError`] says why and what to do.
     pub fn read_model_writer(&self) -> Result<SqliteReadModelWriter, OpenError> {
         let lock = self.locked()?;
-        SqliteReadModelWriter::open(self.path.join(READ), &self.journal_reader()?, lock)
+        let models = self.models.clone();
+        SqliteReadModelWriter::open(self.path.join(READ), &self.journal_reader()?, models, lock)
     }
 
     /// The reading end of the read model, which the writing end must have made before.
@@ -209,7 +233,7 @@ impl DataDir {
     /// # Errors
     /// [`OpenError`] says why and what to do.
     pub fn read_model(&self) -> Result<SqliteReadModel, OpenError> {
-        SqliteReadModel::open(self.path.join(READ))
+        SqliteReadModel::open(self.path.join(READ), self.models.clone())
     }
 
     /// [`kill::kill_requested`] here.
@@ -317,10 +341,7 @@ fn initialise(path: &Path, key: Option<&MasterKey>) -> Result<(), OpenError> {
     // A directory that belongs to somebody else (a mounted volume) keeps its mode; every file in
     // it is 0600 anyway.
     let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
-    let format = Object::new()
-        .with("format", KNOWN)
-        .with("written_by", concat!("placet ", env!("CARGO_PKG_VERSION")));
-    files::write_private(&path.join(FORMAT_NEW), &Value::from(format).to_canonical())
+    files::write_private(&path.join(FORMAT_NEW), &format::content(KNOWN))
         .and_then(|()| files::sync_dir(path))
         .map_err(failed)?;
     for name in [JOURNAL, READ, KEYS, IDENTITY] {
@@ -352,18 +373,4 @@ fn initialise(path: &Path, key: Option<&MasterKey>) -> Result<(), OpenError> {
             _ => files::sync_dir(Path::new(".")),
         })
         .map_err(failed)
-}
-
-fn check_format(dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join(FORMAT);
-    let damaged = || OpenError::damaged(format_args!("{} is damaged", path.display()));
-    let bytes = files::read_small(&path).map_err(|e| OpenError::failed(&path, e))?;
-    let bytes = bytes.ok_or_else(|| OpenError::Foreign { path: dir.into() })?;
-    let value = json::parse(&bytes, Limits::DOCUMENT).map_err(|_| damaged())?;
-    // A newer format may have members that are not known here: its number is looked at alone.
-    match value.get("format").and_then(Value::as_u64) {
-        Some(found) if found > KNOWN => Err(OpenError::NewerFormat { found, known: KNOWN }),
-        Some(KNOWN) if value.get("written_by").is_some_and(|by| by.as_str().is_some()) => Ok(()),
-        _ => Err(damaged()),
-    }
 }

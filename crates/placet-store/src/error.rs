@@ -29,6 +29,23 @@ pub enum OpenError {
         /// The newest version known here.
         known: u64,
     },
+    /// Written by an older version; it can be migrated.
+    OlderFormat {
+        /// The version found.
+        found: u64,
+        /// The version served here.
+        known: u64,
+    },
+    /// The target of a back-up or restore is there already.
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The directory is a back-up, which nothing goes on from.
+    IsBackup {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file is missing, unreadable or not what it should be.
     Damaged {
         /// Which, and what was found.
@@ -80,6 +97,9 @@ impl OpenError {
             Self::Foreign { .. } => "data_dir_foreign",
             Self::InUse { .. } => "data_dir_in_use",
             Self::NewerFormat { .. } => "data_dir_newer_format",
+            Self::OlderFormat { .. } => "data_dir_older_format",
+            Self::Exists { .. } => "target_exists",
+            Self::IsBackup { .. } => "data_dir_is_backup",
             Self::Damaged { .. } => "data_dir_damaged",
             Self::ReadOnly => "data_dir_read_only",
             Self::MasterKeyMissing { .. } => "master_key_missing",
@@ -124,6 +144,19 @@ impl fmt::Display for OpenError {
                 f,
                 "the data directory has format {found}, this program knows up to {known}: use a \
                  newer placet"
+            ),
+            Self::OlderFormat { found, known } => write!(
+                f,
+                "the data directory has format {found}, this program serves {known}: copy it, then \
+                 run `placet data migrate`"
+            ),
+            Self::Exists { path } => {
+                write!(f, "{} is there already: name one that is not", path.display())
+            }
+            Self::IsBackup { path } => write!(
+                f,
+                "{} is a back-up: restore it into a directory of its own with `placet restore`",
+                path.display()
             ),
             Self::Damaged { what } => write!(f, "{what}: restore it from a backup"),
             Self::ReadOnly => f.write_str(

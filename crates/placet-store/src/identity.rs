@@ -102,6 +102,13 @@ impl Identity {
         Ok(Self { instance, key, writable, conn: Mutex::new(Some(conn)), path, _lock: lock })
     }
 
+    /// The instance's id as it stands in a file, without the master key.
+    pub(crate) fn instance_in(path: &Path) -> Result<String, OpenError> {
+        let conn = sqlite::open_reader(path, &SCHEMA)?;
+        conn.query_row("SELECT id FROM instance", [], |row| row.get(0))
+            .map_err(|e| sqlite::refused(path, &e))
+    }
+
     /// 16 hex digits, fixed when the data directory was made.
     #[must_use]
     pub fn instance(&self) -> &str {

@@ -12,13 +12,16 @@
 //! master.key   wraps keys.db and identity.db; or PLACET_MASTER_KEY        (master)
 //! highwater    the highest signed sizes                                   (highwater)
 //! armed, KILL  the armed certificate and the local kill file              (kill)
+//! backup.json  in a back-up: its files with their digests, the logs        (backup)
 //! ```
 //!
 //! Owns files, tables, modes and durability; refuses to know policy and what entries do to state.
 
+pub mod backup;
 mod dir;
 mod error;
 mod files;
+mod format;
 mod highwater;
 mod identity;
 mod journal;
@@ -28,17 +31,20 @@ mod read_model;
 mod slots;
 mod snapshots;
 mod sqlite;
+mod usage;
 mod witness;
 
 pub use dir::{Create, DataDir};
 pub use error::OpenError;
+pub use format::{Migration, migrate, plan_migration};
 pub use highwater::HighWater;
 pub use identity::Identity;
 pub use journal::{SqliteJournal, SqliteJournalReader};
 pub use master::{MASTER_KEY_ENV, MasterKey};
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
-pub use slots::{SqliteSlotReader, SqliteSlots};
+pub use slots::{Renewed, SlotCache, SqliteSlotReader, SqliteSlots};
 pub use snapshots::SnapshotFiles;
+pub use usage::{DatabaseUsage, Usage};
 pub use witness::{Seen, WitnessStore};
 
 /// How much less urgent a thread is that nobody waits for.

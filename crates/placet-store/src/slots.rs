@@ -4,8 +4,8 @@
 use crate::error::OpenError;
 use crate::master::MasterKey;
 use crate::sqlite::{self, Pool, Schema, unsigned};
-use placet_runtime::crypto;
-use placet_runtime::ports::{PortError, Secret, SlotReader, Slots, WorkspaceNo};
+use placet_runtime::crypto::{self, SystemEntropy};
+use placet_runtime::ports::{Entropy, PortError, Secret, SlotReader, Slots, WorkspaceNo};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,10 @@ const SCHEMA: Schema = Schema {
 /// A wrapped secret: 32 bytes and the tag of AES-GCM.
 const SLOT_BYTES: usize = 32 + crypto::SEAL_OVERHEAD;
 const SLOT_BYTES_U64: u64 = SLOT_BYTES as u64;
+/// Restored keys skip at least so many numbers, and at most 2^55 more: there is room for two hundred
+/// restores of restores.
+const JUMP_MIN: u64 = 1 << 32;
+const JUMP_SHIFT: u32 = 9;
 /// What is sealed in a slot.
 const CONTEXT: &[u8] = b"placet/slot/1";
 /// Label of the wrapping key.
@@ -74,6 +78,53 @@ impl SqliteSlots {
         self.conn = Some(conn);
         Ok(value)
     }
+}
+
+/// What a restored file was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The slot after the last one that it had.
+    pub end: u64,
+    /// Up to which entry of each log what was erased was destroyed in it.
+    pub erased: Vec<(WorkspaceNo, u64)>,
+}
+
+/// Up to which entry of each log what is erased is destroyed.
+pub(crate) fn marks(keys: &Connection) -> rusqlite::Result<Vec<(WorkspaceNo, u64)>> {
+    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'erased'";
+    if keys.query_row(there, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut all = keys.prepare("SELECT workspace, upto FROM erased")?;
+    all.query_map([], |row| Ok((WorkspaceNo(row.get(0)?), unsigned(row, 1)?)))?.collect()
+}
+
+/// Makes a restored file fit to go on with; without the master key, since nothing is opened.
+///
+/// The slots after its last one were given out before, by the instance that was lost: given out
+/// again, one number would wrap two secrets under one nonce. So the numbers go on far beyond, at a
+/// random place, which no other restore of the same file takes. And how far erasing had come is
+/// forgotten: the first start destroys again everything that the log says is erased, whichever log
+/// stands beside it.
+pub(crate) fn renew(path: &Path) -> Result<Renewed, OpenError> {
+    let mut conn = sqlite::open_unchecked(path, true)?;
+    sqlite::check(&conn, path, &SCHEMA)?;
+    let mut random = [0; 8];
+    SystemEntropy.fill(&mut random);
+    let skipped = JUMP_MIN + (u64::from_be_bytes(random) >> JUMP_SHIFT);
+    let done = (|| {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let end = end_of(&tx)?;
+        let last = end.checked_add(skipped).and_then(|last| i64::try_from(last).ok());
+        let last = last.ok_or(rusqlite::Error::InvalidQuery)?;
+        // As a slot that is used up and erased.
+        tx.execute("INSERT INTO block VALUES (?1, ?2)", params![last, [0_u8; SLOT_BYTES]])?;
+        let erased = marks(&tx)?;
+        tx.execute_batch("DROP TABLE IF EXISTS erased")?;
+        tx.commit()?;
+        Ok(Renewed { end, erased })
+    })();
+    done.map_err(|e: rusqlite::Error| sqlite::refused(path, &e))
 }
 
 /// The number of the next slot.
@@ -189,17 +240,71 @@ impl SlotReader for SqliteSlotReader {
         })?;
         let wrapped =
             wrapped.ok_or_else(|| PortError::new(format_args!("slot {slot} never existed")))?;
-        if wrapped == [0; SLOT_BYTES] {
-            return Ok(None);
-        }
-        let plain = crypto::open(&self.key, nonce(slot), CONTEXT, wrapped.to_vec());
-        let plain = Zeroizing::new(plain.map_err(|_| {
-            PortError::new(format_args!("slot {slot} is damaged, or the master key is another"))
-        })?);
-        let mut secret = Zeroizing::new([0; 32]);
-        secret.copy_from_slice(plain.get(..32).unwrap_or(&[0; 32]));
-        Ok(Some(secret))
+        opened(&self.key, slot, wrapped)
     }
+}
+
+/// Secrets of many slots in about their order: keeps the block that it read last.
+pub struct SlotCache<'a> {
+    reader: &'a SqliteSlotReader,
+    first: u64,
+    wrapped: Vec<u8>,
+}
+
+impl std::fmt::Debug for SlotCache<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SlotCache")
+    }
+}
+
+impl SqliteSlotReader {
+    /// For reading many.
+    #[must_use]
+    pub fn cache(&self) -> SlotCache<'_> {
+        SlotCache { reader: self, first: 0, wrapped: Vec::new() }
+    }
+}
+
+impl SlotCache<'_> {
+    /// The secret of a slot; `None` once it has been erased. What is erased while this is in use
+    /// may be seen as it was before.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or the slot never existed.
+    pub fn secret(&mut self, slot: u64) -> Result<Option<Secret>, PortError> {
+        let never = || PortError::new(format_args!("slot {slot} never existed"));
+        if self.kept(slot).is_none() {
+            let wanted = i64::try_from(slot).map_err(|_| never())?;
+            let block = self.reader.pool.with(|conn| {
+                let block = "SELECT first, wrapped FROM block WHERE first <= ?1 \
+                             ORDER BY first DESC LIMIT 1";
+                conn.prepare_cached(block)?
+                    .query_row([wanted], |row| Ok((unsigned(row, 0)?, row.get::<_, Vec<u8>>(1)?)))
+                    .optional()
+            })?;
+            (self.first, self.wrapped) = block.ok_or_else(never)?;
+        }
+        let wrapped = self.kept(slot).ok_or_else(never)?;
+        opened(&self.reader.key, slot, wrapped)
+    }
+
+    fn kept(&self, slot: u64) -> Option<[u8; SLOT_BYTES]> {
+        let at = usize::try_from(slot.checked_sub(self.first)?).ok()?.checked_mul(SLOT_BYTES)?;
+        self.wrapped.get(at..)?.first_chunk().copied()
+    }
+}
+
+fn opened(key: &Secret, slot: u64, wrapped: [u8; SLOT_BYTES]) -> Result<Option<Secret>, PortError> {
+    if wrapped == [0; SLOT_BYTES] {
+        return Ok(None);
+    }
+    let plain = crypto::open(key, nonce(slot), CONTEXT, wrapped.to_vec());
+    let plain = Zeroizing::new(plain.map_err(|_| {
+        PortError::new(format_args!("slot {slot} is damaged, or the master key is another"))
+    })?);
+    let mut secret = Zeroizing::new([0; 32]);
+    secret.copy_from_slice(plain.get(..32).unwrap_or(&[0; 32]));
+    Ok(Some(secret))
 }
 
 /// Row and offset of a slot; `None` when it never existed.

@@ -72,6 +72,14 @@ pub(crate) fn open_reader(path: &Path, schema: &Schema) -> Result<Connection, Op
     Ok(conn)
 }
 
+/// Opens a database whatever it holds, to copy all of it.
+pub(crate) fn open_unchecked(path: &Path, write: bool) -> Result<Connection, OpenError> {
+    connect(
+        path,
+        if write { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY },
+    )
+}
+
 fn reader(path: &Path) -> Result<Connection, OpenError> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     conn.execute_batch("PRAGMA cache_size=-8192;").map_err(|e| refused(path, &e))?;
@@ -125,7 +133,8 @@ fn settings(conn: &Connection, writer: &str) -> rusqlite::Result<()> {
     conn.execute_batch(writer)
 }
 
-fn check(conn: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
+/// Refuses a database that is another one, or of a newer version.
+pub(crate) fn check(conn: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
     let pragma = |name: &str| {
         conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0))
             .map_err(|e| refused(path, &e))

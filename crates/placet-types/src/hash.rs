@@ -78,17 +78,27 @@ pub fn hex_decode(text: &str, out: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-pub(crate) fn hex_byte(value: u8) -> u8 {
+pub(crate) const fn hex_byte(value: u8) -> u8 {
     match value {
         0..=9 => b'0'.wrapping_add(value),
         _ => b'a'.wrapping_add(value.wrapping_sub(10)),
     }
 }
 
-fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),
-        _ => None,
+/// The value of each lower-case hex digit; 255 for every other byte.
+const HEX_VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        #[expect(clippy::indexing_slicing, reason = "in a constant, where it cannot fail later")]
+        {
+            values[hex_byte(digit) as usize] = digit;
+        }
+        digit = digit.wrapping_add(1);
     }
+    values
+};
+
+fn hex_value(digit: u8) -> Option<u8> {
+    HEX_VALUES.get(usize::from(digit)).copied().filter(|value| *value < 16)
 }

@@ -213,6 +213,11 @@ fn command(
 }
 
 impl Dry {
+    /// The event that a server would log.
+    pub(crate) fn event(&self) -> &DecisionEvent {
+        &self.event
+    }
+
     /// The outcome as a word.
     pub(crate) fn outcome(&self) -> &'static str {
         self.event.outcome.as_str()

@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod local;
 mod output;
+mod scan;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -57,6 +58,9 @@ enum Command {
     Lift(commands::kill::LiftArgs),
     Workspace(commands::workspace::WorkspaceArgs),
     Audit(commands::audit::AuditArgs),
+    Backup(commands::backup::BackupArgs),
+    Restore(commands::backup::RestoreArgs),
+    Data(commands::data::DataArgs),
     Hold(commands::hold::HoldArgs),
     Policy(commands::policy::PolicyArgs),
     Bench(bench::Bench),
@@ -108,6 +112,9 @@ async fn run(command: Command) -> exit::Done {
         Command::Lift(args) => commands::kill::lift(args).await,
         Command::Workspace(args) => commands::workspace::run(args).await,
         Command::Audit(args) => commands::audit::run(args).await,
+        Command::Backup(args) => commands::backup::run(&args),
+        Command::Restore(args) => commands::backup::restore(&args),
+        Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
         Command::Policy(args) => commands::policy::run(args),
         Command::Bench(args) => bench::run(args).await,

@@ -134,6 +134,21 @@ pub(crate) fn progress(total: u64, what: &str) -> ProgressBar {
     bar
 }
 
+/// The same, for bytes.
+pub(crate) fn bytes_progress(total: u64, what: &str) -> ProgressBar {
+    let bar = progress(total, what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes} {eta}")
+    {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+/// A number of bytes as people read it.
+pub(crate) fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,10 +2,16 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/decide.rs"]
 mod decide;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/export.rs"]
+mod export;
+#[path = "cli/flip.rs"]
+mod flip;
 #[path = "cli/guide.rs"]
 mod guide;
 #[path = "cli/input.rs"]

@@ -138,6 +138,7 @@ async fn bodies_of_other_calls() {
             "already_exists",
         ),
         ("POST", "/api/v1/clock/confirm", &bot, "", 403, "role_missing"),
+        ("POST", "/api/v1/audit/reindex", &bot, "", 403, "role_missing"),
         ("DELETE", "/api/v1/keys/key_x", &ann, "", 404, "not_found"),
         ("PUT", "/api/v1/decisions", &ann, "", 405, "method_not_allowed"),
         ("GET", "/api/v2/decisions", &ann, "", 404, "not_found"),

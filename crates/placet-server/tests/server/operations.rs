@@ -78,6 +78,7 @@ async fn every_operation_is_reached() {
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),
         ("POST", "/api/v1/signers/rotate".to_owned(), &ann, none.clone()),
         ("POST", "/api/v1/signers/revoke".to_owned(), &ann, former),
+        ("POST", "/api/v1/audit/reindex".to_owned(), &ann, none.clone()),
         get("/.well-known/placet-keys"),
         get("/.well-known/placet-handovers"),
         get("/healthz"),

@@ -1,6 +1,7 @@
 //! Audit, traces, receipts, the event stream, metrics.
 
 use crate::world::{BIG, World, at, request};
+use placet_runtime::ports::{Indexed, PortError, ReadModelWriter, WorkspaceNo};
 use placet_tlog::trust::Trust;
 use placet_tlog::verify::{PortableHasher, verify_receipt};
 use serde_json::Value;
@@ -132,4 +133,77 @@ async fn metrics_parse_and_count() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+}
+
+/// A read model that is not filled.
+struct Stuck(Box<dyn ReadModelWriter>);
+
+impl ReadModelWriter for Stuck {
+    fn position(&self, workspace: WorkspaceNo) -> Result<u64, PortError> {
+        self.0.position(workspace)
+    }
+
+    fn index(&mut self, _: &[Indexed<'_>]) -> Result<(), PortError> {
+        Err(PortError::new("stuck"))
+    }
+}
+
+/// Takes the place of a writer for a moment.
+struct Nothing;
+
+impl ReadModelWriter for Nothing {
+    fn position(&self, _: WorkspaceNo) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
+    fn index(&mut self, _: &[Indexed<'_>]) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_said_to_be_missing_that_is_not_indexed_yet() {
+    let world = World::new().await;
+    let (ann, bot) = (world.admin.clone(), world.key("agent:bot", &[]).await);
+    let old = world.decide(&bot, "old", r#","subjects":["maria"]"#).await;
+    let place = format!("/api/v1/decisions/{}", at(&old, "/id"));
+    let receipt = format!("/api/v1/receipts/{}", at(&old, "/id"));
+    let erase = r#"{"subject":"maria","reason":"gdpr.art17","dry_run":true}"#;
+    // The file is lost, and the new one is not filled.
+    let lose = |data: &std::path::Path| {
+        for name in ["read.db", "read.db-wal", "read.db-shm"] {
+            let _ = std::fs::remove_file(data.join(name));
+        }
+    };
+    let world = world
+        .restart_over(lose, |stores| {
+            let writer = std::mem::replace(&mut stores.model_writer, Box::new(Nothing));
+            stores.model_writer = Box::new(Stuck(writer));
+        })
+        .await;
+    for path in [&place, &receipt, "/api/v1/decisions/dec_00000000000000000000000000000000"] {
+        let refused = world.get(path, &bot).await;
+        refused.refused(503, "indexing");
+        assert!(refused.headers.contains("retry-after"), "{refused:?}");
+    }
+    world.post("/api/v1/audit/erase", &ann, erase).await.refused(503, "indexing");
+    let found = world.get("/api/v1/audit?subject=maria", &ann).await.ok();
+    assert!(found["indexed"].as_u64() < found["size"].as_u64(), "{found}");
+    // What is decided now is found all the same.
+    let new = world.decide(&bot, "new", "").await;
+    world.get(&format!("/api/v1/decisions/{}", at(&new, "/id")), &bot).await.ok();
+    // A model that cannot be made anew beside its readers stays as it is, and so does the server.
+    assert_eq!(world.post("/api/v1/audit/reindex", &ann, "{}").await.status, 202);
+
+    let world = world.restart().await;
+    let mut found = world.get("/api/v1/audit?subject=maria", &ann).await.ok();
+    while found["indexed"] != found["size"] {
+        found = world.get("/api/v1/audit?subject=maria", &ann).await.ok();
+    }
+    assert_eq!(found["entries"].as_array().unwrap().len(), 1, "{found}");
+    world.get(&place, &bot).await.ok();
+    assert_eq!(world.get(&receipt, &bot).await.status, 200);
+    assert_eq!(world.post("/api/v1/audit/erase", &ann, erase).await.ok()["payloads"], 1);
+    let none = world.get("/api/v1/decisions/dec_00000000000000000000000000000000", &bot).await;
+    none.refused(404, "not_found");
 }

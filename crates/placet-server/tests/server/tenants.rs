@@ -40,6 +40,7 @@ async fn a_foreign_workspace_looks_like_none() {
     world.post("/api/v1/kill", &zoe, all).await.refused(403, "foreign");
     world.post("/api/v1/lift", &zoe, all).await.refused(403, "foreign");
     world.post("/api/v1/clock/confirm", &zoe, "").await.refused(403, "foreign");
+    world.post("/api/v1/audit/reindex", &zoe, "").await.refused(403, "foreign");
     let more = r#"{"name":"more","admin":"human:x"}"#;
     world.post("/api/v1/workspaces", &zoe, more).await.refused(403, "foreign");
     let metrics = world.get("/metrics", &zoe).await;

@@ -2,7 +2,9 @@
 
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
-use placet_runtime::{KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Workspace};
+use placet_runtime::{
+    KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Stores, Workspace,
+};
 use placet_server::{ServerOptions, open_stores, serve};
 use placet_store::{Create, DataDir};
 use placet_types::Caller;
@@ -101,13 +103,14 @@ impl World {
     pub(crate) async fn with(bundle: Option<&str>, dev: bool, options: ServerOptions) -> Self {
         let dir = TempDir::new().unwrap();
         let bundle = bundle.map(str::to_owned);
-        Self::start(dir, bundle, dev, options, None, None).await
+        Self::start(dir, bundle, dev, options, None, None, |_| {}).await
     }
 
     /// A world in which states of workspaces leave memory after so long without a request.
     pub(crate) async fn idle_after(idle: Duration) -> Self {
         let (dir, bundle) = (TempDir::new().unwrap(), Some(BUNDLE.to_owned()));
-        Self::start(dir, bundle, false, ServerOptions::default(), Some(idle), None).await
+        let options = ServerOptions::default();
+        Self::start(dir, bundle, false, options, Some(idle), None, |_| {}).await
     }
 
     async fn start(
@@ -117,9 +120,11 @@ impl World {
         options: ServerOptions,
         idle: Option<Duration>,
         admin: Option<String>,
+        change: impl FnOnce(&mut Stores),
     ) -> Self {
         let data = DataDir::open(&dir.path().join("data"), Create::Yes).unwrap();
-        let stores = open_stores(&data).unwrap();
+        let mut stores = open_stores(&data).unwrap();
+        change(&mut stores);
         let setup = Options {
             dev,
             solo: false,
@@ -165,7 +170,16 @@ impl World {
     }
 
     /// As [`restart`](Self::restart), with something done to the data directory in between.
-    pub(crate) async fn restart_after(mut self, between: impl FnOnce(&Path)) -> Self {
+    pub(crate) async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
+        self.restart_over(between, |_| {}).await
+    }
+
+    /// As [`restart_after`](Self::restart_after), over stores that are not as they should be.
+    pub(crate) async fn restart_over(
+        mut self,
+        between: impl FnOnce(&Path),
+        change: impl FnOnce(&mut Stores),
+    ) -> Self {
         drop(self.stop.take());
         self.serving.take().unwrap().await.unwrap().unwrap();
         let started = self.started.take().unwrap();
@@ -178,7 +192,7 @@ impl World {
         }
         between(&self.dir.path().join("data"));
         let Self { dir, bundle, dev, options, idle, admin, .. } = self;
-        Self::start(dir, bundle, dev, options, idle, Some(admin)).await
+        Self::start(dir, bundle, dev, options, idle, Some(admin), change).await
     }
 
     /// The data directory.

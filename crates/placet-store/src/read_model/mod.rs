@@ -36,6 +36,12 @@ use placet_types::Hasher;
 use placet_types::event::{ActorRef, Entry, Event, Tag};
 use placet_types::ids::DecisionId;
 use placet_types::policy::Outcome;
+use std::sync::{Arc, RwLock};
+
+/// Counts the files that have stood at the path. Readers hold it as long as they read, so that none
+/// opens a file while another takes its place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Models(Arc<RwLock<u64>>);
 
 pub use query::SqliteReadModel;
 pub use write::SqliteReadModelWriter;

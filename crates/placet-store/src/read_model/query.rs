@@ -1,17 +1,23 @@
 //! Searching the read model: the most selective condition picks the index, the others are checked
 //! on the rows, and row ids give order, workspace, cursor and time.
 
-use super::{PERMIT, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash};
+use super::{
+    Models, PERMIT, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash,
+};
 use crate::error::OpenError;
 use crate::sqlite::{Pool, index_of, row_id, row_range};
 use placet_runtime::ports::{AuditFilter, PortError, ReadModel, WorkspaceNo};
 use placet_types::ids::{DecisionId, TimeMs};
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The reading end of the read model.
 pub struct SqliteReadModel {
-    pool: Pool,
+    path: PathBuf,
+    models: Models,
+    /// Connections to the file that was there as the count was this.
+    pool: Mutex<(u64, Arc<Pool>)>,
 }
 
 impl std::fmt::Debug for SqliteReadModel {
@@ -21,20 +27,42 @@ impl std::fmt::Debug for SqliteReadModel {
 }
 
 impl SqliteReadModel {
-    pub(crate) fn open(path: PathBuf) -> Result<Self, OpenError> {
-        Ok(Self { pool: Pool::open(path, &SCHEMA)? })
+    pub(crate) fn open(path: PathBuf, models: Models) -> Result<Self, OpenError> {
+        let generation = models.0.read().unwrap_or_else(PoisonError::into_inner);
+        let pool = Arc::new(Pool::open(path.clone(), &SCHEMA)?);
+        let pool = Mutex::new((*generation, pool));
+        drop(generation);
+        Ok(Self { path, models, pool })
+    }
+
+    /// Reads what stands at the path now.
+    fn with<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, PortError> {
+        // Held to the end: a file is not exchanged under whoever reads it.
+        let generation = self.models.0.read().unwrap_or_else(PoisonError::into_inner);
+        let pool = {
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            if pool.0 != *generation {
+                let fresh = Pool::open(self.path.clone(), &SCHEMA).map_err(PortError::new)?;
+                *pool = (*generation, Arc::new(fresh));
+            }
+            pool.1.clone()
+        };
+        pool.with(read)
     }
 }
 
 impl ReadModel for SqliteReadModel {
     fn position(&self, workspace: WorkspaceNo) -> Result<u64, PortError> {
-        self.pool.with(|conn| super::write::position(conn, workspace))
+        self.with(|conn| super::write::position(conn, workspace))
     }
 
     fn locate(&self, workspace: WorkspaceNo, id: DecisionId) -> Result<Option<u64>, PortError> {
         let (high, low) = halves(id);
         let (first, end) = row_range(workspace);
-        self.pool.with(|conn| {
+        self.with(|conn| {
             let row: Option<i64> = conn
                 .prepare_cached(
                     "SELECT id FROM event INDEXED BY by_decision WHERE decision = ?1 \
@@ -48,7 +76,7 @@ impl ReadModel for SqliteReadModel {
     }
 
     fn query(&self, workspace: WorkspaceNo, filter: &AuditFilter) -> Result<Vec<u64>, PortError> {
-        self.pool.with(|conn| {
+        self.with(|conn| {
             // One read transaction: what is read belongs together.
             let tx = conn.unchecked_transaction()?;
             let found = search(&tx, workspace, filter)?;

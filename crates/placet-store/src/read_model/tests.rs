@@ -386,3 +386,38 @@ fn damage_met_while_indexing_empties_it() {
     writer.index(&indexed(bank, &armed(9), 0)).unwrap();
     assert_eq!(store.dir.read_model().unwrap().position(bank).unwrap(), 9);
 }
+
+#[test]
+fn readers_see_the_old_one_until_the_new_one_takes_its_place() {
+    let store = store();
+    let [bank, _] = store.logs;
+    let mut writer = store.dir.read_model_writer().unwrap();
+    let model = store.dir.read_model().unwrap();
+    let all = AuditFilter { limit: 100, ..AuditFilter::default() };
+    let seen = || model.query(bank, &all).unwrap().len();
+    writer.index(&indexed(bank, &armed(9), 0)).unwrap();
+    for round in 0..3 {
+        writer.begin_anew().unwrap();
+        assert_eq!((writer.position(bank).unwrap(), seen()), (0, 9));
+        writer.index(&indexed(bank, &armed(5), 0)).unwrap();
+        // Begun again, it begins at the beginning.
+        writer.begin_anew().unwrap();
+        assert_eq!((writer.position(bank).unwrap(), seen()), (0, 9));
+        writer.index(&indexed(bank, &armed(9), 0)).unwrap();
+        writer.finish_anew().unwrap();
+        assert_eq!((writer.position(bank).unwrap(), seen()), (9, 9), "round {round}");
+        writer.index(&indexed(bank, &armed(11), 0)[9..]).unwrap();
+        assert_eq!((writer.position(bank).unwrap(), seen()), (11, 11));
+        writer.clear().unwrap();
+        writer.index(&indexed(bank, &armed(9), 0)).unwrap();
+        assert!(writer.finish_anew().is_err());
+    }
+    writer.begin_anew().unwrap();
+    writer.index(&indexed(bank, &armed(2), 0)).unwrap();
+    writer.abandon_anew();
+    assert_eq!((writer.position(bank).unwrap(), seen()), (9, 9));
+    writer.begin_anew().unwrap();
+    drop(writer);
+    assert_eq!(store.dir.read_model_writer().unwrap().position(bank).unwrap(), 9, "kept as it was");
+    assert!(!store.path.join("read.new.db").exists());
+}

@@ -1,6 +1,8 @@
 //! Filling the read model in bulk transactions, and making it anew when it cannot be trusted.
 
-use super::{Facts, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash};
+use super::{
+    Facts, Models, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash,
+};
 use crate::error::OpenError;
 use crate::files;
 use crate::sqlite::{self, index_of, row_id, row_range};
@@ -14,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// Names kept in memory; beyond it the cache starts anew.
 const NAMES_MAX: usize = 1 << 16;
@@ -35,6 +37,9 @@ pub struct SqliteReadModelWriter {
     names: HashMap<String, i64>,
     /// Next index per workspace, as committed.
     positions: BTreeMap<WorkspaceNo, u64>,
+    /// The one that readers see, while another is filled.
+    seen: Option<Connection>,
+    models: Models,
     _lock: Arc<File>,
 }
 
@@ -48,8 +53,11 @@ impl SqliteReadModelWriter {
     pub(crate) fn open(
         path: PathBuf,
         journal: &dyn JournalReader,
+        models: Models,
         lock: Arc<File>,
     ) -> Result<Self, OpenError> {
+        // Left by a process that ended while it filled one anew.
+        remove_all(&beside(&path)).map_err(|e| OpenError::failed(&path, e))?;
         let kept = Self::keep(&path, journal)?;
         let fresh = kept.is_none();
         let (conn, positions) = match kept {
@@ -59,7 +67,8 @@ impl SqliteReadModelWriter {
         if !mark_open(&conn, fresh).map_err(|e| sqlite::refused(&path, &e))? {
             return Err(OpenError::failed(&path, "readers keep its WAL busy"));
         }
-        Ok(Self { path, conn, names: HashMap::new(), positions, _lock: lock })
+        let names = HashMap::new();
+        Ok(Self { path, conn, names, positions, seen: None, models, _lock: lock })
     }
 
     /// The file as it is, if it can be trusted: of this version, undamaged as far as can be seen,
@@ -114,6 +123,33 @@ impl SqliteReadModelWriter {
         cleared.map(drop).map_err(|e| self.failed(&e))
     }
 
+    /// Puts what has been filled beside in the place of what readers see. They wait for it: the
+    /// order of the steps is such that a crash leaves no file or a whole one.
+    fn exchange(&mut self, seen: Connection) -> Result<(), OpenError> {
+        let path = self.path.clone();
+        let refused = |e: rusqlite::Error| sqlite::refused(&path, &e);
+        let failed = |e| OpenError::failed(&path, e);
+        self.conn.execute_batch("PRAGMA synchronous=FULL;").map_err(refused)?;
+        if !sqlite::checkpoint(&self.conn, "TRUNCATE").map_err(refused)? {
+            return Err(OpenError::failed(&path, "the new read model is not whole"));
+        }
+        let models = self.models.clone();
+        let mut generation = models.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Closed, since a database knows its write-ahead log by the name it was opened under.
+        let nowhere = Connection::open_in_memory().map_err(refused)?;
+        drop((std::mem::replace(&mut self.conn, nowhere), seen));
+        remove_all(&path).map_err(failed)?;
+        let new = beside(&path);
+        for suffix in ["-wal", "-shm"] {
+            files::remove_if_there(&side_of(&new, suffix)).map_err(failed)?;
+        }
+        std::fs::rename(&new, &path).map_err(failed)?;
+        *generation += 1;
+        self.conn = sqlite::open_writer(&path, &SCHEMA)?;
+        mark_open(&self.conn, false).map_err(refused)?;
+        Ok(())
+    }
+
     fn failed(&self, error: &rusqlite::Error) -> PortError {
         PortError::new(format_args!("{}: {error}", self.path.display()))
     }
@@ -152,6 +188,34 @@ impl ReadModelWriter for SqliteReadModelWriter {
         }
     }
 
+    fn begin_anew(&mut self) -> Result<(), PortError> {
+        let path = beside(&self.path);
+        let conn = make_anew(&path).map_err(PortError::new)?;
+        mark_open(&conn, true).map_err(|e| self.failed(&e))?;
+        let seen = std::mem::replace(&mut self.conn, conn);
+        // One that was begun before and not finished is gone: it was not seen.
+        self.seen.get_or_insert(seen);
+        self.names.clear();
+        self.positions.clear();
+        Ok(())
+    }
+
+    fn finish_anew(&mut self) -> Result<(), PortError> {
+        let seen = self.seen.take();
+        let seen = seen.ok_or_else(|| PortError::new("no new read model was begun"))?;
+        self.names.clear();
+        self.exchange(seen).map_err(PortError::new)
+    }
+
+    fn abandon_anew(&mut self) {
+        let Some(seen) = self.seen.take() else { return };
+        self.conn = seen;
+        self.names.clear();
+        self.positions.clear();
+        // The next open removes what cannot be removed now.
+        let _ = remove_all(&beside(&self.path));
+    }
+
     fn index(&mut self, entries: &[Indexed<'_>]) -> Result<(), PortError> {
         match self.fill(entries) {
             Ok(Some(positions)) => {
@@ -180,6 +244,7 @@ impl ReadModelWriter for SqliteReadModelWriter {
 impl Drop for SqliteReadModelWriter {
     /// Flushes everything and says so; if that fails, the file is made anew after a reboot.
     fn drop(&mut self) {
+        self.abandon_anew();
         let _ = self.conn.execute_batch("PRAGMA synchronous=FULL;");
         if self.conn.execute("UPDATE written SET boot = ?1", [CLOSED]).is_ok() {
             let _ = sqlite::checkpoint_now(&self.conn, "TRUNCATE");
@@ -215,12 +280,24 @@ fn mark_open(conn: &Connection, fresh: bool) -> rusqlite::Result<bool> {
 }
 
 fn make_anew(path: &Path) -> Result<Connection, OpenError> {
-    for suffix in SIDE_FILES {
-        let mut side = path.as_os_str().to_owned();
-        side.push(suffix);
-        files::remove_if_there(Path::new(&side)).map_err(|e| OpenError::failed(path, e))?;
-    }
+    remove_all(path).map_err(|e| OpenError::failed(path, e))?;
     sqlite::create(path, &SCHEMA)
+}
+
+/// Where one is filled anew.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("new.db")
+}
+
+fn side_of(path: &Path, suffix: &str) -> PathBuf {
+    let mut side = path.as_os_str().to_owned();
+    side.push(suffix);
+    side.into()
+}
+
+/// The database first: without it nobody takes what its write-ahead log holds for a part of it.
+fn remove_all(path: &Path) -> std::io::Result<()> {
+    SIDE_FILES.iter().try_for_each(|suffix| files::remove_if_there(&side_of(path, suffix)))
 }
 
 /// The next index to be indexed.

@@ -1,7 +1,6 @@
 //! What needs the wrapped bytes: that erasing leaves them nowhere.
 
 use super::*;
-use placet_runtime::crypto::SystemEntropy;
 
 const NO: WorkspaceNo = WorkspaceNo(0);
 
@@ -59,4 +58,39 @@ fn erased_slots_are_nowhere_and_their_neighbours_stay() {
     assert_eq!(slots.create(&secrets[..1]).unwrap(), 1000, "erased numbers are not given again");
     let other = MasterKey::parse(&"cd".repeat(32), "test").unwrap();
     assert!(SqliteSlotReader::open(path, &other).unwrap().secret(0).is_err());
+}
+
+#[test]
+fn restored_keys_give_out_no_number_twice_and_forget_how_far_erasing_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.db");
+    let master = MasterKey::parse(&"ab".repeat(32), "test").unwrap();
+    SqliteSlots::create_file(&path).unwrap();
+    let secrets: Vec<Secret> = (0..10).map(|_| SystemEntropy.secret()).collect();
+    let mut slots = SqliteSlots::open(path.clone(), &master, None).unwrap();
+    slots.create(&secrets).unwrap();
+    slots.erase(NO, 5, &[3]).unwrap();
+    drop(slots);
+    let mut taken = vec![10];
+    for _ in 0..3 {
+        let copy = dir.path().join(format!("restored-{}.db", taken.len()));
+        std::fs::copy(&path, &copy).unwrap();
+        assert_eq!(renew(&copy).unwrap(), Renewed { end: 10, erased: vec![(NO, 5)] });
+        let mut slots = SqliteSlots::open(copy.clone(), &master, None).unwrap();
+        assert_eq!(slots.erased_upto(NO).unwrap(), None);
+        let first = slots.create(&secrets).unwrap();
+        assert!(taken.iter().all(|other| first.abs_diff(*other) > 1000), "{first} {taken:?}");
+        taken.push(first);
+        let reader = SqliteSlotReader::open(copy, &master).unwrap();
+        let mut cache = reader.cache();
+        for (slot, wanted) in [(0, Some(0)), (3, None), (9, Some(9)), (first + 2, Some(2))] {
+            let wanted = wanted.map(|at: usize| secrets[at].clone());
+            assert_eq!(reader.secret(slot).unwrap(), wanted, "{slot}");
+            assert_eq!(cache.secret(slot).unwrap(), wanted, "{slot}");
+        }
+        assert!(reader.secret(10).is_err() && cache.secret(10).is_err(), "nothing in between");
+        // What the log names is destroyed again.
+        slots.erase(NO, 5, &[3, 4]).unwrap();
+        assert_eq!(reader.secret(4).unwrap(), None);
+    }
 }

@@ -2,35 +2,49 @@
 
 use super::EntryError;
 use crate::hash::{Digest, hex_decode};
-use crate::json::{Object, Value};
+use crate::json::{Object, Value, compare_keys};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub(super) struct Reader(Object);
+/// Members in canonical order; what was taken is `None`, so that nothing is moved.
+pub(super) struct Reader(Vec<(String, Option<Value>)>);
 
 impl Reader {
     pub(super) fn new(value: Value) -> Result<Self, EntryError> {
         match value {
-            Value::Object(object) => Ok(Self(object)),
+            Value::Object(object) => Ok(Self::of(object)),
             other => Err(EntryError::new(format!("expected an object, found {}", other.kind()))),
         }
     }
 
+    fn of(object: Object) -> Self {
+        Self(object.into_iter().map(|(key, value)| (key, Some(value))).collect())
+    }
+
     /// Fails when members are left that nobody asked for.
     pub(super) fn end(self) -> Result<(), EntryError> {
-        match self.0.iter().next() {
+        match self.0.iter().find(|(_, value)| value.is_some()) {
             None => Ok(()),
             Some((key, _)) => Err(EntryError::new(format!("unknown member {key:?}"))),
         }
     }
 
+    fn find(&self, key: &str) -> Option<usize> {
+        self.0.binary_search_by(|(have, _)| compare_keys(have, key)).ok()
+    }
+
+    fn take_opt(&mut self, key: &str) -> Option<Value> {
+        let at = self.find(key)?;
+        self.0.get_mut(at)?.1.take()
+    }
+
     fn take(&mut self, key: &str) -> Result<Value, EntryError> {
-        self.0.remove(key).ok_or_else(|| EntryError::new(format!("member {key:?} is missing")))
+        self.take_opt(key).ok_or_else(|| EntryError::new(format!("member {key:?} is missing")))
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
-        self.0.get(key).is_some()
+        self.find(key).and_then(|at| self.0.get(at)).is_some_and(|(_, value)| value.is_some())
     }
 
     pub(super) fn str(&mut self, key: &str) -> Result<String, EntryError> {
@@ -77,7 +91,7 @@ impl Reader {
     }
 
     pub(super) fn flag(&mut self, key: &str) -> Result<bool, EntryError> {
-        match self.0.remove(key) {
+        match self.take_opt(key) {
             None => Ok(false),
             Some(Value::Bool(true)) => Ok(true),
             Some(_) => Err(wrong(key)),
@@ -110,7 +124,7 @@ impl Reader {
     }
 
     pub(super) fn object(&mut self, key: &str) -> Result<Self, EntryError> {
-        self.plain_object(key).map(Self)
+        self.plain_object(key).map(Self::of)
     }
 
     pub(super) fn object_opt(&mut self, key: &str) -> Result<Option<Self>, EntryError> {

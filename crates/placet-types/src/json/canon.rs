@@ -179,9 +179,14 @@ impl<'a> Writer<'a> {
     }
 
     fn hex(&mut self, bytes: &[u8]) {
-        self.out.reserve(bytes.len().saturating_mul(2));
-        for byte in bytes {
-            self.out.extend_from_slice(&[hex_byte(byte >> 4), hex_byte(byte & 15)]);
+        // 32 bytes at a time: a digest in one piece.
+        for chunk in bytes.chunks(32) {
+            let mut text = [0; 64];
+            for (pair, byte) in text.chunks_exact_mut(2).zip(chunk) {
+                pair.copy_from_slice(&[hex_byte(byte >> 4), hex_byte(byte & 15)]);
+            }
+            let length = chunk.len().saturating_mul(2);
+            self.out.extend_from_slice(text.get(..length).unwrap_or_default());
         }
     }
 

@@ -293,11 +293,50 @@ impl IntoIterator for Object {
 }
 
 /// RFC 8785 §3.2.3: keys are ordered by UTF-16 code units. That equals byte order of UTF-8 unless
-/// a character above the basic plane meets one of U+E000..U+FFFF.
+/// a character above the basic plane (first byte F0 or more) meets one of U+E000..U+FFFF (EE, EF).
 #[must_use]
 pub fn compare_keys(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() || b.is_ascii() {
-        return a.as_bytes().cmp(b.as_bytes());
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    match a.iter().zip(b).find(|(x, y)| x != y) {
+        None => a.len().cmp(&b.len()),
+        Some((0xf0.., 0xee | 0xef)) => Ordering::Less,
+        Some((0xee | 0xef, 0xf0..)) => Ordering::Greater,
+        Some((x, y)) => x.cmp(y),
     }
-    a.encode_utf16().cmp(b.encode_utf16())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_as_utf_16() {
+        let characters = [
+            '\0',
+            'a',
+            '\u{7f}',
+            '\u{80}',
+            '\u{7ff}',
+            '\u{800}',
+            '\u{d7ff}',
+            '\u{e000}',
+            '\u{f8ff}',
+            '\u{ffff}',
+            '\u{10000}',
+            '\u{10001}',
+            '\u{1f600}',
+            '\u{10ffff}',
+        ];
+        let mut texts = alloc::vec![String::new()];
+        for x in characters {
+            texts.push(x.into());
+            texts.extend(characters.map(|y| [x, y].iter().collect::<String>()));
+        }
+        for a in &texts {
+            for b in &texts {
+                let wanted = a.encode_utf16().cmp(b.encode_utf16());
+                assert_eq!(compare_keys(a, b), wanted, "{a:?} {b:?}");
+            }
+        }
+    }
 }

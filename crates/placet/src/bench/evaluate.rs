@@ -94,7 +94,7 @@ fn digest(count: usize) -> Result<f64> {
 }
 
 /// Thread CPU nanoseconds per call: the minimum of fifteen batches.
-fn nanos(count: usize, mut call: impl FnMut(usize)) -> f64 {
+pub(super) fn nanos(count: usize, mut call: impl FnMut(usize)) -> f64 {
     (0..BATCHES)
         .map(|_| {
             let before = thread_nanos();

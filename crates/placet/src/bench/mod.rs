@@ -9,6 +9,7 @@ mod overload;
 mod report;
 mod serve;
 mod server;
+mod verify;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 /// Measure, beside the floor of this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench overload --seconds 300"
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench overload --seconds 300"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -36,6 +37,8 @@ enum What {
     Evaluate(evaluate::Evaluate),
     /// Durable decisions with receipt over HTTP, beside a constant answer and the flush floor
     Serve(serve::Serve),
+    /// Receipts and a whole log verified offline, beside SHA-256
+    Verify(verify::Verify),
     /// A long log: start, memory, traces and receipts, at a tenth of its length and at the whole
     Log(log::Log),
     /// Ten times the sustainable load: memory, refusals, and how soon the server is itself again
@@ -56,6 +59,8 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Evaluate(args) => evaluate::run(&args)?.print(json),
         What::Serve(args) if smoke => serve::run(&args.smoke()).await?.print_smoke(json),
         What::Serve(args) => serve::run(&args).await?.print(json),
+        What::Verify(args) if smoke => verify::run(&args.smoke())?.print_smoke(json),
+        What::Verify(args) => verify::run(&args)?.print(json),
         What::Log(args) if smoke => log::run(&args.smoke()).await?.print_smoke(json),
         What::Log(args) => log::run(&args).await?.print(json),
         What::Overload(args) if smoke => overload::run(&args.smoke()).await?.print_smoke(json),

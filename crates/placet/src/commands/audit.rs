@@ -1,30 +1,29 @@
-//! `audit`: queries of a running server, erasing payloads there, and verifying, replaying and exporting a log offline.
+//! `audit`: queries of a running server, erasing payloads there, and what is done with a log offline: verifying, replaying,
+//! exporting, measuring. Owns the subcommands; the longer ones are files of their own.
 
-mod check;
+pub(crate) mod check;
 mod erase;
+mod export;
+mod reindex;
 mod roots;
+mod usage;
 
 use crate::client::{Client, Remote, escape};
 use crate::exit::{self, Done};
 use crate::local;
 use crate::output;
-use anyhow::{Context, Result};
-use clap::{Args, Subcommand, ValueEnum};
-use placet_runtime::frame::frames;
+use anyhow::Result;
+use clap::{Args, Subcommand};
 use placet_runtime::ports::{JournalReader, PortError, Secret, WorkspaceKeys};
 use placet_runtime::replay::{Difference, Report, Sources, replay};
 use placet_store::{DataDir, Identity};
-use placet_types::event::Entry;
 use placet_types::ids::WorkspaceName;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Bytes of a log that are read at a time.
-const READ_BYTES: usize = 4 << 20;
-
-/// The log: ask it, verify it, replay it, take it along; and erase the payloads beside it.
+/// The log: ask it, verify it, replay it, take it along, measure it; and erase the payloads beside it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet audit query --actor human:ann --since 1h
@@ -32,7 +31,10 @@ const READ_BYTES: usize = 4 << 20;
   placet audit verify --data ./placet-data        # offline, also beside a running server
   placet audit replay --data ./placet-data        # every decision, derived again
   placet audit erase --subject customer-4711      # says what it would come to, and asks
-  placet audit export --data ./placet-data > log.jsonl")]
+  placet audit export --data ./placet-data > log.jsonl
+  placet audit export --format ocsf --out audit.ocsf     # again: goes on where the file ends
+  placet audit du --data ./placet-data
+  placet audit reindex                            # while the server goes on")]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
     command: AuditCommand,
@@ -51,6 +53,9 @@ enum AuditCommand {
         /// root, checkpoints or receipts. Each has to be the root of the log's beginning.
         #[arg(long, value_name = "FILE")]
         roots: Option<PathBuf>,
+        /// Threads that look at entries; all cores unless given.
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
@@ -68,23 +73,19 @@ enum AuditCommand {
         json: bool,
     },
     Erase(Box<erase::EraseArgs>),
-    /// Print all entries, oldest first, one JSON document per line.
-    Export {
-        /// Data directory; without it the server is asked, for the workspace of the key.
-        #[arg(long, value_name = "DIR")]
-        data: Option<PathBuf>,
-        #[command(flatten)]
-        remote: Remote,
-        /// Form of the output.
-        #[arg(long, value_enum, default_value = "jsonl")]
-        format: Format,
+    /// Write entries, oldest first, for another system: JSON Lines, CSV, CloudEvents or OCSF.
+    Export(Box<export::ExportArgs>),
+    /// What is on the disk: by database, by workspace, by surface and kind; bytes per decision.
+    Du {
+        /// Data directory.
+        #[arg(long, default_value = "./placet-data", value_name = "DIR")]
+        data: PathBuf,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
     },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// JSON Lines.
-    Jsonl,
+    /// Fill the read model anew from the log; the server goes on deciding.
+    Reindex(Box<reindex::ReindexArgs>),
 }
 
 #[derive(Args, Debug)]
@@ -139,13 +140,14 @@ struct QueryArgs {
 pub(crate) async fn run(args: AuditArgs) -> Done {
     match args.command {
         AuditCommand::Query(args) => query(*args).await,
-        AuditCommand::Verify { data, roots, json } => check::run(&data, roots.as_deref(), json),
         AuditCommand::Erase(args) => erase::run(*args).await,
-        AuditCommand::Replay { data, bundle, json } => run_replay(&data, bundle.as_deref(), json),
-        AuditCommand::Export { data: Some(data), format: Format::Jsonl, .. } => export(&data),
-        AuditCommand::Export { data: None, remote, format: Format::Jsonl } => {
-            export_remote(&Client::of(&remote)?).await
+        AuditCommand::Verify { data, roots, threads, json } => {
+            check::run(&data, roots.as_deref(), threads, json)
         }
+        AuditCommand::Replay { data, bundle, json } => run_replay(&data, bundle.as_deref(), json),
+        AuditCommand::Export(args) => export::run(*args).await,
+        AuditCommand::Du { data, json } => usage::run(&data, json),
+        AuditCommand::Reindex(args) => reindex::run(*args).await,
     }
 }
 
@@ -299,58 +301,4 @@ fn difference(first: &Difference) -> Value {
         "recorded": side(&first.recorded),
         "derived": side(&first.derived),
     })
-}
-
-fn export(data: &Path) -> Done {
-    let dir = DataDir::open_read_only(data)?;
-    let reader = dir.journal_reader()?;
-    for (no, name) in reader.workspaces()? {
-        let mut next = 0;
-        loop {
-            let batches = reader.read(no, next, READ_BYTES)?;
-            if batches.is_empty() {
-                break;
-            }
-            for batch in batches {
-                next = batch.first_index;
-                for frame in frames(&batch.frames) {
-                    let place = || format!("entry {next} of workspace {name}");
-                    let frame = frame.with_context(place)?;
-                    output::json_line(&exported(&name, next, frame.entry).with_context(place)?);
-                    next += 1;
-                }
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn exported(name: &WorkspaceName, index: u64, bytes: &[u8]) -> Result<Value> {
-    let entry = Entry::parse(bytes)?;
-    Ok(json!({
-        "workspace": name.as_str(),
-        "index": index,
-        "type": entry.event.type_name(),
-        "time": entry.time.rfc3339(),
-        "entry": serde_json::from_slice::<Value>(bytes)?,
-    }))
-}
-
-async fn export_remote(client: &Client) -> Done {
-    let mut cursor = String::new();
-    loop {
-        let page = client.get(&format!("/api/v1/audit?order=asc&limit=1000{cursor}")).await?;
-        for found in page["entries"].as_array().into_iter().flatten() {
-            let mut line = found.clone();
-            line["workspace"] = found["entry"]["predicate"]["workspace"].clone();
-            output::json_line(&line);
-        }
-        match page.get("next_cursor").filter(|next| !next.is_null()) {
-            None => return Ok(ExitCode::SUCCESS),
-            Some(next) => {
-                let text = next.as_str().map_or_else(|| next.to_string(), str::to_owned);
-                cursor = format!("&cursor={}", escape(&text));
-            }
-        }
-    }
 }

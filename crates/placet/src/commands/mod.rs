@@ -2,7 +2,9 @@
 
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod compare;
+pub(crate) mod data;
 pub(crate) mod decide;
 pub(crate) mod hold;
 pub(crate) mod key;

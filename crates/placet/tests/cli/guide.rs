@@ -19,6 +19,16 @@ fn a_stolen_key_is_dealt_with_as_the_guide_says() {
     follow("docs/guides/compromise-drill.md", 7);
 }
 
+#[test]
+fn a_back_up_is_made_and_restored_as_the_guide_says() {
+    follow("docs/guides/backup-and-restore.md", 4);
+}
+
+#[test]
+fn the_log_is_exported_as_the_guide_says() {
+    follow("docs/guides/export.md", 5);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     let server = Server::dev();
     let guide = std::fs::read_to_string(repository(guide)).unwrap();
@@ -29,25 +39,29 @@ fn follow(guide: &str, blocks_min: usize) {
     for block in blocks {
         let script = block.replace("http://127.0.0.1:8081", &server.url);
         // A guide is followed in one shell; a block must not need what another has set.
-        let script = script.replace("/tmp/", &format!("{}/", server.dir.path().display()));
+        let scratch = format!("{}/", server.dir.path().display());
+        let script = script.replace("/tmp/", &scratch);
         let script = script.replace("./placet-data", &server.data());
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &script])
             .current_dir(repository(""))
             .env("PATH", &path)
             .env("PLACET_URL", &server.url)
+            .env_remove("PLACET_KEY")
+            .env_remove("PLACET_WORKSPACE")
+            .env_remove("PLACET_MASTER_KEY")
             .output()
             .unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
-        let wanted: Vec<&str> = block
+        let wanted: Vec<String> = block
             .lines()
             .filter_map(|line| line.split_once("#=> "))
-            .map(|(_, want)| want.trim())
+            .map(|(_, want)| want.trim().replace("/tmp/", &scratch))
             .collect();
         assert!(!wanted.is_empty(), "a block that promises nothing: {block}");
         for want in wanted {
             assert!(
-                printed.contains(want),
+                printed.contains(&want),
                 "{want:?} after {block}\n{printed}\n{}",
                 String::from_utf8_lossy(&output.stderr)
             );

@@ -1,6 +1,6 @@
 //! `audit erase` and `hold`: what they print, ask and exit with.
 
-use crate::support::Server;
+use crate::support::{Server, placet};
 use serde_json::json;
 
 fn decided(server: &Server, subject: &str) -> String {
@@ -48,4 +48,63 @@ fn erasing_looks_first_asks_and_says_what_it_did() {
     let replayed = server.run(&["audit", "replay", "--data", &server.data(), "--json"]).exits(0);
     assert_eq!(replayed.json()["differences"], 0);
     server.run(&["audit", "verify", "--data", &server.data()]).exits(0);
+}
+
+#[test]
+fn what_is_erased_stays_erased_after_a_restore() {
+    let mut server = Server::dev();
+    decided(&server, "maria");
+    decided(&server, "hans");
+    let data = server.data();
+    let backup = |log: &str, keys: &str| {
+        let to = [server.file(log), server.file(keys)];
+        placet(&["backup", "--data", &data, "--to", &to[0], "--keys-to", &to[1]]).exits(0);
+    };
+    backup("log-1", "keys-1");
+    server.run(&["audit", "erase", "--subject", "maria", "--yes"]).exits(0);
+    backup("log-2", "keys-2");
+    let restore = |log: &str, keys: &str| {
+        let to = server.file(&format!("{log}-{keys}"));
+        let from = [server.file(log), server.file(keys)];
+        let run = placet(&[
+            "restore",
+            "--from",
+            &from[0],
+            "--keys-from",
+            &from[1],
+            "--data",
+            &to,
+            "--json",
+        ]);
+        std::fs::copy(format!("{data}/master.key"), format!("{to}/master.key")).unwrap();
+        (to, run.exits(0).json())
+    };
+    let verified = |data: &str, code: i32| {
+        let verdict = placet(&["audit", "verify", "--data", data, "--json"]).exits(code).json();
+        verdict["workspaces"][0].clone()
+    };
+    let payloads = |data: &str| verified(data, 0)["payloads"].clone();
+    assert_eq!(payloads(&data)["erased"], 1);
+    // The keys of after it do not have it.
+    let (both, _) = restore("log-2", "keys-2");
+    assert_eq!(payloads(&both)["erased"], 1);
+    // The keys of before it do, and the first start destroys it again.
+    let (older, _) = restore("log-2", "keys-1");
+    assert_eq!(payloads(&older)["erased"], 0);
+    Server::over(&older, &["--dev"]).stop();
+    assert_eq!(payloads(&older)["erased"], 1);
+    // A log of before it does not say so: the payload stays away, and verifying names the entry.
+    let (newer, said) = restore("log-1", "keys-2");
+    assert!(said["next"].to_string().contains("does not say so"), "{said}");
+    let verdict = verified(&newer, 1);
+    assert!(verdict["fault"].as_str().unwrap().contains("no entry says so"), "{verdict}");
+    let entry = verdict["first_bad"].as_u64().unwrap();
+    // Said afterwards, it is in order again. The restored server is killed until it is lifted.
+    let again = Server::over(&newer, &["--dev"]);
+    again.run(&["lift", "--everything"]).exits(0);
+    again.run(&["audit", "erase", "--subject", "maria", "--yes"]).exits(0);
+    let verdict = verified(&newer, 0);
+    assert!(verdict["entries"].as_u64().unwrap() > entry);
+    assert_eq!(verdict["payloads"]["erased"], 1, "{verdict}");
+    server.stop();
 }

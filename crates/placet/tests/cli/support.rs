@@ -104,6 +104,13 @@ impl Server {
         Self::listening(command, dir)
     }
 
+    /// A server over a directory that is there already.
+    pub(crate) fn over(data: &str, more: &[&str]) -> Self {
+        let mut command = command(&["up", "--listen", "127.0.0.1:0", "--data", data]);
+        command.args(more);
+        Self::listening(command, tempfile::tempdir().unwrap())
+    }
+
     /// Stops it and starts it again over the same data, with these flags.
     pub(crate) fn again(mut self, more: &[&str]) -> Self {
         self.stop();

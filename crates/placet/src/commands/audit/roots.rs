@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// A root that some log had at some size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Root {
+pub(crate) struct Root {
     /// Size of the log.
     pub(super) size: u64,
     /// Root of its tree.

@@ -1,0 +1,311 @@
+//! Taking a data directory along while it is served, and bringing it back.
+
+use crate::support::{Server, bank_request, command, placet};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn exists(path: &str) -> bool {
+    Path::new(path).exists()
+}
+
+/// A copy of the master key where a restored directory wants it.
+fn hand_over_master_key(from: &str, to: &str) {
+    std::fs::copy(format!("{from}/master.key"), format!("{to}/master.key")).unwrap();
+}
+
+/// The ids of decisions that were answered.
+type Answered = Mutex<HashSet<String>>;
+
+/// Asks for decisions from several threads while `work` is done; what was answered in all.
+fn under_load(server: &Server, work: impl FnOnce(&Answered)) -> HashSet<String> {
+    let (stop, answered) = (AtomicBool::new(false), Answered::default());
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (stop, answered) = (&stop, &answered);
+            scope.spawn(move || {
+                let text = std::fs::read_to_string(bank_request("read-account")).unwrap();
+                let mut request: Value = serde_json::from_str(&text).unwrap();
+                let mut batch = |round: u64| {
+                    let one = |at: u64| {
+                        request["idempotency_key"] = json!(format!("{thread}-{round}-{at}"));
+                        request.clone()
+                    };
+                    json!({"requests": (0..50).map(one).collect::<Vec<_>>()}).to_string()
+                };
+                for round in 0.. {
+                    if stop.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let answer = post(&server.url, "/api/v1/decisions:batch", &batch(round));
+                    answered.lock().unwrap().extend(answer);
+                }
+            });
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        while answered.lock().unwrap().len() < 500 && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        work(&answered);
+        stop.store(true, Ordering::SeqCst);
+    });
+    answered.into_inner().unwrap()
+}
+
+/// The ids of a batch that was answered.
+fn post(url: &str, path: &str, body: &str) -> HashSet<String> {
+    use std::io::{Read, Write};
+    let address = url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // However the answer is laid out, it names no decisions but these.
+    answer.split("\"dec_").skip(1).map(|rest| format!("dec_{}", &rest[..32])).collect()
+}
+
+/// The decisions of a directory's log, by an export.
+fn decisions(data: &str) -> HashSet<String> {
+    let lines = placet(&["audit", "export", "--data", data]).exits(0).out;
+    let id = |line: &str| -> Option<String> {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let id = entry["entry"]["predicate"]["data"]["decision"].as_str();
+        id.filter(|_| entry["type"] == "decision").map(str::to_owned)
+    };
+    lines.lines().filter_map(id).collect()
+}
+
+#[test]
+fn a_back_up_under_load_is_whole_and_comes_back() {
+    let mut server = Server::dev();
+    let (log, keys) = (server.file("log"), server.file("keys"));
+    let data = server.data();
+    let mut acknowledged = HashSet::new();
+    let mut taken = Value::Null;
+    let answered = under_load(&server, |answered| {
+        acknowledged = answered.lock().unwrap().clone();
+        let run = placet(&["backup", "--data", &data, "--to", &log, "--keys-to", &keys, "--json"]);
+        taken = run.exits(0).json();
+    });
+    let before = acknowledged.len() as u64;
+    let size = taken["backups"][0]["logs"][0]["size"].as_u64().unwrap();
+    assert!(before >= 500 && answered.len() as u64 > before, "decisions went on meanwhile");
+    // It has verified itself, and opened every payload with the keys that were copied beside it.
+    assert!(taken["verified_payloads"]["opened"].as_u64().unwrap() >= before, "{taken}");
+    assert_eq!(taken["verified_payloads"]["not_checked"], 0, "{taken}");
+    let note = taken["backups"][0]["logs"][0]["checkpoint"].as_str().unwrap();
+    assert!(note.contains(&format!("\n{size}\n")), "{note}");
+    for name in ["keys.db", "identity.db", "read.db", "master.key", "armed"] {
+        assert!(!exists(&format!("{log}/{name}")), "{name}");
+    }
+    // The checkpoint is one of the log that goes on.
+    let roots = server.file("roots");
+    std::fs::write(&roots, note).unwrap();
+    placet(&["audit", "verify", "--data", &data, "--roots", &roots]).exits(0);
+    // Without its keys it verifies by itself.
+    let verdict = placet(&["audit", "verify", "--data", &log, "--json"]).exits(0).json();
+    assert_eq!(verdict["workspaces"][0]["entries"], size);
+    assert_eq!(verdict["workspaces"][0]["payloads"]["opened"], 0);
+    assert_eq!(
+        placet(&["backup", "--data", &data, "--to", &log, "--json"]).exits(1).json()["code"],
+        "target_exists"
+    );
+    server.stop();
+
+    let back = server.file("back");
+    let restore = ["restore", "--from", &log, "--keys-from", &keys, "--data", &back, "--json"];
+    let done = placet(&restore).exits(0).json();
+    assert_eq!(done["logs"][0]["size"], size);
+    assert_eq!(placet(&restore).exits(1).json()["code"], "target_exists");
+    hand_over_master_key(&data, &back);
+    let verdict = placet(&["audit", "verify", "--data", &back, "--json"]).exits(0).json();
+    assert!(verdict["workspaces"][0]["payloads"]["opened"].as_u64().unwrap() >= before);
+    assert_eq!(verdict["workspaces"][0]["checkpoint"], note);
+    let replay = placet(&["audit", "replay", "--data", &back, "--json"]).exits(0).json();
+    assert_eq!(replay["differences"], 0);
+    assert!(replay["re_evaluated"].as_u64().unwrap() >= before);
+
+    // Everything that was acknowledged before the back-up began is there.
+    let (kept, all) = (decisions(&back), decisions(&data));
+    assert!(acknowledged.is_subset(&kept) && kept.is_subset(&all) && answered.is_subset(&all));
+
+    // What was armed cannot be shown, so nothing executes until somebody lifts it.
+    let restored = Server::over(&back, &["--dev"]);
+    let denied = restored.run(&["decide", &bank_request("read-account"), "--json"]).exits(12);
+    assert_eq!(denied.json()["reasons"][0]["code"], "killed_everything");
+    let found = restored.run(&["audit", "query", "--type", "kill.tripped", "--json"]).exits(0);
+    assert_eq!(found.json()["entries"][0]["entry"]["predicate"]["data"]["source"], "certificate");
+    let one = acknowledged.iter().next().unwrap();
+    let receipt = restored.get(&format!("/api/v1/receipts/{one}"));
+    let (file, trust) = (server.file("receipt"), server.file("trust.json"));
+    std::fs::write(&file, receipt).unwrap();
+    restored.run(&["key", "trust", "--out", &trust]).exits(0);
+    placet(&["verify", &file, "--trust", &trust, "--expect", "PERMIT"]).exits(0);
+}
+
+#[test]
+fn a_restore_below_the_high_water_mark_is_refused() {
+    let mut server = Server::dev();
+    let (data, log) = (server.data(), server.file("log"));
+    placet(&["backup", "--data", &data, "--to", &log, "--with-keys"]).exits(0);
+    server.run(&["decide", &bank_request("read-account")]).exits(0);
+    server.stop();
+    let (marks, back) = (format!("{data}/highwater"), server.file("back"));
+    let restore = |more: &[&str]| {
+        let base = ["restore", "--from", &log, "--data", &back, "--json"];
+        placet(&[&base[..], more].concat())
+    };
+    let refused = restore(&["--highwater", &marks]).exits(1).json();
+    assert_eq!(refused["code"], "store_behind_high_water");
+    let refused = restore(&["--highwater", &marks, "--accept-loss"]).exits(1).json();
+    assert_eq!(refused["code"], "accept_loss_unsupported");
+    assert!(!exists(&back), "a refusal writes nothing");
+    restore(&["--highwater", &format!("{log}/highwater")]).exits(0);
+}
+
+#[test]
+fn an_altered_back_up_is_refused() {
+    let server = Server::dev();
+    let (data, log, back) = (server.data(), server.file("log"), server.file("back"));
+    server.run(&["decide", &bank_request("read-account")]).exits(0);
+    placet(&["backup", "--data", &data, "--to", &log, "--with-keys"]).exits(0);
+    let path = format!("{log}/journal.db");
+    let sound = std::fs::read(&path).unwrap();
+    let restore = ["restore", "--from", &log, "--data", &back, "--json"];
+    for at in [200, sound.len() / 2, sound.len() - 40] {
+        let mut altered = sound.clone();
+        altered[at] ^= 4;
+        std::fs::write(&path, altered).unwrap();
+        for run in [placet(&restore), placet(&["audit", "verify", "--data", &log, "--json"])] {
+            let refused = run.exits(1).json();
+            assert_eq!(refused["code"], "data_dir_damaged");
+            assert!(refused["detail"].as_str().unwrap().contains("journal.db"), "{refused}");
+        }
+        for name in ["FORMAT", "RESTORING", "journal.db", "keys.db"] {
+            assert!(!exists(&format!("{back}/{name}")), "{name} is left of a refused restore");
+        }
+    }
+    std::fs::write(&path, &sound).unwrap();
+    // A log that was altered with its digest in the list: the hashes of its entries tell.
+    let list = std::fs::read_to_string(format!("{log}/backup.json")).unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute("UPDATE batch SET tree_state = (SELECT tree_state FROM batch LIMIT 1)", [])
+        .unwrap();
+    drop(conn);
+    let digest = |bytes: &[u8]| hex(&Sha256::digest(bytes));
+    let altered = std::fs::read(&path).unwrap();
+    let (was, is) = (digest(&sound), digest(&altered));
+    assert!(list.contains(&was) && was != is);
+    std::fs::write(format!("{log}/backup.json"), list.replace(&was, &is)).unwrap();
+    let refused = placet(&restore).exits(1).json();
+    assert_eq!(refused["code"], "log_damaged", "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("entr"), "{refused}");
+    assert!(!exists(&format!("{back}/journal.db")));
+    std::fs::write(&path, sound).unwrap();
+    std::fs::write(format!("{log}/backup.json"), list).unwrap();
+    // Nothing goes on from a back-up itself.
+    for run in [
+        placet(&["up", "--data", &log, "--dev", "--listen", "127.0.0.1:0"]),
+        placet(&["data", "migrate", "--data", &log]),
+    ] {
+        assert!(run.exits(1).err.contains("data_dir_is_backup"));
+    }
+    placet(&restore).exits(0);
+}
+
+#[test]
+fn a_back_up_that_is_killed_leaves_no_back_up_and_the_next_one_is_whole() {
+    let server = Server::dev();
+    let (data, log) = (server.data(), server.file("log"));
+    let mut killed = 0;
+    under_load(&server, |_| {
+        for stage in ["LOCK", "journal.db", "journal.db-journal", "FORMAT", "backup.json"] {
+            let target = format!("{log}-{stage}");
+            let partial = server.file(&format!(".log-{stage}.partial/{stage}"));
+            let backup = ["backup", "--data", &data, "--to", &target, "--with-keys"];
+            let mut running = command(&backup);
+            let mut running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            while !exists(&partial) && running.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            // It may just have ended.
+            let _ = running.kill();
+            running.wait().unwrap();
+            // It is there and whole, or it is not there.
+            if exists(&target) {
+                placet(&["audit", "verify", "--data", &target]).exits(0);
+            } else {
+                killed += 1;
+                placet(&backup).exits(0);
+                placet(&["audit", "verify", "--data", &target]).exits(0);
+                assert!(!exists(&server.file(&format!(".log-{stage}.partial"))));
+            }
+        }
+    });
+    assert!(killed > 0, "not one of them was killed in the middle");
+}
+
+#[test]
+fn a_back_up_of_an_older_format_is_restored_in_the_present_one() {
+    let mut server = Server::dev();
+    server.stop();
+    let (data, log, back) = (server.data(), server.file("log"), server.file("back"));
+    placet(&["backup", "--data", &data, "--to", &log, "--with-keys"]).exits(0);
+    let list = std::fs::read_to_string(format!("{log}/backup.json")).unwrap();
+    let (file, old) = (format!("{log}/FORMAT"), r#"{"format":0,"written_by":"placet 0.0.9"}"#);
+    let sound = std::fs::read_to_string(&file).unwrap();
+    let listed = |text: &str| {
+        format!(
+            "{{\"bytes\":{},\"name\":\"FORMAT\",\"sha256\":\"{}\"}}",
+            text.len(),
+            hex(&Sha256::digest(text))
+        )
+    };
+    assert!(list.contains(&listed(&sound)), "{list}");
+    std::fs::write(format!("{log}/backup.json"), list.replace(&listed(&sound), &listed(old)))
+        .unwrap();
+    std::fs::write(&file, old).unwrap();
+    placet(&["restore", "--from", &log, "--data", &back]).exits(0);
+    assert_eq!(std::fs::read_to_string(format!("{back}/FORMAT")).unwrap(), sound);
+    placet(&["audit", "verify", "--data", &back]).exits(0);
+}
+
+#[test]
+fn an_older_format_is_migrated() {
+    let mut server = Server::dev();
+    server.stop();
+    let data = server.data();
+    let format = format!("{data}/FORMAT");
+    std::fs::write(&format, r#"{"format":0,"written_by":"placet 0.0.9"}"#).unwrap();
+    let verify = ["audit", "verify", "--data", &data, "--json"];
+    assert_eq!(placet(&verify).exits(1).json()["code"], "data_dir_older_format");
+    let plan = placet(&["data", "migrate", "--data", &data, "--dry-run", "--json"]).exits(0).json();
+    assert_eq!((&plan["found"], &plan["done"]), (&json!(0), &json!(false)));
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 1);
+    placet(&["data", "migrate", "--data", &data]).exits(0);
+    placet(&verify).exits(0);
+    // What an old program sees after a later one was here.
+    std::fs::write(&format, r#"{"format":7}"#).unwrap();
+    let base = ["--data", &data, "--json"];
+    for what in [&["audit", "verify"][..], &["data", "migrate"], &["up", "--listen", "127.0.0.1:0"]]
+    {
+        let refused = placet(&[what, if what[0] == "up" { &base[..2] } else { &base }].concat());
+        assert!(refused.exits(1).err.contains("data_dir_newer_format"), "{what:?}");
+    }
+}
