@@ -266,12 +266,14 @@ fn a_chain_is_walked_from_any_trust_file_along_it() {
     // leads on from the keys that it pins.
     let fresh = end.revoke(ORIGIN, key(5, ORIGIN).id(), None).unwrap();
     let fresh = fresh.revoke(ORIGIN, key(6, ORIGIN).id(), Some(70)).unwrap();
-    let ends = |key: &TrustKey| TrustKey { status: KeyStatus::Active, to_size: None, ..key.clone() };
-    let fresh = Trust::new(
-        [&fresh.keys()[..2], &[ends(&fresh.keys()[2])]].concat(),
-    );
+    let ends =
+        |key: &TrustKey| TrustKey { status: KeyStatus::Active, to_size: None, ..key.clone() };
+    let fresh = Trust::new([&fresh.keys()[..2], &[ends(&fresh.keys()[2])]].concat());
     let walked = fresh.unwrap().accept_chain(&text).unwrap();
-    assert_eq!([60, 70, 95, 300].map(|size| signers(&walked, size)), [vec![6], vec![], vec![7], vec![9]]);
+    assert_eq!(
+        [60, 70, 95, 300].map(|size| signers(&walked, size)),
+        [vec![6], vec![], vec![7], vec![9]]
+    );
     // Links of several logs may stand in one text; those of logs that are not pinned are passed over.
     let other = |old: u8, new: u8, size: u64| {
         let statement = Handover::new(key(old, "other"), key(new, "other"), size).unwrap();
