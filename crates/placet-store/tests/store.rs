@@ -334,7 +334,7 @@ fn signing_seeds_come_and_go_and_what_goes_leaves_no_trace() {
     }
     let fourth = identity.add_signing_seed().unwrap();
     identity.keep_signing_seeds(|seed| *seed == fourth).unwrap();
-    assert_eq!(identity.signing_seeds().unwrap(), [fourth.clone()]);
+    assert_eq!(identity.signing_seeds().unwrap(), std::slice::from_ref(&fourth));
     let beside = place.read_only().identity().unwrap();
     assert_eq!(beside.signing_seeds().unwrap(), [fourth]);
     assert!(beside.add_signing_seed().is_err() && beside.keep_signing_seeds(|_| true).is_err());
