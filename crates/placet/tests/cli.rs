@@ -2,6 +2,8 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/damage.rs"]
+mod damage;
 #[path = "cli/decide.rs"]
 mod decide;
 #[path = "cli/demo.rs"]
