@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 /// Cases of each property, spoilt and noise together.
-const CASES: u32 = 1500;
+const CASES: u32 = 20_000;
 
 fn cases(share: u32) -> u32 {
     let asked = std::env::var("PLACET_FUZZ_CASES").ok();
@@ -51,7 +51,7 @@ fn input(seeds: &[Vec<u8>]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let spoilt = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(change(), 1..5));
     prop_oneof![
         9 => spoilt.prop_map(move |(one, other, changes)| {
-            apply(one.get(&seeds), other.get(&seeds), &changes)
+            apply(one.get::<Vec<u8>>(&seeds), other.get::<Vec<u8>>(&seeds), &changes)
         }),
         1 => noise,
     ]

@@ -15,6 +15,9 @@ use placet_types::json::{self, Limits, Object, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Entries that are looked through where the read model is behind; beyond it callers come back.
+const BEHIND_MAX: u64 = 1 << 14;
+
 /// An entry of the log with its index and canonical bytes.
 #[derive(Clone, Debug)]
 pub struct LogEntry {
@@ -56,8 +59,44 @@ impl Plane {
         if let Some(index) = indexed.or_else(|| self.recent.locate(workspace.no, id)) {
             return Ok(index);
         }
-        // Indexed between the two look-ups.
-        self.model.locate(workspace.no, id).map_err(store)?.ok_or(PlaneError::NotFound("decision"))
+        // Indexed between the two look-ups, or, after a restart, not yet.
+        match self.model.locate(workspace.no, id).map_err(store)? {
+            Some(index) => Ok(index),
+            None => self.locate_behind(workspace, id)?.ok_or(PlaneError::NotFound("decision")),
+        }
+    }
+
+    /// Looks through what the read model has not caught up with: after a restart that is not among
+    /// the newest batches, and nobody is told "not found" of what is in the log.
+    fn locate_behind(
+        &self,
+        workspace: &Workspace,
+        id: DecisionId,
+    ) -> Result<Option<u64>, PlaneError> {
+        let size = *workspace.size.borrow();
+        let from = self.indexed(workspace)?;
+        let mut at = from;
+        while at < size {
+            if at - from > BEHIND_MAX {
+                return Err(PlaneError::Overloaded { retry_after_ms: 1000 });
+            }
+            let batches = self.journal.read(workspace.no, at, 1 << 20).map_err(store)?;
+            if batches.is_empty() {
+                break;
+            }
+            for batch in batches {
+                let batch = parse_batch(batch).map_err(PlaneError::StoreFailed)?;
+                let found = batch.entries.iter().zip(batch.first_index..).find(|(entry, _)| {
+                    matches!(&entry.event, Event::Decision(event) if event.decision == id)
+                });
+                if let Some((_, index)) = found {
+                    return Ok(Some(index));
+                }
+                at = batch.first_index + batch.entries.len() as u64;
+            }
+        }
+        // It may have been indexed meanwhile, and passed over here.
+        self.model.locate(workspace.no, id).map_err(store)
     }
 
     /// The entry at `index` with its canonical bytes.
@@ -98,7 +137,7 @@ impl Plane {
         let batches = self.journal.read(workspace.no, index, 1).map_err(store)?;
         let Some(batch) = batches.into_iter().next() else { return Ok(None) };
         let first = batch.first_index;
-        let parsed = parse_batch(batch).map_err(PlaneError::Internal)?;
+        let parsed = parse_batch(batch).map_err(PlaneError::StoreFailed)?;
         let at = index.checked_sub(first).and_then(|at| usize::try_from(at).ok());
         Ok(at.filter(|at| *at < parsed.entries.len()).map(|at| (Arc::new(parsed), at)))
     }
