@@ -103,7 +103,7 @@ class Server:
         if operation in ("approve", "reject"):
             held = self.decide("refund-large")
             body = {"action_digest": held["action_digest"], "note": "seen"}
-            return {"id": held["approval"]["id"]}, body, "admin"
+            return {"id": held["approval"]["id"]}, body, "operator"
         if operation == "getTrace":
             trace = self.unique()
             self.decide(trace_id=trace)
@@ -212,6 +212,7 @@ def start(binary, home, dev):
     server.keys["gate"] = make("service:gate", [])
     if not dev:
         server.keys["bot"] = make("agent:bot", [])
+        server.keys["operator"] = make("human:otto", ["refund_approver"])
         # From here on there are two admins: what is governed waits for the other one (202).
         server.keys["second"] = make("human:olga", ["admin"])
     return child, server

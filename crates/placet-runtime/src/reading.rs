@@ -5,7 +5,7 @@ use crate::error::PlaneError;
 use crate::frame::SlotKeys;
 use crate::plane::{Decided, Opened, Plane};
 use crate::ports::AuditFilter;
-use crate::workspace::{SignedHead, Workspace, parse_batch};
+use crate::workspace::{SignedHead, Workspace, read_sealed};
 use placet_tlog::Hash;
 use placet_tlog::tiles::TileRef;
 use placet_tlog::tree::TreeError;
@@ -80,12 +80,12 @@ impl Plane {
             if at - from > BEHIND_MAX {
                 return Err(PlaneError::Overloaded { retry_after_ms: 1000 });
             }
-            let batches = self.journal.read(workspace.no, at, 1 << 20).map_err(store)?;
+            let batches = read_sealed(self.journal.as_ref(), workspace.no, at, 1 << 20);
+            let batches = batches.map_err(PlaneError::StoreFailed)?;
             if batches.is_empty() {
                 break;
             }
             for batch in batches {
-                let batch = parse_batch(batch).map_err(PlaneError::StoreFailed)?;
                 let found = batch.entries.iter().zip(batch.first_index..).find(|(entry, _)| {
                     matches!(&entry.event, Event::Decision(event) if event.decision == id)
                 });
@@ -134,11 +134,10 @@ impl Plane {
         workspace: &Workspace,
         index: u64,
     ) -> Result<Option<(Arc<crate::workspace::Committed>, usize)>, PlaneError> {
-        let batches = self.journal.read(workspace.no, index, 1).map_err(store)?;
-        let Some(batch) = batches.into_iter().next() else { return Ok(None) };
-        let first = batch.first_index;
-        let parsed = parse_batch(batch).map_err(PlaneError::StoreFailed)?;
-        let at = index.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+        let batches = read_sealed(self.journal.as_ref(), workspace.no, index, 1);
+        let batches = batches.map_err(PlaneError::StoreFailed)?;
+        let Some(parsed) = batches.into_iter().next() else { return Ok(None) };
+        let at = index.checked_sub(parsed.first_index).and_then(|at| usize::try_from(at).ok());
         Ok(at.filter(|at| *at < parsed.entries.len()).map(|at| (Arc::new(parsed), at)))
     }
 

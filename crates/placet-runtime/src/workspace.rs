@@ -3,13 +3,14 @@
 
 use crate::crypto::Fast;
 use crate::frame::{Frame, frames};
-use crate::ports::{Batch, Secret, Signer, WorkspaceNo};
+use crate::ports::{Batch, JournalReader, Secret, Signer, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use placet_policy::Bundle;
+use placet_tlog::merkle::leaf_hash;
 use placet_tlog::note::{Checkpoint, VerifierKey};
-use placet_tlog::{Hash, Head, Tree};
+use placet_tlog::{CompactRange, Hash, Head, Tree};
 use placet_types::event::{ActorRef, Entry};
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::collections::VecDeque;
@@ -213,6 +214,43 @@ fn signed_head(tree: &Tree<Fast>, vkey: &VerifierKey, signer: &dyn Signer) -> Si
     };
     debug_assert!(!note.is_empty());
     SignedHead { note, head }
+}
+
+/// Batches from the one that holds `index` on, read from the journal and found to be what was sealed:
+/// their entries lead from the tree before them to the tree after them. A database has no checksums
+/// of its own, and an entry with another letter in it is an entry all the same.
+pub(crate) fn read_sealed(
+    journal: &dyn JournalReader,
+    no: WorkspaceNo,
+    index: u64,
+    bytes_max: usize,
+) -> Result<Vec<Committed>, String> {
+    let read = |index, bytes_max| {
+        journal.read(no, index, bytes_max).map_err(|error| error.to_string())
+    };
+    let batches = read(index, bytes_max)?;
+    let Some(first) = batches.first().map(|batch| batch.first_index) else { return Ok(Vec::new()) };
+    let mut range = match first.checked_sub(1) {
+        None => CompactRange::<Fast>::new(),
+        Some(before) => read(before, 1)?
+            .first()
+            .and_then(|batch| CompactRange::decode(&batch.tree_state))
+            .filter(|range| range.size() == first)
+            .ok_or_else(|| format!("the tree before entry {first} is damaged"))?,
+    };
+    let whole = batches.into_iter().map(|batch| {
+        let sealed = CompactRange::decode(&batch.tree_state);
+        let committed = parse_batch(batch)?;
+        for at in 0..committed.entries.len() {
+            range.append(leaf_hash::<Fast>(committed.entry_bytes(at)));
+        }
+        if sealed.as_ref() != Some(&range) {
+            let last = range.size().saturating_sub(1);
+            return Err(format!("the entries {first} to {last} are not the ones that were sealed"));
+        }
+        Ok(committed)
+    });
+    whole.collect()
 }
 
 /// Entries and frames of a batch read from the journal.
