@@ -256,7 +256,8 @@ impl Stages {
         }
         let mut command = Command::new(python);
         command.arg(self.root.join("verify/api_properties.py")).arg("--placet").arg(self.binary());
-        let said = echo(command.args(["--seconds", API_SECONDS]), |line| line.starts_with("api ("))?;
+        let said =
+            echo(command.args(["--seconds", API_SECONDS]), |line| line.starts_with("api ("))?;
         Ok(good(said.join("; ").replace("api ", "")))
     }
 

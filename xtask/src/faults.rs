@@ -29,8 +29,7 @@ const STOP: Duration = Duration::from_secs(20);
 const UNSEEN: &str = "pwritev,pwritev2,renameat,renameat2,truncate,fallocate,copy_file_range,\
                       sendfile,sync_file_range,msync,link,linkat";
 /// Calls that the shim counts, as strace knows them.
-const SEEN: &str =
-    "write,writev,pwrite64,fsync,fdatasync,rename,ftruncate,unlink,unlinkat";
+const SEEN: &str = "write,writev,pwrite64,fsync,fdatasync,rename,ftruncate,unlink,unlinkat";
 
 /// What the command line says.
 pub(crate) struct Options {
@@ -80,9 +79,9 @@ impl std::fmt::Display for Start {
 /// # Errors
 /// When it is none.
 pub(crate) fn point(text: &str) -> Result<(Start, Point)> {
-    let read = text.split_once(' ').and_then(|(start, point)| {
-        Some((start.parse().ok()?, point.parse().ok()?))
-    });
+    let read = text
+        .split_once(' ')
+        .and_then(|(start, point)| Some((start.parse().ok()?, point.parse().ok()?)));
     read.with_context(|| format!("{text:?} is no point: empty|killed CALL FILE N MODE"))
 }
 
@@ -213,7 +212,8 @@ impl Faults {
         drop(once);
         self.prepared = told;
         for start in [Start::Empty, Start::Killed] {
-            let (data, log) = (self.home.join(format!("count-{start}")), self.home.join(format!("log-{start}")));
+            let (data, log) =
+                (self.home.join(format!("count-{start}")), self.home.join(format!("log-{start}")));
             if start == Start::Killed {
                 copied(&self.home.join("killed"), &data)?;
             }
@@ -356,7 +356,8 @@ impl Faults {
             let all = random.below(2) == 0;
             shim::lose(&log, &data, || all || random.below(2) == 0)?;
         }
-        let checked = self.afterwards(&home, &data, &mut told).with_context(|| format!("after: {said}"))?;
+        let checked =
+            self.afterwards(&home, &data, &mut told).with_context(|| format!("after: {said}"))?;
         std::fs::remove_dir_all(&home)?;
         Ok((if reached { Done::Recovered } else { Done::NotReached }, checked))
     }
@@ -366,7 +367,8 @@ impl Faults {
         let mut server = Server::start(self.up(data, &[])).context("the start after the fault")?;
         let count = told.decisions();
         told.check(server.address()).with_context(|| server.tail())?;
-        let trust = Client::new(server.address()).request("GET", "/.well-known/placet-keys", None)?;
+        let trust =
+            Client::new(server.address()).request("GET", "/.well-known/placet-keys", None)?;
         let file = home.join("trust.json");
         std::fs::write(&file, trust.body)?;
         if !server.stop(STOP)? {
@@ -406,11 +408,7 @@ impl Faults {
 }
 
 /// Everything that strace saw below the directory, the shim saw.
-fn compare(
-    counts: &BTreeMap<(String, String), u64>,
-    traced: &str,
-    data: &Path,
-) -> Result<()> {
+fn compare(counts: &BTreeMap<(String, String), u64>, traced: &str, data: &Path) -> Result<()> {
     let place = data.display().to_string();
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     for call in trace::calls(traced) {
@@ -487,11 +485,16 @@ mod tests {
         let line = "7 1.0 fsync(4</d/data/journal.db-wal>) = 0\n7 1.0 fsync(4</d/other>) = 0\n\
                     7 1.0 unlink(\"/d/data/x\") = 0\n7 1.0 fsync(5</d/data>) = 0\n";
         let key = |call: &str, file: &str| (call.to_owned(), file.to_owned());
-        let counts = BTreeMap::from([(key("fsync", "journal.db-wal"), 1), (key("fsync", "."), 1),
-            (key("unlink", "x"), 1)]);
+        let counts = BTreeMap::from([
+            (key("fsync", "journal.db-wal"), 1),
+            (key("fsync", "."), 1),
+            (key("unlink", "x"), 1),
+        ]);
         compare(&counts, line, data).unwrap();
-        let more = format!("{line}7 1.0 renameat2(AT_FDCWD, \"/d/data/a\") = 0\n\
-            7 1.0 pwritev(3</d/data/journal.db>, [], 1, 0) = 0\n");
+        let more = format!(
+            "{line}7 1.0 renameat2(AT_FDCWD, \"/d/data/a\") = 0\n\
+            7 1.0 pwritev(3</d/data/journal.db>, [], 1, 0) = 0\n"
+        );
         assert!(compare(&counts, &more, data).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold of every parser whatever bytes it is given: it refuses, or it reads what the bytes
-//! say and nothing else, and what it read is written back as it was. One function for each format,
-//! used by `tests/fuzz.rs` on stable and by the coverage-guided targets in `/fuzz`. Owns these
-//! properties and how good inputs are spoilt; no part of the product.
+//! say and nothing else, and what it read is written back as it was. One function for each format, in
+//! the form that a coverage-guided fuzzer takes, too. Owns these properties and how good inputs are
+//! spoilt; no part of the product.
 //!
 //! Each answers `Ok(true)` for bytes that were accepted, `Ok(false)` for refused ones, and `Err` with
 //! what does not hold.

@@ -21,10 +21,53 @@ pub enum Change {
 
 /// What parsers trip over.
 const WORDS: &[&str] = &[
-    "\"", "\\", "\\u0000", "\\ud800", "{", "}", "[", "]", ",", ":", "null", "true", "-0", "1e400",
-    "0.1", "1E2", "9007199254740993", "-1", "01", "\u{0}", "\u{feff}", "\u{e9}", "e\u{301}", "\n",
-    "\r\n", " ", "\t", "=", "==", "A", "+", "- ", "  ", "&a", "*a", "!!str ", "|", "? ", "# ",
-    "__proto__", "sha256:", "deny", "allow", "PERMIT", "DENY", "\"v\":1", "18446744073709551616",
+    "\"",
+    "\\",
+    "\\u0000",
+    "\\ud800",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "true",
+    "-0",
+    "1e400",
+    "0.1",
+    "1E2",
+    "9007199254740993",
+    "-1",
+    "01",
+    "\u{0}",
+    "\u{feff}",
+    "\u{e9}",
+    "e\u{301}",
+    "\n",
+    "\r\n",
+    " ",
+    "\t",
+    "=",
+    "==",
+    "A",
+    "+",
+    "- ",
+    "  ",
+    "&a",
+    "*a",
+    "!!str ",
+    "|",
+    "? ",
+    "# ",
+    "__proto__",
+    "sha256:",
+    "deny",
+    "allow",
+    "PERMIT",
+    "DENY",
+    "\"v\":1",
+    "18446744073709551616",
 ];
 
 /// The input after the changes.
@@ -52,7 +95,8 @@ pub fn apply(input: &[u8], other: &[u8], changes: &[Change]) -> Vec<u8> {
             }
             Change::Swap(one, two, count) => {
                 for step in 0..count {
-                    let (one, two) = ((one % len).saturating_add(step), (two % len).saturating_add(step));
+                    let (one, two) =
+                        ((one % len).saturating_add(step), (two % len).saturating_add(step));
                     if one < bytes.len() && two < bytes.len() {
                         bytes.swap(one, two);
                     }

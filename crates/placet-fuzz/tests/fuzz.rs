@@ -48,7 +48,11 @@ fn change() -> impl Strategy<Value = Change> {
 fn input(seeds: &[Vec<u8>]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let seeds = seeds.to_vec();
     let noise = prop::collection::vec(any::<u8>(), 0..200);
-    let spoilt = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(change(), 1..5));
+    let spoilt = (
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        prop::collection::vec(change(), 1..5),
+    );
     prop_oneof![
         9 => spoilt.prop_map(move |(one, other, changes)| {
             apply(one.get::<Vec<u8>>(&seeds), other.get::<Vec<u8>>(&seeds), &changes)
@@ -63,7 +67,11 @@ fn check(seeds: &[Vec<u8>], share: u32, property: impl Fn(&[u8]) -> Held) {
     for seed in seeds {
         assert_eq!(property(seed), Ok(true), "{}", String::from_utf8_lossy(seed));
     }
-    let config = ProptestConfig { cases: cases(share), failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: cases(share),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let refused = Cell::new(0_u32);
     let run = TestRunner::new(config).run(&input(seeds), |bytes| {
         match property(&bytes) {

@@ -274,7 +274,11 @@ impl Told {
             let moved = answer.outcome == "REQUIRE_APPROVAL"
                 || self.tripped && now.permit == Permit::Withheld("revoked".to_owned());
             let expected = if moved {
-                Answer { outcome: now.outcome.clone(), permit: now.permit.clone(), ..answer.clone() }
+                Answer {
+                    outcome: now.outcome.clone(),
+                    permit: now.permit.clone(),
+                    ..answer.clone()
+                }
             } else {
                 answer.clone()
             };
@@ -375,7 +379,8 @@ impl Told {
             // It binds nothing: the next attempt is another decision.
             return Ok(());
         }
-        let other = ok(client, "POST", path, Some(&body(serial, surface, "another-attempt-at-it")))?;
+        let other =
+            ok(client, "POST", path, Some(&body(serial, surface, "another-attempt-at-it")))?;
         let other = Answer::parse(other.to_string().as_bytes())?;
         same(&answer, &other)?;
         if let (Permit::Granted(_), Permit::Granted(_)) = (&answer.permit, &other.permit) {

@@ -12,13 +12,22 @@ use tempfile::TempDir;
 
 /// What does not depend on when it is asked.
 const LASTING: [&str; 12] = [
-    "id", "outcome", "rules", "reasons", "matched", "policy", "action_digest", "request_digest",
-    "surface", "action", "actor", "time",
+    "id",
+    "outcome",
+    "rules",
+    "reasons",
+    "matched",
+    "policy",
+    "action_digest",
+    "request_digest",
+    "surface",
+    "action",
+    "actor",
+    "time",
 ];
 /// The same for a decision whose permit a kill may have revoked meanwhile.
-const KILLED: [&str; 8] = [
-    "id", "rules", "matched", "policy", "action_digest", "request_digest", "surface", "time",
-];
+const KILLED: [&str; 8] =
+    ["id", "rules", "matched", "policy", "action_digest", "request_digest", "surface", "time"];
 
 /// SplitMix64.
 struct Random(u64);
@@ -118,7 +127,11 @@ fn files(dir: &Path, under: &str) -> Vec<String> {
     for entry in std::fs::read_dir(dir.join(under)).unwrap() {
         let entry = entry.unwrap();
         let name = format!("{under}{}", entry.file_name().to_str().unwrap());
-        if entry.path().is_dir() { all.extend(files(dir, &format!("{name}/"))) } else { all.push(name) }
+        if entry.path().is_dir() {
+            all.extend(files(dir, &format!("{name}/")))
+        } else {
+            all.push(name)
+        }
     }
     all.sort();
     all
@@ -214,8 +227,21 @@ impl Drop for Try {
 /// A refusal has a code and says which file, log or entry it is about.
 fn named(text: &str) -> Result<(), String> {
     let names = [
-        "journal.db", "keys.db", "identity.db", "read.db", "highwater", "armed", "snapshot",
-        "FORMAT", "LOCK", "master key", "master.key", "workspace", "entry", "bundle", "journal",
+        "journal.db",
+        "keys.db",
+        "identity.db",
+        "read.db",
+        "highwater",
+        "armed",
+        "snapshot",
+        "FORMAT",
+        "LOCK",
+        "master key",
+        "master.key",
+        "workspace",
+        "entry",
+        "bundle",
+        "journal",
         "stored keys",
     ];
     if !text.contains("error:") || !names.iter().any(|name| text.contains(name)) {
@@ -231,12 +257,7 @@ fn named(text: &str) -> Result<(), String> {
 ///
 /// `derived` is for the read model, which is no evidence: it may hide an entry, and is made anew when
 /// it is removed.
-fn outcome(
-    made: &Made,
-    data: &Path,
-    home: &Path,
-    derived: bool,
-) -> Result<&'static str, String> {
+fn outcome(made: &Made, data: &Path, home: &Path, derived: bool) -> Result<&'static str, String> {
     let run = finish(command(&["audit", "verify", "--json", "--data"]).arg(data));
     if run.err.contains("panicked") || !(0..=1).contains(&run.code) {
         return Err(format!("audit verify: {run:?}"));
@@ -274,7 +295,10 @@ fn outcome(
                     return Err(format!("{path}: {before} became {now}"));
                 }
                 if let Some(name) = lasting.iter().find(|name| before[**name] != now[**name]) {
-                    return Err(format!("{name} of {path}: {} became {}", before[*name], now[*name]));
+                    return Err(format!(
+                        "{name} of {path}: {} became {}",
+                        before[*name], now[*name]
+                    ));
                 }
             }
             404 if !inside || derived => {
@@ -309,7 +333,8 @@ fn outcome(
 fn check(killed: bool, wanted: impl Fn(&str) -> bool) {
     let made = made(killed);
     let data = made.home.path().join("data");
-    let more = std::env::var("PLACET_FUZZ_CASES").map_or(0, |text| text.parse::<usize>().unwrap() / 100);
+    let more =
+        std::env::var("PLACET_FUZZ_CASES").map_or(0, |text| text.parse::<usize>().unwrap() / 100);
     let mut random = Random(0x0dd5_eed5);
     let (mut counts, mut found) = (std::collections::BTreeMap::new(), Vec::new());
     for name in files(&data, "").into_iter().filter(|name| wanted(name)) {
