@@ -33,6 +33,8 @@ pub enum PlaneError {
     ClockUnsure,
     /// The store failed; nothing more is decided until a restart.
     StoreFailed(String),
+    /// What the store holds is not what was sealed.
+    Damaged(String),
     /// The bundle kept changing while the request was evaluated.
     PolicyMoved,
     /// The entry would be larger than an entry may be.
@@ -58,6 +60,7 @@ impl PlaneError {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::ClockUnsure => "clock_unsure",
             Self::StoreFailed(_) => "store_failed",
+            Self::Damaged(_) => "log_damaged",
             Self::PolicyMoved => "policy_moved",
             Self::TooLarge => "entry_too_large",
             Self::ShuttingDown => "shutting_down",
@@ -85,6 +88,7 @@ impl fmt::Display for PlaneError {
                 "the wall clock ran off from the monotonic clock; an operator has to confirm it",
             ),
             Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
+            Self::Damaged(what) => write!(f, "the log of this workspace is damaged: {what}"),
             Self::PolicyMoved => f.write_str("the policy kept changing; retry"),
             Self::TooLarge => f.write_str("the log entry would exceed 16 KiB; shorten the request"),
             Self::ShuttingDown => f.write_str("the server is shutting down"),

@@ -80,8 +80,7 @@ impl Plane {
             if at - from > BEHIND_MAX {
                 return Err(PlaneError::Overloaded { retry_after_ms: 1000 });
             }
-            let batches = read_sealed(self.journal.as_ref(), workspace.no, at, 1 << 20);
-            let batches = batches.map_err(PlaneError::StoreFailed)?;
+            let batches = read_sealed(self.journal.as_ref(), workspace.no, at, 1 << 20)?;
             if batches.is_empty() {
                 break;
             }
@@ -134,8 +133,7 @@ impl Plane {
         workspace: &Workspace,
         index: u64,
     ) -> Result<Option<(Arc<crate::workspace::Committed>, usize)>, PlaneError> {
-        let batches = read_sealed(self.journal.as_ref(), workspace.no, index, 1);
-        let batches = batches.map_err(PlaneError::StoreFailed)?;
+        let batches = read_sealed(self.journal.as_ref(), workspace.no, index, 1)?;
         let Some(parsed) = batches.into_iter().next() else { return Ok(None) };
         let at = index.checked_sub(parsed.first_index).and_then(|at| usize::try_from(at).ok());
         Ok(at.filter(|at| *at < parsed.entries.len()).map(|at| (Arc::new(parsed), at)))

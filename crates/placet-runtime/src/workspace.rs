@@ -2,6 +2,7 @@
 //! signed head, and the flags that take effect before anything is written.
 
 use crate::crypto::Fast;
+use crate::error::PlaneError;
 use crate::frame::{Frame, frames};
 use crate::ports::{Batch, JournalReader, Secret, Signer, WorkspaceNo};
 use crate::privacy::Doomed;
@@ -235,17 +236,18 @@ pub(crate) fn read_sealed(
             .first()
             .and_then(|batch| CompactRange::decode(&batch.tree_state))
             .filter(|range| range.size() == first)
-            .ok_or_else(|| format!("the tree before entry {first} is damaged"))?,
+            .ok_or_else(|| PlaneError::Damaged(format!("the tree before entry {first}")))?,
     };
     let whole = batches.into_iter().map(|batch| {
         let sealed = CompactRange::decode(&batch.tree_state);
-        let committed = parse_batch(batch)?;
+        let committed = parse_batch(batch).map_err(PlaneError::Damaged)?;
         for at in 0..committed.entries.len() {
             range.append(leaf_hash::<Fast>(committed.entry_bytes(at)));
         }
         if sealed.as_ref() != Some(&range) {
             let last = range.size().saturating_sub(1);
-            return Err(format!("the entries {first} to {last} are not the ones that were sealed"));
+            let what = format!("the entries {first} to {last} are not the ones that were sealed");
+            return Err(PlaneError::Damaged(what));
         }
         Ok(committed)
     });

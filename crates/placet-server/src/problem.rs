@@ -85,6 +85,10 @@ impl From<PlaneError> for Problem {
                 eprintln!("placet: the store failed: {why}");
                 Self::new(code, "nothing can be recorded, so nothing is decided").retry(RETRY_MS)
             }
+            PlaneError::Damaged(_) => {
+                eprintln!("placet: {error}");
+                Self::new(code, error.to_string())
+            }
             PlaneError::Rejected(Rejection::IdempotencyFull)
             | PlaneError::ClockUnsure
             | PlaneError::PolicyMoved

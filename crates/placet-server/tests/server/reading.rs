@@ -133,3 +133,26 @@ async fn metrics_parse_and_count() {
         assert!(text.contains(line), "{line}\n{text}");
     }
 }
+
+/// The read model is made anew while the server answers already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_after_a_restart_every_decision_is_found() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(at(&world.decide(&bot, &format!("k{n}"), "").await, "/id").to_owned());
+    }
+    let world = world
+        .restart_after(|data| {
+            for name in ["read.db", "read.db-wal", "read.db-shm"] {
+                let _ = std::fs::remove_file(data.join(name));
+            }
+        })
+        .await;
+    for id in &ids {
+        assert_eq!(at(&world.get(&format!("/api/v1/decisions/{id}"), &bot).await.ok(), "/id"), id);
+    }
+    let absent = "/api/v1/decisions/dec_01a1ff00000000000000000000000000";
+    world.get(absent, &bot).await.refused(404, "not_found");
+}
