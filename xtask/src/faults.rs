@@ -351,20 +351,32 @@ impl Faults {
             bail!("it panicked: {said}");
         }
         let reached = hit.exists();
+        let mut booted = Vec::new();
         if reached && point.mode.loses() {
             let mut random = Random(self.seed ^ at as u64);
             let all = random.below(2) == 0;
             shim::lose(&log, &data, || all || random.below(2) == 0)?;
+            let boot = home.join("boot");
+            std::fs::write(&boot, format!("boot-{at}\n"))?;
+            booted = self.shim.booted(&boot);
         }
-        let checked =
-            self.afterwards(&home, &data, &mut told).with_context(|| format!("after: {said}"))?;
+        let checked = self
+            .afterwards(&home, &data, &booted, &mut told)
+            .with_context(|| format!("after: {said}"))?;
         std::fs::remove_dir_all(&home)?;
         Ok((if reached { Done::Recovered } else { Done::NotReached }, checked))
     }
 
     /// A start without faults, and what it finds.
-    fn afterwards(&self, home: &Path, data: &Path, told: &mut Told) -> Result<usize> {
-        let mut server = Server::start(self.up(data, &[])).context("the start after the fault")?;
+    fn afterwards(
+        &self,
+        home: &Path,
+        data: &Path,
+        booted: &[(&'static str, String)],
+        told: &mut Told,
+    ) -> Result<usize> {
+        let mut server =
+            Server::start(self.up(data, booted)).context("the start after the fault")?;
         let count = told.decisions();
         told.check(server.address()).with_context(|| server.tail())?;
         let trust =

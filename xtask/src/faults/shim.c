@@ -8,6 +8,7 @@
  *
  *   PLACET_FAULT_DIR    files below it are looked at, all others left alone; ends with a slash
  *   PLACET_FAULT_LOG    where calls and what they overwrote are written; LOG.hit appears at the fault
+ *   PLACET_FAULT_BOOT   read in place of the kernel's name of this boot, alone or with the others
  *   PLACET_FAULT_POINT  "call file n mode": the n-th call on that file; without it nothing fails
  *
  * In names of files, runs of digits are one '#'. Records of the log, paths relative to the directory:
@@ -273,5 +274,18 @@ static int gone(int at, const char *path, int flags) {
     pthread_mutex_unlock(&lock);
     return (int)n;
 }
+int open64(const char *path, int flags, ...) {
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list args;
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    const char *boot = getenv("PLACET_FAULT_BOOT");
+    if (boot && strcmp(path, "/proc/sys/kernel/random/boot_id") == 0) path = boot;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
 int unlink(const char *path) { return gone(AT_FDCWD, path, 0); }
 int unlinkat(int at, const char *path, int flags) { return gone(at, path, flags); }

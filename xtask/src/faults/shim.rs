@@ -124,6 +124,16 @@ impl Shim {
     }
 }
 
+impl Shim {
+    /// For a start after a loss of power: the machine was booted again, and `file` names the boot.
+    pub(crate) fn booted(&self, file: &Path) -> Vec<(&'static str, String)> {
+        vec![
+            ("LD_PRELOAD", self.0.display().to_string()),
+            ("PLACET_FAULT_BOOT", file.display().to_string()),
+        ]
+    }
+}
+
 /// The file that appears at the fault.
 pub(crate) fn hit(log: &Path) -> PathBuf {
     let mut name = log.as_os_str().to_owned();
