@@ -225,9 +225,11 @@ pub(crate) fn read_sealed(
     no: WorkspaceNo,
     index: u64,
     bytes_max: usize,
-) -> Result<Vec<Committed>, String> {
-    let read =
-        |index, bytes_max| journal.read(no, index, bytes_max).map_err(|error| error.to_string());
+) -> Result<Vec<Committed>, PlaneError> {
+    let read = |index, bytes_max| {
+        let batches = journal.read(no, index, bytes_max);
+        batches.map_err(|error| PlaneError::StoreFailed(error.to_string()))
+    };
     let batches = read(index, bytes_max)?;
     let Some(first) = batches.first().map(|batch| batch.first_index) else { return Ok(Vec::new()) };
     let mut range = match first.checked_sub(1) {
