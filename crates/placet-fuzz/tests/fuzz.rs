@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 /// Cases of each property, spoilt and noise together.
-const CASES: u32 = 20_000;
+const CASES: u32 = 8_000;
 
 fn cases(share: u32) -> u32 {
     let asked = std::env::var("PLACET_FUZZ_CASES").ok();
