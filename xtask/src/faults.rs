@@ -398,7 +398,7 @@ impl Faults {
             bail!("`audit verify`: {verdict}");
         }
         let replay = json(&mut self.audit("replay", data))?;
-        if replay["differences"] != Value::from(0) {
+        if replay["differences"] != 0 {
             bail!("`audit replay`: {replay}");
         }
         let mut verify = Command::new(&self.binary);

@@ -158,6 +158,9 @@ enum Record<'a> {
     Unlinked(&'a str),
 }
 
+/// Where, how long the file was, and what stood there.
+type Overwritten<'a> = (u64, u64, &'a [u8]);
+
 fn records(log: &[u8]) -> Result<Vec<Record<'_>>> {
     let mut rest = log;
     let mut all = Vec::new();
@@ -204,7 +207,7 @@ pub(crate) fn counts(log: &Path) -> Result<BTreeMap<(String, String), u64>> {
 /// When a file cannot be changed.
 pub(crate) fn lose(log: &Path, data: &Path, mut choose: impl FnMut() -> bool) -> Result<usize> {
     let bytes = std::fs::read(log)?;
-    let mut pending: BTreeMap<String, Vec<(u64, u64, &[u8])>> = BTreeMap::new();
+    let mut pending: BTreeMap<String, Vec<Overwritten<'_>>> = BTreeMap::new();
     let mut failed = BTreeSet::new();
     for record in records(&bytes)? {
         match record {
