@@ -1,7 +1,7 @@
 //! `ci`: every check in one order, with a time budget for each, stopping at the first failure. Owns
 //! the order and the budgets; what is checked belongs to the commands it calls.
 
-use crate::{crash, tidy, trace};
+use crate::{crash, faults, tidy, trace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 
 /// Kills of the crash test in CI.
 const KILLS: u64 = 20;
+/// Seconds of the sample of faults in CI.
+const FAULTS_SECONDS: u64 = 70;
+/// Seconds of the property tests of the API in CI, for both servers together.
+const API_SECONDS: &str = "50";
+/// What makes requests from the OpenAPI document, from PyPI.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// Lone requests that are traced in CI.
 const TRACED: u64 = 10;
 
@@ -37,6 +43,8 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("docs", 60, false, Stages::docs),
     ("crash", 150, false, Stages::crash),
     ("trace", 30, false, Stages::trace),
+    ("faults", 120, false, Stages::faults),
+    ("api", 120, false, Stages::api),
     ("bench", 60, false, Stages::bench),
 ];
 
@@ -207,6 +215,50 @@ impl Stages {
         }
         trace::run(&self.binary(), TRACED)?;
         Ok(good("each answer follows its flush"))
+    }
+
+    /// A sample of the calls that can fail; `cargo xtask faults --full` tries them all.
+    fn faults(&self) -> Result<Done> {
+        if let Some(absent) = self.absent("up")? {
+            return Ok(absent);
+        }
+        let options = faults::Options {
+            full: false,
+            seconds: FAULTS_SECONDS,
+            seed: None,
+            point: None,
+            jobs: 2,
+            binary: self.binary(),
+        };
+        let recovered = faults::run(&options)?;
+        Ok(good(format!("{recovered} faults, each recovered from")))
+    }
+
+    /// Requests made from the OpenAPI document, by schemathesis in an environment of its own.
+    fn api(&self) -> Result<Done> {
+        if let Some(absent) = self.absent("up")? {
+            return Ok(absent);
+        }
+        let home = self.target.join("api-venv");
+        let python = home.join("bin/python");
+        let have = |python: &Path| {
+            let mut ask = Command::new(python);
+            ask.args(["-m", "pip", "freeze"]).stderr(Stdio::null());
+            ask.output().is_ok_and(|output| {
+                String::from_utf8_lossy(&output.stdout).lines().any(|line| line == SCHEMATHESIS)
+            })
+        };
+        if !have(&python) {
+            status(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+            let mut install = Command::new(&python);
+            install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+            status(install.arg(SCHEMATHESIS))?;
+        }
+        let mut command = Command::new(python);
+        command.arg(self.root.join("verify/api_properties.py")).arg("--placet").arg(self.binary());
+        let said =
+            echo(command.args(["--seconds", API_SECONDS]), |line| line.starts_with("api ("))?;
+        Ok(good(said.join("; ").replace("api ", "")))
     }
 
     /// The benches run and report; on so little input their bars say nothing and are not held.

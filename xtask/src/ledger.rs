@@ -107,7 +107,7 @@ pub(crate) struct Acked {
 }
 
 /// Everything that was acknowledged.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Ledger {
     all: Vec<Acked>,
     ids: HashMap<String, u64>,

@@ -1,10 +1,11 @@
 //! The repository's own commands: the checks of CI, the layer rule and its companions, the crash
-//! test and the flush trace. Owns how the product is checked. Refuses to be part of it: no crate of
+//! test, the fault test and the flush trace. Owns how the product is checked. Refuses to be part of it: no crate of
 //! the product is a dependency, everything is reached through its command line and HTTP.
 
 mod args;
 mod ci;
 mod crash;
+mod faults;
 mod http;
 mod ledger;
 mod load;
@@ -26,6 +27,8 @@ cargo xtask COMMAND
   tidy              rules of the repository that the compiler does not know
   crash [--kills N] [--seed S] [--seconds-max S] [--connections N] [--binary FILE] [--keep]
                     kills the server under load, again and again, and counts what was lost
+  faults [--full | --seconds S] [--seed S] [--jobs N] [--point 'START CALL FILE N MODE'] [--binary FILE]
+                    lets each call that changes a file fail in turn, and looks what is left
   trace [--requests N] [--binary FILE]
                     shows from system calls that an answer follows the flush of its batch
 ";
@@ -64,6 +67,19 @@ fn run() -> Result<()> {
             };
             args.finish()?;
             crash::run(&root, &options)
+        }
+        Some("faults") => {
+            let point = args.value::<String>("--point")?;
+            let options = faults::Options {
+                full: args.flag("--full"),
+                seconds: args.value("--seconds")?.unwrap_or(90),
+                seed: args.value("--seed")?,
+                point: point.as_deref().map(faults::point).transpose()?,
+                jobs: args.value("--jobs")?.unwrap_or(2),
+                binary: binary(&mut args, &root)?,
+            };
+            args.finish()?;
+            faults::run(&options).map(drop)
         }
         Some("trace") => {
             let requests = args.value("--requests")?.unwrap_or(10);

@@ -48,6 +48,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("placet-store", 4),
     ("placet-server", 6),
     ("placet", 7),
+    ("placet-fuzz", 8),
 ];
 
 /// Dev-dependencies that the layers would forbid: from, to, reason.

@@ -125,6 +125,24 @@ impl Server {
         }
     }
 
+    /// Stops it as an operator does (SIGTERM); whether it has ended within the time.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub(crate) fn stop(&mut self, within: Duration) -> Result<bool> {
+        let mut command = Command::new("kill");
+        // It may have ended already: then there is nobody to tell.
+        command.arg(self.child.id().to_string()).stderr(Stdio::null()).status()?;
+        let deadline = Instant::now() + within;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(true)
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ fn trace(binary: &Path, requests: u64, scratch: &Scratch) -> Result<usize> {
 }
 
 /// The trace once its writer has said that the server is gone.
-fn settled(file: &Path) -> Result<String> {
+pub(crate) fn settled(file: &Path) -> Result<String> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let text = std::fs::read_to_string(file).context("no trace was written")?;
@@ -82,16 +82,16 @@ fn settled(file: &Path) -> Result<String> {
 
 /// A system call: its name, all that was printed of it, and the lines on which it began and ended.
 #[derive(Debug)]
-struct Call {
-    name: String,
-    text: String,
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) text: String,
     begun: usize,
     ended: Option<usize>,
     result: Option<i64>,
 }
 
 /// The calls of a trace in the order in which they began. Halves of interrupted lines are joined.
-fn calls(trace: &str) -> Vec<Call> {
+pub(crate) fn calls(trace: &str) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     let mut open: Vec<(&str, usize)> = Vec::new();
     for (number, line) in trace.lines().enumerate() {

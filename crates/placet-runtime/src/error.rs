@@ -33,8 +33,6 @@ pub enum PlaneError {
     ClockUnsure,
     /// The store failed; nothing more is decided until a restart.
     StoreFailed(String),
-    /// The state of an idle workspace could not be read back from its log; others go on.
-    LogUnreadable(String),
     /// The read model is being filled: what was searched for may lie in what it lacks.
     Indexing {
         /// Entries that it has.
@@ -42,6 +40,8 @@ pub enum PlaneError {
         /// Entries of the log.
         size: u64,
     },
+    /// What the store holds is not what was sealed.
+    Damaged(String),
     /// The bundle kept changing while the request was evaluated.
     PolicyMoved,
     /// The entry would be larger than an entry may be.
@@ -67,8 +67,8 @@ impl PlaneError {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::ClockUnsure => "clock_unsure",
             Self::StoreFailed(_) => "store_failed",
-            Self::LogUnreadable(_) => "log_unreadable",
             Self::Indexing { .. } => "indexing",
+            Self::Damaged(_) => "log_damaged",
             Self::PolicyMoved => "policy_moved",
             Self::TooLarge => "entry_too_large",
             Self::ShuttingDown => "shutting_down",
@@ -96,11 +96,11 @@ impl fmt::Display for PlaneError {
                 "the wall clock ran off from the monotonic clock; an operator has to confirm it",
             ),
             Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
-            Self::LogUnreadable(why) => f.write_str(why),
             Self::Indexing { indexed, size } => write!(
                 f,
                 "the read model is being filled and has {indexed} of {size} entries; retry later"
             ),
+            Self::Damaged(what) => write!(f, "the log of this workspace is damaged: {what}"),
             Self::PolicyMoved => f.write_str("the policy kept changing; retry"),
             Self::TooLarge => f.write_str("the log entry would exceed 16 KiB; shorten the request"),
             Self::ShuttingDown => f.write_str("the server is shutting down"),
@@ -121,7 +121,7 @@ impl From<Refusal> for PlaneError {
             Refusal::TooLarge => Self::TooLarge,
             Refusal::NoWorkspace => Self::NotFound("workspace"),
             Refusal::PolicyMoved => Self::PolicyMoved,
-            Refusal::LogUnreadable(why) => Self::LogUnreadable(why),
+            Refusal::Damaged(what) => Self::Damaged(what),
             Refusal::Busy => Self::Overloaded { retry_after_ms: 1000 },
             Refusal::Signing(why) => Self::Internal(why),
         }

@@ -231,7 +231,11 @@ impl Plane {
     ) -> Result<HeldView, PlaneError> {
         let (id, index) = (held.approval, held.index);
         match self.held_view(workspace, held.clone()).await {
-            Err(error @ (PlaneError::Internal(_) | PlaneError::StoreFailed(_))) => {
+            Err(
+                error @ (PlaneError::Internal(_)
+                | PlaneError::StoreFailed(_)
+                | PlaneError::Damaged(_)),
+            ) => {
                 let (entry, _) = self.entry(workspace, index)?;
                 eprintln!("placet: {id} is shown without its arguments: {error}");
                 let answer = self.present_entry(workspace, index, &entry, None, None).await?;

@@ -2,9 +2,10 @@
 //! log when somebody asks for them. Owns who waits meanwhile; the reading has a thread of its own,
 //! so that no other workspace waits for it.
 
+use crate::fold::Unfolded;
 use crate::load::Reading;
 use crate::ports::{JournalReader, Signers, Snapshots, WorkspaceNo};
-use crate::sequencer::{Message, Seat};
+use crate::sequencer::{Message, Refusal, Seat};
 use crate::workspace::Workspace;
 use placet_engine::{Bounds, Counters, State};
 use placet_types::ids::TimeMs;
@@ -160,9 +161,9 @@ impl Idle {
     pub(crate) fn back(
         &mut self,
         no: WorkspaceNo,
-        state: Result<State, String>,
+        state: Result<State, Unread>,
         now: Instant,
-    ) -> (Option<Seat>, Vec<Message>, Option<String>) {
+    ) -> (Option<Seat>, Vec<Message>, Option<Unread>) {
         match state {
             Ok(state) => {
                 let Some(Away { mut seat, waiting, .. }) = self.away.remove(&no) else {
@@ -197,6 +198,25 @@ pub(crate) enum Turned {
     Full(Message),
 }
 
+/// Why a state did not come back.
+#[derive(Clone)]
+pub(crate) enum Unread {
+    /// The store failed.
+    Store(String),
+    /// The log is not what was sealed.
+    Damaged(String),
+}
+
+impl Unread {
+    /// What those who waited are told.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Store(why) => Refusal::StoreFailed(why.clone()),
+            Self::Damaged(what) => Refusal::Damaged(what.clone()),
+        }
+    }
+}
+
 /// Reads states back, one after the other.
 pub(crate) struct Reviver {
     pub(crate) reader: Arc<dyn JournalReader>,
@@ -210,10 +230,13 @@ impl Reviver {
     /// Until the sequencer ends.
     pub(crate) fn run(self, wanted: &Receiver<Wanted>) {
         while let Ok(Wanted { shared, size }) = wanted.recv() {
-            let state = self.read(&shared, size).map_err(|why| {
-                let why = format!("the state of workspace {} cannot be read: {why}", shared.name);
-                eprintln!("placet: {why}");
-                why
+            let state = self.read(&shared, size);
+            if let Err(error) = &state {
+                eprintln!("placet: the state of workspace {} cannot be read: {error}", shared.name);
+            }
+            let state = state.map_err(|error| match error {
+                Unfolded::Store(error) => Unread::Store(error.to_string()),
+                error => Unread::Damaged(error.to_string()),
             });
             if self.sequencer.send(Message::Back(shared.no, state.map(Box::new))).is_err() {
                 return;
@@ -221,7 +244,7 @@ impl Reviver {
         }
     }
 
-    fn read(&self, shared: &Workspace, size: u64) -> Result<State, String> {
+    fn read(&self, shared: &Workspace, size: u64) -> Result<State, Unfolded> {
         let reading = Reading {
             reader: self.reader.as_ref(),
             snapshots: self.snapshots.as_ref(),
@@ -233,9 +256,10 @@ impl Reviver {
         for notice in notices {
             eprintln!("placet: {notice}");
         }
-        let (folded, _) = folded.map_err(|error| error.to_string())?;
+        let (folded, _) = folded?;
         if folded.state.next_index() != size || folded.tree.root() != shared.tree().root() {
-            return Err("its log is not the one that was signed".to_owned());
+            let what = "the log is not the one that was signed".to_owned();
+            return Err(Unfolded::Damaged(what));
         }
         Ok(folded.state)
     }

@@ -29,6 +29,7 @@ mod pseudonyms;
 mod reading;
 mod recent;
 pub mod replay;
+mod sealed;
 mod sequencer;
 mod signing;
 mod snapshot;

@@ -134,6 +134,17 @@ pub trait JournalReader: Send + Sync {
         bytes_max: usize,
     ) -> Result<Vec<Batch>, PortError>;
 
+    /// The compact range of the tree of the first `size` entries, where a batch ends there.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn tree_state(&self, workspace: WorkspaceNo, size: u64) -> Result<Option<Vec<u8>>, PortError> {
+        let Some(last) = size.checked_sub(1) else { return Ok(None) };
+        let row = self.read(workspace, last, 1)?.into_iter().next();
+        let ends = |row: &Batch| row.first_index + u64::from(row.count) == size;
+        Ok(row.filter(ends).map(|row| row.tree_state))
+    }
+
     /// The bytes of a bundle.
     ///
     /// # Errors

@@ -5,7 +5,8 @@ use crate::error::PlaneError;
 use crate::frame::{Frame, SlotKeys, frames};
 use crate::plane::{Decided, Opened, Plane};
 use crate::ports::AuditFilter;
-use crate::workspace::{SignedHead, Workspace};
+use crate::sealed::read_sealed;
+use crate::workspace::{SignedHead, Workspace, parse_batch};
 use placet_tlog::Hash;
 use placet_tlog::tiles::TileRef;
 use placet_tlog::tree::TreeError;
@@ -14,6 +15,9 @@ use placet_types::ids::DecisionId;
 use placet_types::json::{self, Limits, Object, Value};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Entries that are looked through where the read model is behind; beyond it callers come back.
+const BEHIND_MAX: u64 = 1 << 14;
 
 /// An entry of the log with its index and canonical bytes.
 #[derive(Clone, Debug)]
@@ -80,12 +84,44 @@ impl Plane {
         if let Some(index) = indexed.or_else(|| self.recent.locate(workspace.no, id)) {
             return Ok(index);
         }
-        // Indexed between the two look-ups.
-        if let Some(index) = self.model.locate(workspace.no, id).map_err(store)? {
-            return Ok(index);
+        // Indexed between the two look-ups, or, after a restart, not yet.
+        match self.model.locate(workspace.no, id).map_err(store)? {
+            Some(index) => Ok(index),
+            None => self.locate_behind(workspace, id)?.ok_or(PlaneError::NotFound("decision")),
         }
-        self.searchable(workspace)?;
-        Err(PlaneError::NotFound("decision"))
+    }
+
+    /// Looks through what the read model has not caught up with: after a restart that is not among
+    /// the newest batches, and nobody is told "not found" of what is in the log.
+    fn locate_behind(
+        &self,
+        workspace: &Workspace,
+        id: DecisionId,
+    ) -> Result<Option<u64>, PlaneError> {
+        let size = *workspace.size.borrow();
+        let from = self.indexed(workspace)?;
+        if size.saturating_sub(from) > BEHIND_MAX {
+            self.searchable(workspace)?;
+        }
+        let mut at = from;
+        while at < size {
+            let batches = read_sealed(self.journal.as_ref(), workspace.no, at, 1 << 20)?;
+            if batches.is_empty() {
+                break;
+            }
+            for batch in batches {
+                let batch = parse_batch(batch).map_err(PlaneError::Damaged)?;
+                let found = batch.entries.iter().zip(batch.first_index..).find(|(entry, _)| {
+                    matches!(&entry.event, Event::Decision(event) if event.decision == id)
+                });
+                if let Some((_, index)) = found {
+                    return Ok(Some(index));
+                }
+                at = batch.first_index + batch.entries.len() as u64;
+            }
+        }
+        // It may have been indexed meanwhile, and passed over here.
+        self.model.locate(workspace.no, id).map_err(store)
     }
 
     /// The entry at `index` with its canonical bytes.
@@ -130,26 +166,19 @@ impl Plane {
         until: u64,
         mut take: impl FnMut(LogEntry, Frame<'_>),
     ) -> Result<(), PlaneError> {
-        let batches = self.journal.read(workspace.no, from, 1).map_err(store)?;
+        let batches = read_sealed(self.journal.as_ref(), workspace.no, from, 1)?;
         let Some(batch) = batches.into_iter().next() else { return Ok(()) };
-        let mut next = from;
         for (index, frame) in (batch.first_index..).zip(frames(&batch.frames)) {
             if index >= until {
                 break;
             }
-            let damaged = |why: &dyn std::fmt::Display| {
-                PlaneError::Internal(format!("entry {index} of the log is damaged: {why}"))
-            };
-            let frame = frame.map_err(|error| damaged(&error))?;
+            let damaged = |why: String| PlaneError::Damaged(format!("entry {index}: {why}"));
+            let frame = frame.map_err(|error| damaged(error.to_string()))?;
             if index >= from {
-                let entry = Entry::parse(frame.entry).map_err(|error| damaged(&error))?;
+                let entry =
+                    Entry::parse(frame.entry).map_err(|error| damaged(error.to_string()))?;
                 take(LogEntry { index, entry, bytes: frame.entry.to_vec() }, frame);
-                next = index + 1;
             }
-        }
-        let end = until.min(batch.first_index + u64::from(batch.count));
-        if next < end {
-            return Err(PlaneError::Internal(format!("entry {next} of the log is missing")));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::clock::Stamp;
 use crate::committer::Errand;
 use crate::crypto::Fast;
 use crate::frame::{Frame, push};
-use crate::idle::{Idle, Summary, Turned};
+use crate::idle::{Idle, Summary, Turned, Unread};
 use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
 use crate::signing::{Signing, hand_over};
@@ -111,8 +111,8 @@ pub(crate) enum Refusal {
     TooLarge,
     NoWorkspace,
     PolicyMoved,
-    /// The state could not be read back.
-    LogUnreadable(String),
+    /// The log of an idle workspace is not what was sealed.
+    Damaged(String),
     /// Too many wait for a state that is being read.
     Busy,
     /// A handover could not be written.
@@ -127,7 +127,7 @@ pub(crate) enum Message {
     /// Asks what is known of a workspace, without bringing back a state that is away.
     Summary(WorkspaceNo, Glance),
     /// A state has been read, or why not.
-    Back(WorkspaceNo, Result<Box<State>, String>),
+    Back(WorkspaceNo, Result<Box<State>, Unread>),
     AddSeat(Box<Seat>),
     ConfirmClock,
     Wake,
@@ -311,7 +311,7 @@ impl Sequencer {
                 self.seats.extend(seat.map(|seat| (workspace, seat)));
                 for message in waiting {
                     match &why {
-                        Some(why) => refuse(message, Refusal::LogUnreadable(why.clone()), work),
+                        Some(why) => refuse(message, why.refusal(), work),
                         None => drop(self.take(message, work)),
                     }
                 }

@@ -9,6 +9,7 @@ mod call;
 mod decisions;
 mod document;
 mod events;
+mod examples;
 mod listen;
 mod log;
 mod manage;

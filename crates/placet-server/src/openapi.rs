@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, made from the table of operations and the schemas of the wire types.
 //! Refuses to know handlers: what is in the table is served, and tests reach every row.
 
+use crate::examples;
 use crate::operations::{OPERATIONS, Operation};
 use placet_api as api;
 use serde_json::{Map, Value, json};
@@ -116,9 +117,13 @@ fn describe(operation: &Operation) -> Value {
     let names = operation.path.split(['{', '}']).skip(1).step_by(2);
     let names = names.map(|name| name.trim_start_matches('*'));
     let parameter = |name: &str, place: &str| {
-        json!({
+        let mut parameter = json!({
             "name": name, "in": place, "required": place == "path", "schema": {"type": "string"},
-        })
+        });
+        if let Some(example) = examples::parameter(name) {
+            parameter["example"] = example.into();
+        }
+        parameter
     };
     let mut parameters: Vec<Value> = names.map(|name| parameter(name, "path")).collect();
     parameters.extend(operation.query.iter().map(|name| parameter(name, "query")));
@@ -136,6 +141,11 @@ fn describe(operation: &Operation) -> Value {
         if !kind.is_empty() {
             entry["content"][*kind] = json!({"schema": schema});
         }
+        if *status < 202 && *kind == "application/json" {
+            for (to, parameter, place) in examples::links(operation.id) {
+                entry["links"][*to] = json!({"operationId": to, "parameters": {*parameter: place}});
+            }
+        }
     }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
     let mut described = json!({
@@ -149,6 +159,9 @@ fn describe(operation: &Operation) -> Value {
             "required": true,
             "content": {"application/json": {"schema": reference(body)}},
         });
+        if let Some(example) = examples::body(body) {
+            described["requestBody"]["content"]["application/json"]["example"] = example;
+        }
     }
     if !operation.key {
         described["security"] = json!([]);

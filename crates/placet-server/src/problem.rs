@@ -90,11 +90,9 @@ impl From<PlaneError> for Problem {
                 eprintln!("placet: the store failed: {why}");
                 Self::new(code, "nothing can be recorded, so nothing is decided").retry(RETRY_MS)
             }
-            // Said where it was found.
-            PlaneError::LogUnreadable(_) => {
-                let detail = "the state of this workspace cannot be read back from its log; an \
-                              operator has to look at it";
-                Self::new(code, detail).retry(RETRY_MS)
+            PlaneError::Damaged(_) => {
+                eprintln!("placet: {error}");
+                Self::new(code, error.to_string())
             }
             PlaneError::Rejected(Rejection::IdempotencyFull)
             | PlaneError::ClockUnsure

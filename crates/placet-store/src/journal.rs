@@ -339,6 +339,23 @@ impl JournalReader for SqliteJournalReader {
         Ok(batches)
     }
 
+    /// Without walking the pages of the frames.
+    fn tree_state(&self, workspace: WorkspaceNo, size: u64) -> Result<Option<Vec<u8>>, PortError> {
+        let Some(at) = size.checked_sub(1).and_then(|last| row_id(workspace, last)) else {
+            return Ok(None);
+        };
+        let (first, _) = row_range(workspace);
+        self.pool.with(|conn| {
+            let before = "SELECT id, count, tree_state FROM batch WHERE id >= ?1 AND id <= ?2 \
+                          ORDER BY id DESC LIMIT 1";
+            let row = conn.prepare_cached(before)?.query_row([first, at], |row| {
+                Ok((index_of(row.get(0)?) + unsigned(row, 1)?, row.get(2)?))
+            });
+            let row: Option<(u64, Vec<u8>)> = row.optional()?;
+            Ok(row.filter(|(end, _)| *end == size).map(|(_, tree_state)| tree_state))
+        })
+    }
+
     fn bundle(&self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, PortError> {
         self.pool.with(|conn| {
             conn.prepare_cached("SELECT bytes FROM bundle WHERE digest = ?1")?

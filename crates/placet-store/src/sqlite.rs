@@ -125,7 +125,13 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
 fn settings(conn: &Connection, writer: &str) -> rusqlite::Result<()> {
     // After a failed flush nothing more may be written through this handle, not even on closing.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    // To the end: what fails while the new mode is written is only said after the row.
+    let mut mode = String::new();
+    let mut statement = conn.prepare("PRAGMA journal_mode=WAL")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
     if mode != "wal" {
         return Err(rusqlite::Error::InvalidQuery);
     }

@@ -273,7 +273,7 @@ fn hint(code: &str) -> Option<&'static str> {
         "legal_hold" => "`placet hold list` shows the holds; two admins release one",
         "retention_running" => "wait, or name a reason that the policy lists as lawful",
         "killed" => "two people lift it with `placet lift`",
-        "overloaded" | "store_failed" | "log_unreadable" | "clock_unsure" | "shutting_down" => {
+        "overloaded" | "store_failed" | "clock_unsure" | "shutting_down" => {
             "nothing was decided; try again with the same idempotency key"
         }
         _ => return None,

@@ -3,6 +3,7 @@
 
 use crate::output;
 use placet_runtime::StartError;
+use placet_runtime::ports::PortError;
 use placet_store::OpenError;
 use serde_json::{Value, json};
 use std::fmt;
@@ -93,6 +94,9 @@ fn look(error: &anyhow::Error) -> Seen<'_> {
         }
         if let Some(start) = cause.downcast_ref::<StartError>() {
             return plain(start.code());
+        }
+        if cause.downcast_ref::<PortError>().is_some() {
+            return plain("store_failed");
         }
         if let Some(io) = cause.downcast_ref::<std::io::Error>()
             && io.kind() == std::io::ErrorKind::AddrInUse

@@ -4,6 +4,8 @@
 mod audit;
 #[path = "cli/backup.rs"]
 mod backup;
+#[path = "cli/damage.rs"]
+mod damage;
 #[path = "cli/decide.rs"]
 mod decide;
 #[path = "cli/demo.rs"]

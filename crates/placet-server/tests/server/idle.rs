@@ -146,7 +146,7 @@ async fn a_log_that_was_altered_meanwhile_is_refused_and_others_go_on() {
     let put = "UPDATE batch SET frames = ?2 WHERE id = ?1";
     journal.execute(put, rusqlite::params![id, altered]).unwrap();
     let answer = decide(&world, &bot, "l", "").await;
-    answer.refused(503, "log_unreadable");
+    answer.refused(503, "log_damaged");
     assert_eq!(metric(&world, "placet_revive_failed_total").await, 1);
     decide(&world, &main, "m", "").await.ok();
     // Nothing was kept of the failure: once the log is whole again, so is its state.

@@ -1,0 +1,85 @@
+//! Examples and links of the OpenAPI document: values with which a call succeeds, and which answer
+//! holds the id that another call needs. Refuses to know handlers.
+
+use serde_json::{Value, json};
+
+/// A body that is accepted.
+pub(crate) fn body(schema: &str) -> Option<Value> {
+    let request = json!({
+        "surface": "payments.refund",
+        "action": "create",
+        "idempotency_key": "refund-4711",
+        "attempt_nonce": "5f0c2a9b7e1d4c38",
+        "target": "account:4711",
+        "arguments": {"amount": 12.5, "currency": "EUR"},
+    });
+    Some(match schema {
+        "ExecutionRequestDocument" => request,
+        "BatchRequest" => json!({"requests": [request]}),
+        "ConsumeRequest" => json!({"attempt_nonce": "5f0c2a9b7e1d4c38"}),
+        "OutcomeRequest" => json!({"result": "succeeded"}),
+        "VoteRequest" => json!({"note": "checked with the customer"}),
+        "EraseRequest" => json!({"subject": "customer-4711", "dry_run": true}),
+        "HoldRequest" => json!({
+            "scope": "subject", "subject": "customer-4711", "reason": "litigation",
+        }),
+        "KillRequest" => json!({"scope": "workspace"}),
+        "KeyRequest" => json!({
+            "actor": "agent:support", "environment": "production", "roles": [],
+        }),
+        "WorkspaceRequest" => json!({"name": "second", "admin": "human:ann"}),
+        _ => return None,
+    })
+}
+
+/// A value of a parameter in a path, a query or a header.
+pub(crate) fn parameter(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "receipt" => "inline",
+        "wait" => "1s",
+        "payload" | "include_resolved" => "true",
+        "index" | "from" | "min_index" | "Last-Event-ID" | "old" => "0",
+        "limit" => "50",
+        "order" => "asc",
+        "type" => "decision",
+        "since" => "30d",
+        "outcome" => "PERMIT",
+        "actor" => "agent:support",
+        "surface" => "payments.refund",
+        "subject" => "customer-4711",
+        "rule" => "refund-small",
+        "Accept" => "text/plain",
+        "workspace" => "default",
+        "tile" => "entries/000.p/1",
+        "new" => "1",
+        "trace" | "trace_id" => "case-4711",
+        "Idempotency-Key" => "refund-4711",
+        "Placet-Attempt-Nonce" => "5f0c2a9b7e1d4c38",
+        _ => return None,
+    })
+}
+
+/// What the answer of an operation leads to: operation, its parameter, and where the value stands.
+pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &'static str)] {
+    match operation {
+        "decide" => &[
+            ("getDecision", "id", "$response.body#/id"),
+            ("consume", "id", "$response.body#/id"),
+            ("reportOutcome", "id", "$response.body#/id"),
+            ("withdraw", "id", "$response.body#/id"),
+            ("getReceipt", "id", "$response.body#/id"),
+            ("approve", "id", "$response.body#/approval/id"),
+            ("reject", "id", "$response.body#/approval/id"),
+            ("getTrace", "trace_id", "$response.body#/trace_id"),
+        ],
+        "listApprovals" => &[
+            ("approve", "id", "$response.body#/approvals/0/id"),
+            ("reject", "id", "$response.body#/approvals/0/id"),
+        ],
+        "placeHold" => &[("releaseHold", "id", "$response.body#/id")],
+        "listHolds" => &[("releaseHold", "id", "$response.body#/holds/0/id")],
+        "createKey" => &[("revokeKey", "id", "$response.body#/id")],
+        "createWorkspace" => &[("getPublished", "workspace", "$response.body#/name")],
+        _ => &[],
+    }
+}

@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+"""Property tests of the API from its own OpenAPI document, with schemathesis against real servers.
+
+One server in development mode and one with keys. Every operation is called with what the document
+describes and with what it rules out. No answer may be a 5xx but 503, bodies must be of the described
+type and shape, and every operation must have answered at least once with a 2xx.
+
+    python3 verify/api_properties.py --placet target/release/placet [--seconds 60] [--seed N]
+
+Needs schemathesis (PyPI) in the interpreter that runs it; `cargo xtask ci` makes one in `target/`.
+Within schemathesis the same file is loaded again, as its hooks.
+"""
+
+import argparse
+import atexit
+import collections
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve()
+BUNDLE = HERE.parent.parent / "examples" / "bank"
+CONTEXT = "PLACET_API_CONTEXT"
+NONCE = "5f0c2a9b7e1d4c38"
+# Never ends; it is asked by this script.
+STREAM = "streamEvents"
+# Where schemathesis reads what there is; it does not test that itself.
+DOCUMENT = "getOpenApi"
+
+
+class Server:
+    """A running server, and what valid calls to it need."""
+
+    def __init__(self, url, keys):
+        self.url = url
+        self.keys = keys
+        self.count = random.getrandbits(40)
+
+    def authorization(self, key):
+        """In development mode most callers have no key."""
+        return {"Authorization": "Bearer " + self.keys[key]} if key in self.keys else {}
+
+    def call(self, method, path, body=None, key="admin"):
+        headers = {"content-type": "application/json", **self.authorization(key)}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                text = answer.read()
+                return answer.status, json.loads(text) if text[:1] == b"{" else text
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def good(self, method, path, body=None, key="admin"):
+        status, document = self.call(method, path, body, key)
+        if status >= 300:
+            raise SystemExit(f"{method} {path}: status {status}: {document}")
+        return document
+
+    def unique(self):
+        self.count += 1
+        return f"{self.count:x}"
+
+    def lift(self):
+        """Nothing is permitted under a tripped kill switch; with keys it takes two people."""
+        tripped = self.good("GET", "/api/v1/kill")
+        for scope in ("workspace", "everything"):
+            if tripped[scope]:
+                for key in ("admin", "second"):
+                    self.call("POST", "/api/v1/lift", {"scope": scope}, key)
+
+    def request(self, name="refund-small", **more):
+        body = json.loads((BUNDLE / "requests" / f"{name}.json").read_text())
+        body.pop("attempt_nonce", None)
+        return {**body, "idempotency_key": self.unique(), **more}
+
+    def decide(self, name="refund-small", **more):
+        return self.good("POST", "/api/v1/decisions", self.request(name, **more), "bot")
+
+    def keys_of(self, *actors):
+        listed = self.good("GET", "/api/v1/keys")["keys"]
+        return [key["id"] for key in listed if not actors or key["actor"] in actors]
+
+    def valid(self, operation):
+        """Path, body and key with which `operation` succeeds; what it works on is made first."""
+        self.lift()
+        if operation in ("getDecision", "getReceipt"):
+            return {"id": self.decide()["id"]}, None, "bot"
+        if operation == "consume":
+            made = self.decide(audience="service:gate")
+            return {"id": made["id"]}, {"attempt_nonce": NONCE}, "gate"
+        if operation == "reportOutcome":
+            made = self.decide(attempt_nonce=NONCE)
+            return {"id": made["id"]}, {"result": "succeeded"}, "bot"
+        if operation == "withdraw":
+            return {"id": self.decide("refund-large")["id"]}, None, "bot"
+        if operation in ("approve", "reject"):
+            held = self.decide("refund-large")
+            body = {"action_digest": held["action_digest"], "note": "seen"}
+            return {"id": held["approval"]["id"]}, body, "operator"
+        if operation == "getTrace":
+            trace = self.unique()
+            self.decide(trace_id=trace)
+            return {"trace_id": trace}, None, "admin"
+        if operation == "decide":
+            return {}, self.request(), "bot"
+        if operation == "decideBatch":
+            return {}, {"requests": [self.request(), self.request("refund-large")]}, "bot"
+        if operation == "releaseHold":
+            body = {"scope": "subject", "subject": self.unique(), "reason": "litigation"}
+            return {"id": self.good("POST", "/api/v1/holds", body)["id"]}, None, "admin"
+        if operation == "placeHold":
+            body = {"scope": "subject", "subject": self.unique(), "reason": "litigation"}
+            return {}, body, "admin"
+        if operation == "createKey":
+            return {}, {"actor": "agent:x", "environment": "production", "roles": []}, "admin"
+        if operation == "revokeKey":
+            return {"id": random.choice(self.keys_of("agent:spare"))}, None, "admin"
+        if operation == "createWorkspace":
+            name = "w" + self.unique()
+            return {}, {"name": name, "admin": "human:ann"}, "admin"
+        if operation == "erase":
+            return {}, {"subject": "customer-4711", "dry_run": True}, "admin"
+        if operation == "lift":
+            self.good("POST", "/api/v1/kill", {"scope": "workspace"})
+        if operation in ("kill", "lift"):
+            return {}, {"scope": "workspace"}, "admin"
+        if operation == "getPublished":
+            return {"workspace": "default"}, None, "admin"
+        if operation == "getTile":
+            return {"workspace": "default", "tile": "entries/000.p/1"}, None, "admin"
+        if operation == "getConsistency":
+            return {"workspace": "default", "old": "0", "new": "1"}, None, "admin"
+        return {}, None, "admin"
+
+
+def hooks(context):
+    """What happens inside schemathesis."""
+    import schemathesis
+
+    server = Server(context["url"], context["keys"])
+    random.seed(context["seed"])
+    answered = collections.defaultdict(collections.Counter)
+    faults = []
+    mine = set(server.keys_of()) - set(server.keys_of("agent:spare"))
+
+    @schemathesis.hook
+    def before_call(context, case, kwargs):
+        del context, kwargs
+        operation = case.operation.definition.raw["operationId"]
+        succeeded = any(status < 300 for status in answered[operation])
+        # Links lead from the list of keys to revoking them: not the ones that call.
+        suicide = operation == "revokeKey" and (case.path_parameters or {}).get("id") in mine
+        if suicide or random.random() < (0.2 if succeeded else 0.7):
+            path, body, key = server.valid(operation)
+            case.path_parameters = path
+            case.query = {}
+            case.headers = server.authorization(key)
+            if body is not None:
+                case.body = body
+                case.media_type = "application/json"
+        elif random.random() < 0.9:
+            case.headers = {**(case.headers or {}), **server.authorization("admin")}
+
+    @schemathesis.hook
+    def after_call(context, case, response):
+        del context
+        operation = case.operation.definition.raw["operationId"]
+        answered[operation][response.status_code] += 1
+        if response.status_code >= 500 and response.status_code != 503:
+            text = response.content[:500].decode("utf-8", "replace")
+            faults.append(f"{case.as_curl_command()}: {response.status_code} {text}")
+
+    def report():
+        document = {"answered": answered, "faults": faults}
+        Path(context["report"]).write_text(json.dumps(document))
+
+    atexit.register(report)
+
+
+def start(binary, home, dev):
+    """A server, the lines it began with, and keys for everybody who calls."""
+    command = [binary, "up", "--data", str(home / "data"), "--bundle", str(BUNDLE)]
+    command += ["--listen", "127.0.0.1:0", "--admission", "1000000", "--public-log"]
+    command += ["--dev"] if dev else []
+    said = open(home / "stderr", "wb")
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+    key = None
+    for line in child.stdout:
+        if line.startswith("admin key: "):
+            key = line.removeprefix("admin key: ").strip()
+        if "listening on " in line:
+            server = Server(line.split("listening on ")[1].strip(), {})
+            break
+    else:
+        raise SystemExit(f"the server does not start: {(home / 'stderr').read_text()}")
+    if not dev:
+        server.keys = {"admin": key}
+
+    def make(actor, roles):
+        body = {"actor": actor, "environment": "production", "roles": roles}
+        return server.good("POST", "/api/v1/keys", body)["key"]
+
+    for _ in range(20):
+        make("agent:spare", [])
+    server.keys["gate"] = make("service:gate", [])
+    if not dev:
+        server.keys["bot"] = make("agent:bot", [])
+        server.keys["operator"] = make("human:otto", ["refund_approver"])
+        # From here on there are two admins: what is governed waits for the other one (202).
+        server.keys["second"] = make("human:olga", ["admin"])
+    return child, server
+
+
+def stream(server):
+    """The stream of events, which schemathesis would wait for the end of."""
+    headers = server.authorization("admin")
+    seen = collections.Counter()
+    for query in ("", "?from=0", "?from=-1", "?from=x", "?from=18446744073709551615", "?nothing=1"):
+        request = urllib.request.Request(server.url + "/api/v1/events" + query, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                seen[answer.status] += 1
+        except urllib.error.HTTPError as error:
+            seen[error.code] += 1
+    return seen
+
+
+def run(binary, dev, seconds, seed):
+    mode = "dev" if dev else "keys"
+    with tempfile.TemporaryDirectory(prefix="placet-api-") as directory:
+        home = Path(directory)
+        child, server = start(binary, home, dev)
+        try:
+            report = home / "report.json"
+            context = {"url": server.url, "keys": server.keys, "seed": seed, "report": str(report)}
+            environment = {
+                **os.environ,
+                CONTEXT: json.dumps(context),
+                "SCHEMATHESIS_HOOKS": HERE.stem,
+                "PYTHONPATH": str(HERE.parent),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            command = [sys.executable, "-m", "schemathesis.cli", "run", server.url + "/openapi.json"]
+            command += ["--checks", "content_type_conformance,response_schema_conformance"]
+            command += ["--phases", "examples,coverage,fuzzing,stateful"]
+            command += ["--exclude-operation-id", STREAM, "--seed", str(seed), "--no-color"]
+            command += ["--max-time", str(seconds), "--request-timeout", "20", "--warnings", "off"]
+            command += ["--continue-on-failure", "--generation-database", "none"]
+            ran = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True)
+            if not report.exists():
+                raise SystemExit(f"schemathesis did not run:\n{ran.stdout}\n{ran.stderr}")
+            found = json.loads(report.read_text())
+            answered = {op: collections.Counter(seen) for op, seen in found["answered"].items()}
+            answered[STREAM] = collections.Counter(
+                {str(status): count for status, count in stream(server).items()}
+            )
+            document = server.good("GET", "/openapi.json")
+            answered[DOCUMENT] = collections.Counter({"200": 1})
+            operations = [
+                operation["operationId"]
+                for methods in document["paths"].values()
+                for operation in methods.values()
+            ]
+            problems = list(found["faults"])
+            for operation in operations:
+                if not any(status.startswith("2") for status in answered.get(operation, {})):
+                    seen = dict(answered.get(operation, {}))
+                    problems.append(f"{operation} never answered with a 2xx: {seen}")
+            if ran.returncode != 0:
+                problems.append(f"schemathesis ended with {ran.returncode}:\n{ran.stdout[-6000:]}{ran.stderr[-2000:]}")
+            said = (home / "stderr").read_text()
+            if "panicked" in said or child.poll() is not None:
+                problems.append(f"the server: {said[-2000:]}")
+            calls = sum(sum(seen.values()) for seen in answered.values())
+            good = sum(
+                count
+                for seen in answered.values()
+                for status, count in seen.items()
+                if status.startswith("2")
+            )
+            print(f"api ({mode}): {len(operations)} operations, {calls} calls, {good} with a 2xx, "
+                  f"{len(problems)} problems", flush=True)
+            return problems
+        finally:
+            child.kill()
+            child.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--placet", required=True)
+    parser.add_argument("--seconds", type=int, default=60, help="for both servers together")
+    parser.add_argument("--seed", type=int, default=random.getrandbits(32))
+    options = parser.parse_args()
+    print(f"api: seed {options.seed}", flush=True)
+    problems = []
+    for dev in (True, False):
+        binary = str(Path(options.placet).resolve())
+        problems += run(binary, dev, max(options.seconds // 2, 1), options.seed)
+    for problem in problems:
+        print(f"api: {problem}")
+    if problems:
+        sys.exit(1)
+    print("api: no 5xx, every operation succeeded at least once")
+
+
+if __name__ == "__main__":
+    main()
+elif CONTEXT in os.environ:
+    hooks(json.loads(os.environ[CONTEXT]))
