@@ -117,6 +117,11 @@ impl Recent {
         inner.batches.iter().filter(|batch| batch.workspace == workspace).cloned().collect()
     }
 
+    /// Whether nothing waits to be followed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().batches.is_empty()
+    }
+
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
