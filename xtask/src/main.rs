@@ -10,6 +10,7 @@ mod ledger;
 mod load;
 mod rules;
 mod server;
+mod sim;
 mod source;
 mod tidy;
 mod trace;
@@ -26,6 +27,9 @@ cargo xtask COMMAND
   tidy              rules of the repository that the compiler does not know
   crash [--kills N] [--seed S] [--seconds-max S] [--connections N] [--binary FILE] [--keep]
                     kills the server under load, again and again, and counts what was lost
+  sim [--seeds N] [--seconds S] [--from SEED] [--threads N] [--mutant NAME] | --seed SEED
+                    runs the real driver over simulated disks, clock and network, seed after seed;
+                    a failing seed is printed with the command that shows it again
   trace [--requests N] [--binary FILE]
                     shows from system calls that an answer follows the flush of its batch
 ";
@@ -65,6 +69,7 @@ fn run() -> Result<()> {
             args.finish()?;
             crash::run(&root, &options)
         }
+        Some("sim") => sim::run(&root, &args.rest()),
         Some("trace") => {
             let requests = args.value("--requests")?.unwrap_or(10);
             let binary = binary(&mut args, &root)?;

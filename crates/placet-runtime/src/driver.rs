@@ -111,6 +111,13 @@ impl Driver {
         }
     }
 
+    /// Whether payload slots are so few that a caller might wait for some, which on a single thread
+    /// would be for ever: it is the turn of [`Part::Slots`].
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.plane.pool.is_starved()
+    }
+
     /// One step of a part; of the sequencer with at most `most` commands, and with a look at what
     /// has expired where `tick` says so. True when something was done.
     pub fn turn(&mut self, part: Part, most: usize, tick: bool) -> bool {

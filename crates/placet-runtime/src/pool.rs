@@ -82,6 +82,12 @@ impl SlotPool {
         inner.failed.is_none() && (inner.ready.len() < self.low || !inner.erasing.is_empty())
     }
 
+    /// Whether a caller might soon have to wait for a block.
+    pub(crate) fn is_starved(&self) -> bool {
+        let inner = self.lock();
+        inner.failed.is_none() && !inner.closed && inner.ready.len() < self.block
+    }
+
     /// Destroys slots of one entry, or creates one block. False when it was the last turn.
     pub(crate) fn turn(&self, slots: &mut dyn Slots) -> bool {
         {

@@ -64,6 +64,12 @@ pub(crate) struct Disk {
     pub(crate) marks_fail: bool,
     pub(crate) snapshots_fail: bool,
     pub(crate) read_fails: bool,
+    /// What was erased lately: workspace, the mark before, the slots with their secrets.
+    pub(crate) graves: Vec<(u32, Option<u64>, Vec<(usize, Secret)>)>,
+    /// The newest slots, which an older copy of the keys does not have.
+    pub(crate) forgotten: Vec<Option<Secret>>,
+    /// The armed certificate was taken away or altered.
+    pub(crate) unarmed: bool,
     /// Power has failed: whoever drives the instance drops it.
     pub(crate) crashed: bool,
     pub(crate) random: Option<Random>,
@@ -178,10 +184,57 @@ impl Disk {
         self.random = Some(random);
     }
 
+    /// Somebody takes the armed certificate away, or alters it.
+    pub(crate) fn disarm(&mut self) {
+        self.unarmed = true;
+        let cut = self.random().per_mille(500);
+        match &mut self.armed {
+            Some(bytes) if cut => bytes.truncate(bytes.len() / 2),
+            armed => *armed = None,
+        }
+    }
+
+    /// An older copy of the payload keys is put back: what was erased since is there again.
+    pub(crate) fn resurrect(&mut self) {
+        let back = self.random().place(3) + 1;
+        for _ in 0..back {
+            let Some((workspace, before, slots)) = self.graves.pop() else { return };
+            for (at, secret) in slots {
+                if let Some(slot) = self.slots.get_mut(at) {
+                    *slot = Some(secret);
+                }
+            }
+            match before {
+                Some(upto) => drop(self.erased_upto.insert(workspace, upto)),
+                None => drop(self.erased_upto.remove(&workspace)),
+            }
+        }
+    }
+
+    /// An older copy of the payload keys is put back: the newest slots are not in it.
+    pub(crate) fn forget_slots(&mut self) {
+        let kept = self.slots.len().saturating_sub(8 * (self.random().place(4) + 1));
+        let mut lost = self.slots.split_off(kept);
+        lost.append(&mut self.forgotten);
+        self.forgotten = lost;
+    }
+
+    /// Whether something is wrong that a start may be refused for.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.torn.is_some()
+            || !self.lost.is_empty()
+            || !self.forgotten.is_empty()
+            || self.append_fault.is_some()
+            || self.read_fails
+            || self.slots_fail
+            || self.marks_fail
+    }
+
     /// What an operator does who was told why a start is refused: puts back what was lost, drops
     /// the row that was never whole.
     pub(crate) fn repair(&mut self) {
         self.read_fails = false;
+        self.slots.append(&mut self.forgotten);
         if let Some(no) = self.torn.take()
             && let Some(rows) = self.rows.get_mut(&no)
         {

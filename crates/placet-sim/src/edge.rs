@@ -57,10 +57,6 @@ impl World {
     /// What a caller does about an error: true when trying again may help.
     pub(crate) fn trouble(&self, error: &PlaneError) -> bool {
         match error {
-            PlaneError::StoreFailed(_) => {
-                self.failed.set(true);
-                true
-            }
             PlaneError::ClockUnsure => {
                 // An operator looks at the clock and confirms it, sooner or later.
                 if self.is_calm() || self.per_mille(300) {
@@ -71,9 +67,10 @@ impl World {
                 }
                 true
             }
-            PlaneError::Overloaded { .. } | PlaneError::ShuttingDown | PlaneError::PolicyMoved => {
-                true
-            }
+            PlaneError::Overloaded { .. }
+            | PlaneError::ShuttingDown
+            | PlaneError::StoreFailed(_)
+            | PlaneError::PolicyMoved => true,
             _ => false,
         }
     }
@@ -127,7 +124,7 @@ impl World {
                     answer.event.outcome.as_str(),
                     answer.index,
                     ask.key,
-                    if answer.replayed { ", replayed" } else { "" },
+                    if answer.replayed { ", replayed " } else { " " },
                     answer.permit.as_ref().map_or("", |permit| permit.state.as_str()),
                 ));
                 let bound = self.checkers.borrow_mut().idempotency.answered(
@@ -143,7 +140,10 @@ impl World {
                 let conflict = self.checkers.borrow().idempotency.conflict(&key);
                 self.hold(conflict);
             }
-            Err(error) => self.say(format_args!("answer: key {} got {error}", ask.key)),
+            Err(error) => {
+                self.failed.set(self.failed.get() || matches!(error, PlaneError::StoreFailed(_)));
+                self.say(format_args!("answer: key {} got {error}", ask.key));
+            }
         }
         decided.map(|decided| decided.answer)
     }

@@ -75,7 +75,6 @@ struct Simulation {
     dirty: bool,
     tick: bool,
     stricter: bool,
-    slots_waited: u32,
 }
 
 /// Runs a seed. The same arguments give the same outcome, to the last byte of the trace.
@@ -192,7 +191,6 @@ impl Simulation {
             dirty: true,
             tick: false,
             stricter: false,
-            slots_waited: 0,
         }
     }
 
@@ -229,7 +227,9 @@ impl Simulation {
         // Calm: everybody who waits is answered.
         self.calm();
         self.until("the calm", |this| {
-            this.world.plane().is_some() && this.world.executor.borrow().len(Group::Outside) == 0
+            this.world.plane().is_some()
+                && this.world.executor.borrow().len(Group::Outside) == 0
+                && this.world.checkers.borrow().liveness.is_quiet()
         })?;
         self.rest()
     }
@@ -269,7 +269,7 @@ impl Simulation {
         let step = self.world.step.get() + 1;
         self.world.step.set(step);
         self.world.executor.borrow().step(step);
-        if !self.world.is_calm() && self.plan.rate > 0 && self.faults.below(4000) < self.plan.rate {
+        if !self.world.is_calm() && self.plan.rate > 0 && self.faults.below(1500) < self.plan.rate {
             self.fault()?;
         }
         if self.world.disks.lock().crashed {
@@ -300,8 +300,7 @@ impl Simulation {
                 }
             }
             // A caller that finds no slot waits on its own thread: the pool is never left behind.
-            self.slots_waited = if choices[0] > 0 { self.slots_waited + 1 } else { 0 };
-            if self.slots_waited > 4 {
+            if driver.is_starved() {
                 choices = [1, 0, 0, 0, 0, 0, 0];
             }
         }
@@ -398,7 +397,7 @@ impl Simulation {
                 self.world.disks.lock().append_fault = Some(AppendFault::Lie);
             }
             6 if plan.stores => {
-                let which = self.faults.below(5);
+                let which = self.faults.below(8);
                 self.note(format_args!("fault: store number {which} fails"));
                 let mut disk = self.world.disks.lock();
                 match which {
@@ -406,7 +405,10 @@ impl Simulation {
                     1 => disk.model_fails = true,
                     2 => disk.marks_fail = true,
                     3 => disk.snapshots_fail = true,
-                    _ if self.driver.is_none() => disk.read_fails = true,
+                    4 if self.driver.is_none() => disk.read_fails = true,
+                    5 if self.driver.is_none() => disk.disarm(),
+                    6 if self.driver.is_none() => disk.resurrect(),
+                    7 if self.driver.is_none() => disk.forget_slots(),
                     _ => disk.model_fails = true,
                 }
             }
@@ -539,7 +541,12 @@ impl Simulation {
             }
             None => {}
         }
-        let ready = self.world.plane().and_then(|plane| plane.not_ready());
+        let plane = self.world.plane();
+        let ready = plane.as_ref().and_then(|plane| plane.not_ready());
+        if plane.is_some() && ready.is_none() && self.world.failed.get() {
+            let what = "callers hear that the store has failed, and the instance says it is ready";
+            return violated("liveness", what);
+        }
         if let Some(error) = ready
             && (self.world.is_calm() || self.faults.per_mille(2))
         {
@@ -556,9 +563,10 @@ impl Simulation {
         let run = self.world.run.get() + 1;
         self.world.run.set(run);
         let world = self.world.clone();
-        if self.world.mutant != Some(Mutant::AnswerBeforeFlush) {
-            self.disturbed = false;
-        }
+        self.disturbed = {
+            let disk = world.disks.lock();
+            disk.is_disturbed() || self.world.mutant == Some(Mutant::AnswerBeforeFlush)
+        };
         if self.plan.bundles {
             self.stricter = self.faults.per_mille(300);
         }
@@ -583,6 +591,14 @@ impl Simulation {
                     let disk = world.disks.lock();
                     (disk.torn.is_some(), self.is_behind(&disk))
                 };
+                {
+                    let mut disk = world.disks.lock();
+                    disk.forgotten.clear();
+                    let end = disk.slots.len() as u64;
+                    if logs(&disk)?.values().flatten().any(|stored| stored.slot > Some(end)) {
+                        return violated("durable", "an instance starts without its payload keys");
+                    }
+                }
                 if (torn || behind) && world.mutant != Some(Mutant::AnswerBeforeFlush) {
                     let what = if torn { "with a torn row" } else { "behind its marks" };
                     return violated("durable", format!("an instance starts {what}"));
@@ -622,7 +638,7 @@ impl Simulation {
         world.totals.borrow_mut().refusals += 1;
         let expected = {
             let disk = world.disks.lock();
-            disk.torn.is_some() || !disk.lost.is_empty() || disk.read_fails || self.disturbed
+            disk.is_disturbed() || self.disturbed
         };
         let why = error.to_string();
         let held = world.checkers.borrow_mut().liveness.refused(error.code(), &why, expected);
@@ -654,6 +670,14 @@ impl Simulation {
             world.spawn(Group::Server, task);
         }
         world.checkers.borrow_mut().liveness.started();
+        let mut disk = world.disks.lock();
+        erased::after_start(&disk, &logs(&disk)?)?;
+        let unarmed = std::mem::take(&mut disk.unarmed);
+        drop(disk);
+        let killed = driver.plane().root().is_some_and(|root| root.is_killed());
+        if unarmed && !killed {
+            return violated("kill", "an instance without its armed certificate is not tripped");
+        }
         world.say(format_args!("started"));
         Ok(())
     }

@@ -9,7 +9,7 @@ use placet_runtime::ports::{
     ReadModel, ReadModelWriter, Safety, Secret, Signer, SlotReader, Slots, Snapshots,
     WorkspaceKeys, WorkspaceNo,
 };
-use placet_runtime::{Stores, event_decision, matches};
+use placet_runtime::{Stores, matches};
 use placet_types::event::Event;
 use placet_types::hash::Hasher;
 use placet_types::ids::{DecisionId, WorkspaceName};
@@ -268,7 +268,6 @@ impl ReadModelWriter for Reader {
             if let Event::Decision(event) = &entry.event {
                 model.decisions.insert(event.decision, *index);
             }
-            debug_assert!(event_decision(&entry.event).is_none_or(|_| true));
             model.entries.push((*entry).clone());
         }
         Ok(())
@@ -299,12 +298,15 @@ impl Slots for SlotWriter {
             return Err(PortError::new("keys.db: input/output error"));
         }
         if disk.mutant != Some(Mutant::KeysOutliveErasing) {
+            let mut gone = Vec::new();
             for slot in slots {
                 let at = usize::try_from(*slot).unwrap_or(usize::MAX).wrapping_sub(1);
-                if let Some(secret) = disk.slots.get_mut(at) {
-                    *secret = None;
+                if let Some(secret) = disk.slots.get_mut(at).and_then(Option::take) {
+                    gone.push((at, secret));
                 }
             }
+            let before = disk.erased_upto.get(&workspace.0).copied();
+            disk.graves.push((workspace.0, before, gone));
         }
         let known = disk.erased_upto.entry(workspace.0).or_default();
         *known = upto.max(*known);

@@ -30,6 +30,11 @@ impl Liveness {
         self.inside.remove(&id);
     }
 
+    /// Nobody waits inside the plane.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.inside.is_empty()
+    }
+
     /// The instance is gone, and everything in it.
     pub(crate) fn crash(&mut self) {
         self.inside.clear();
