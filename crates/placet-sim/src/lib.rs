@@ -4,6 +4,8 @@
 //! Owns faults, workload and checkers. Refuses to be part of the product, and to decide anything
 //! that the product decides.
 
+#[cfg(test)]
+mod cases;
 mod checkers;
 mod clock;
 mod disk;

@@ -177,6 +177,7 @@ impl Simulation {
             totals: RefCell::new(Totals::default()),
             mutant,
             dev,
+            pace_ms: [2, 10, 60, 400][draw.place(4)],
         };
         Self {
             world: Rc::new(world),
@@ -215,7 +216,7 @@ impl Simulation {
         self.world.network.set(network);
         self.world.calm.set(None);
         self.world.say(format_args!("the storm begins, network {network:?}"));
-        let clients = self.schedule.between(2, 5);
+        let clients = self.schedule.between(2, 6);
         for number in 0..clients {
             let acts = self.schedule.between(3, 9);
             self.world.spawn(Group::Outside, client(self.world.clone(), number, acts));
@@ -381,8 +382,7 @@ impl Simulation {
 
     fn fault(&mut self) -> Held {
         let plan = self.plan;
-        let kind = self.faults.below(10);
-        let now = self.world.clock.now();
+        let kind = self.faults.below(11);
         match kind {
             0..=2 if plan.crash && self.driver.is_some() => return self.crash("power fails"),
             3 | 4 if plan.append => {
@@ -430,7 +430,7 @@ impl Simulation {
                 self.note(format_args!("fault: somebody asks for a kill beside the store"));
                 self.world.disks.lock().kill_file = true;
             }
-            9 if plan.crash && self.driver.is_some() && now > 0 => return self.stop(),
+            10 if plan.crash && self.driver.is_some() => return self.stop(),
             _ => {}
         }
         Ok(())

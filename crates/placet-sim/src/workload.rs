@@ -141,7 +141,7 @@ pub(crate) async fn client(world: Rc<World>, number: u64, acts: u64) {
         if world.is_calm() {
             return;
         }
-        let pause = world.below(400);
+        let pause = world.below(world.pace_ms + 1);
         world.sleep(pause).await;
         let names: BTreeSet<WorkspaceName> =
             world.people.borrow().iter().map(|person| person.workspace.clone()).collect();
@@ -247,7 +247,7 @@ async fn kill_and_lift(world: &Rc<World>, name: &WorkspaceName) {
         false => KillScope::Workspace,
     };
     world.trip(&one, scope).await;
-    let pause = world.below(1500);
+    let pause = world.below(world.pace_ms * 4 + 1);
     world.sleep(pause).await;
     if world.per_mille(900) {
         world.lift(&one, scope).await;
@@ -292,7 +292,7 @@ async fn hold(world: &Rc<World>, name: &WorkspaceName, label: &str, known: &[(As
         None => HoldScope::Workspace,
     };
     let Some(hold) = world.place_hold(&ann, scope).await else { return };
-    let pause = world.below(2000);
+    let pause = world.below(world.pace_ms * 5 + 1);
     world.sleep(pause).await;
     let (key, nonce) = (format!("release-{label}"), format!("nonce-of-release-{label}"));
     let request = Plane::release_request(hold, key.clone(), nonce.clone());

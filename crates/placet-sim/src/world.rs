@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) totals: RefCell<Totals>,
     pub(crate) mutant: Option<Mutant>,
     pub(crate) dev: bool,
+    /// Longest pause of a caller between two acts, in milliseconds: short ones meet each other.
+    pub(crate) pace_ms: u64,
 }
 
 impl World {
