@@ -180,7 +180,7 @@ impl Plane {
     pub fn not_ready(&self) -> Option<PlaneError> {
         if self.stopping.load(Ordering::SeqCst) {
             Some(PlaneError::ShuttingDown)
-        } else if self.gauges.failed.load(Ordering::SeqCst) {
+        } else if self.gauges.failed.load(Ordering::SeqCst) || self.pool.has_failed() {
             Some(PlaneError::StoreFailed("the store has failed; restart after repair".into()))
         } else if self.gauges.clock_unsure.load(Ordering::SeqCst) {
             Some(PlaneError::ClockUnsure)
@@ -340,9 +340,14 @@ impl Plane {
             _ => None,
         };
         let mut answer = self.present(workspace, index, &opened, nonce).await?;
-        let permit = answer.event.permit.clone().or(collected);
-        let state = if done.revoked { PermitState::Revoked } else { PermitState::Granted };
-        answer.permit = Some(PermitView { state, permit });
+        // The looks above take turns of their own, in which a kill may have been acknowledged.
+        let withheld = answer.permit.as_ref().map(|permit| permit.state);
+        answer.permit = Some(if done.revoked || withheld == Some(PermitState::Revoked) {
+            PermitView { state: PermitState::Revoked, permit: None }
+        } else {
+            let permit = answer.event.permit.clone().or(collected);
+            PermitView { state: PermitState::Granted, permit }
+        });
         Ok(answer)
     }
 

@@ -4,6 +4,7 @@
 use crate::host::Host;
 use crate::ports::{PortError, Secret, Slots, WorkspaceNo};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -27,6 +28,8 @@ pub(crate) struct SlotPool {
     inner: Mutex<Inner>,
     changed: Condvar,
     host: Host,
+    /// Set with `failed`, for those who only ask whether.
+    broken: AtomicBool,
     /// Slots per durable write, and below how many a further block is made.
     block: usize,
     low: usize,
@@ -54,7 +57,14 @@ impl SlotPool {
             Inner { ready: VecDeque::new(), erasing: VecDeque::new(), failed: None, closed: false };
         let block = if host.slots == 0 { BLOCK } else { host.slots };
         let low = LOW_BLOCKS * block;
-        Arc::new(Self { inner: Mutex::new(inner), changed: Condvar::new(), host, block, low })
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+            host,
+            broken: AtomicBool::new(false),
+            block,
+            low,
+        })
     }
 
     /// Starts the refilling thread.
@@ -80,6 +90,11 @@ impl SlotPool {
     pub(crate) fn is_wanting(&self) -> bool {
         let inner = self.lock();
         inner.failed.is_none() && (inner.ready.len() < self.low || !inner.erasing.is_empty())
+    }
+
+    /// Whether the store of the slots has failed: nothing can be recorded until a restart.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
     }
 
     /// Whether a caller might soon have to wait for a block.
@@ -120,6 +135,7 @@ impl SlotPool {
             }
             Err(error) => {
                 inner.failed = Some(error.to_string());
+                self.broken.store(true, Ordering::SeqCst);
                 inner.erasing.clear();
             }
         }
