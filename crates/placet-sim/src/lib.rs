@@ -4,8 +4,6 @@
 //! Owns faults, workload and checkers. Refuses to be part of the product, and to decide anything
 //! that the product decides.
 
-#[cfg(test)]
-mod cases;
 mod checkers;
 mod clock;
 mod disk;
@@ -13,8 +11,11 @@ mod edge;
 mod executor;
 mod mutant;
 mod random;
+mod restarts;
 mod simulation;
 mod stores;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod workload;
 mod world;
