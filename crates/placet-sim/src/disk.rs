@@ -30,6 +30,15 @@ pub(crate) enum AppendFault {
 /// Rows of one append that a crash may still lose.
 pub(crate) type Group = Vec<(u32, Batch)>;
 
+/// Slots that one entry erased: what an older copy of the keys still has.
+pub(crate) struct Grave {
+    pub(crate) workspace: u32,
+    /// How far erasing had come before.
+    pub(crate) before: Option<u64>,
+    /// Places and secrets.
+    pub(crate) slots: Vec<(usize, Secret)>,
+}
+
 /// One read model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
@@ -64,8 +73,8 @@ pub(crate) struct Disk {
     pub(crate) marks_fail: bool,
     pub(crate) snapshots_fail: bool,
     pub(crate) read_fails: bool,
-    /// What was erased lately: workspace, the mark before, the slots with their secrets.
-    pub(crate) graves: Vec<(u32, Option<u64>, Vec<(usize, Secret)>)>,
+    /// What was erased lately.
+    pub(crate) graves: Vec<Grave>,
     /// The newest slots, which an older copy of the keys does not have.
     pub(crate) forgotten: Vec<Option<Secret>>,
     /// The armed certificate was taken away or altered.
@@ -198,7 +207,7 @@ impl Disk {
     pub(crate) fn resurrect(&mut self) {
         let back = self.random().place(3) + 1;
         for _ in 0..back {
-            let Some((workspace, before, slots)) = self.graves.pop() else { return };
+            let Some(Grave { workspace, before, slots }) = self.graves.pop() else { return };
             for (at, secret) in slots {
                 if let Some(slot) = self.slots.get_mut(at) {
                     *slot = Some(secret);

@@ -425,7 +425,7 @@ impl World {
     ) -> Option<HoldId> {
         let who = who.clone();
         let run = move |world: Rc<Self>, plane: Arc<Plane>| {
-            let (who, scope) = (who.clone(), scope.clone());
+            let (who, scope) = (who.clone(), scope);
             async move {
                 let (workspace, principal) = world.reach(&plane, &who)?;
                 let placed = plane.place_hold(&workspace, &principal, scope, "audit".into()).await;

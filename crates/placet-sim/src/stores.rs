@@ -1,7 +1,7 @@
 //! The ports of the runtime over the simulated disks. Owns no fault: what goes wrong is decided in
 //! [`crate::disk`] and by whoever plans it.
 
-use crate::disk::{AppendFault, Disk, Disks, Model};
+use crate::disk::{AppendFault, Disk, Disks, Grave, Model};
 use crate::mutant::Mutant;
 use placet_runtime::crypto::{Fast, MemorySigner};
 use placet_runtime::ports::{
@@ -306,7 +306,7 @@ impl Slots for SlotWriter {
                 }
             }
             let before = disk.erased_upto.get(&workspace.0).copied();
-            disk.graves.push((workspace.0, before, gone));
+            disk.graves.push(Grave { workspace: workspace.0, before, slots: gone });
         }
         let known = disk.erased_upto.entry(workspace.0).or_default();
         *known = upto.max(*known);
