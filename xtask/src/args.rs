@@ -38,6 +38,11 @@ impl Args {
         }
     }
 
+    /// Everything that is left, for a program that knows it.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.0
+    }
+
     /// Fails if a word is left that nobody knows.
     pub(crate) fn finish(self) -> Result<()> {
         match self.0.first() {

@@ -1,7 +1,7 @@
 //! `ci`: every check in one order, with a time budget for each, stopping at the first failure. Owns
 //! the order and the budgets; what is checked belongs to the commands it calls.
 
-use crate::{crash, faults, tidy, trace};
+use crate::{crash, faults, sim, tidy, trace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -17,6 +17,8 @@ const FAULTS_SECONDS: u64 = 70;
 const API_SECONDS: &str = "50";
 /// What makes requests from the OpenAPI document, from PyPI.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// Seconds of simulation in CI, and seeds at which it may stop before.
+const SIMULATED: [u64; 2] = [60, 50_000];
 /// Lone requests that are traced in CI.
 const TRACED: u64 = 10;
 
@@ -42,6 +44,7 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("demo", 30, true, Stages::demo),
     ("docs", 60, false, Stages::docs),
     ("crash", 150, false, Stages::crash),
+    ("sim", 75, false, Stages::sim),
     ("trace", 30, false, Stages::trace),
     ("faults", 120, false, Stages::faults),
     ("api", 120, false, Stages::api),
@@ -207,6 +210,20 @@ impl Stages {
         };
         crash::run(&self.root, &options)?;
         Ok(good(format!("{KILLS} kills, nothing lost")))
+    }
+
+    /// Other seeds every day, so that in time more are seen than one run can give.
+    fn sim(&self) -> Result<Done> {
+        let [seconds, seeds] = SIMULATED;
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+        let from = (since.as_secs() / 86_400) * 1_000_000 + 1;
+        let words = [("--seconds", seconds), ("--seeds", seeds), ("--from", from)];
+        let words: Vec<String> = words
+            .iter()
+            .flat_map(|(name, value)| [(*name).to_owned(), value.to_string()])
+            .collect();
+        sim::seeds(&self.root, &words)?;
+        Ok(good(format!("seeds from {from} on hold")))
     }
 
     fn trace(&self) -> Result<Done> {

@@ -11,6 +11,7 @@ mod ledger;
 mod load;
 mod rules;
 mod server;
+mod sim;
 mod source;
 mod tidy;
 mod trace;
@@ -29,6 +30,9 @@ cargo xtask COMMAND
                     kills the server under load, again and again, and counts what was lost
   faults [--full | --seconds S] [--seed S] [--jobs N] [--point 'START CALL FILE N MODE'] [--binary FILE]
                     lets each call that changes a file fail in turn, and looks what is left
+  sim [--seeds N] [--seconds S] [--from SEED] [--threads N] [--mutant NAME] | --seed SEED
+                    runs the real driver over simulated disks, clock and network, seed after seed;
+                    a failing seed is printed with the command that shows it again
   trace [--requests N] [--binary FILE]
                     shows from system calls that an answer follows the flush of its batch
 ";
@@ -81,6 +85,7 @@ fn run() -> Result<()> {
             args.finish()?;
             faults::run(&options).map(drop)
         }
+        Some("sim") => sim::run(&root, &args.rest()),
         Some("trace") => {
             let requests = args.value("--requests")?.unwrap_or(10);
             let binary = binary(&mut args, &root)?;

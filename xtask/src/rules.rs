@@ -46,6 +46,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("placet-runtime", 3),
     ("placet-api", 3),
     ("placet-store", 4),
+    ("placet-sim", 4),
     ("placet-server", 6),
     ("placet", 7),
     ("placet-fuzz", 8),

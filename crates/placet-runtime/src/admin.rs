@@ -1,6 +1,5 @@
 //! What people do to the plane itself: kill and lift, keys, workspaces, the clock, admission.
 
-use crate::committer::Errand;
 use crate::directory::{ApiKey, KeyRecord};
 use crate::error::PlaneError;
 use crate::plane::{Begun, Plane, Principal, Workspaces};
@@ -266,7 +265,7 @@ impl Plane {
         spec: KeySpec,
         decision: DecisionId,
     ) -> Result<ApiKey, PlaneError> {
-        let key = ApiKey::generate(self.id(self.clock.wall()));
+        let key = ApiKey::generate(self.id(self.clock.wall()), &self.host);
         let granted = event::Principal {
             key: key.id,
             actor: workspace.actor_ref(&spec.actor),
@@ -317,18 +316,10 @@ impl Plane {
             return Err(PlaneError::Exists("workspace"));
         }
         let failed = |error: String| PlaneError::StoreFailed(error);
-        let (reply, answer) = std::sync::mpsc::channel();
-        let committer = self.committer.clone();
-        let asked = name.clone();
-        let no = tokio::task::spawn_blocking(move || {
-            committer
-                .send(Errand::CreateWorkspace(asked, reply))
-                .map_err(|_| "shutting down".to_owned())?;
-            answer.recv().map_err(|_| "shutting down".to_owned())?
-        })
-        .await
-        .map_err(|error| PlaneError::Internal(error.to_string()))?
-        .map_err(failed)?;
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.send(Message::CreateWorkspace(name.clone(), reply))?;
+        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
+        let no = answer.await.map_err(gone)?.map_err(failed)?;
         let secret = self
             .keys
             .workspace_key(&name)
@@ -378,7 +369,7 @@ impl Plane {
         admin: ActorId,
         bundle: Option<placet_types::Digest>,
     ) -> Result<ApiKey, PlaneError> {
-        let key = ApiKey::generate(self.id(self.clock.wall()));
+        let key = ApiKey::generate(self.id(self.clock.wall()), &self.host);
         let spec = KeySpec {
             actor: admin,
             environment: "production".to_owned(),

@@ -8,7 +8,8 @@ use crate::crypto::Fast;
 use crate::directory::{ApiKey, Directory};
 use crate::error::PlaneError;
 use crate::follower::Follower;
-use crate::idle::{Idle, IdleTotals, Reviver};
+use crate::host::Host;
+use crate::idle::{Idle, IdleTotals, Reviver, Wanted};
 use crate::load::{Loaded, load_all};
 use crate::plane::{Plane, Workspaces};
 use crate::pool::SlotPool;
@@ -33,7 +34,7 @@ use placet_types::policy::LANGUAGE;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -196,135 +197,215 @@ impl From<PlaneError> for StartError {
     }
 }
 
+/// What works behind a plane: each part does one step at a time, on whatever thread.
+pub(crate) struct Parts {
+    pub(crate) sequencer: Sequencer,
+    pub(crate) committer: Committer,
+    /// What the sequencer's thread sends to the committer's.
+    pub(crate) work: Receiver<Errand>,
+    pub(crate) follower: Follower,
+    pub(crate) snapshotter: Snapshotter,
+    pub(crate) reviver: Reviver,
+    /// What the sequencer's thread asks of the reviver's.
+    pub(crate) wanting: Receiver<Wanted>,
+    pub(crate) slots: Box<dyn Slots>,
+    /// What a thread does first that the others must not wait for.
+    pub(crate) step_back: fn(),
+}
+
+/// Folds and compares what is stored, and puts the parts of an instance together. Starts no thread.
+pub(crate) fn assemble(
+    mut stores: Stores,
+    options: &Options,
+    host: Host,
+) -> Result<(Arc<Plane>, Parts, Vec<String>), StartError> {
+    let mut notices = Vec::new();
+    let mut seats = BTreeMap::new();
+    let mut all = Vec::new();
+    let mut by_name = HashMap::new();
+    let directory = Directory::default();
+    let mut last = TimeMs(0);
+    let mut positions = BTreeMap::new();
+    if let Some(bundle) = &options.bundle {
+        stores.journal.put_bundle(&bundle.digest().0, bundle.normalised())?;
+    }
+    for (no, name) in stores.reader.workspaces()? {
+        stores.safety.check_size(&name, stores.reader.head(no)?.next_index)?;
+    }
+    let slots_end = stores.slots.end()?;
+    let mut behind = Vec::new();
+    let saved = Arc::new(SnapshotTotals::default());
+    for loaded in load_all(&stores, &host)? {
+        let Loaded { no, name, head, folded, signing, keys, doomed, tail, notices: found } = loaded;
+        notices.extend(found);
+        saved.folded.fetch_add(tail, Ordering::Relaxed);
+        if tail >= options.snapshots.entries {
+            behind.push((no, name.clone(), head.next_index));
+        }
+        if let Some(dev) = folded.founded_dev.filter(|dev| *dev != options.dev) {
+            return Err(StartError::OtherMode { dev });
+        }
+        if folded.slot_max > 0 && folded.slot_max >= slots_end {
+            let what = "its payload keys are missing: keys.db is older than the log".to_owned();
+            return Err(StartError::Damaged { workspace: name.to_string(), what });
+        }
+        privacy::finish(stores.slots.as_mut(), stores.reader.as_ref(), no, &doomed)?;
+        last = last.max(folded.state.time());
+        directory.insert(keys);
+        let signing = match signing {
+            Some(signing) => signing,
+            None => unnamed(&stores, all.first(), &name)?,
+        };
+        let signers = folded.state.signers().to_vec();
+        let shared = seat_of(&stores, no, &name, folded.tree, signing, signers)?;
+        if let Some(digest) = folded.state.policy() {
+            let bundle = load_bundle(&stores, options, digest)?;
+            shared.policy.store(Some(bundle));
+        }
+        shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
+        positions.insert(no, stores.model_writer.position(no)?);
+        let solo = folded.state.solo();
+        by_name.insert(name, shared.clone());
+        all.push(shared.clone());
+        seats.insert(
+            no,
+            Seat {
+                shared,
+                epoch: head.epoch + 1,
+                state: folded.state,
+                dev: options.dev,
+                solo,
+                gap: Some("restart".to_owned()),
+                used: Instant::now(),
+            },
+        );
+    }
+    let stamp = Stamp::new(stores.clock.clone(), last);
+    let gauges = Arc::new(Gauges::default());
+    let totals = Arc::new(CommitTotals::default());
+    let recent = Arc::new(Recent::default());
+    let followed = Arc::new(Recent::bounded(FOLLOWED_MAX));
+    let indexed = Arc::new(AtomicU64::new(0));
+    let (inbox, messages) = sync_channel(INBOX_MAX);
+    let (urgent, urgents) = channel();
+    let (committing, work) = sync_channel(1);
+    let pool = SlotPool::new(host.clone());
+    let committer = Committer {
+        journal: stores.journal,
+        recent: recent.clone(),
+        followed: followed.clone(),
+        gauges: gauges.clone(),
+        totals: totals.clone(),
+        urgent,
+        wake: inbox.clone(),
+    };
+    let idle = Arc::new(IdleTotals::default());
+    let (wanted, wanting) = channel();
+    let reviver = Reviver {
+        reader: stores.reader.clone(),
+        snapshots: stores.snapshots.clone(),
+        signers: stores.signers.clone(),
+        instance: stores.instance.clone(),
+        sequencer: inbox.clone(),
+        host: host.clone(),
+    };
+    let sequencer = Sequencer {
+        seats,
+        idle: Idle::new(options.idle, wanted, idle.clone()),
+        ticked: Instant::now(),
+        inbox: messages,
+        urgent: urgents,
+        committer: committing.clone(),
+        stamp,
+        gauges: gauges.clone(),
+    };
+    let follower = Follower {
+        model: stores.model_writer,
+        journal: stores.reader.clone(),
+        recent: recent.clone(),
+        positions,
+        indexed: indexed.clone(),
+        host: host.clone(),
+    };
+    let snapshotter = Snapshotter {
+        snapshots: stores.snapshots,
+        reader: stores.reader.clone(),
+        signers: stores.signers.clone(),
+        instance: stores.instance.clone(),
+        followed: followed.clone(),
+        totals: saved.clone(),
+        plan: options.snapshots,
+        followers: BTreeMap::new(),
+        failed: BTreeMap::new(),
+        behind,
+        clock: stores.clock.clone(),
+        host: host.clone(),
+    };
+    let parts = Parts {
+        sequencer,
+        committer,
+        work,
+        follower,
+        snapshotter,
+        reviver,
+        wanting,
+        slots: stores.slots,
+        step_back: stores.step_back,
+    };
+    let plane = Arc::new(Plane {
+        inbox,
+        committer: committing,
+        workspaces: ArcSwap::from_pointee(Workspaces { all, by_name }),
+        creating: tokio::sync::Mutex::new(()),
+        directory,
+        pool,
+        journal: stores.reader,
+        slots: stores.slot_reader,
+        model: stores.model,
+        keys: stores.keys,
+        signers: stores.signers,
+        safety: Mutex::new(stores.safety),
+        kill_order: tokio::sync::Mutex::new(()),
+        clock: stores.clock,
+        gauges,
+        totals,
+        indexed,
+        saved,
+        idle,
+        recent,
+        followed,
+        instance: stores.instance,
+        dev: options.dev,
+        solo: options.solo,
+        privacy: Privacy::default(),
+        stopping: AtomicBool::new(false),
+        host,
+    });
+    Ok((plane, parts, notices))
+}
+
 impl Plane {
     /// Starts an instance over `stores`.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(mut stores: Stores, options: Options) -> Result<Started, StartError> {
-        let mut notices = Vec::new();
-        let mut seats = BTreeMap::new();
-        let mut all = Vec::new();
-        let mut by_name = HashMap::new();
-        let directory = Directory::default();
-        let mut last = TimeMs(0);
-        let mut positions = BTreeMap::new();
-        if let Some(bundle) = &options.bundle {
-            stores.journal.put_bundle(&bundle.digest().0, bundle.normalised())?;
-        }
-        for (no, name) in stores.reader.workspaces()? {
-            stores.safety.check_size(&name, stores.reader.head(no)?.next_index)?;
-        }
-        let slots_end = stores.slots.end()?;
-        let mut behind = Vec::new();
-        let saved = Arc::new(SnapshotTotals::default());
-        for loaded in load_all(&stores)? {
-            let Loaded { no, name, head, folded, signing, keys, doomed, tail, notices: found } =
-                loaded;
-            notices.extend(found);
-            saved.folded.fetch_add(tail, Ordering::Relaxed);
-            if tail >= options.snapshots.entries {
-                behind.push((no, name.clone(), head.next_index));
-            }
-            if let Some(dev) = folded.founded_dev.filter(|dev| *dev != options.dev) {
-                return Err(StartError::OtherMode { dev });
-            }
-            if folded.slot_max > 0 && folded.slot_max >= slots_end {
-                let what = "its payload keys are missing: keys.db is older than the log".to_owned();
-                return Err(StartError::Damaged { workspace: name.to_string(), what });
-            }
-            privacy::finish(stores.slots.as_mut(), stores.reader.as_ref(), no, &doomed)?;
-            last = last.max(folded.state.time());
-            directory.insert(keys);
-            let signing = match signing {
-                Some(signing) => signing,
-                None => unnamed(&stores, all.first(), &name)?,
-            };
-            let signers = folded.state.signers().to_vec();
-            let shared = seat_of(&stores, no, &name, folded.tree, signing, signers)?;
-            if let Some(digest) = folded.state.policy() {
-                let bundle = load_bundle(&stores, &options, digest)?;
-                shared.policy.store(Some(bundle));
-            }
-            shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
-            positions.insert(no, stores.model_writer.position(no)?);
-            let solo = folded.state.solo();
-            by_name.insert(name, shared.clone());
-            all.push(shared.clone());
-            seats.insert(
-                no,
-                Seat {
-                    shared,
-                    epoch: head.epoch + 1,
-                    state: folded.state,
-                    dev: options.dev,
-                    solo,
-                    gap: Some("restart".to_owned()),
-                    used: Instant::now(),
-                },
-            );
-        }
-        let stamp = Stamp::new(stores.clock.clone(), last);
-        let gauges = Arc::new(Gauges::default());
-        let totals = Arc::new(CommitTotals::default());
-        let recent = Arc::new(Recent::default());
-        let followed = Arc::new(Recent::bounded(FOLLOWED_MAX));
-        let indexed = Arc::new(AtomicU64::new(0));
-        let (inbox, messages) = sync_channel(INBOX_MAX);
-        let (urgent, urgents) = channel();
-        let (committing, work) = sync_channel(1);
-        let (pool, pool_thread) = SlotPool::start(stores.slots);
-        let committer = Committer {
-            journal: stores.journal,
-            recent: recent.clone(),
-            followed: followed.clone(),
-            gauges: gauges.clone(),
-            totals: totals.clone(),
-            urgent,
-            wake: inbox.clone(),
-        };
-        let idle = Arc::new(IdleTotals::default());
-        let (wanted, wanting) = channel();
-        let reviver = Reviver {
-            reader: stores.reader.clone(),
-            snapshots: stores.snapshots.clone(),
-            signers: stores.signers.clone(),
-            instance: stores.instance.clone(),
-            sequencer: inbox.clone(),
-        };
-        let sequencer = Sequencer {
-            seats,
-            idle: Idle::new(options.idle, wanted, idle.clone()),
-            ticked: Instant::now(),
-            inbox: messages,
-            urgent: urgents,
-            committer: committing.clone(),
-            stamp,
-            gauges: gauges.clone(),
-        };
-        let step_back = stores.step_back;
-        let follower = Follower {
-            model: stores.model_writer,
-            journal: stores.reader.clone(),
-            recent: recent.clone(),
-            positions,
-            indexed: indexed.clone(),
-        };
-        let snapshotter = Snapshotter {
-            snapshots: stores.snapshots,
-            reader: stores.reader.clone(),
-            signers: stores.signers.clone(),
-            instance: stores.instance.clone(),
-            followed: followed.clone(),
-            totals: saved.clone(),
-            plan: options.snapshots,
-            followers: BTreeMap::new(),
-            failed: BTreeMap::new(),
-            behind,
-        };
+    pub async fn start(stores: Stores, options: Options) -> Result<Started, StartError> {
+        let (plane, parts, mut notices) = assemble(stores, &options, Host::default())?;
+        let Parts {
+            sequencer,
+            committer,
+            work,
+            follower,
+            snapshotter,
+            reviver,
+            wanting,
+            slots,
+            step_back,
+        } = parts;
+        let gauges = &plane.gauges;
         let threads = vec![
-            spawn("sequencer", Some(&gauges), move || sequencer.run())?,
-            spawn("committer", Some(&gauges), move || committer.run(&work))?,
+            spawn("sequencer", Some(gauges), move || sequencer.run())?,
+            spawn("committer", Some(gauges), move || committer.run(&work))?,
             spawn("follower", None, move || {
                 step_back();
                 follower.run();
@@ -334,43 +415,15 @@ impl Plane {
                 snapshotter.run();
             })?,
             spawn("reviver", None, move || reviver.run(&wanting))?,
-            pool_thread,
+            plane.pool.start(slots),
         ];
-        let plane = Arc::new(Self {
-            inbox,
-            committer: committing,
-            workspaces: ArcSwap::from_pointee(Workspaces { all, by_name }),
-            creating: tokio::sync::Mutex::new(()),
-            directory,
-            pool,
-            journal: stores.reader,
-            slots: stores.slot_reader,
-            model: stores.model,
-            keys: stores.keys,
-            signers: stores.signers,
-            safety: Mutex::new(stores.safety),
-            kill_order: tokio::sync::Mutex::new(()),
-            clock: stores.clock,
-            gauges,
-            totals,
-            indexed,
-            saved,
-            idle,
-            recent,
-            followed,
-            instance: stores.instance,
-            dev: options.dev,
-            solo: options.solo,
-            privacy: Privacy::default(),
-            stopping: AtomicBool::new(false),
-        });
         let bootstrap = plane.settle(&options, &mut notices).await?;
         Ok(Started { plane, bootstrap, notices, threads })
     }
 
     /// Founds the first workspace or compares what is there with what was asked for, and trips the
     /// kill switch where its armed state cannot be shown.
-    async fn settle(
+    pub(crate) async fn settle(
         self: &Arc<Self>,
         options: &Options,
         notices: &mut Vec<String>,
@@ -471,58 +524,6 @@ impl Plane {
         workspace.policy.store(Some(bundle.clone()));
         Ok(())
     }
-
-    /// What has to be looked after while running: kill requests beside the store every 200 ms, the
-    /// high-water mark every second. Returns when the plane stops.
-    pub async fn housekeeping(self: Arc<Self>) {
-        // Ends with this: what takes long must not keep a kill waiting.
-        let mut beside = tokio::task::JoinSet::new();
-        beside.spawn(self.clone().retire());
-        let mut beat = tokio::time::interval(Duration::from_millis(200));
-        let mut marked: HashMap<WorkspaceNo, u64> = HashMap::new();
-        let mut requested = false;
-        let mut beats = 0_u64;
-        loop {
-            beat.tick().await;
-            beats += 1;
-            if self.stopping.load(Ordering::SeqCst) {
-                return;
-            }
-            let asked = self.safety().is_ok_and(|safety| safety.kill_requested());
-            requested &= asked;
-            if asked && !requested {
-                let done = self.trip(None, KillScope::Everything, KillSource::File, None).await;
-                requested = done.is_ok();
-                if let Err(error) = done {
-                    eprintln!("placet: the kill is in effect but not recorded: {error}");
-                }
-            }
-            if beats.is_multiple_of(5)
-                && let Err(error) = self.mark(&mut marked)
-            {
-                eprintln!("placet: the high-water mark could not be raised: {error}");
-            }
-        }
-    }
-
-    fn mark(&self, marked: &mut HashMap<WorkspaceNo, u64>) -> Result<(), PlaneError> {
-        let moved: Vec<_> = self
-            .all_workspaces()
-            .into_iter()
-            .filter_map(|workspace| {
-                let size = *workspace.size.borrow();
-                (marked.get(&workspace.no) != Some(&size)).then_some((workspace, size))
-            })
-            .collect();
-        if moved.is_empty() {
-            return Ok(());
-        }
-        let sizes: Vec<_> =
-            moved.iter().map(|(workspace, size)| (workspace.name.clone(), *size)).collect();
-        self.safety()?.raise(&sizes).map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
-        marked.extend(moved.into_iter().map(|(workspace, size)| (workspace.no, size)));
-        Ok(())
-    }
 }
 
 impl Started {
@@ -539,7 +540,7 @@ impl Started {
         let _ = plane.committer.send(Errand::Shutdown);
         threads.next().map(JoinHandle::join);
         if let Err(error) = plane.mark(&mut HashMap::new()) {
-            eprintln!("placet: the high-water mark could not be raised: {error}");
+            plane.host.say(format_args!("the high-water mark could not be raised: {error}"));
         }
         plane.recent.close();
         plane.followed.close();

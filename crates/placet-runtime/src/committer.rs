@@ -6,13 +6,14 @@ use crate::frame::{ENTRY_OFFSET, SlotKeys};
 use crate::ports::{AppendError, Batch, Journal, WorkspaceNo};
 use crate::recent::Recent;
 use crate::sequencer::{
-    Done, Gauges, Job, Message, Open, Payload, Pending, PendingDone, Refusal, Reply, Work, Written,
+    Done, Gauges, Job, Message, Open, Payload, Pending, PendingDone, Refusal, Release, Reply, Work,
+    Written,
 };
 use crate::workspace::{Committed, Workspace};
 use placet_engine::{Command, RevokePermit};
 use placet_tlog::Hash;
 use placet_tlog::merkle::leaf_hash;
-use placet_types::ids::{DecisionId, PermitId, WorkspaceName};
+use placet_types::ids::{DecisionId, PermitId};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,7 +24,6 @@ use std::time::Duration;
 /// Work and errands for the thread that owns the journal.
 pub(crate) enum Errand {
     Work(Work),
-    CreateWorkspace(WorkspaceName, Sender<Result<WorkspaceNo, String>>),
     Shutdown,
 }
 
@@ -34,6 +34,13 @@ const ROW_BYTES_MAX: usize = 256 << 10;
 
 /// What a batch made durable, per workspace.
 type Durable = BTreeMap<WorkspaceNo, (Arc<Workspace>, Arc<Committed>)>;
+
+/// A batch after its write, with the answers that waited for it.
+pub(crate) struct Flushed {
+    durable: Result<Durable, AppendError>,
+    pending: Vec<Pending>,
+    releases: Vec<Release>,
+}
 
 /// Idle time after which the journal may tidy up.
 const IDLE: Duration = Duration::from_millis(500);
@@ -66,25 +73,42 @@ impl Committer {
     pub(crate) fn run(mut self, inbox: &Receiver<Errand>) {
         loop {
             match inbox.recv_timeout(IDLE) {
-                Ok(Errand::Work(work)) => self.commit(work),
-                Ok(Errand::CreateWorkspace(name, reply)) => {
-                    let created = self.journal.create_workspace(&name);
-                    // Whoever asked may have gone; the workspace stays empty then.
-                    let _ = reply.send(created.map_err(|error| error.to_string()));
+                Ok(Errand::Work(work)) => {
+                    let flushed = self.flush(work);
+                    self.answer(flushed);
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    if !self.gauges.failed.load(Ordering::SeqCst) {
-                        self.journal.idle();
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => self.idle(),
                 Ok(Errand::Shutdown) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn commit(&mut self, work: Work) {
-        let Work { open, pending, releases, .. } = work;
-        match self.persist(open) {
+    /// Lets the journal tidy up.
+    pub(crate) fn idle(&mut self) {
+        if !self.gauges.failed.load(Ordering::SeqCst) {
+            self.journal.idle();
+        }
+    }
+
+    /// Makes a batch durable. Nothing of it is answered yet.
+    pub(crate) fn flush(&mut self, work: Work) -> Flushed {
+        let Work { open, pending, releases, founding, .. } = work;
+        let durable = self.persist(open);
+        if durable.is_err() {
+            self.gauges.failed.store(true, Ordering::SeqCst);
+        }
+        for (name, reply) in founding {
+            let created = self.journal.create_workspace(&name);
+            // Whoever asked may have gone; the workspace stays empty then.
+            let _ = reply.send(created.map_err(|error| error.to_string()));
+        }
+        Flushed { durable, pending, releases }
+    }
+
+    /// Releases what waited for a batch.
+    pub(crate) fn answer(&self, flushed: Flushed) {
+        let Flushed { durable, pending, releases } = flushed;
+        match durable {
             Ok(durable) => {
                 for pending in pending {
                     self.release(pending, &durable);
@@ -93,7 +117,6 @@ impl Committer {
             }
             Err(error) => {
                 // Looks at state are dropped as well: whoever asked hears that nothing is decided.
-                self.gauges.failed.store(true, Ordering::SeqCst);
                 for pending in pending {
                     // INVARIANT: no answer of a batch leaves unless the batch is durable.
                     pending.reply.send(Err(Refusal::StoreFailed(error.to_string())));

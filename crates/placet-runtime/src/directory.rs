@@ -1,8 +1,9 @@
 //! API keys: their text, and the directory that maps a key to its principal. State keeps hashes and
 //! pseudonyms; names come from payloads.
 
-use crate::crypto::{Fast, SystemEntropy};
-use crate::ports::{Entropy, WorkspaceNo};
+use crate::crypto::Fast;
+use crate::host::Host;
+use crate::ports::{Secret, WorkspaceNo};
 use arc_swap::ArcSwap;
 use placet_types::Digest;
 use placet_types::hash::{Hasher, hex_decode, hex_encode};
@@ -16,14 +17,12 @@ use zeroize::Zeroizing;
 pub struct ApiKey {
     /// Its public id.
     pub id: KeyId,
-    secret: Zeroizing<[u8; 32]>,
+    secret: Secret,
 }
 
 impl ApiKey {
-    pub(crate) fn generate(id: KeyId) -> Self {
-        let mut secret = Zeroizing::new([0; 32]);
-        SystemEntropy.fill(secret.as_mut());
-        Self { id, secret }
+    pub(crate) fn generate(id: KeyId, host: &Host) -> Self {
+        Self { id, secret: host.secret() }
     }
 
     /// Parses the text of a key.

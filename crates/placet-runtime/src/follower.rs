@@ -1,6 +1,7 @@
 //! The follower: fills the read model behind the log, from the newest batches or, after a restart
 //! or a lag, from the journal. Derived data: whatever goes wrong here never stops deciding.
 
+use crate::host::Host;
 use crate::ports::{Indexed, JournalReader, PortError, ReadModelWriter, WorkspaceNo};
 use crate::recent::Recent;
 use crate::workspace::{Committed, parse_batch};
@@ -19,39 +20,62 @@ pub(crate) struct Follower {
     pub(crate) positions: BTreeMap<WorkspaceNo, u64>,
     /// Entries indexed since the start, for metrics.
     pub(crate) indexed: Arc<AtomicU64>,
+    pub(crate) host: Host,
+}
+
+/// What a turn of the follower leaves its thread to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next turn.
+    Turn,
+    /// A pause: the read model failed.
+    Pause,
+    /// Nothing any more.
+    End,
 }
 
 impl Follower {
     pub(crate) fn run(mut self) {
-        if let Err(error) = self.catch_up_all() {
-            eprintln!("placet: the read model lags: {error}");
-        }
+        self.begin();
         loop {
-            if self.recent.take_rebuild() {
-                match self.make_anew() {
-                    Ok(true) => self.recent.rebuilt(),
-                    Ok(false) => {}
-                    Err(error) => {
-                        eprintln!("placet: the read model could not be made anew: {error}");
-                    }
-                }
+            match self.turn(Duration::from_millis(200)) {
+                Next::Turn => {}
+                Next::Pause => std::thread::sleep(Duration::from_secs(1)),
+                Next::End => return,
             }
-            let (batches, closed) = self.recent.oldest(CHUNK, Duration::from_millis(200));
-            if batches.is_empty() {
-                if closed {
-                    return;
-                }
-                continue;
-            }
-            match self.follow(&batches) {
-                Ok(()) => self.recent.forget(&batches),
+        }
+    }
+
+    /// Indexes what a restart or a lag has left.
+    pub(crate) fn begin(&mut self) {
+        if let Err(error) = self.catch_up_all() {
+            self.host.say(format_args!("the read model lags: {error}"));
+        }
+    }
+
+    /// Indexes the oldest batches that wait, or those that come within `wait`.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Next {
+        if self.recent.take_rebuild() {
+            match self.make_anew() {
+                Ok(true) => self.recent.rebuilt(),
+                Ok(false) => {}
                 Err(error) => {
-                    eprintln!("placet: the read model lags: {error}");
-                    if closed {
-                        return;
-                    }
-                    std::thread::sleep(Duration::from_secs(1));
+                    self.host.say(format_args!("the read model could not be made anew: {error}"));
                 }
+            }
+        }
+        let (batches, closed) = self.recent.oldest(CHUNK, wait);
+        if batches.is_empty() {
+            return if closed { Next::End } else { Next::Turn };
+        }
+        match self.follow(&batches) {
+            Ok(()) => {
+                self.recent.forget(&batches);
+                Next::Turn
+            }
+            Err(error) => {
+                self.host.say(format_args!("the read model lags: {error}"));
+                if closed { Next::End } else { Next::Pause }
             }
         }
     }

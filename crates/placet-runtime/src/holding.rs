@@ -237,7 +237,7 @@ impl Plane {
                 | PlaneError::Damaged(_)),
             ) => {
                 let (entry, _) = self.entry(workspace, index)?;
-                eprintln!("placet: {id} is shown without its arguments: {error}");
+                self.host.say(format_args!("{id} is shown without its arguments: {error}"));
                 let answer = self.present_entry(workspace, index, &entry, None, None).await?;
                 Ok((held, answer, None))
             }

@@ -3,6 +3,7 @@
 //! so that no other workspace waits for it.
 
 use crate::fold::Unfolded;
+use crate::host::Host;
 use crate::load::Reading;
 use crate::ports::{JournalReader, Signers, Snapshots, WorkspaceNo};
 use crate::sequencer::{Message, Refusal, Seat};
@@ -224,6 +225,7 @@ pub(crate) struct Reviver {
     pub(crate) signers: Arc<dyn Signers>,
     pub(crate) instance: String,
     pub(crate) sequencer: SyncSender<Message>,
+    pub(crate) host: Host,
 }
 
 impl Reviver {
@@ -232,7 +234,9 @@ impl Reviver {
         while let Ok(Wanted { shared, size }) = wanted.recv() {
             let state = self.read(&shared, size);
             if let Err(error) = &state {
-                eprintln!("placet: the state of workspace {} cannot be read: {error}", shared.name);
+                let name = &shared.name;
+                self.host
+                    .say(format_args!("the state of workspace {name} cannot be read: {error}"));
             }
             let state = state.map_err(|error| match error {
                 Unfolded::Store(error) => Unread::Store(error.to_string()),
@@ -254,7 +258,7 @@ impl Reviver {
         let mut notices = Vec::new();
         let folded = reading.fold(shared.no, &shared.name, size, 1, &mut notices);
         for notice in notices {
-            eprintln!("placet: {notice}");
+            self.host.say(format_args!("{notice}"));
         }
         let (folded, _) = folded?;
         if folded.state.next_index() != size || folded.tree.root() != shared.tree().root() {

@@ -4,6 +4,7 @@
 use crate::boot::{StartError, Stores};
 use crate::directory::KeyRecord;
 use crate::fold::{Folded, Unfolded, read_again};
+use crate::host::Host;
 use crate::ports::{Head, JournalReader, Signers, SlotReader, Snapshots, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::signing::{Signing, of_state};
@@ -29,9 +30,9 @@ pub(crate) struct Loaded {
 }
 
 /// Loads all workspaces, several at a time.
-pub(crate) fn load_all(stores: &Stores) -> Result<Vec<Loaded>, StartError> {
+pub(crate) fn load_all(stores: &Stores, host: &Host) -> Result<Vec<Loaded>, StartError> {
     let all = stores.reader.workspaces()?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = host.cores();
     let threads = cores.min(all.len()).max(1);
     // One large log is parsed on all cores; of many, each core takes one after another.
     let workers = (cores / threads).max(1);

@@ -3,15 +3,15 @@
 
 use crate::answer::{DecisionAnswer, PermitState, PermitView, fresh_permit, later_permit};
 use crate::committer::{CommitTotals, Errand, seal};
-use crate::crypto::{Fast, SystemEntropy};
+use crate::crypto::Fast;
 use crate::directory::{Directory, KeyError, KeyRecord};
 use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
+use crate::host::{Host, in_time};
 use crate::idle::{IdleTotals, Summary};
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, Entropy, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys,
-    WorkspaceNo,
+    Clock, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
 };
 use crate::proposal::{Given, Proposal, evaluate, reread};
 use crate::recent::Recent;
@@ -72,6 +72,7 @@ pub struct Plane {
     pub(crate) solo: bool,
     pub(crate) privacy: crate::privacy::Privacy,
     pub(crate) stopping: std::sync::atomic::AtomicBool,
+    pub(crate) host: Host,
 }
 
 /// All workspaces, in the order of their numbers, and by name.
@@ -190,7 +191,7 @@ impl Plane {
     pub fn not_ready(&self) -> Option<PlaneError> {
         if self.stopping.load(Ordering::SeqCst) {
             Some(PlaneError::ShuttingDown)
-        } else if self.gauges.failed.load(Ordering::SeqCst) {
+        } else if self.gauges.failed.load(Ordering::SeqCst) || self.pool.has_failed() {
             Some(PlaneError::StoreFailed("the store has failed; restart after repair".into()))
         } else if self.gauges.clock_unsure.load(Ordering::SeqCst) {
             Some(PlaneError::ClockUnsure)
@@ -231,7 +232,7 @@ impl Plane {
             let slot = self.pool.take().map_err(PlaneError::StoreFailed)?;
             let keys = SlotKeys::new(&slot.secret);
             let given = Given {
-                ids: fresh_ids(received),
+                ids: self.fresh_ids(received),
                 nonce,
                 window_ms,
                 deadline: received.plus(deadline_ms),
@@ -297,7 +298,8 @@ impl Plane {
         let index = self.locate(workspace, id)?;
         let opened = self.open_or_entry(workspace, index)?;
         let mut approvals = workspace.watch_approvals();
-        let give_up = tokio::time::Instant::now() + wait;
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let give_up = self.clock.monotonic_ms().saturating_add(wait);
         loop {
             approvals.mark_unchanged();
             let answer = match &opened {
@@ -309,12 +311,13 @@ impl Plane {
                 return Ok(collected);
             }
             let pending = answer.hold.as_ref().is_some_and(|held| held.state == HeldState::Pending);
-            if !pending || tokio::time::Instant::now() >= give_up {
+            let left = give_up.saturating_sub(self.clock.monotonic_ms());
+            if !pending || left == 0 {
                 return Ok(answer);
             }
-            if tokio::time::timeout_at(give_up, approvals.changed()).await.is_err() {
-                continue;
-            }
+            // Whichever comes first, the state is looked at again.
+            let left = std::time::Duration::from_millis(left);
+            let _ = in_time(self.clock.as_ref(), left, approvals.changed()).await;
         }
     }
 
@@ -348,9 +351,14 @@ impl Plane {
             _ => None,
         };
         let mut answer = self.present(workspace, index, &opened, nonce).await?;
-        let permit = answer.event.permit.clone().or(collected);
-        let state = if done.revoked { PermitState::Revoked } else { PermitState::Granted };
-        answer.permit = Some(PermitView { state, permit });
+        // The looks above take turns of their own, in which a kill may have been acknowledged.
+        let withheld = answer.permit.as_ref().map(|permit| permit.state);
+        answer.permit = Some(if done.revoked || withheld == Some(PermitState::Revoked) {
+            PermitView { state: PermitState::Revoked, permit: None }
+        } else {
+            let permit = answer.event.permit.clone().or(collected);
+            PermitView { state: PermitState::Granted, permit }
+        });
         Ok(answer)
     }
 
@@ -442,8 +450,16 @@ impl Plane {
 
     pub(crate) fn id<K: IdKind>(&self, time: TimeMs) -> Id<K> {
         let mut random = [0; 10];
-        SystemEntropy.fill(&mut random);
+        self.host.fill(&mut random);
         Id::new(time, random)
+    }
+
+    /// Three ids from one draw of randomness.
+    fn fresh_ids(&self, time: TimeMs) -> (DecisionId, ApprovalId, PermitId) {
+        let mut random = [[0; 10]; 3];
+        self.host.fill(random.as_flattened_mut());
+        let [decision, approval, permit] = random;
+        (Id::new(time, decision), Id::new(time, approval), Id::new(time, permit))
     }
 
     /// Seals the payload of an event that is no decision.
@@ -567,14 +583,6 @@ pub(crate) fn message(
     let (reply, answer) = oneshot::channel();
     let reply = Reply::Caller(reply);
     (Message::Job(Box::new(Job { workspace, command, payload, reply, next })), answer)
-}
-
-/// Three ids from one draw of randomness.
-fn fresh_ids(time: TimeMs) -> (DecisionId, ApprovalId, PermitId) {
-    let mut random = [[0; 10]; 3];
-    SystemEntropy.fill(random.as_flattened_mut());
-    let [decision, approval, permit] = random;
-    (Id::new(time, decision), Id::new(time, approval), Id::new(time, permit))
 }
 
 /// SHA-256 of an attempt's nonce: what entries hold of it.

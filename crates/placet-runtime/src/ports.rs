@@ -5,7 +5,10 @@ use placet_types::event::{Entry, Tag};
 use placet_types::ids::{DecisionId, TimeMs, WorkspaceName};
 use placet_types::policy::Outcome;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Number of a workspace inside one store; below 2^22.
@@ -337,12 +340,19 @@ pub trait ReadModel: Send + Sync {
     fn query(&self, workspace: WorkspaceNo, filter: &AuditFilter) -> Result<Vec<u64>, PortError>;
 }
 
+/// A wait that a clock ends.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Wall and monotonic time.
 pub trait Clock: Send + Sync {
     /// Wall clock, Unix milliseconds.
     fn wall(&self) -> TimeMs;
     /// Milliseconds since an arbitrary start; never goes back.
     fn monotonic_ms(&self) -> u64;
+    /// Ends once `wait` has passed on the monotonic clock.
+    fn sleep(&self, wait: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(wait))
+    }
 }
 
 /// Unpredictable bytes.

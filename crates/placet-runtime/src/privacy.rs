@@ -33,7 +33,7 @@ const PAGES_MAX: usize = 64;
 /// Classified again when a hold or a bundle came in between.
 const MOVED_MAX: usize = 3;
 /// How often what retention asks for is looked for, and how often destroying is tried again.
-const RETIRE: Duration = Duration::from_secs(60);
+const RETIRE_MS: u64 = 60_000;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Payloads that the entry at `index` says are erased.
@@ -193,24 +193,27 @@ impl Plane {
 
     /// Runs until the plane stops: what retention asks for, and what could not be destroyed yet.
     pub(crate) async fn retire(self: Arc<Self>) {
-        let mut due = tokio::time::Instant::now();
+        let mut due = self.clock.monotonic_ms();
         loop {
-            tokio::time::sleep(RETRY).await;
+            self.clock.sleep(RETRY).await;
             if self.stopping.load(Ordering::SeqCst) {
                 return;
             }
             for workspace in self.all_workspaces() {
                 if let Err(error) = self.destroy(&workspace).await {
-                    eprintln!("placet: erased payloads are not destroyed yet: {error}");
+                    self.host.say(format_args!("erased payloads are not destroyed yet: {error}"));
                 }
             }
-            if tokio::time::Instant::now() < due || self.not_ready().is_some() {
+            let now = self.clock.monotonic_ms();
+            if now < due || self.not_ready().is_some() {
                 continue;
             }
-            due = tokio::time::Instant::now() + RETIRE;
+            due = now.saturating_add(RETIRE_MS);
             match self.erase_due().await {
                 Ok(_) | Err(PlaneError::Rejected(Rejection::Killed(_))) => {}
-                Err(error) => eprintln!("placet: retention could not be applied: {error}"),
+                Err(error) => {
+                    self.host.say(format_args!("retention could not be applied: {error}"));
+                }
             }
         }
     }
@@ -223,30 +226,31 @@ impl Plane {
         from: u64,
     ) -> Result<Page, PlaneError> {
         let (plane, workspace) = (self.clone(), workspace.clone());
-        blocking(move || {
-            // What is not found would stay and be said to be gone.
-            plane.searchable(&workspace)?;
-            let filter = AuditFilter {
-                event_type: Some("decision".to_owned()),
-                cursor: Some(from),
-                ascending: true,
-                limit: PAGE,
-                ..AuditFilter::default()
-            };
-            let filter = match selection {
-                Selection::Decision(id) => {
-                    let decisions = vec![plane.locate(&workspace, id)?];
-                    return Ok(Page { decisions, next: None });
-                }
-                Selection::Subject(tag) => AuditFilter { subject: Some(tag), ..filter },
-                Selection::Before(time) => AuditFilter { until: Some(time), ..filter },
-            };
-            let found = plane.audit_now(&workspace, &filter)?;
-            let next = (found.len() == PAGE).then(|| found.last().map(|last| last.index + 1));
-            let decisions = found.into_iter().map(|entry| entry.index).collect();
-            Ok(Page { decisions, next: next.flatten() })
-        })
-        .await
+        self.host
+            .blocking(move || {
+                // What is not found would stay and be said to be gone.
+                plane.searchable(&workspace)?;
+                let filter = AuditFilter {
+                    event_type: Some("decision".to_owned()),
+                    cursor: Some(from),
+                    ascending: true,
+                    limit: PAGE,
+                    ..AuditFilter::default()
+                };
+                let filter = match selection {
+                    Selection::Decision(id) => {
+                        let decisions = vec![plane.locate(&workspace, id)?];
+                        return Ok(Page { decisions, next: None });
+                    }
+                    Selection::Subject(tag) => AuditFilter { subject: Some(tag), ..filter },
+                    Selection::Before(time) => AuditFilter { until: Some(time), ..filter },
+                };
+                let found = plane.audit_now(&workspace, &filter)?;
+                let next = (found.len() == PAGE).then(|| found.last().map(|last| last.index + 1));
+                let decisions = found.into_iter().map(|entry| entry.index).collect();
+                Ok(Page { decisions, next: next.flatten() })
+            })
+            .await
     }
 
     /// Everything beside the entries of these decisions, with what decides whether it may go.
@@ -257,29 +261,30 @@ impl Plane {
         reason: &str,
     ) -> Result<Found, PlaneError> {
         let (plane, workspace, reason) = (self.clone(), workspace.clone(), reason.to_owned());
-        blocking(move || {
-            let bundle = workspace.bundle();
-            let mut targets = Vec::new();
-            for index in &decisions {
-                let (entry, _) = plane.entry(&workspace, *index)?;
-                let event = decision_of(&entry)?;
-                let (keep_until, lawful) = kept(bundle.as_deref(), &event, entry.time, &reason);
-                for about in plane.events_of(&workspace, event.decision, EVENTS_MAX)? {
-                    if plane.slot_at(&workspace, about.index)?.is_some() {
-                        targets.push(Target {
-                            index: about.index,
-                            decision: event.decision,
-                            subjects: event.subjects.clone(),
-                            keep_until,
-                            lawful,
-                        });
+        self.host
+            .blocking(move || {
+                let bundle = workspace.bundle();
+                let mut targets = Vec::new();
+                for index in &decisions {
+                    let (entry, _) = plane.entry(&workspace, *index)?;
+                    let event = decision_of(&entry)?;
+                    let (keep_until, lawful) = kept(bundle.as_deref(), &event, entry.time, &reason);
+                    for about in plane.events_of(&workspace, event.decision, EVENTS_MAX)? {
+                        if plane.slot_at(&workspace, about.index)?.is_some() {
+                            targets.push(Target {
+                                index: about.index,
+                                decision: event.decision,
+                                subjects: event.subjects.clone(),
+                                keep_until,
+                                lawful,
+                            });
+                        }
                     }
                 }
-            }
-            let policy = bundle.map(|bundle| bundle.digest());
-            Ok(Found { decisions: decisions.len() as u64, targets, policy })
-        })
-        .await
+                let policy = bundle.map(|bundle| bundle.digest());
+                Ok(Found { decisions: decisions.len() as u64, targets, policy })
+            })
+            .await
     }
 
     /// Those of the targets that may go; the others are counted.
@@ -409,7 +414,8 @@ impl Plane {
                 ..AuditFilter::default()
             };
             let (plane, no) = (self.clone(), workspace.no);
-            let found = blocking(move || plane.model.query(no, &filter).map_err(store)).await?;
+            let query = move || plane.model.query(no, &filter).map_err(store);
+            let found = self.host.blocking(query).await?;
             let Some(last) = found.last().copied() else { break };
             let full = found.len() == PAGE;
             let left = self.look(workspace.no, move |state| {
@@ -471,14 +477,6 @@ pub(crate) fn governed(
         .with("arguments", arguments)
         .with("attempt_nonce", nonce);
     Value::Object(request)
-}
-
-/// Reads the store off the threads that answer.
-async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, PlaneError> + Send + 'static,
-) -> Result<T, PlaneError> {
-    let done = tokio::task::spawn_blocking(read).await;
-    done.map_err(|error| PlaneError::Internal(error.to_string()))?
 }
 
 /// Destroys what the log says is erased and a crash, or a restored older copy of the keys, has

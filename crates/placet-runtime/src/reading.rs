@@ -3,6 +3,7 @@
 
 use crate::error::PlaneError;
 use crate::frame::{Frame, SlotKeys, frames};
+use crate::host::in_time;
 use crate::plane::{Decided, Opened, Plane};
 use crate::ports::AuditFilter;
 use crate::sealed::read_sealed;
@@ -249,7 +250,7 @@ impl Plane {
         if let Some(min_index) = min_index {
             let mut size = workspace.watch_size();
             let reached = size.wait_for(|size| *size > min_index);
-            if tokio::time::timeout(wait, reached).await.is_err() {
+            if in_time(self.clock.as_ref(), wait, reached).await.is_none() {
                 return Err(PlaneError::NotFound("entry at min_index yet"));
             }
         }

@@ -152,6 +152,11 @@ impl Recent {
         oldest.map(|batch| batch.first_index)
     }
 
+    /// Whether nothing waits to be followed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().batches.is_empty()
+    }
+
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();

@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
 use placet_types::Digest;
 use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap};
-use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs};
+use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs, WorkspaceName};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -129,6 +129,8 @@ pub(crate) enum Message {
     /// A state has been read, or why not.
     Back(WorkspaceNo, Result<Box<State>, Unread>),
     AddSeat(Box<Seat>),
+    /// Registers a workspace in the store, which the committer owns.
+    CreateWorkspace(WorkspaceName, oneshot::Sender<Result<WorkspaceNo, String>>),
     ConfirmClock,
     Wake,
     Shutdown,
@@ -193,6 +195,7 @@ pub(crate) struct Work {
     pub(crate) open: BTreeMap<WorkspaceNo, Open>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) releases: Vec<Release>,
+    pub(crate) founding: Vec<(WorkspaceName, oneshot::Sender<Result<WorkspaceNo, String>>)>,
     bytes: usize,
 }
 
@@ -255,20 +258,43 @@ impl Sequencer {
                 taken += 1;
                 stop |= self.take(message, &mut work);
             }
-            while let Ok(job) = self.urgent.try_recv() {
-                self.take(Message::Job(Box::new(job)), &mut work);
-            }
-            if self.ticked.elapsed() >= TICK {
+            let tick = self.ticked.elapsed() >= TICK;
+            if tick {
                 self.ticked = Instant::now();
-                self.tick(&mut work);
-                self.idle.evict(&mut self.seats, self.ticked);
             }
+            self.close(&mut work, tick);
             if !work.is_empty() && self.committer.send(Errand::Work(work)).is_err() {
                 return;
             }
             if stop {
                 return;
             }
+        }
+    }
+
+    /// One batch of at most `most` of the messages that wait: what a loop of [`run`](Self::run) does
+    /// without waiting. True when the last message was among them.
+    pub(crate) fn turn(&mut self, most: usize, tick: bool) -> (Option<Work>, bool) {
+        let mut work = Work::default();
+        let mut stop = false;
+        let mut taken = 0;
+        while !stop && taken < most.min(BATCH_MAX) && work.bytes < BATCH_BYTES_MAX {
+            let Ok(message) = self.inbox.try_recv() else { break };
+            taken += 1;
+            stop |= self.take(message, &mut work);
+        }
+        self.close(&mut work, tick);
+        ((!work.is_empty()).then_some(work), stop)
+    }
+
+    /// What belongs into a batch besides the messages: revocations, and expiry when it is time.
+    fn close(&mut self, work: &mut Work, tick: bool) {
+        while let Ok(job) = self.urgent.try_recv() {
+            self.take(Message::Job(Box::new(job)), work);
+        }
+        if tick {
+            self.tick(work);
+            self.idle.evict(&mut self.seats, self.ticked);
         }
     }
 
@@ -319,6 +345,7 @@ impl Sequencer {
             Message::AddSeat(seat) => {
                 self.seats.insert(seat.shared.no, *seat);
             }
+            Message::CreateWorkspace(name, reply) => work.founding.push((name, reply)),
             Message::ConfirmClock => {
                 let (from, to) = self.stamp.confirm();
                 self.gauges.clock_unsure.store(false, Ordering::SeqCst);
@@ -458,7 +485,10 @@ impl Payload {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.pending.is_empty() && self.releases.is_empty()
+        self.open.is_empty()
+            && self.pending.is_empty()
+            && self.releases.is_empty()
+            && self.founding.is_empty()
     }
 }
 

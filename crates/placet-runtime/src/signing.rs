@@ -181,9 +181,7 @@ impl Plane {
         // What an earlier attempt has left was never in force.
         self.forget_signers()?;
         let signers = self.signers.clone();
-        let made = tokio::task::spawn_blocking(move || signers.make()).await;
-        let next = made.map_err(|error| PlaneError::Internal(error.to_string()))?;
-        let next = next.map_err(failed)?;
+        let next = self.host.blocking(move || signers.make().map_err(failed)).await?;
         let by = Some((principal, decision));
         let mut changes = vec![self.hand_over(&root, &next, by).await?];
         for workspace in self.all_workspaces().iter().skip(1) {

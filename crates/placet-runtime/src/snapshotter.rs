@@ -4,7 +4,8 @@
 
 use crate::crypto::Fast;
 use crate::fold::{Folded, Unfolded, leaves_of};
-use crate::ports::{JournalReader, Piece, Signers, Snapshots, WorkspaceNo};
+use crate::host::Host;
+use crate::ports::{Clock, JournalReader, Piece, Signers, Snapshots, WorkspaceNo};
 use crate::recent::Recent;
 use crate::snapshot::{Run, Saved, Source};
 use crate::workspace::Committed;
@@ -27,7 +28,7 @@ const GATHERED_MAX: u64 = 1 << 20;
 /// Leaves that a follower's tree keeps whole.
 const WINDOW: u64 = 256;
 /// A workspace whose snapshot failed is left alone for so long.
-const BACK_OFF: Duration = Duration::from_secs(60);
+const BACK_OFF_MS: u64 = 60_000;
 /// Snapshots of a workspace that are kept.
 const KEPT: usize = 2;
 
@@ -82,9 +83,11 @@ pub(crate) struct Snapshotter {
     pub(crate) totals: Arc<SnapshotTotals>,
     pub(crate) plan: SnapshotPlan,
     pub(crate) followers: BTreeMap<WorkspaceNo, Follower>,
-    pub(crate) failed: BTreeMap<WorkspaceNo, Instant>,
+    pub(crate) failed: BTreeMap<WorkspaceNo, u64>,
     /// Logs of which a start had to fold much, with their sizes then.
     pub(crate) behind: Vec<(WorkspaceNo, WorkspaceName, u64)>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) host: Host,
 }
 
 /// A log as it is followed.
@@ -99,8 +102,9 @@ pub(crate) struct Follower {
     saved: u64,
     /// The key in force there. Once it has handed over, no start believes that snapshot.
     saved_by: Option<String>,
-    last_entry: Instant,
-    not_before: Instant,
+    /// On the monotonic clock, in milliseconds, as is everything timed here.
+    last_entry: u64,
+    not_before: u64,
 }
 
 impl Follower {
@@ -116,6 +120,13 @@ impl Follower {
 
 impl Snapshotter {
     pub(crate) fn run(mut self) {
+        self.begin_behind();
+        while self.turn(Duration::from_millis(500)) {}
+        self.stop();
+    }
+
+    /// Saves the logs of which the start had to fold much.
+    pub(crate) fn begin_behind(&mut self) {
         for (no, name, size) in std::mem::take(&mut self.behind) {
             let mut follower = self.begin(no, &name, size);
             match self.advance(no, &mut follower, size) {
@@ -124,25 +135,26 @@ impl Snapshotter {
             }
             self.save_due();
         }
-        loop {
-            let (batches, closed) = self.followed.oldest(CHUNK, Duration::from_millis(500));
-            for batch in &batches {
-                self.follow(batch);
-            }
-            self.followed.forget(&batches);
-            if closed && batches.is_empty() {
-                return self.stop();
-            }
-            if !closed {
-                self.save_due();
-            }
+    }
+
+    /// Follows the oldest batches that wait, or those that come within `wait`, and saves what is
+    /// due. False when there will be no more.
+    pub(crate) fn turn(&mut self, wait: Duration) -> bool {
+        let (batches, closed) = self.followed.oldest(CHUNK, wait);
+        for batch in &batches {
+            self.follow(batch);
         }
+        self.followed.forget(&batches);
+        if !closed {
+            self.save_due();
+        }
+        !closed || !batches.is_empty()
     }
 
     fn follow(&mut self, batch: &Committed) {
         let no = batch.workspace;
         if let Some(since) = self.failed.get(&no) {
-            if since.elapsed() < BACK_OFF {
+            if self.clock.monotonic_ms().saturating_sub(*since) < BACK_OFF_MS {
                 return;
             }
             self.failed.remove(&no);
@@ -166,7 +178,7 @@ impl Snapshotter {
             let Follower { name, folded, .. } = &mut follower;
             folded.apply(name, batch, &leaves).map_err(Unfolded::Damaged)?;
         }
-        follower.last_entry = Instant::now();
+        follower.last_entry = self.clock.monotonic_ms();
         self.followers.insert(no, follower);
         Ok(())
     }
@@ -200,7 +212,7 @@ impl Snapshotter {
         folded.state.gather_idempotency();
         let index = folded.state.next_index();
         let saved_by = signer_of(&folded);
-        let now = Instant::now();
+        let now = self.clock.monotonic_ms();
         let kept = if index > 0 { vec![(index, runs.clone())] } else { Vec::new() };
         let name = name.clone();
         Follower {
@@ -227,11 +239,12 @@ impl Snapshotter {
     }
 
     fn save_due(&mut self) {
-        let now = Instant::now();
+        let now = self.clock.monotonic_ms();
+        let idle_ms = u64::try_from(self.plan.idle.as_millis()).unwrap_or(u64::MAX);
         let all: Vec<WorkspaceNo> = self.followers.keys().copied().collect();
         for no in all {
             let Some(mut follower) = self.followers.remove(&no) else { continue };
-            let idle = follower.last_entry.elapsed() >= self.plan.idle;
+            let idle = now.saturating_sub(follower.last_entry) >= idle_ms;
             let grown = follower.rest() >= self.plan.entries && now >= follower.not_before;
             let due = grown
                 || (idle && follower.rest() >= self.plan.entries_idle)
@@ -246,15 +259,16 @@ impl Snapshotter {
     }
 
     /// Saves what has the longest rest first, as long as there is time.
-    fn stop(mut self) {
-        let started = Instant::now();
+    pub(crate) fn stop(mut self) {
+        let started = self.clock.monotonic_ms();
+        let stop_ms = u64::try_from(self.plan.stop.as_millis()).unwrap_or(u64::MAX);
         let due =
             |follower: &Follower| follower.rest() >= self.plan.entries_idle || follower.disowned();
         let due = self.followers.iter().filter(|(_, follower)| due(follower));
         let mut rests: Vec<_> = due.map(|(no, follower)| (follower.rest(), *no)).collect();
         rests.sort_unstable();
         for (_, no) in rests.into_iter().rev() {
-            if started.elapsed() >= self.plan.stop {
+            if self.clock.monotonic_ms().saturating_sub(started) >= stop_ms {
                 return;
             }
             let Some(mut follower) = self.followers.remove(&no) else { continue };
@@ -267,14 +281,14 @@ impl Snapshotter {
     /// Nothing is retried on what may be half done: the next attempt begins from the last snapshot.
     fn give_up(&mut self, no: WorkspaceNo, error: &Unfolded) {
         self.totals.failed.fetch_add(1, Ordering::Relaxed);
-        eprintln!("placet: no snapshot of workspace number {}: {error}", no.0);
+        self.host.say(format_args!("no snapshot of workspace number {}: {error}", no.0));
         self.followers.remove(&no);
-        self.failed.insert(no, Instant::now());
+        self.failed.insert(no, self.clock.monotonic_ms());
     }
 
     /// Writes the runs, then the head that names them, then forgets what no kept head names.
     fn save(&self, no: WorkspaceNo, follower: &mut Follower) -> Result<(), Unfolded> {
-        let started = Instant::now();
+        let (started, began) = (Instant::now(), self.clock.monotonic_ms());
         let name = follower.name.clone();
         let source = self.source(no, &name);
         let index = follower.folded.state.next_index();
@@ -305,8 +319,9 @@ impl Snapshotter {
             follower.kept.remove(0);
         }
         self.forget(no, &follower.kept)?;
-        let spent = started.elapsed();
-        follower.not_before = Instant::now() + spent * self.plan.rest;
+        let (spent, now) = (started.elapsed(), self.clock.monotonic_ms());
+        let rest = now.saturating_sub(began).saturating_mul(u64::from(self.plan.rest));
+        follower.not_before = now.saturating_add(rest);
         let total = |of: &AtomicU64, more: u64| of.fetch_add(more, Ordering::Relaxed);
         total(&self.totals.written, 1);
         total(&self.totals.bytes, writing.bytes + head.len() as u64);

@@ -1,0 +1,26 @@
+//! A seeded simulator: the real driver of the runtime over simulated disks, clock, network and
+//! entropy, one step at a time in an order that a seed draws. Development only.
+//!
+//! Owns faults, workload and checkers. Refuses to be part of the product, and to decide anything
+//! that the product decides.
+
+mod checkers;
+mod clock;
+mod disk;
+mod edge;
+mod executor;
+mod mutant;
+mod random;
+mod restarts;
+mod simulation;
+mod stores;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod workload;
+mod world;
+
+pub use checkers::Violation;
+pub use mutant::Mutant;
+pub use simulation::{Outcome, run};
+pub use world::Totals;
