@@ -377,6 +377,7 @@ async fn start(path: &Path, fault: &Arc<Fault>) -> Started {
         workspace: WorkspaceName::parse("main").unwrap(),
         admin: ActorId::parse("human:ann").unwrap(),
         snapshots: SnapshotPlan { entries: 5, entries_idle: 1, rest: 0, ..SnapshotPlan::default() },
+        idle: None,
     };
     Plane::start(stores, options).await.unwrap()
 }
@@ -520,6 +521,7 @@ async fn a_log_whose_key_is_not_held_is_not_started() {
         workspace: WorkspaceName::parse("main").unwrap(),
         admin: ActorId::parse("human:ann").unwrap(),
         snapshots: SnapshotPlan::default(),
+        idle: None,
     };
     let Err(error) = Plane::start(stores, options).await else { panic!("it started") };
     assert_eq!(error.code(), "signing_key_missing");
