@@ -135,6 +135,14 @@ impl World {
                 );
                 self.hold(bound);
                 self.left(plane, &workspace, answer, &ask.nonce);
+                let state = answer.permit.as_ref().map(|permit| permit.state);
+                let usable = matches!(state, Some(PermitState::Granted | PermitState::Open));
+                if usable && !answer.replayed {
+                    let what = format!("the permit of {}", answer.event.decision);
+                    let (no, step) = (workspace.no.0, self.woken.get());
+                    let held = self.checkers.borrow().kill.fresh_permit_left(no, step, &what);
+                    self.hold(held);
+                }
             }
             Err(PlaneError::IdempotencyConflict { .. }) => {
                 let conflict = self.checkers.borrow().idempotency.conflict(&key);
@@ -334,6 +342,16 @@ impl World {
             async move {
                 let Some((workspace, principal)) = world.reach(&plane, &who) else { return };
                 let sent = world.step.get();
+                let over = match scope {
+                    KillScope::Everything => plane.all_workspaces(),
+                    KillScope::Workspace => vec![workspace.clone()],
+                };
+                let over: Vec<u32> = over.iter().map(|workspace| workspace.no.0).collect();
+                // Only people of the first workspace may stop everything.
+                let first = plane.root().is_some_and(|root| root.no == workspace.no);
+                if scope == KillScope::Workspace || first {
+                    world.checkers.borrow_mut().kill.takes_effect(&over, sent);
+                }
                 let done =
                     plane.trip(Some(&workspace), scope, KillSource::Api, Some(&principal)).await;
                 world.say(format_args!(
@@ -343,11 +361,6 @@ impl World {
                 ));
                 match done {
                     Ok(()) => {
-                        let over = match scope {
-                            KillScope::Everything => plane.all_workspaces(),
-                            KillScope::Workspace => vec![workspace],
-                        };
-                        let over: Vec<u32> = over.iter().map(|workspace| workspace.no.0).collect();
                         world.totals.borrow_mut().kills += 1;
                         world.checkers.borrow_mut().kill.tripped(&over, sent, world.woken.get());
                     }

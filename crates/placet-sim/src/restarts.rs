@@ -38,6 +38,7 @@ impl Simulation {
         self.driver = None;
         *self.settled.borrow_mut() = None;
         world.checkers.borrow_mut().liveness.crash();
+        world.checkers.borrow_mut().kill.crash();
         world.totals.borrow_mut().crashes += 1;
         world.failed.set(false);
         let wait = if world.is_calm() { 100 } else { self.faults.between(1, 8000) };

@@ -31,7 +31,7 @@ impl Case {
         let options = || Options {
             dev: true,
             solo: false,
-            bundle: Some(Arc::new(Bundle::compile::<Fast>(&[source.clone()]).unwrap())),
+            bundle: Some(Arc::new(Bundle::compile::<Fast>(std::slice::from_ref(&source)).unwrap())),
             workspace: WorkspaceName::parse("main").unwrap(),
             admin: ActorId::parse("human:ann").unwrap(),
             snapshots: SnapshotPlan::default(),
