@@ -351,7 +351,8 @@ impl Sequencer {
                 self.gauges.clock_unsure.store(false, Ordering::SeqCst);
                 if from.0 > 0 && to > from {
                     for seat in self.seats.values_mut().chain(self.idle.seats()) {
-                        seat.gap = Some("clock".to_owned());
+                        // The gap of a restart begins earlier: it says more.
+                        seat.gap.get_or_insert_with(|| "clock".to_owned());
                     }
                 }
             }

@@ -50,6 +50,7 @@ async fn bodies_of_all_calls_together_are_bounded() {
         if refused.status != 200 {
             break;
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
         refused = world.post("/api/v1/decisions", &ann, &request("a", "")).await;
     }
     refused.refused(503, "overloaded");
