@@ -1,9 +1,11 @@
 //! What people do to the plane itself: kill and lift, keys, workspaces, the clock, admission.
 
+use crate::asking::Begun;
 use crate::directory::{ApiKey, KeyRecord};
 use crate::error::PlaneError;
-use crate::plane::{Begun, Plane, Principal, Workspaces};
-use crate::sequencer::{Message, Payload, Seat};
+use crate::plane::{Plane, Principal, Workspaces};
+use crate::seat::Seat;
+use crate::sequencer::{Message, Payload};
 use crate::signing::Signing;
 use crate::workspace::Workspace;
 use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, KillState, Lift, State, Trip};

@@ -2,13 +2,14 @@
 //! parts are the ones that `Plane::start` gives a thread each; here somebody else says whose turn it
 //! is. Owns no decision and no rule of its own.
 
-use crate::boot::{Options, Parts, StartError, Stores, assemble};
+use crate::boot::{Options, Parts, Stores, assemble};
 use crate::committer::Flushed;
 use crate::directory::ApiKey;
 use crate::follower::Next;
 use crate::host::Host;
 use crate::plane::Plane;
 use crate::sequencer::{Message, Work};
+use crate::start_error::StartError;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Loading workspaces at a start: newest good snapshot, rest of the log, keys with their names. Owns
 //! how the cores are shared; refuses to know what is done with a workspace afterwards.
 
-use crate::boot::{StartError, Stores};
+use crate::boot::Stores;
 use crate::directory::KeyRecord;
 use crate::fold::{Folded, Unfolded, read_again};
 use crate::host::Host;
@@ -9,6 +9,7 @@ use crate::ports::{Head, JournalReader, Signers, SlotReader, Snapshots, Workspac
 use crate::privacy::Doomed;
 use crate::signing::{Signing, of_state};
 use crate::snapshot::Source;
+use crate::start_error::StartError;
 use placet_tlog::tree::DEFAULT_WINDOW;
 use placet_types::ids::WorkspaceName;
 use std::sync::atomic::{AtomicUsize, Ordering};

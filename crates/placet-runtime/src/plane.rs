@@ -8,21 +8,18 @@ use crate::directory::{Directory, KeyError, KeyRecord};
 use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
 use crate::host::{Host, in_time};
-use crate::idle::{IdleTotals, Summary};
+use crate::idle::IdleTotals;
 use crate::pool::SlotPool;
 use crate::ports::{
     Clock, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
 };
 use crate::proposal::{Given, Proposal, evaluate, reread};
 use crate::recent::Recent;
-use crate::sequencer::{
-    Answer, Done, Gauges, Glance, Job, Message, Outstanding, Payload, Reply, Written,
-};
-use crate::signing::Signing;
+use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, State, Who};
+use placet_engine::{Command, Consume, HeldState, Report, Who};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -32,9 +29,8 @@ use placet_types::json::{Object, Value};
 use placet_types::{Caller, Digest, Digests, Request};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
-use tokio::sync::oneshot;
 
 /// Deadline and idempotency window where no bundle says otherwise.
 const DEADLINE_MS: u64 = 2000;
@@ -393,53 +389,6 @@ impl Plane {
         }
     }
 
-    /// Looks at the state of a workspace; the answer is of what is durable.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn look<T: Send + 'static>(
-        &self,
-        workspace: WorkspaceNo,
-        look: impl FnOnce(&State) -> T + Send + 'static,
-    ) -> Result<T, PlaneError> {
-        let (reply, answer) = oneshot::channel();
-        let message = Message::Query(
-            workspace,
-            Box::new(move |state| {
-                let seen = state.map(look);
-                Box::new(move || {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(seen);
-                })
-            }),
-        );
-        self.send(message)?;
-        match answer.await {
-            Ok(seen) => seen.map_err(PlaneError::from),
-            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
-        }
-    }
-
-    /// What is known of a workspace, as of what is durable; does not bring back the state of an
-    /// idle one.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn summary(&self, workspace: WorkspaceNo) -> Result<Summary, PlaneError> {
-        let (reply, answer) = oneshot::channel();
-        let glance: Glance = Box::new(move |summary| {
-            Box::new(move || {
-                // Whoever asked may have gone.
-                let _ = reply.send(summary);
-            })
-        });
-        self.send(Message::Summary(workspace, glance))?;
-        match answer.await {
-            Ok(summary) => summary.ok_or(PlaneError::NotFound("workspace")),
-            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
-        }
-    }
-
     pub(crate) fn who(&self, workspace: &Workspace, principal: &Principal) -> Who {
         Who {
             actor: workspace.actor_ref(&principal.caller.actor),
@@ -467,47 +416,6 @@ impl Plane {
         let slot = self.pool.take().map_err(PlaneError::StoreFailed)?;
         let keys = SlotKeys::new(&slot.secret);
         Ok(seal(&keys, slot.no, Value::Object(plain).to_canonical()))
-    }
-
-    pub(crate) async fn submit(
-        &self,
-        workspace: WorkspaceNo,
-        command: Command,
-        payload: Payload,
-    ) -> Result<Done, PlaneError> {
-        let (message, answer) = message(workspace, command, payload, None);
-        self.send(message)?;
-        self.finish(answer).await
-    }
-
-    /// Sends a command that may not be turned away: waits for a place in the inbox.
-    pub(crate) fn begin_urgent(
-        &self,
-        workspace: WorkspaceNo,
-        command: Command,
-        payload: Payload,
-    ) -> Result<Begun, PlaneError> {
-        let (message, answer) = message(workspace, command, payload, None);
-        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
-        self.inbox.send(message).map_err(gone)?;
-        Ok(answer)
-    }
-
-    pub(crate) async fn finish(&self, answer: Begun) -> Result<Done, PlaneError> {
-        match answer.await {
-            Ok(done) => done.map_err(PlaneError::from),
-            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
-        }
-    }
-
-    pub(crate) fn send(&self, message: Message) -> Result<(), PlaneError> {
-        if self.stopping.load(Ordering::SeqCst) {
-            return Err(PlaneError::ShuttingDown);
-        }
-        self.inbox.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => PlaneError::Overloaded { retry_after_ms: 1000 },
-            TrySendError::Disconnected(_) => self.not_ready().unwrap_or(PlaneError::ShuttingDown),
-        })
     }
 
     pub(crate) async fn present(
@@ -569,20 +477,6 @@ impl Plane {
         }
         Err(PlaneError::NotFound("decision"))
     }
-}
-
-/// A command on its way: its answer comes once it is durable.
-pub(crate) type Begun = oneshot::Receiver<Answer>;
-
-pub(crate) fn message(
-    workspace: WorkspaceNo,
-    command: Command,
-    payload: Payload,
-    next: Option<Arc<Signing>>,
-) -> (Message, Begun) {
-    let (reply, answer) = oneshot::channel();
-    let reply = Reply::Caller(reply);
-    (Message::Job(Box::new(Job { workspace, command, payload, reply, next })), answer)
 }
 
 /// SHA-256 of an attempt's nonce: what entries hold of it.

@@ -2,10 +2,10 @@
 //! rules run again; without, the recorded matches are combined again. Anything else than the
 //! recorded event is a difference.
 
-use crate::boot::StartError;
 use crate::crypto::Fast;
 use crate::fold::open;
 use crate::frame::{Frame, SlotKeys};
+use crate::start_error::StartError;
 
 use crate::ports::{JournalReader, SlotReader, WorkspaceKeys, WorkspaceNo};
 use crate::proposal::{Given, Proposal, evaluate, reread};

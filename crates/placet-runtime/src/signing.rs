@@ -5,14 +5,16 @@
 //! INVARIANT: the first workspace leads. Its entry decides that the instance rotates; a start brings
 //! every other log after it. A key that no log names was never in force and goes.
 
-use crate::boot::{StartError, Stores};
+use crate::asking::message;
+use crate::boot::Stores;
 use crate::crypto::{Fast, verify_ed25519};
 use crate::error::PlaneError;
 use crate::fold::Unfolded;
-use crate::plane::{Plane, Principal, message};
+use crate::plane::{Plane, Principal};
 use crate::ports::{PortError, Signer, Signers, WorkspaceNo};
 use crate::privacy::governed;
 use crate::sequencer::{Done, Payload};
+use crate::start_error::StartError;
 use crate::workspace::Workspace;
 use placet_engine::{Command, LogSigner, RevokeSigner, RotateSigner, State, Who};
 use placet_tlog::handover::Handover;

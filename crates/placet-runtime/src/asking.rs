@@ -1,0 +1,118 @@
+//! How callers reach the sequencer: commands, looks at states, and their answers, which come once what
+//! they rest on is durable. Refuses to know what any of it means.
+
+use crate::error::PlaneError;
+use crate::idle::Summary;
+use crate::plane::Plane;
+use crate::ports::WorkspaceNo;
+use crate::sequencer::{Answer, Done, Glance, Job, Message, Payload, Reply};
+use crate::signing::Signing;
+use placet_engine::{Command, State};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::TrySendError;
+use tokio::sync::oneshot;
+
+impl Plane {
+    /// Looks at the state of a workspace; the answer is of what is durable.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn look<T: Send + 'static>(
+        &self,
+        workspace: WorkspaceNo,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, PlaneError> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Query(
+            workspace,
+            Box::new(move |state| {
+                let seen = state.map(look);
+                Box::new(move || {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(seen);
+                })
+            }),
+        );
+        self.send(message)?;
+        match answer.await {
+            Ok(seen) => seen.map_err(PlaneError::from),
+            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
+        }
+    }
+
+    /// What is known of a workspace, as of what is durable; does not bring back the state of an
+    /// idle one.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn summary(&self, workspace: WorkspaceNo) -> Result<Summary, PlaneError> {
+        let (reply, answer) = oneshot::channel();
+        let glance: Glance = Box::new(move |summary| {
+            Box::new(move || {
+                // Whoever asked may have gone.
+                let _ = reply.send(summary);
+            })
+        });
+        self.send(Message::Summary(workspace, glance))?;
+        match answer.await {
+            Ok(summary) => summary.ok_or(PlaneError::NotFound("workspace")),
+            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
+        }
+    }
+
+    pub(crate) async fn submit(
+        &self,
+        workspace: WorkspaceNo,
+        command: Command,
+        payload: Payload,
+    ) -> Result<Done, PlaneError> {
+        let (message, answer) = message(workspace, command, payload, None);
+        self.send(message)?;
+        self.finish(answer).await
+    }
+
+    /// Sends a command that may not be turned away: waits for a place in the inbox.
+    pub(crate) fn begin_urgent(
+        &self,
+        workspace: WorkspaceNo,
+        command: Command,
+        payload: Payload,
+    ) -> Result<Begun, PlaneError> {
+        let (message, answer) = message(workspace, command, payload, None);
+        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
+        self.inbox.send(message).map_err(gone)?;
+        Ok(answer)
+    }
+
+    pub(crate) async fn finish(&self, answer: Begun) -> Result<Done, PlaneError> {
+        match answer.await {
+            Ok(done) => done.map_err(PlaneError::from),
+            Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
+        }
+    }
+
+    pub(crate) fn send(&self, message: Message) -> Result<(), PlaneError> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(PlaneError::ShuttingDown);
+        }
+        self.inbox.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => PlaneError::Overloaded { retry_after_ms: 1000 },
+            TrySendError::Disconnected(_) => self.not_ready().unwrap_or(PlaneError::ShuttingDown),
+        })
+    }
+}
+
+/// A command on its way: its answer comes once it is durable.
+pub(crate) type Begun = oneshot::Receiver<Answer>;
+
+pub(crate) fn message(
+    workspace: WorkspaceNo,
+    command: Command,
+    payload: Payload,
+    next: Option<Arc<Signing>>,
+) -> (Message, Begun) {
+    let (reply, answer) = oneshot::channel();
+    let reply = Reply::Caller(reply);
+    (Message::Job(Box::new(Job { workspace, command, payload, reply, next })), answer)
+}

@@ -1,0 +1,154 @@
+//! A workspace as the sequencer holds it: its state, and how events become entries of an open batch.
+
+use crate::frame::{Frame, push};
+use crate::privacy::Doomed;
+use crate::sequencer::{Open, Payload, Refusal, Work};
+use crate::workspace::Workspace;
+use placet_engine::{Command, State};
+use placet_types::Digest;
+use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap};
+use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A workspace as the sequencer holds it.
+pub(crate) struct Seat {
+    pub(crate) shared: Arc<Workspace>,
+    pub(crate) state: State,
+    pub(crate) epoch: u64,
+    pub(crate) dev: bool,
+    pub(crate) solo: bool,
+    /// Set after a restart: the next entry is preceded by the gap.
+    pub(crate) gap: Option<String>,
+    /// When somebody asked for it last.
+    pub(crate) used: Instant,
+}
+
+impl Seat {
+    /// After a restart or a confirmed clock, the first entry says for how long nothing was decided.
+    pub(crate) fn close_gap(&mut self, work: &mut Work, now: TimeMs) -> Result<(), Refusal> {
+        let Some(cause) = self.gap.take_if(|_| self.state.next_index() > 0) else { return Ok(()) };
+        let gap = Gap { from: self.state.time(), to: now, refused: 0, cause };
+        self.append(work, vec![Event::Gap(gap)], Payload::empty(), now).map(drop)
+    }
+
+    /// Encodes and applies events; the range of the job's own entries within the batch.
+    pub(crate) fn append(
+        &mut self,
+        work: &mut Work,
+        events: Vec<Event>,
+        payload: Payload,
+        now: TimeMs,
+    ) -> Result<Range<usize>, Refusal> {
+        let own = events.len();
+        let encoded = self.encode(&events, &payload, now)?;
+        let open = work.open.entry(self.shared.no).or_insert_with(|| Open {
+            shared: self.shared.clone(),
+            epoch: self.epoch,
+            first_index: self.state.next_index(),
+            entries: Vec::new(),
+            spans: Vec::new(),
+            frames: Vec::new(),
+            approvals_changed: false,
+            doomed: Vec::new(),
+            signers: None,
+            signing: None,
+        });
+        let mut payload = Some(payload);
+        for (entry, bytes) in encoded {
+            // The payload stands beside the first of the job's entries.
+            let beside = payload.take().unwrap_or_else(Payload::empty);
+            let start = open.frames.len() + 4;
+            let frame = Frame { entry: &bytes, slot: beside.slot, payload: &beside.sealed };
+            push(&mut open.frames, frame);
+            work.bytes += bytes.len() + beside.sealed.len();
+            open.spans.push(start..start + bytes.len());
+            open.approvals_changed |= matches!(
+                entry.event,
+                Event::ApprovalVoted(_) | Event::ApprovalClosed(_) | Event::PermitCollected(_)
+            );
+            if let Event::PayloadErased(erased) = &entry.event {
+                let index = self.state.next_index();
+                open.doomed.push(Doomed { index, entries: erased.indices.clone() });
+            }
+            if let Err(error) = self.state.apply(&entry) {
+                // step and apply disagree: a defect. Nothing of this state may be used any more.
+                unreachable!("step planned what apply refuses: {error}");
+            }
+            if let Event::Genesis(_) | Event::SignerRotated(_) | Event::SignerRevoked(_) =
+                &entry.event
+            {
+                open.signers = Some(self.state.signers().to_vec());
+            }
+            open.entries.push(entry);
+        }
+        Ok(open.entries.len() - own..open.entries.len())
+    }
+
+    fn encode(
+        &self,
+        events: &[Event],
+        payload: &Payload,
+        now: TimeMs,
+    ) -> Result<Vec<(Entry, Vec<u8>)>, Refusal> {
+        let mut encoded = Vec::with_capacity(events.len());
+        for (at, event) in events.iter().enumerate() {
+            let payload = if at == 0 { payload.commitment } else { Digest([0; 32]) };
+            let (name, commitment) = match event {
+                Event::Decision(decision) => {
+                    (decision.decision.to_string(), decision.action_commitment)
+                }
+                _ => (self.event_name(now, at), payload),
+            };
+            let entry = Entry {
+                time: now,
+                workspace: self.shared.name.clone(),
+                epoch: self.epoch,
+                dev: self.dev,
+                solo: self.solo,
+                name,
+                commitment,
+                payload,
+                event: event.clone(),
+            };
+            let bytes = entry.to_bytes();
+            if bytes.len() > ENTRY_BYTES_MAX {
+                return Err(Refusal::TooLarge);
+            }
+            encoded.push((entry, bytes));
+        }
+        Ok(encoded)
+    }
+
+    /// The permits that these events, not applied yet, hand to the caller of `command`.
+    pub(crate) fn permits(
+        &self,
+        events: &[Event],
+        command: &Command,
+    ) -> Vec<(DecisionId, u64, PermitId)> {
+        let permit = |event: &Event| match (event, command) {
+            (Event::Decision(event), _) => {
+                let index = self.state.next_index();
+                event.permit.as_ref().map(|permit| (event.decision, index, permit.id))
+            }
+            (Event::PermitCollected(event), _) => {
+                let index = self.state.approval(event.approval)?.index;
+                Some((event.decision, index, event.permit.id))
+            }
+            (Event::PermitConsumed(event), Command::Consume(consume)) => {
+                Some((event.decision, consume.index, event.permit))
+            }
+            _ => None,
+        };
+        events.iter().filter_map(permit).collect()
+    }
+
+    /// Events other than decisions are named after their place: time and log index.
+    fn event_name(&self, now: TimeMs, at: usize) -> String {
+        let index = self.state.next_index() + at as u64;
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&index.to_be_bytes());
+        EventId::new(now, random).to_string()
+    }
+}
