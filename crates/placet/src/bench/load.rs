@@ -267,7 +267,7 @@ impl Connection {
                 let good = text.starts_with("HTTP/1.1 200");
                 let status = ["HTTP/1.1 503", "HTTP/1.1 429"].iter().any(|s| text.starts_with(s));
                 let refused = status && text.to_ascii_lowercase().contains("\r\nretry-after:");
-                if !good && !(refusals && refused) {
+                if !(good || refusals && refused) {
                     bail!("{}", text.lines().next().unwrap_or_default());
                 }
                 head = Some((at + 4, length, good));
