@@ -329,7 +329,16 @@ impl Told {
     /// The payload opens, unless it was to be erased.
     fn check_payload(&self, client: &mut Client, id: &str) -> Result<()> {
         let path = format!("/api/v1/receipts/{id}?payload=true");
-        let response = client.request("GET", &path, None)?;
+        let deadline = Instant::now() + CAUGHT_UP;
+        let mut response = client.request("GET", &path, None)?;
+        // Right after a start the read model may lag, which is said and passes.
+        while response.status == 503 && response.text().contains("\"indexing\"") {
+            if Instant::now() > deadline {
+                bail!("the read model does not catch up: {}", response.text());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            response = client.request("GET", &path, None)?;
+        }
         let gone = response.status == 409 && response.text().contains("payload_erased");
         match (self.erased.get(id), response.status) {
             (Some(true), _) if gone => Ok(()),
