@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 use placet_engine::{Bounds, Counters, State};
 use placet_types::ids::TimeMs;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -110,7 +111,9 @@ impl Idle {
     pub(crate) fn wait(&mut self, no: WorkspaceNo, message: Message) -> Result<(), Turned> {
         let Some(away) = self.away.get_mut(&no) else { return Err(Turned::Here(message)) };
         match &mut away.waiting {
-            Some(waiting) if waiting.len() >= WAITING_MAX => Err(Turned::Full(message)),
+            Some(waiting) if waiting.len() >= WAITING_MAX && !is_vital(&message) => {
+                Err(Turned::Full(message))
+            }
             Some(waiting) => {
                 waiting.push(message);
                 Ok(())
@@ -147,6 +150,8 @@ impl Idle {
         let idle = |seat: &Seat| {
             now.duration_since(seat.used) >= after
                 && seat.state.next_timer().is_none()
+                // One that was never founded may be founded still, with a handle of its own.
+                && seat.state.next_index() > 0
                 // What is being flushed is not in the journal yet.
                 && *seat.shared.size.borrow() == seat.state.next_index()
         };
@@ -192,6 +197,13 @@ impl Idle {
     }
 }
 
+/// Whether a message may not be turned away: what stops, and who signs.
+fn is_vital(message: &Message) -> bool {
+    use placet_engine::Command::{RevokePermit, RevokeSigner, RotateSigner, Trip};
+    let Message::Job(job) = message else { return false };
+    matches!(job.command, Trip(_) | RevokePermit(_) | RotateSigner(_) | RevokeSigner(_))
+}
+
 /// A message that does not wait here.
 pub(crate) enum Turned {
     /// Its workspace is not away.
@@ -233,7 +245,11 @@ impl Reviver {
     /// Until the sequencer ends.
     pub(crate) fn run(self, wanted: &Receiver<Wanted>) {
         while let Ok(Wanted { shared, size }) = wanted.recv() {
-            let state = self.read(&shared, size);
+            // Whatever goes wrong in here, those who wait hear of it.
+            let read = AssertUnwindSafe(|| self.read(&shared, size));
+            let state = catch_unwind(read).unwrap_or_else(|_| {
+                Err(Unfolded::Damaged("reading it ended in a defect".to_owned()))
+            });
             if let Err(error) = &state {
                 let name = &shared.name;
                 self.host

@@ -20,7 +20,7 @@ use placet_types::hash::hex_encode;
 use placet_types::ids::{DecisionId, TimeMs};
 use placet_types::json::{Object, Value};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) struct Doomed {
 pub(crate) struct Privacy {
     destroying: tokio::sync::Mutex<()>,
     retired: Mutex<HashMap<(WorkspaceNo, String), Retired>>,
+    /// A former signing key could not be destroyed yet.
+    pub(crate) seeds_left: AtomicBool,
 }
 
 /// How far retention has come on a surface, under which bundle and which legal holds.
@@ -180,14 +182,28 @@ impl Plane {
     /// # Errors
     /// [`PlaneError`].
     pub async fn erase_due(self: &Arc<Self>) -> Result<u64, PlaneError> {
-        let mut gone = 0;
+        let (mut gone, mut refused) = (0, None);
         for workspace in self.all_workspaces() {
-            let Some(bundle) = workspace.bundle() else { continue };
-            for (surface, age_ms) in bundle.retired() {
-                gone += self.retire_surface(&workspace, &bundle, surface, age_ms).await?;
+            match self.erase_due_in(&workspace).await {
+                Ok(more) => gone += more,
+                // A workspace that is killed keeps what it has; the others have their turn.
+                Err(PlaneError::Rejected(Rejection::Killed(_))) => {}
+                Err(error) => drop(refused.get_or_insert(error)),
             }
-            self.destroy(&workspace).await?;
         }
+        match refused {
+            None => Ok(gone),
+            Some(error) => Err(error),
+        }
+    }
+
+    async fn erase_due_in(self: &Arc<Self>, workspace: &Arc<Workspace>) -> Result<u64, PlaneError> {
+        let mut gone = 0;
+        let Some(bundle) = workspace.bundle() else { return Ok(gone) };
+        for (surface, age_ms) in bundle.retired() {
+            gone += self.retire_surface(workspace, &bundle, surface, age_ms).await?;
+        }
+        self.destroy(workspace).await?;
         Ok(gone)
     }
 
@@ -204,13 +220,16 @@ impl Plane {
                     self.host.say(format_args!("erased payloads are not destroyed yet: {error}"));
                 }
             }
+            if self.privacy.seeds_left.load(Ordering::SeqCst) && self.forget_signers().is_ok() {
+                self.privacy.seeds_left.store(false, Ordering::SeqCst);
+            }
             let now = self.clock.monotonic_ms();
             if now < due || self.not_ready().is_some() {
                 continue;
             }
             due = now.saturating_add(RETIRE_MS);
             match self.erase_due().await {
-                Ok(_) | Err(PlaneError::Rejected(Rejection::Killed(_))) => {}
+                Ok(_) => {}
                 Err(error) => {
                     self.host.say(format_args!("retention could not be applied: {error}"));
                 }

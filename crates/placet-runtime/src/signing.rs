@@ -23,6 +23,7 @@ use placet_types::event::{Entry, Event, SignerRotated};
 use placet_types::ids::{DecisionId, WorkspaceName};
 use placet_types::json::{Object, Value};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A signing key under the name of one log.
 pub(crate) struct Signing {
@@ -186,13 +187,24 @@ impl Plane {
         let next = self.host.blocking(move || signers.make().map_err(failed)).await?;
         let by = Some((principal, decision));
         let mut changes = vec![self.hand_over(&root, &next, by).await?];
+        let mut refused = None;
         for workspace in self.all_workspaces().iter().skip(1) {
-            changes.push(self.hand_over(workspace, &next, by).await?);
+            // One log that cannot be written keeps none of the others on the former key.
+            match self.hand_over(workspace, &next, by).await {
+                Ok(change) => changes.push(change),
+                Err(error) => drop(refused.get_or_insert(error)),
+            }
         }
         // The certificate that the kill switch is armed was signed by the key before.
         self.arm().await?;
-        self.forget_signers()?;
-        Ok(changes)
+        if let Err(error) = self.forget_signers() {
+            self.host.say(format_args!("the former signing key is not destroyed yet: {error}"));
+            self.privacy.seeds_left.store(true, Ordering::SeqCst);
+        }
+        match refused {
+            None => Ok(changes),
+            Some(error) => Err(error),
+        }
     }
 
     /// Brings every log after the first one, where a crash came between them. Called at a start,
@@ -294,6 +306,7 @@ impl Plane {
     ) -> Result<Vec<SignerChange>, PlaneError> {
         let logs = if spec.everywhere { self.all_workspaces() } else { vec![workspace.clone()] };
         let mut changes = Vec::new();
+        let mut refused = None;
         for log in logs {
             let vkey = VerifierKey::new::<Fast>(log.origin(), *spec.vkey.public_key());
             let vkey = vkey.map_err(|error| PlaneError::Internal(error.to_string()))?.to_string();
@@ -309,12 +322,21 @@ impl Plane {
                 from_size: spec.from_size,
             });
             let payload = self.actor_payload(Some(principal))?;
-            let done = self.submit(log.no, command, payload).await?;
+            let done = match self.submit(log.no, command, payload).await {
+                Ok(done) => done,
+                Err(error) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+            };
             let index = done.written.as_ref().and_then(|written| written.events().last());
             let index = index.map(|(index, _)| index);
             changes.push(SignerChange { workspace: log.name.to_string(), index, vkey });
         }
-        Ok(changes)
+        match refused {
+            None => Ok(changes),
+            Some(error) => Err(error),
+        }
     }
 
     /// The handovers of all logs, those of a log oldest first: what a verifier with an old trust

@@ -5,9 +5,9 @@
 use crate::crypto::Fast;
 use crate::fold::{Folded, Unfolded};
 use crate::ports::{JournalReader, Piece, Signers, Snapshots, WorkspaceNo};
-use crate::signing::of_state;
 use placet_engine::{Bounds, IdempotencyKeys, State};
 use placet_tlog::merkle::CompactRange;
+use placet_tlog::note::VerifierKey;
 use placet_tlog::tree::{DEFAULT_WINDOW, TILE_LEAVES};
 use placet_tlog::{Hash, Tree};
 use placet_types::hash::Hasher;
@@ -158,8 +158,15 @@ impl Source<'_> {
     /// The bytes of a head.
     pub(crate) fn write_head(&self, folded: &Folded, runs: &[Run]) -> Result<Vec<u8>, Unfolded> {
         let lost = || Unfolded::Damaged("a node of the tree is not kept".to_owned());
-        let keyless = || Unfolded::Damaged("it has no key".to_owned());
-        let signing = of_state(self.signers, &folded.state)?.ok_or_else(keyless)?;
+        let keyless = || Unfolded::Damaged("no signing key is held".to_owned());
+        // The key of that state where it is held; after a rotation the one that has followed it: a
+        // start believes any that is held, and the log alone says which was in force.
+        let held = self.signers.all()?;
+        let named = folded.state.signer().and_then(|signer| {
+            VerifierKey::parse::<Fast>(&signer.vkey).ok().map(|key| *key.public_key())
+        });
+        let named = held.iter().find(|signer| named == Some(signer.public_key()));
+        let signer = named.or(held.last()).ok_or_else(keyless)?;
         let index = folded.state.next_index();
         let tree = &folded.tree;
         let mut w = Writer(Vec::with_capacity(1 << 16));
@@ -196,7 +203,7 @@ impl Source<'_> {
         folded.state.write_snapshot(&mut w.0);
         let digest = Fast::sha256(&[&w.0]);
         w.0.extend_from_slice(&digest);
-        w.0.extend_from_slice(&signing.signer.sign(&signed(&digest)));
+        w.0.extend_from_slice(&signer.sign(&signed(&digest)));
         Ok(w.0)
     }
 

@@ -16,6 +16,10 @@ use tokio::sync::OwnedSemaphorePermit;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
+/// A body that says that it is no longer needs no place among those of all calls: the bound on
+/// connections bounds them too, and nobody's large bodies keep a kill out.
+const SMALL: u64 = 4096;
+
 /// A call on its way to a handler.
 pub(crate) struct Call {
     pub(crate) server: Arc<Server>,
@@ -112,12 +116,14 @@ impl Call {
         if declared.is_some_and(|length| length > max as u64) {
             return Err(too_large());
         }
-        let kib = declared.unwrap_or(max as u64).min(max as u64) / 1024 + 1;
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let Ok(place) = self.server.bodies.clone().try_acquire_many_owned(kib) else {
-            return Err(Problem::overloaded("too many bodies at once; come back later"));
-        };
-        self.place = Some(place);
+        if declared.is_none_or(|length| length > SMALL) {
+            let kib = declared.unwrap_or(max as u64).min(max as u64) / 1024 + 1;
+            let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+            let Ok(place) = self.server.bodies.clone().try_acquire_many_owned(kib) else {
+                return Err(Problem::overloaded("too many bodies at once; come back later"));
+            };
+            self.place = Some(place);
+        }
         let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
         let body = std::mem::replace(body, Body::empty());
         match tokio::time::timeout(BODY_TIME, Limited::new(body, max).collect()).await {

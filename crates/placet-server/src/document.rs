@@ -49,9 +49,14 @@ pub(crate) async fn blocking<T: Send + 'static>(
     server: &Server,
     read: impl FnOnce() -> Result<T, PlaneError> + Send + 'static,
 ) -> Result<T, Problem> {
-    let place = tokio::time::timeout(READ_WAIT, server.reading.acquire()).await;
-    let Ok(Ok(_place)) = place else {
+    let place = tokio::time::timeout(READ_WAIT, server.reading.clone().acquire_owned()).await;
+    let Ok(Ok(place)) = place else {
         return Err(Problem::overloaded("too many are reading the log; come back later"));
+    };
+    // The read goes on though its client may have gone; so does its place.
+    let read = move || {
+        let _place = place;
+        read()
     };
     let done = tokio::task::spawn_blocking(read).await;
     Ok(done.map_err(|error| Problem::internal(&error.to_string()))??)

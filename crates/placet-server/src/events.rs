@@ -100,10 +100,13 @@ impl Reader {
         }
         let (plane, workspace) = (self.call.server.plane.clone(), self.workspace.clone());
         // A stream waits for its turn as long as it takes; nobody waits for the stream.
-        let _place = self.call.server.reading.acquire().await;
-        tokio::task::spawn_blocking(move || plane.tail(&workspace, from, CHUNK))
-            .await
-            .map_err(|error| PlaneError::Internal(error.to_string()))?
+        let place = self.call.server.reading.clone().acquire_owned().await;
+        let read = move || {
+            let _place = place;
+            plane.tail(&workspace, from, CHUNK)
+        };
+        let done = tokio::task::spawn_blocking(read).await;
+        done.map_err(|error| PlaneError::Internal(error.to_string()))?
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct Server {
     /// Places of calls whose work outlives their connections.
     pub(crate) working: Arc<Semaphore>,
     /// Places of calls that read the store.
-    pub(crate) reading: Semaphore,
+    pub(crate) reading: Arc<Semaphore>,
     /// KiB of bodies that calls may hold together.
     pub(crate) bodies: Arc<Semaphore>,
     /// Texts of the bundles that were in force, by digest.
@@ -92,7 +92,7 @@ impl Server {
             counters: Counters::new(OPERATIONS.len()),
             stopping: watch::Sender::new(false),
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
-            reading: Semaphore::new(READING_MAX),
+            reading: Arc::new(Semaphore::new(READING_MAX)),
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
             filling: Mutex::new(()),

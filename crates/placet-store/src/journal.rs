@@ -28,9 +28,7 @@ const SCHEMA: Schema = Schema {
 };
 
 /// WAL bytes after which the pages are written back.
-static CHECKPOINT: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
-    std::env::var("CKPT").ok().and_then(|v| v.parse().ok()).unwrap_or(16 << 20)
-});
+const CHECKPOINT_BYTES: u64 = 16 << 20;
 /// More bytes before the next attempt, where a reader kept a checkpoint from finishing.
 const RETRY_BYTES: u64 = 16 << 20;
 /// A WAL of at least this size is emptied when there is nothing to write.
@@ -92,7 +90,7 @@ impl SqliteJournal {
             conn: Some(conn),
             pending: 0,
             wal: 0,
-            checkpoint_at: *CHECKPOINT,
+            checkpoint_at: CHECKPOINT_BYTES,
             helper: Checkpointer::start(helper),
             _lock: lock,
         })
@@ -160,7 +158,7 @@ impl SqliteJournal {
         self.conn = Some(conn);
         if done {
             self.pending = 0;
-            self.checkpoint_at = *CHECKPOINT;
+            self.checkpoint_at = CHECKPOINT_BYTES;
             if mode == "TRUNCATE" {
                 self.wal = 0;
             }

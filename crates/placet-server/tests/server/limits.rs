@@ -45,18 +45,24 @@ async fn bodies_of_all_calls_together_are_bounded() {
     // A large body that does not arrive holds its place.
     let length = [("content-length", "1048576")];
     let large = world.send("POST", "/api/v1/decisions", &ann, &length, "").await;
-    let mut refused = world.post("/api/v1/decisions", &ann, &request("a", "")).await;
+    let more = format!(r#","labels":{{"note":"{}"}}"#, "x".repeat(200));
+    let body = request("a", &format!("{more}{}", " ".repeat(5000)));
+    let mut refused = world.post("/api/v1/decisions", &ann, &body).await;
     for _ in 0..100 {
         if refused.status != 200 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        refused = world.post("/api/v1/decisions", &ann, &request("a", "")).await;
+        refused = world.post("/api/v1/decisions", &ann, &body).await;
     }
     refused.refused(503, "overloaded");
     assert!(refused.headers.contains("retry-after: 1"), "{refused:?}");
+    // Small ones pass, and so does a kill.
+    world.decide(&ann, "b", "").await;
+    let killed = world.post("/api/v1/kill", &ann, r#"{"scope":"workspace"}"#).await;
+    assert!(killed.status < 300, "{killed:?}");
     drop(large);
-    while world.post("/api/v1/decisions", &ann, &request("a", "")).await.status != 200 {
+    while world.post("/api/v1/decisions", &ann, &body).await.status != 200 {
         tokio::task::yield_now().await;
     }
 }
