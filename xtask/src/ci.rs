@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const KILLS: u64 = 20;
 /// Seconds of the sample of faults in CI.
 const FAULTS_SECONDS: u64 = 70;
+/// The sample of faults and the requests to the API are the same in each run of CI: what it says of a
+/// change is not a draw of luck. Other seeds are for `cargo xtask faults` and by hand.
+const SEED: u64 = 11;
 /// Seconds of the property tests of the API in CI, for both servers together.
 const API_SECONDS: &str = "50";
 /// What makes requests from the OpenAPI document, from PyPI.
@@ -205,7 +208,7 @@ impl Stages {
         let options = faults::Options {
             full: false,
             seconds: FAULTS_SECONDS,
-            seed: None,
+            seed: Some(SEED),
             point: None,
             jobs: 2,
             binary: self.binary(),
@@ -234,7 +237,9 @@ impl Stages {
         let mut command = Command::new(python);
         command.arg(self.root.join("verify/api_properties.py")).arg("--placet").arg(self.binary());
         let said =
-            echo(command.args(["--seconds", API_SECONDS]), |line| line.starts_with("api ("))?;
+            echo(command.args(["--seconds", API_SECONDS, "--seed", &SEED.to_string()]), |line| {
+                line.starts_with("api (")
+            })?;
         Ok(good(said.join("; ").replace("api ", "")))
     }
 
