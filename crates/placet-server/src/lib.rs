@@ -10,6 +10,7 @@ mod decisions;
 mod document;
 mod events;
 mod examples;
+mod governed;
 mod listen;
 mod log;
 mod manage;

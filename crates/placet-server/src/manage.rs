@@ -4,24 +4,19 @@
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::document;
+use crate::governed::{idempotency_key, permitted, random, report};
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{
-    Instant, KeyDocument, KeyHeldDocument, KeyList, KeyMadeDocument, KillDocument,
-    KillStateDocument, LiftDocument, StatusDocument, WorkspaceDocument, WorkspaceList,
-    WorkspaceMadeDocument,
+    Instant, KeyDocument, KeyList, KeyMadeDocument, KillDocument, KillStateDocument, LiftDocument,
+    StatusDocument, WorkspaceDocument, WorkspaceList, WorkspaceMadeDocument,
 };
 use placet_engine::KillState;
-use placet_runtime::crypto::SystemEntropy;
-use placet_runtime::ports::Entropy;
-use placet_runtime::{Decided, KeySpec, PermitState, Plane, PlaneError, Workspace};
-use placet_types::Request;
-use placet_types::event::{KillScope, KillSource, ReportedResult};
-use placet_types::hash::hex_encode;
-use placet_types::ids::{ActorId, ActorKind, KeyId, WorkspaceName, is_label, is_name};
+use placet_runtime::{KeySpec, Plane, PlaneError, Workspace};
+use placet_types::event::{KillScope, KillSource};
+use placet_types::ids::{ActorId, ActorKind, DecisionId, KeyId, WorkspaceName, is_label, is_name};
 use placet_types::json::{Object, Value};
-use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
 /// `GET /api/v1/kill`
@@ -84,36 +79,29 @@ pub(crate) async fn keys(call: Call) -> Result<Response, Problem> {
     document::answer(StatusCode::OK, &KeyList { keys: keys.collect() })
 }
 
+/// The permit was consumed by the attempt that made the key.
+const USED_UP_KEY: (&str, &str) = (
+    "already_exists",
+    "the key of this idempotency key was made already and is shown only once; for another key use \
+     another idempotency key",
+);
+
 /// `POST /api/v1/keys`: asks for a decision on `key.create`, and makes the key once it is permitted.
 pub(crate) async fn create_key(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
     let known = ["actor", "environment", "idempotency_key", "roles"];
     let mut fields = call.object(&known).await?;
-    let header = call.header("idempotency-key")?.map(str::to_owned);
     let given = call::text(&mut fields, "idempotency_key", 200)?;
-    if let (Some(given), Some(header)) = (&given, &header)
-        && given != header
-    {
-        let text = "the header says another; send one of them";
-        return Err(Problem::invalid("/idempotency_key", text));
-    }
-    let idempotency_key = given.or(header).unwrap_or_else(random);
+    let idempotency_key = idempotency_key(&call, given)?;
     let spec = key_spec(&mut fields)?;
     // A nonce of its own for each attempt: the permit is handed to one of them and to no other, so
     // a repeated call never makes a second key.
     let body = Plane::key_request(&spec, idempotency_key, Some(random()));
-    let request = Request::read(body, &session.principal.caller)?;
-    let plane = &call.server.plane;
-    let decided = plane.decide(&session.workspace, &session.principal, &request).await?;
-    match decided.answer.permit.as_ref().map(|permit| permit.state) {
-        Some(PermitState::Granted) => make_key(&call, &session, &decided, spec).await,
-        Some(PermitState::Revoked) | None => not_made(&call, &session, &decided).await,
-        Some(_) => {
-            let text = "the key of this idempotency key was made already and is shown only once; \
-                        for another key use another idempotency key";
-            Err(Problem::new("already_exists", text))
-        }
-    }
+    let decision = match permitted(&call, &session, body, USED_UP_KEY).await? {
+        Ok(decision) => decision,
+        Err(response) => return Ok(response),
+    };
+    make_key(&call, &session, decision, spec).await
 }
 
 fn key_spec(fields: &mut Object) -> Result<KeySpec, Problem> {
@@ -145,18 +133,12 @@ fn key_spec(fields: &mut Object) -> Result<KeySpec, Problem> {
 async fn make_key(
     call: &Call,
     session: &Session,
-    decided: &Decided,
+    decision: DecisionId,
     spec: KeySpec,
 ) -> Result<Response, Problem> {
-    let plane = &call.server.plane;
     let (workspace, principal) = (&session.workspace, &session.principal);
-    let decision = decided.answer.event.decision;
-    let made = plane.create_key(workspace, principal, spec.clone(), decision).await;
-    let result = if made.is_ok() { ReportedResult::Succeeded } else { ReportedResult::Failed };
-    // The key exists from here on; that its report is missing would show as an unknown outcome.
-    if let Err(error) = plane.report(workspace, principal, decision, result, Object::new()).await {
-        eprintln!("placet: the outcome of {decision} is not recorded: {error}");
-    }
+    let made = call.server.plane.create_key(workspace, principal, spec.clone(), decision).await;
+    report(call, session, decision, made.is_ok()).await;
     let key = made?;
     let document = KeyMadeDocument {
         key: &key.reveal(),
@@ -167,32 +149,6 @@ async fn make_key(
         decision: decision.to_string(),
     };
     document::answer(StatusCode::CREATED, &document)
-}
-
-/// Held, or refused.
-pub(crate) async fn not_made(
-    call: &Call,
-    session: &Session,
-    decided: &Decided,
-) -> Result<Response, Problem> {
-    let answer = &decided.answer;
-    let fresh = !answer.replayed;
-    let document = document::decision(&call.server, session, answer, None, fresh).await?;
-    let document = String::from_utf8(document).unwrap_or_default();
-    let document = RawValue::from_string(document)
-        .map_err(|error| Problem::internal(&format!("a decision document is no json: {error}")))?;
-    if document::is_pending(answer) {
-        return document::answer(StatusCode::ACCEPTED, &KeyHeldDocument { decision: &document });
-    }
-    let text = "the constitution or the policy does not permit this; the decision says why";
-    Err(Problem::new("not_permitted", text).decision(document))
-}
-
-/// 32 random bytes as hex.
-pub(crate) fn random() -> String {
-    let mut bytes = [0; 32];
-    SystemEntropy.fill(&mut bytes);
-    hex_encode(&bytes)
 }
 
 /// `DELETE /api/v1/keys/{id}`

@@ -6,7 +6,7 @@ use crate::audit::instant_of;
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::document;
-use crate::manage::{not_made, random};
+use crate::governed::{USED_UP, idempotency_key, permitted, random, report};
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -15,12 +15,9 @@ use placet_api::{
     Instant, JsonObject, OpeningDocument, Sha,
 };
 use placet_engine::LegalHold;
-use placet_runtime::{
-    Against, Decided, ErasePlan, EraseSpec, PermitState, PlaneError, Selection, Workspace,
-};
+use placet_runtime::{Against, ErasePlan, EraseSpec, PlaneError, Selection, Workspace};
 use placet_tlog::receipt::Receipt;
-use placet_types::Request;
-use placet_types::event::{HoldScope, PayloadErased, ReportedResult};
+use placet_types::event::{HoldScope, PayloadErased};
 use placet_types::hash::hex_encode;
 use placet_types::ids::{DecisionId, HoldId, TimeMs};
 use placet_types::json::{Object, Value};
@@ -57,14 +54,10 @@ pub(crate) async fn erase(mut call: Call) -> Result<Response, Problem> {
         };
     }
     let body = placet_runtime::Plane::erase_request(&spec, key, random());
-    let Some(decided) = permitted(&call, &session, body).await? else {
-        return Err(used_up());
-    };
-    let decided = match decided {
-        Ok(decided) => decided,
+    let decision = match permitted(&call, &session, body, USED_UP).await? {
+        Ok(decision) => decision,
         Err(response) => return Ok(response),
     };
-    let decision = decided.answer.event.decision;
     let erased = plane.erase(workspace, &session.principal, &spec, decision).await;
     report(&call, &session, decision, erased.is_ok()).await;
     let mut erased = erased?;
@@ -143,49 +136,6 @@ fn decision_id(text: &str) -> Result<DecisionId, Problem> {
     DecisionId::parse(text).ok_or_else(invalid)
 }
 
-pub(crate) fn idempotency_key(call: &Call, given: Option<String>) -> Result<String, Problem> {
-    let header = call.header("idempotency-key")?;
-    match (given, header) {
-        (Some(given), Some(header)) if given != header => {
-            let text = "the header says another; send one of them";
-            Err(Problem::invalid("/idempotency_key", text))
-        }
-        (given, header) => Ok(given.or(header.map(str::to_owned)).unwrap_or_else(random)),
-    }
-}
-
-/// Asks for a decision on a surface of the constitution: the decision that permits, or the answer
-/// to whoever has to wait; `None` when its permit is used up.
-pub(crate) async fn permitted(
-    call: &Call,
-    session: &Session,
-    body: Value,
-) -> Result<Option<Result<Decided, Response>>, Problem> {
-    let request = Request::read(body, &session.principal.caller)?;
-    let plane = &call.server.plane;
-    let decided = plane.decide(&session.workspace, &session.principal, &request).await?;
-    Ok(match decided.answer.permit.as_ref().map(|permit| permit.state) {
-        Some(PermitState::Granted) => Some(Ok(decided)),
-        Some(PermitState::Revoked) | None => Some(Err(not_made(call, session, &decided).await?)),
-        Some(_) => None,
-    })
-}
-
-pub(crate) fn used_up() -> Problem {
-    let text = "the permit of this idempotency key is used up; for what is left use another key";
-    Problem::new("permit_consumed", text)
-}
-
-/// What was done stands in the log; that its report is missing would show as an unknown outcome.
-pub(crate) async fn report(call: &Call, session: &Session, decision: DecisionId, done: bool) {
-    let result = if done { ReportedResult::Succeeded } else { ReportedResult::Failed };
-    let (plane, workspace) = (&call.server.plane, &session.workspace);
-    let report = plane.report(workspace, &session.principal, decision, result, Object::new());
-    if let Err(error) = report.await {
-        eprintln!("placet: the outcome of {decision} is not recorded: {error}");
-    }
-}
-
 /// `POST /api/v1/holds`
 pub(crate) async fn place_hold(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
@@ -236,14 +186,10 @@ pub(crate) async fn release_hold(call: Call) -> Result<Response, Problem> {
         return Err(missing());
     }
     let body = placet_runtime::Plane::release_request(hold, key, random());
-    let Some(decided) = permitted(&call, &session, body).await? else {
-        return Err(used_up());
-    };
-    let decided = match decided {
-        Ok(decided) => decided,
+    let decision = match permitted(&call, &session, body, USED_UP).await? {
+        Ok(decision) => decision,
         Err(response) => return Ok(response),
     };
-    let decision = decided.answer.event.decision;
     let released = plane.release_hold(workspace, &session.principal, hold, decision).await;
     report(&call, &session, decision, released.is_ok()).await;
     released?;

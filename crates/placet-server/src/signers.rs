@@ -4,8 +4,7 @@
 use crate::auth::{Act, Session};
 use crate::call::{self, Call};
 use crate::document;
-use crate::manage::random;
-use crate::privacy::{idempotency_key, permitted, report, used_up};
+use crate::governed::{USED_UP, idempotency_key, permitted, random, report};
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -50,14 +49,10 @@ pub(crate) async fn rotate(mut call: Call) -> Result<Response, Problem> {
     session.demand_root(&plane)?;
     session.demand(&["admin"])?;
     let body = Plane::rotate_request(key, random());
-    let Some(decided) = permitted(&call, &session, body).await? else {
-        return Err(used_up());
-    };
-    let decided = match decided {
-        Ok(decided) => decided,
+    let decision = match permitted(&call, &session, body, USED_UP).await? {
+        Ok(decision) => decision,
         Err(response) => return Ok(response),
     };
-    let decision = decided.answer.event.decision;
     let rotated = plane.rotate_signer(&session.principal, decision).await;
     report(&call, &session, decision, rotated.is_ok()).await;
     done(rotated?, decision)
@@ -80,14 +75,10 @@ pub(crate) async fn revoke(mut call: Call) -> Result<Response, Problem> {
         return Err(Problem::invalid("/from_size", text));
     }
     let body = Plane::revoke_signer_request(&spec, key, random());
-    let Some(decided) = permitted(&call, &session, body).await? else {
-        return Err(used_up());
-    };
-    let decided = match decided {
-        Ok(decided) => decided,
+    let decision = match permitted(&call, &session, body, USED_UP).await? {
+        Ok(decision) => decision,
         Err(response) => return Ok(response),
     };
-    let decision = decided.answer.event.decision;
     let (workspace, principal) = (&session.workspace, &session.principal);
     let revoked = plane.revoke_signer(workspace, principal, &spec, decision).await;
     report(&call, &session, decision, revoked.is_ok()).await;
