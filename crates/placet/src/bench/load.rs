@@ -6,15 +6,19 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+/// Connections that are opened at once.
+const CONNECTING: usize = 256;
 
 /// Arguments of the hidden `bench load`.
 #[derive(Args, Debug)]
@@ -40,6 +44,47 @@ pub(super) struct Load {
     /// Keeps idempotency keys of different runs apart
     #[arg(long)]
     run: String,
+}
+
+/// The generator as a process of its own.
+pub(super) struct Generator<'a> {
+    /// `127.0.0.1:port`
+    pub(super) address: &'a str,
+    /// File with the keys; the constant server needs none.
+    pub(super) keys: Option<&'a Path>,
+    /// Whether early refusals are expected.
+    pub(super) refusals: bool,
+}
+
+impl Generator<'_> {
+    /// Closed loop, or open loop at `rate` requests per second.
+    pub(super) async fn load(
+        &self,
+        connections: usize,
+        seconds: f64,
+        rate: Option<f64>,
+        run: &str,
+    ) -> Result<Found> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let run = format!("{run}-{}", std::process::id());
+        command.args(["bench", "load", "--address", self.address, "--run", &run]);
+        command.args(["--connections", &connections.to_string()]);
+        command.args(["--seconds", &seconds.to_string()]);
+        if let Some(keys) = self.keys {
+            command.arg("--keys").arg(keys);
+        }
+        if let Some(rate) = rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        if self.refusals {
+            command.arg("--refusals");
+        }
+        let output = command.kill_on_drop(true).output().await?;
+        if !output.status.success() {
+            bail!("the load generator failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
 }
 
 /// What a run of the generator found.
@@ -107,12 +152,7 @@ async fn generate(args: Load) -> Result<Found> {
         answer_bytes: Cell::new(0),
         measuring: Cell::new(false),
     });
-    let mut streams = Vec::with_capacity(args.connections);
-    for _ in 0..args.connections {
-        let stream = TcpStream::connect(&args.address).await?;
-        stream.set_nodelay(true)?;
-        streams.push(stream);
-    }
+    let streams = connect(&args).await?;
     let begin = Instant::now() + Duration::from_secs(1);
     let end = begin + Duration::from_secs_f64(args.seconds);
     let slot = Rc::new(Cell::new(0_u64));
@@ -179,6 +219,24 @@ async fn generate(args: Load) -> Result<Found> {
         cpu_seconds,
         answer_bytes: shared.answer_bytes.get(),
     })
+}
+
+/// All connections, some at a time: one after the other, the first would be idle for longer than the
+/// server lets them.
+async fn connect(args: &Load) -> Result<Vec<TcpStream>> {
+    let mut streams = Vec::with_capacity(args.connections);
+    while streams.len() < args.connections {
+        let mut connecting = tokio::task::JoinSet::new();
+        for _ in 0..CONNECTING.min(args.connections - streams.len()) {
+            connecting.spawn_local(TcpStream::connect(args.address.clone()));
+        }
+        while let Some(connected) = connecting.join_next().await {
+            let stream = connected??;
+            stream.set_nodelay(true)?;
+            streams.push(stream);
+        }
+    }
+    Ok(streams)
 }
 
 /// Gives a turn at each due instant, from a thread of its own: the runtime's timers round up to

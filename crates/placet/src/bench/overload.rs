@@ -1,7 +1,7 @@
 //! Ten times what the server can do, with readers that do not read: what it holds in memory, what
 //! it refuses, and how soon after the end it answers as before.
 
-use super::load::Found;
+use super::load::{Found, Generator};
 use super::report::{Report, Row};
 use super::serve::BUNDLE;
 use super::server::{Running, resident_bytes};
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
 /// Arguments of `bench overload`.
 #[derive(Args, Debug)]
@@ -60,7 +59,7 @@ async fn measure(args: &Overload, scratch: &Path) -> Result<Report> {
     let keys = scratch.join("keys");
     let key = server.key.clone().context("no admin key")?;
     std::fs::write(&keys, &key)?;
-    let generator = Generator { address: &server.address, keys: &keys };
+    let generator = Generator { address: &server.address, keys: Some(&keys), refusals: true };
 
     // A thirtieth of the time of the overload, so that caches and queues have their usual sizes.
     let usual = generator.load(256, (args.seconds / 30.0).max(0.4), None, "usual").await?;
@@ -136,35 +135,4 @@ async fn recovery(generator: &Generator<'_>, lone: &Found) -> Result<f64> {
         }
     }
     Ok(started.elapsed().as_secs_f64())
-}
-
-/// The load generator as a process of its own, which takes refusals for what they are.
-struct Generator<'a> {
-    address: &'a str,
-    /// File with the key.
-    keys: &'a Path,
-}
-
-impl Generator<'_> {
-    async fn load(
-        &self,
-        connections: usize,
-        seconds: f64,
-        rate: Option<f64>,
-        run: &str,
-    ) -> Result<Found> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let run = format!("{run}-{}", std::process::id());
-        command.args(["bench", "load", "--refusals", "--address", self.address, "--run", &run]);
-        command.args(["--connections", &connections.to_string()]);
-        command.args(["--seconds", &seconds.to_string()]).arg("--keys").arg(self.keys);
-        if let Some(rate) = rate {
-            command.args(["--rate", &rate.to_string()]);
-        }
-        let output = command.kill_on_drop(true).output().await?;
-        if !output.status.success() {
-            bail!("the load generator failed: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
 }

@@ -2,7 +2,7 @@
 //! on the same machine; beside them the same server answering a constant, and the flush floor.
 
 use super::floor::{measure, quantile};
-use super::load::Found;
+use super::load::{Found, Generator};
 use super::report::{Report, Row};
 use super::server::{Running, cpu_seconds, resident_bytes, written_bytes};
 use crate::client::Client;
@@ -11,7 +11,6 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::process::Command;
 
 /// Arguments of `bench serve`.
 #[derive(Args, Debug)]
@@ -247,26 +246,8 @@ async fn load(
     rate: Option<f64>,
     run: &str,
 ) -> Result<Found> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let run = format!("{run}-{}", std::process::id());
-    command.args(["bench", "load", "--address", address, "--run", &run]);
-    command.args([
-        "--connections",
-        &connections.to_string(),
-        "--seconds",
-        &args.seconds.to_string(),
-    ]);
-    if let Some(keys) = keys {
-        command.arg("--keys").arg(keys);
-    }
-    if let Some(rate) = rate {
-        command.args(["--rate", &rate.to_string()]);
-    }
-    let output = command.kill_on_drop(true).output().await?;
-    if !output.status.success() {
-        bail!("the load generator failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let generator = Generator { address, keys, refusals: false };
+    generator.load(connections, args.seconds, rate, run).await
 }
 
 /// The same load spread over many workspaces by Zipf's law.

@@ -1,7 +1,7 @@
 //! `hold`: legal holds, which keep payloads from being erased. Refuses to know whom they concern.
 
 use crate::client::{Client, Remote, escape, succeeded};
-use crate::commands::decide;
+use crate::commands::governed;
 use crate::exit::Done;
 use crate::output;
 use clap::{Args, Subcommand};
@@ -94,23 +94,13 @@ pub(crate) async fn run(args: HoldArgs) -> Done {
         }
         HoldCommand::Release { id, idempotency_key, remote, json } => {
             let path = format!("/api/v1/holds/{}", escape(&id));
-            let key = idempotency_key.as_deref().map(|key| ("idempotency-key", key));
-            let headers: Vec<_> = key.into_iter().collect();
+            let key = governed::idempotency_key(idempotency_key.as_deref());
+            let headers = [("idempotency-key", key.as_str())];
             let client = Client::of(&remote)?;
             let reply = succeeded(client.send(Method::DELETE, &path, &headers, None).await?)?;
-            let document = reply.json()?;
-            let held = reply.status == 202;
-            if json {
-                output::document(&document);
-            } else if held {
-                decide::print(&document["decision"]);
-                output::line(
-                    "Another admin has to approve it; then run the same command with the same --idempotency-key.",
-                );
-            } else {
+            governed::answered(&reply, &key, json, |_| {
                 output::line(&format!("released {}", output::safe(&id)));
-            }
-            Ok(ExitCode::from(if held { 10 } else { 0 }))
+            })
         }
         HoldCommand::List { remote, json } => {
             let listed = Client::of(&remote)?.get("/api/v1/holds").await?;

@@ -1,7 +1,7 @@
 //! `key`: API keys of a workspace, and the trust file with the keys that sign its log.
 
 use crate::client::{Client, Remote, escape, succeeded};
-use crate::commands::{decide, verify};
+use crate::commands::{governed, verify};
 use crate::exit::{Done, Fault};
 use crate::local;
 use crate::output;
@@ -122,12 +122,12 @@ enum KeyCommand {
 pub(crate) async fn run(args: KeyArgs) -> Done {
     match args.command {
         KeyCommand::Create { actor, environment, roles, idempotency_key, remote, json } => {
-            let mut body =
-                json!({"actor": actor.as_str(), "environment": environment, "roles": roles});
-            if let Some(key) = idempotency_key {
-                body["idempotency_key"] = key.into();
-            }
-            create(&remote, &body, json).await
+            let key = governed::idempotency_key(idempotency_key.as_deref());
+            let body = json!({
+                "actor": actor.as_str(), "environment": environment, "roles": roles,
+                "idempotency_key": key,
+            });
+            create(&remote, &body, &key, json).await
         }
         KeyCommand::List { remote, json } => list(&remote, json).await,
         KeyCommand::Revoke { id, remote, json } => {
@@ -161,24 +161,14 @@ pub(crate) async fn run(args: KeyArgs) -> Done {
     }
 }
 
-async fn create(remote: &Remote, body: &Value, json: bool) -> Done {
+async fn create(remote: &Remote, body: &Value, key: &str, json: bool) -> Done {
     let client = Client::of(remote)?;
     let reply = succeeded(client.send(Method::POST, "/api/v1/keys", &[], Some(body)).await?)?;
-    let held = reply.status == 202;
-    let made = reply.json()?;
-    if json {
-        output::document(&made);
-    } else if held {
-        decide::print(&made["decision"]);
-        output::line(
-            "Another admin has to approve it; then run the same command with the same --idempotency-key.",
-        );
-    } else {
+    governed::answered(&reply, key, json, |made| {
         output::line(&format!("made a key for {}", output::plain(&body["actor"])));
         output::field("key", &output::plain(&made["key"]));
         output::line("The key is shown once. Keep it.");
-    }
-    Ok(ExitCode::from(if held { 10 } else { 0 }))
+    })
 }
 
 async fn list(remote: &Remote, json: bool) -> Done {
@@ -209,22 +199,12 @@ async fn change(
     idempotency_key: Option<String>,
     json: bool,
 ) -> Done {
-    if let Some(key) = idempotency_key {
-        body["idempotency_key"] = key.into();
-    }
+    let key = governed::idempotency_key(idempotency_key.as_deref());
+    body["idempotency_key"] = key.as_str().into();
     let client = Client::of(remote)?;
     let path = format!("/api/v1/signers/{what}");
     let reply = succeeded(client.send(Method::POST, &path, &[], Some(&body)).await?)?;
-    let held = reply.status == 202;
-    let done = reply.json()?;
-    if json {
-        output::document(&done);
-    } else if held {
-        decide::print(&done["decision"]);
-        output::line(
-            "Another admin has to approve it; then run the same command with the same --idempotency-key.",
-        );
-    } else {
+    governed::answered(&reply, &key, json, |done| {
         let rows: Vec<Vec<String>> = done["logs"]
             .as_array()
             .into_iter()
@@ -234,8 +214,7 @@ async fn change(
         output::line(if what == "rotate" { "rotated" } else { "revoked" });
         output::line(&output::table(&["workspace", "entry", "key"], &rows));
         output::line("Hand out new trust files: `placet key trust` writes the ranges of all keys.");
-    }
-    Ok(ExitCode::from(if held { 10 } else { 0 }))
+    })
 }
 
 async fn trust(remote: &Remote, follow: Option<&Path>, out: &Path, json: bool) -> Done {

@@ -6,6 +6,7 @@ pub(crate) mod backup;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod decide;
+mod governed;
 pub(crate) mod hold;
 pub(crate) mod key;
 pub(crate) mod kill;

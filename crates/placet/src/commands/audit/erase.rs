@@ -2,15 +2,12 @@
 //! refuses to know what may be erased.
 
 use crate::client::{Client, Remote, succeeded};
-use crate::commands::decide;
+use crate::commands::governed;
 use crate::exit::{Done, Fault};
 use crate::output;
 use anyhow::Result;
 use clap::Args;
 use hyper::Method;
-use placet_runtime::crypto::SystemEntropy;
-use placet_runtime::ports::Entropy;
-use placet_types::hash::hex_encode;
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -94,31 +91,19 @@ pub(crate) async fn run(args: EraseArgs) -> Done {
     if !plan["before"].is_null() {
         body["before"] = plan["before"].clone();
     }
-    let key = args.idempotency_key.clone().unwrap_or_else(|| {
-        let mut bytes = [0; 16];
-        SystemEntropy.fill(&mut bytes);
-        hex_encode(&bytes)
-    });
+    let key = governed::idempotency_key(args.idempotency_key.as_deref());
     body["dry_run"] = false.into();
     body["idempotency_key"] = key.as_str().into();
     let sent = client.send(Method::POST, "/api/v1/audit/erase", &[], Some(&body)).await?;
     let reply = succeeded(sent)?;
     let mut erased = reply.json()?;
     if reply.status == 202 {
-        erased["idempotency_key"] = key.as_str().into();
         erased["before"] = body["before"].clone();
-        if args.json {
-            output::document(&erased);
-        } else {
-            decide::print(&erased["decision"]);
-            output::line("Another admin has to approve it; then run the same command with");
-            let before = match &erased["before"] {
-                Value::Null => String::new(),
-                time => format!("--before {} ", output::plain(time)),
-            };
-            output::line(&format!("  {before}--idempotency-key {}", output::safe(&key)));
-        }
-        return Ok(ExitCode::from(10));
+        let before = match &erased["before"] {
+            Value::Null => String::new(),
+            time => format!("--before {} ", output::plain(time)),
+        };
+        return governed::waits(&mut erased, &key, &before, args.json);
     }
     if args.json {
         output::document(&erased);
