@@ -28,7 +28,7 @@ mod server;
 mod signers;
 mod witness;
 
-pub use listen::{serve, serve_router};
+pub use listen::{bind, serve, serve_router};
 pub use open::open_stores;
 pub use openapi::openapi_json;
 pub use operations::{OPERATIONS, Operation};

@@ -1,7 +1,7 @@
 //! Bounds: admission, connections, an orderly end.
 
 use crate::world::{BIG, BUNDLE, World, at, request};
-use placet_server::{ServerOptions, constant_router, serve_router};
+use placet_server::{ServerOptions, bind, constant_router, serve_router};
 use placet_types::ids::WorkspaceName;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,6 +35,23 @@ async fn beyond_the_bound_connections_are_told_to_come_back() {
     let refused = world.get("/healthz", "").await;
     refused.refused(503, "overloaded");
     assert!(refused.headers.contains("retry-after: 1"), "{refused:?}");
+}
+
+/// Nobody accepts here: what connects stands in the queue, and one more than fits would wait for its
+/// second attempt until the time is up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_comes_back_at_once_is_queued() {
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let fleet = allowed.trim().parse::<usize>().unwrap().min(600);
+    let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..fleet {
+        let connecting = tokio::net::TcpStream::connect(address);
+        let connected = tokio::time::timeout(Duration::from_secs(20), connecting).await;
+        waiting.push(connected.expect("the queue has room").unwrap());
+    }
+    assert_eq!(waiting.len(), fleet);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

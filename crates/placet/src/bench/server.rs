@@ -19,7 +19,7 @@ pub(super) struct Constant {
 
 /// Serves the constant until killed.
 pub(super) async fn constant(args: Constant) -> Result<ExitCode> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = placet_server::bind(([127, 0, 0, 1], 0).into())?;
     println!("listening on http://{}", listener.local_addr()?);
     let router = placet_server::constant_router(args.body_len);
     let never = std::future::pending();

@@ -8,7 +8,7 @@ use clap::Args;
 use placet_runtime::crypto::Fast;
 use placet_runtime::{Options, Plane, SnapshotPlan, Started};
 use placet_server::open_stores;
-use placet_server::{ServerOptions, WitnessPeer, serve};
+use placet_server::{ServerOptions, WitnessPeer, bind, serve};
 use placet_store::{Create, DataDir};
 use placet_tlog::CosignerKey;
 use placet_types::event::{KillScope, KillSource};
@@ -80,8 +80,7 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
     let names = names(&up)?;
     let options = options(&up)?;
     // Before the start: a first start that then cannot listen would have made a key for nobody.
-    let listener =
-        TcpListener::bind(up.listen).await.with_context(|| format!("listen on {}", up.listen))?;
+    let listener = bind(up.listen).with_context(|| format!("listen on {}", up.listen))?;
     let address = listener.local_addr()?;
     let started = start_as(&up, names).await?;
     if let Some(key) = &started.bootstrap {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use placet_runtime::crypto::{MemorySigner, SystemClock};
 use placet_runtime::ports::Signer;
-use placet_server::{ServerOptions, Witness, serve_router, witness_router};
+use placet_server::{ServerOptions, Witness, bind, serve_router, witness_router};
 use placet_store::WitnessStore;
 use placet_tlog::trust::TrustKey;
 use placet_tlog::verify::PortableHasher;
@@ -17,7 +17,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// Cosign checkpoints of other instances (C2SP tlog-witness)
 ///
@@ -66,9 +65,7 @@ pub(crate) async fn run(args: WitnessArgs) -> Done {
         let fault = Fault::usage("a witness watches at least one log");
         return Err(fault.next("name keys with --logs placet-trust.json or --log VKEY").into());
     }
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("listen on {}", args.listen))?;
+    let listener = bind(args.listen).with_context(|| format!("listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     eprintln!("witness {key}");
     eprintln!("watching {} key(s) of logs", logs.keys().len());

@@ -6,9 +6,9 @@ use crate::client::Client;
 use crate::commands::up::{Up, start};
 use anyhow::{Context, Result};
 use placet_runtime::Started;
-use placet_server::{ServerOptions, serve};
+use placet_server::{ServerOptions, bind, serve};
 use serde_json::json;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,7 +25,7 @@ const BUNDLE: [(&str, &str); 6] = [
     ("code-floor.yaml", include_str!("../../../../examples/coding-agent/floor.yaml")),
     ("code-surfaces.yaml", include_str!("../../../../examples/coding-agent/surfaces.yaml")),
 ];
-const PREFERRED: &str = "127.0.0.1:8081";
+const PREFERRED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 
 /// A running server and everybody's way to it.
 pub(crate) struct World {
@@ -61,7 +61,7 @@ impl World {
         for (name, text) in BUNDLE {
             std::fs::write(policy.join(name), text)?;
         }
-        let listener = bind(listen, teller).await?;
+        let listener = listen_on(listen, teller)?;
         let address = listener.local_addr()?;
         let started = start(&Up {
             dev: false,
@@ -177,17 +177,16 @@ fn scratch() -> Result<PathBuf> {
     Ok(path)
 }
 
-async fn bind(listen: Option<SocketAddr>, teller: Teller) -> Result<TcpListener> {
+fn listen_on(listen: Option<SocketAddr>, teller: Teller) -> Result<TcpListener> {
     if let Some(address) = listen {
-        let listener = TcpListener::bind(address).await;
-        return listener.with_context(|| format!("{address} cannot be listened on"));
+        return bind(address).with_context(|| format!("{address} cannot be listened on"));
     }
-    match TcpListener::bind(PREFERRED).await {
+    match bind(PREFERRED) {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             teller.say(&format!("{PREFERRED} is in use: a free port is taken instead"));
-            Ok(TcpListener::bind("127.0.0.1:0").await?)
+            Ok(bind(SocketAddr::from(([127, 0, 0, 1], 0)))?)
         }
-        Err(error) => Err(error).context(PREFERRED),
+        Err(error) => Err(error).context(PREFERRED.to_string()),
     }
 }
