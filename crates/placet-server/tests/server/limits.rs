@@ -59,16 +59,18 @@ async fn bodies_of_all_calls_together_are_bounded() {
     let options = ServerOptions { bodies_max: (1 << 20) + 1024, ..ServerOptions::default() };
     let world = World::with(Some(BUNDLE), false, options).await;
     let ann = world.admin.clone();
-    // A large body that does not arrive holds its place.
+    // A large body that does not arrive holds its place. It is sent again where the probe itself was in
+    // its way.
     let length = [("content-length", "1048576")];
-    let large = world.send("POST", "/api/v1/decisions", &ann, &length, "").await;
     let more = format!(r#","labels":{{"note":"{}"}}"#, "x".repeat(200));
     let body = request("a", &format!("{more}{}", " ".repeat(5000)));
+    let mut large = world.send("POST", "/api/v1/decisions", &ann, &length, "").await;
     let mut refused = world.post("/api/v1/decisions", &ann, &body).await;
     for _ in 0..100 {
         if refused.status != 200 {
             break;
         }
+        large = world.send("POST", "/api/v1/decisions", &ann, &length, "").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         refused = world.post("/api/v1/decisions", &ann, &body).await;
     }
