@@ -225,11 +225,7 @@ impl Scene {
         }
         self.bundles += 1;
         let bundle = digest(&format!("bundle {}", self.bundles));
-        let armed = self.world().run(&Command::ArmBundle(BundleArmed {
-            bundle,
-            language: 1,
-            decision: None,
-        }));
+        let armed = self.world().run(&Command::ArmBundle(Box::new(BundleArmed::seed(bundle, 1))));
         self.text(&armed)
     }
 
