@@ -12,6 +12,7 @@ mod audit;
 mod decision;
 pub mod error;
 mod manage;
+mod policy;
 mod privacy;
 mod signer;
 mod text;
@@ -31,6 +32,12 @@ pub use manage::{
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use policy::{
+    PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
+    PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,
+    PolicyReviewRequest, PolicyRollbackRequest, PolicySignatureDocument, PolicySource,
+    PolicyWithdrawRequest,
 };
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,

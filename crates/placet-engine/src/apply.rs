@@ -8,8 +8,8 @@ use crate::state::{Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
-    ApprovalVoted, BundleArmed, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope, PermitCollected,
-    PermitEnded, PermitIssued,
+    ApprovalVoted, BundleArmed, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope,
+    PermitCollected, PermitEnded, PermitIssued,
 };
 use placet_types::ids::{ApprovalId, DecisionId};
 use placet_types::json::Object;

@@ -134,11 +134,8 @@ pub(crate) fn verdict<'a>(
         Reach::Free | Reach::Tightened => {}
         Reach::Recovery => verdict.hits.clear(),
         Reach::Publishing => {
-            verdict.hits = given
-                .hits
-                .iter()
-                .filter_map(|hit| demand(state, hit, proposers.clone()))
-                .collect();
+            verdict.hits =
+                given.hits.iter().filter_map(|hit| demand(state, hit, proposers.clone())).collect();
         }
     }
     let place = (hit.rule.layer, hit.rule.id.clone());

@@ -2,7 +2,7 @@
 //! queue and window bounds, in that order. No layer loosens an earlier one.
 
 use crate::command::{Decide, Plan, Rejection};
-use crate::constitution::{self, Reach};
+use crate::constitution::{self, Reach, URGENT, is_governed};
 use crate::state::State;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -31,10 +31,13 @@ pub(crate) fn decide<H: Hasher>(
     let attempt = state.idempotency.get(&command.idempotency, now);
     match attempt {
         Some(attempt) if attempt.bound => return Ok(Plan::Bound { index: attempt.index }),
-        None if state.idempotency.is_full(with_reserve(state.bounds.idempotency_max, reach), now) => {
-            return Err(Rejection::IdempotencyFull);
+        None => {
+            let bound = with_reserve(state.bounds.idempotency_max, state, command);
+            if state.idempotency.is_full(bound, now) {
+                return Err(Rejection::IdempotencyFull);
+            }
         }
-        _ => {}
+        Some(_) => {}
     }
     let verdict = governed(state, command, reach, now);
     let verdict = verdict.as_ref().unwrap_or(&command.verdict);
@@ -43,12 +46,13 @@ pub(crate) fn decide<H: Hasher>(
     Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
 }
 
-/// Places beyond a bound that are kept for what the constitution governs, so that nobody's flood
-/// of requests keeps people from repairing the policy that lets it through.
-const RESERVE: usize = 1024;
-
-fn with_reserve(bound: usize, reach: Reach) -> usize {
-    if reach.is_governed() { bound.saturating_add(RESERVE) } else { bound }
+/// Places beyond a bound are kept for people who may act on what the constitution governs, so that
+/// nobody's flood of requests keeps them from repairing the policy that lets it through.
+fn with_reserve(bound: usize, state: &State, command: &Decide) -> usize {
+    let who = &command.who;
+    let may = who.actor.is_human() && URGENT.iter().any(|role| who.roles.contains(*role));
+    let reserve = if may && is_governed(&command.surface) { state.bounds.reserve } else { 0 };
+    bound.saturating_add(reserve)
 }
 
 /// For surfaces of the constitution: the bundle's verdict as far as it counts there, with the
@@ -93,7 +97,7 @@ fn outcome(
             return refuse(Outcome::Deny, Reason::ConstraintsConflict, None);
         }
     }
-    let held_max = with_reserve(state.bounds.held_max, reach);
+    let held_max = with_reserve(state.bounds.held_max, state, command);
     if combined.outcome == Outcome::RequireApproval && state.held_open >= held_max {
         return refuse(Outcome::Throttle, Reason::ApprovalQueueFull, Some(QUEUE_RETRY_MS));
     }

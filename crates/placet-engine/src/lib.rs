@@ -45,12 +45,10 @@ mod step;
 pub use apply::FoldError;
 pub use command::{
     ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, DraftBundle, Erase, Lift,
-    PlaceHold, Plan, Rejection, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote,
-    Who,
+    PlaceHold, Plan, Rejection, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip,
+    Vote, Who,
 };
-pub use constitution::{
-    CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed,
-};
+pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use idempotency::IdempotencyKeys;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;

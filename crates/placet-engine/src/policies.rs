@@ -13,8 +13,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::event::{
     ActorRef, ApprovalClosed, Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn,
-    CloseState, Event, OutcomeReported, PayloadErased, PermitCollected, PermitIssued, ReportedResult,
-    ReviewClosed, Signed,
+    CloseState, Event, OutcomeReported, PayloadErased, PermitCollected, PermitIssued,
+    ReportedResult, ReviewClosed, Signed,
 };
 use placet_types::ids::{DecisionId, TimeMs};
 use placet_types::policy::Outcome;
@@ -272,12 +272,7 @@ fn collection(command: &ArmUnder, held: &Held, now: TimeMs) -> Event {
 }
 
 /// What stands against this bundle, whoever permits it.
-fn may_arm(
-    state: &State,
-    command: &ArmUnder,
-    how: Arming,
-    now: TimeMs,
-) -> Result<(), Rejection> {
+fn may_arm(state: &State, command: &ArmUnder, how: Arming, now: TimeMs) -> Result<(), Rejection> {
     if state.policy != command.replaces {
         return Err(Rejection::PublicationStale(state.policy));
     }
@@ -416,7 +411,11 @@ impl State {
         let draft = self.policies.drafts.get(&bundle).and_then(|draft| draft.signed.as_ref());
         draft.or_else(|| {
             let mut armed = self.policies.armed.iter().rev();
-            armed.find(|it| it.event.bundle == bundle && it.event.signed.is_some())?.event.signed.as_ref()
+            armed
+                .find(|it| it.event.bundle == bundle && it.event.signed.is_some())?
+                .event
+                .signed
+                .as_ref()
         })
     }
 
@@ -448,12 +447,8 @@ impl State {
     }
 
     pub(crate) fn apply_drafted(&mut self, event: &BundleDrafted, index: u64) {
-        let draft = Draft {
-            index,
-            since: self.time,
-            by: event.by.clone(),
-            signed: event.signed.clone(),
-        };
+        let draft =
+            Draft { index, since: self.time, by: event.by.clone(), signed: event.signed.clone() };
         let drafts = &mut self.policies.drafts;
         drafts.insert(event.bundle, draft);
         while drafts.len() > self.bounds.drafts_max {

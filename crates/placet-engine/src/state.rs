@@ -1,13 +1,13 @@
 //! The fold of a workspace's log. Bounded in every part; memory grows with what is open, with keys
 //! in their windows, and by bits per decision.
 
-use crate::constitution::Reach;
 use crate::command::Rejection;
+use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
-use crate::privacy::LegalHold;
 use crate::policies::Policies;
+use crate::privacy::LegalHold;
 use crate::signers::LogSigner;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -26,6 +26,8 @@ pub struct Bounds {
     pub velocity_max: usize,
     /// Held decisions.
     pub held_max: usize,
+    /// Idempotency keys and held decisions beyond these bounds, for people who govern.
+    pub reserve: usize,
     /// Finished approvals that are still remembered by state.
     pub final_max: usize,
     /// Legal holds in force.
@@ -48,6 +50,7 @@ impl Default for Bounds {
             idempotency_max: 16 << 20,
             velocity_max: 1 << 20,
             held_max: 10_000,
+            reserve: 1024,
             final_max: 1 << 16,
             legal_holds_max: 4096,
             signers_max: 1024,

@@ -6,8 +6,8 @@ use crate::frame::{ENTRY_OFFSET, SlotKeys};
 use crate::ports::{AppendError, Batch, Journal, WorkspaceNo};
 use crate::recent::Recent;
 use crate::sequencer::{
-    Chore, Done, Gauges, Job, Message, Next, Open, Payload, Pending, PendingDone, Refusal, Release, Reply, Work,
-    Written,
+    Chore, Done, Gauges, Job, Message, Next, Open, Payload, Pending, PendingDone, Refusal, Release,
+    Reply, Work, Written,
 };
 use crate::workspace::{Committed, Workspace};
 use placet_engine::{Command, RevokePermit};

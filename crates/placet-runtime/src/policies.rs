@@ -22,8 +22,8 @@ use placet_policy::{Bundle, Source};
 use placet_tlog::BundleSignature;
 use placet_types::Digest;
 use placet_types::event::{BundleArmed, Event, Signed};
-use placet_types::ids::DecisionId;
-use placet_types::json::{Object, Value};
+use placet_types::ids::{DecisionId, TimeMs};
+use placet_types::json::Object;
 use placet_types::policy::LANGUAGE;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +71,8 @@ pub struct Publication {
 pub struct NowArmed {
     /// Index of the entry.
     pub index: u64,
+    /// Since when.
+    pub since: TimeMs,
     /// What it says.
     pub event: BundleArmed,
 }
@@ -211,7 +213,6 @@ impl Plane {
         let digest = bundle.digest();
         let signed = signature.map(|signature| good(signature, digest)).transpose()?;
         let asked = signed.clone();
-        let now = self.clock.wall();
         let (replaces, verdict) = self
             .look(workspace.no, move |state| {
                 let current = state.policy();
@@ -233,9 +234,24 @@ impl Plane {
         };
         let payload = self.actor_payload(Some(principal))?;
         self.submit(workspace.no, Command::DraftBundle(Box::new(command)), payload).await?;
-        let _ = now;
+        self.slept_on(workspace, digest).await?;
         let changes = self.changes_to(replaces, &bundle).await?;
         Ok(Publication { bundle, replaces, changes, signed })
+    }
+
+    /// In solo mode a draft has to have stood for a while before it is published.
+    async fn slept_on(&self, workspace: &Workspace, digest: Digest) -> Result<(), PlaneError> {
+        let (now, dev) = (self.clock.wall(), self.dev);
+        let from = self.look(workspace.no, move |state| {
+            let mut drafts = state.drafts().filter(|(bundle, _)| **bundle == digest);
+            let since = drafts.next().map(|(_, draft)| draft.since);
+            since.filter(|_| state.solo() && !dev)
+        });
+        let from = from.await?.map(|since| since.plus(crate::admin::SOLO_DELAY_MS));
+        match from {
+            Some(from) if now < from => Err(PlaneError::Rejected(Rejection::TooEarly(from))),
+            _ => Ok(()),
+        }
     }
 
     /// A bundle that was in force before, to go back to.
@@ -273,9 +289,7 @@ impl Plane {
             }
         };
         let bundle = bundle.clone();
-        self.host
-            .blocking(move || Ok(changes(before.as_deref(), bundle.normalised())))
-            .await
+        self.host.blocking(move || Ok(changes(before.as_deref(), bundle.normalised()))).await
     }
 
     /// Keeps the bytes of a bundle, durably.
@@ -287,7 +301,8 @@ impl Plane {
     }
 
     /// Puts the bundle of a decision in force, as its author or as one who approved it. Everything
-    /// is checked again first. Effective for every decision after this returns.
+    /// is checked again first. Effective for every decision after this returns. One that is or was
+    /// in force by this decision already is answered as it stands.
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -298,6 +313,12 @@ impl Plane {
         decision: DecisionId,
     ) -> Result<NowArmed, PlaneError> {
         let _counted = Outstanding::new(&self.gauges);
+        let done = self.look(workspace.no, move |state| {
+            state.armed().rev().find(|it| it.event.decision == Some(decision)).cloned()
+        });
+        if let Some(Armed { index, since, event }) = done.await? {
+            return Ok(NowArmed { index, since, event });
+        }
         let index = self.locate(workspace, decision)?;
         let opened = self.open(workspace, index)?;
         let prior = decision_of(&opened.entry)?;
@@ -305,11 +326,8 @@ impl Plane {
         let act = PolicyAct::read(&request).ok_or(PlaneError::Rejected(Rejection::NoPermit))?;
         let bundle = self.stored(act.bundle).await?;
         if let Some(signed) = &act.signed {
-            let parts = BundleSignature::from_parts::<Fast>(
-                act.bundle,
-                &signed.key,
-                &signed.signature,
-            );
+            let parts =
+                BundleSignature::from_parts::<Fast>(act.bundle, &signed.key, &signed.signature);
             let signature = parts.map_err(|_| PlaneError::Rejected(Rejection::BundleUnsigned))?;
             good(&signature, act.bundle)?;
         }
@@ -332,10 +350,7 @@ impl Plane {
                 solo_delay_ms: crate::admin::SOLO_DELAY_MS,
                 review_ms: REVIEW_MS,
             };
-            let plain = Object::new()
-                .with("by", principal.caller.actor.as_str())
-                .with_opt("reason", act.reason.as_deref());
-            let payload = self.payload(plain)?;
+            let payload = self.actor_payload(Some(principal))?;
             let command = Command::ArmUnder(Box::new(command));
             match self.submit_bundle(workspace, command, payload, &bundle).await {
                 Err(PlaneError::PolicyMoved) => {}
@@ -446,9 +461,10 @@ impl Plane {
 
     /// Why a bundle came into force, in the words of its author, unless they were erased.
     #[must_use]
-    pub fn arming_reason(&self, workspace: &Workspace, index: u64) -> Option<String> {
+    pub fn arming_reason(&self, workspace: &Workspace, decision: DecisionId) -> Option<String> {
+        let index = self.locate(workspace, decision).ok()?;
         let opened = self.open_or_entry(workspace, index).ok()?.ok()?;
-        opened.payload.get("reason").and_then(Value::as_str).map(str::to_owned)
+        PolicyAct::read(&reread(&opened.payload).ok()?.0)?.reason
     }
 
     /// The normal form of a bundle that this workspace knows: in force now or before, or, for those
@@ -512,9 +528,10 @@ impl Plane {
 }
 
 fn armed(done: &Done) -> Option<NowArmed> {
-    let mut events = done.written.as_ref()?.events();
-    events.find_map(|(index, event)| match event {
-        Event::BundleArmed(event) => Some(NowArmed { index, event: event.clone() }),
+    let written = done.written.as_ref()?;
+    let since = written.batch.entries.get(written.range.start)?.time;
+    written.events().find_map(|(index, event)| match event {
+        Event::BundleArmed(event) => Some(NowArmed { index, since, event: event.clone() }),
         _ => None,
     })
 }

@@ -20,6 +20,7 @@ mod open;
 mod openapi;
 mod operations;
 mod patient;
+mod policies;
 mod privacy;
 mod problem;
 mod publishing;

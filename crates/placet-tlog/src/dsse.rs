@@ -150,9 +150,8 @@ impl BundleSignature {
 }
 
 fn payload(digest: &Digest) -> Vec<u8> {
-    let object = Object::new()
-        .with("bundle", digest.to_string())
-        .with("type", "placet/bundle-signature/1");
+    let object =
+        Object::new().with("bundle", digest.to_string()).with("type", "placet/bundle-signature/1");
     Value::Object(object).to_canonical()
 }
 

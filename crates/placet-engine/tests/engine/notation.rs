@@ -147,9 +147,12 @@ impl Scene {
             idempotency_max: bound("keys", default.idempotency_max),
             velocity_max: bound("windows", default.velocity_max),
             held_max: bound("queue", default.held_max),
+            reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
-            signers_max: default.signers_max,
+            drafts_max: bound("drafts", default.drafts_max),
+            withdrawn_max: bound("withdrawn", default.withdrawn_max),
+            ..default
         };
     }
 
@@ -252,7 +255,7 @@ impl Scene {
         }
     }
 
-    fn id(&self, name: &str) -> DecisionId {
+    pub(crate) fn id(&self, name: &str) -> DecisionId {
         self.names.get(name).copied().unwrap_or_else(|| DecisionId::from_bytes([0; 16]))
     }
 
@@ -284,7 +287,7 @@ impl Scene {
             audience,
             environment: "production".into(),
             surface: surface.into(),
-            action: "do".into(),
+            action: options.get("action").unwrap_or("do").into(),
             topic: None,
             target: None,
             subjects: options.get("about").into_iter().map(tag).collect(),
@@ -393,6 +396,7 @@ impl Scene {
                 Command::RevokeKey { key, by: who(self) }
             }
             "erase" | "hold" | "release" => self.privacy(words, options),
+            "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
             "tick" => Command::Tick,
             other => panic!("no command {other}"),
         }

@@ -254,7 +254,8 @@ impl World {
         }
         let _ = writeln!(out, "{:?}", state.signers());
         for armed in state.armed() {
-            let _ = writeln!(out, "{armed:?} withdrawn {}", state.is_withdrawn(&armed.event.bundle));
+            let _ =
+                writeln!(out, "{armed:?} withdrawn {}", state.is_withdrawn(&armed.event.bundle));
         }
         let (reviews, authors) = (state.reviews(), state.authors());
         let _ = writeln!(

@@ -27,9 +27,7 @@ impl BundleRefusal {
     #[must_use]
     pub fn diagnostics(&self) -> Vec<Value> {
         match self {
-            Self::Invalid(found) => {
-                found.iter().map(|one| Value::Object(one.to_value())).collect()
-            }
+            Self::Invalid(found) => found.iter().map(|one| Value::Object(one.to_value())).collect(),
             Self::Cases(found) => {
                 let object = |text: &String| Object::new().with("message", text.as_str());
                 found.iter().map(|text| Value::Object(object(text))).collect()

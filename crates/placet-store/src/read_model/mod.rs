@@ -185,9 +185,7 @@ impl<'a> Facts<'a> {
             Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }
-            Event::Genesis(_)
-            | Event::Gap(_)
-            | Event::AdmissionRefused(_) => Self::default(),
+            Event::Genesis(_) | Event::Gap(_) | Event::AdmissionRefused(_) => Self::default(),
         }
     }
 }

@@ -293,8 +293,7 @@ proptest! {
 }
 
 fn armed(count: u64) -> Vec<Entry> {
-    let event =
-        || Event::BundleArmed(BundleArmed::seed(Digest([4; 32]), 1));
+    let event = || Event::BundleArmed(BundleArmed::seed(Digest([4; 32]), 1));
     (0..count).map(|time| entry(time, event())).collect()
 }
 

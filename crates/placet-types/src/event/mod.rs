@@ -21,8 +21,8 @@ use core::fmt;
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use other::{
     ApprovalClosed, ApprovalVoted, CloseState, Gap, Genesis, KeyGrant, KeyRevoked, KillEvent,
-    KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed, PermitEnded, Principal,
-    Refused, ReportedResult,
+    KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed, PermitEnded,
+    Principal, Refused, ReportedResult,
 };
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
