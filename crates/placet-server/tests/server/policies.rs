@@ -521,11 +521,8 @@ async fn every_decision_is_made_under_exactly_the_bundle_that_it_names() {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    let answer = world.post(
-                        "/api/v1/decisions",
-                        &bot,
-                        &request(&format!("{client}-{n}"), ""),
-                    );
+                    let body = request(&format!("{client}-{n}"), "");
+                    let answer = world.post("/api/v1/decisions", &bot, &body);
                     let answer = answer.await.ok();
                     made.fetch_add(1, Ordering::SeqCst);
                     let pair =
