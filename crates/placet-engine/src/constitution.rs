@@ -156,6 +156,7 @@ fn demand<'a>(
     if rule.effect != Effect::RequireApproval
         || rule.advice
         || rule.limit.is_some()
+        || rule.after.is_some()
         || rule.id.starts_with(PREFIX)
     {
         return None;
@@ -172,21 +173,10 @@ fn demand<'a>(
             approval: Some(ApprovalSpec { roles, ..ApprovalSpec::default() }),
             ..RuleEffect::clone(rule)
         };
-        Hit { rule: Arc::new(rule), error: hit.error, limit_key: None }
+        Hit { error: hit.error, force: hit.force, ..Hit::of(Arc::new(rule)) }
     })
 }
 
 fn rule(id: &str, effect: Effect, approval: Option<ApprovalSpec>) -> Hit {
-    let rule = RuleEffect {
-        id: String::from(id),
-        layer: Layer::Rules,
-        effect,
-        reason: None,
-        constraints: None,
-        approval,
-        limit: None,
-        retry_after_ms: None,
-        advice: false,
-    };
-    Hit { rule: Arc::new(rule), error: None, limit_key: None }
+    Hit::of(Arc::new(RuleEffect { approval, ..RuleEffect::new(id, Layer::Rules, effect) }))
 }

@@ -10,7 +10,7 @@ use placet_types::event::{
     ApprovalClosed, ApprovalVoted, CloseState, Event, PermitCollected, PermitEnded, PermitIssued,
 };
 use placet_types::ids::{DecisionId, TimeMs};
-use placet_types::policy::{Constraints, Outcome, Velocity, Verdict, combine};
+use placet_types::policy::{Constraints, Force, Outcome, Velocity, Verdict, combine};
 
 pub(crate) fn vote<H: Hasher>(
     state: &State,
@@ -45,7 +45,7 @@ pub(crate) fn vote<H: Hasher>(
     if held.votes.iter().any(|(voter, _)| *voter == who.actor) {
         return Err(Rejection::AlreadyVoted);
     }
-    if command.approve && !still_demanded::<H>(state, held, &command.verdict) {
+    if command.approve && !still_demanded::<H>(state, held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }
     let mut after = held.clone();
@@ -103,7 +103,7 @@ pub(crate) fn collect<H: Hasher>(
     }
     // Roles are checked again at release: who has lost theirs since has approved nothing.
     let approved = state.missing(held).is_empty();
-    if !approved || !still_demanded::<H>(state, held, &command.verdict) {
+    if !approved || !still_demanded::<H>(state, held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }
     Ok(Plan::Append(alloc::vec![Event::PermitCollected(PermitCollected {
@@ -171,14 +171,28 @@ fn close(held: &Held, state: CloseState) -> Plan {
 }
 
 /// Whether the current bundle still demands exactly what the approval is for, or less. Windows
-/// count as they did when the action was held: the hold itself is in them.
-pub(crate) fn still_demanded<H: Hasher>(state: &State, held: &Held, verdict: &Verdict) -> bool {
-    let governed = held.reach.is_governed().then(|| {
-        let hit = constitution::two_admins();
-        constitution::verdict(state, held.reach, verdict, held.proposers.iter(), hit)
+/// count as they did when the action was held: the hold itself is in them. Evidence and schedules are asked
+/// anew.
+pub(crate) fn still_demanded<H: Hasher>(
+    state: &State,
+    held: &Held,
+    verdict: &Verdict,
+    now: TimeMs,
+) -> bool {
+    let mut verdict = verdict.clone();
+    verdict.hits.retain(|hit| match hit.force {
+        Force::Always => true,
+        Force::From(instant) => now >= instant,
+        Force::Asked => {
+            hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
+                && (hit.rule.after.is_none() || held.full.contains(&hit.rule.id))
+        }
     });
-    let verdict = governed.as_ref().unwrap_or(verdict);
-    let combined = combine(verdict, |hit| {
+    if held.reach.is_governed() {
+        let hit = constitution::two_admins();
+        verdict = constitution::verdict(state, held.reach, &verdict, held.proposers.iter(), hit);
+    }
+    let combined = combine(&verdict, |hit| {
         if held.full.contains(&hit.rule.id) {
             Velocity::Full { retry_after_ms: 0 }
         } else {

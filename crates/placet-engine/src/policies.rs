@@ -225,7 +225,7 @@ fn granted<'a, H: Hasher>(
             if now >= *until {
                 return over(CloseState::Expired);
             }
-            let demanded = still_demanded::<H>(state, held, &command.verdict);
+            let demanded = still_demanded::<H>(state, held, &command.verdict, now);
             // The author may have lost the role while it waited: what they proposed falls.
             let stands = state.holds_any(&held.actor, &[ADMIN]);
             if !stands || !state.missing(held).is_empty() || !demanded {
