@@ -24,6 +24,8 @@ mod reading;
 mod rotation;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "server/swapping.rs"]
+mod swapping;
 #[path = "server/tenants.rs"]
 mod tenants;
 #[path = "server/world.rs"]
