@@ -233,9 +233,9 @@ impl Scene {
                     (None, true) => Force::Asked,
                     (None, false) => Force::Always,
                 };
-            let key = options.has("untied").then(|| vec![None]);
+            let tied = options.has("untied").then(|| vec![None]);
             let surface = words[2].to_owned();
-            let rule = Rule { surface, effect: Arc::new(rule), error, force, key };
+            let rule = Rule { surface, effect: Arc::new(rule), error, force, key: tied };
             self.rules.insert(key, rule);
         }
         if self.world.is_none() {

@@ -9,7 +9,7 @@ fn seen(deriver: &str, asked: &str) -> String {
         "version: v1
 derivers:
   - {{ id: d, {deriver} }}
-  - {{ id: other, match: {{ topics: [never] }}, facts: {{ zone: x }}, risk_tier: low, risk_tags: [y] }}
+  - {{ id: other, match: {{ topics: [never] }}, facts: {{ zone: x }}, risk_tier: low, risk_tags: [extra] }}
 rules:
   - {{ id: tag, match: {{ risk_tags: [found] }}, decision: deny }}
   - {{ id: fact, match: {{ when: 'verified.zone == \"in\"' }}, decision: deny }}
@@ -30,12 +30,12 @@ fn tags_facts_and_tier_are_found() {
     assert_eq!(seen("risk_tags: [found]", "{}"), "fact!missing_field high!missing_field tag");
     // What the client says itself stays.
     assert_eq!(
-        seen("risk_tags: [y]", r#"{"risk_tags":["found"]}"#),
+        seen("risk_tags: [extra]", r#"{"risk_tags":["found"]}"#),
         "fact!missing_field high!missing_field tag"
     );
     // And it cannot say what only the server finds out.
     assert_eq!(
-        seen("risk_tags: [y]", r#"{"context":{"zone":"in"},"labels":{"zone":"in"}}"#),
+        seen("risk_tags: [extra]", r#"{"context":{"zone":"in"},"labels":{"zone":"in"}}"#),
         NOTHING
     );
 }
@@ -221,11 +221,11 @@ fn bad_derivers_do_not_compile() {
 derivers:
   - { id: a, facts: { zone: in } }
   - { id: b, facts: { zone: 1 } }
-  - { id: b, risk_tags: [x] }
+  - { id: a, risk_tags: [x] }
 ";
     let found = render(&compile(two).unwrap_err());
-    assert!(found.contains("4:34: error[conflict]: `zone` has a value of another type"), "{found}");
-    assert!(found.contains("5:11: error[duplicate_id]: duplicate `b` in `derivers`"), "{found}");
+    assert!(found.contains("4:29: error[conflict]: `zone` has a value of another type"), "{found}");
+    assert!(found.contains("5:11: error[duplicate_id]: duplicate `a` in `derivers`"), "{found}");
     // A condition knows the facts that are declared, and their types.
     let typo = "version: v1
 derivers: [{ id: a, facts: { zone: in } }]

@@ -146,21 +146,17 @@ fn derivers(random: &mut SplitMix) -> Vec<String> {
                 text.push_str(", missing: true");
             }
         }
+        let mut finds = Vec::new();
         if number == 0 || random.percent(40) {
-            text.push_str(&format!(", risk_tags: [{}]", pick(random, &TAGS)));
+            finds.push(format!("risk_tags: [{}]", pick(random, &TAGS)));
         }
         if number == 0 || random.percent(40) {
-            text.push_str(&format!(
-                ", facts: {{ zone: {} }}",
-                pick(random, &["inside", "outside"])
-            ));
+            finds.push(format!("facts: {{ zone: {} }}", pick(random, &["inside", "outside"])));
         }
-        if number == 1 || random.percent(30) {
-            text.push_str(&format!(", risk_tier: {}", pick(random, &["low", "medium", "high"])));
+        if number == 1 || random.percent(30) || finds.is_empty() {
+            finds.push(format!("risk_tier: {}", pick(random, &["low", "medium", "high"])));
         }
-        if !text.contains("risk_t") && !text.contains("facts") {
-            text.push_str(", risk_tags: [extra]");
-        }
+        text.push_str(&format!(", {}", finds.join(", ")));
         out.push(format!("  - {{ {text} }}\n"));
     }
     out
