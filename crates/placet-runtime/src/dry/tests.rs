@@ -1,3 +1,5 @@
+//! Cases of bundles, run on the real engine: what passes, what differs, what must be denied.
+
 use super::*;
 use placet_policy::Source;
 
