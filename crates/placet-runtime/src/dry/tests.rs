@@ -52,7 +52,7 @@ fn a_window_is_filled_by_what_came_before() {
   - id: full
     {SEND}
     history: [{{ ago: 30s, {SEND}, times: 2, outcome: PERMIT }}]
-    expect: {{ outcome: THROTTLE, rules: [burst], reasons: [velocity], retry_after: 30s }}
+    expect: {{ outcome: THROTTLE, rules: [burst], reasons: [rule, velocity], retry_after: 30s }}
   - id: over
     {SEND}
     history: [{{ ago: 61s, {SEND}, times: 2 }}]
