@@ -8,6 +8,7 @@
 )]
 
 mod bundle;
+mod cases;
 mod condition;
 mod derive;
 mod diagnostic;
@@ -26,6 +27,7 @@ mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
+pub use cases::{Case, Earlier, Expectation};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};

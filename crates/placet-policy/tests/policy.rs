@@ -7,6 +7,8 @@ mod support;
 
 #[path = "policy/derive.rs"]
 mod derive;
+#[path = "policy/cases.rs"]
+mod cases;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
 #[path = "policy/generated.rs"]

@@ -13,6 +13,7 @@ mod committer;
 pub mod crypto;
 mod directory;
 pub mod driver;
+mod dry;
 mod error;
 mod fold;
 mod follower;
@@ -47,6 +48,9 @@ pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
 pub use directory::{ApiKey, KeyError, KeyRecord};
+pub use dry::{
+    CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
+};
 pub use error::PlaneError;
 pub use holding::HeldView;
 pub use idle::{IdleTotals, Summary};
