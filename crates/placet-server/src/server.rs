@@ -22,6 +22,9 @@ pub struct ServerOptions {
     /// Bytes that the bodies of all calls may hold together; a call that finds no place is told to
     /// come back. A body counts by its declared length, or as the largest one.
     pub bodies_max: usize,
+    /// Decisions on their way at once; a call that finds no place is told to come back. What has a
+    /// place is answered within so many decisions' time.
+    pub deciding_max: usize,
     /// Decisions per second and key, with a burst of one second's worth; 0 admits everything.
     pub admission_per_second: u32,
     /// Connections at once; beyond it they are told to come back.
@@ -43,6 +46,7 @@ impl Default for ServerOptions {
         Self {
             body_max: 1 << 20,
             bodies_max: 256 << 20,
+            deciding_max: 4096,
             admission_per_second: 0,
             connections_max: 16_384,
             header_time: Duration::from_secs(10),
@@ -66,6 +70,8 @@ pub(crate) struct Server {
     pub(crate) stopping: watch::Sender<bool>,
     /// Places of calls whose work outlives their connections.
     pub(crate) working: Arc<Semaphore>,
+    /// Places of decisions on their way.
+    pub(crate) deciding: Arc<Semaphore>,
     /// Places of calls that read the store.
     pub(crate) reading: Arc<Semaphore>,
     /// KiB of bodies that calls may hold together.
@@ -92,6 +98,7 @@ impl Server {
             counters: Counters::new(OPERATIONS.len()),
             stopping: watch::Sender::new(false),
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
+            deciding: Arc::new(Semaphore::new(options.deciding_max)),
             reading: Arc::new(Semaphore::new(READING_MAX)),
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
