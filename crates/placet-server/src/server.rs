@@ -85,8 +85,9 @@ pub(crate) struct Server {
 /// Most calls at once whose work outlives their connections.
 const WORKING_MAX: u32 = 1 << 16;
 
-/// Most calls that read the store at once: each may hold about a megabyte of it.
-const READING_MAX: usize = 32;
+/// Most calls that read the store at once: each may hold about a megabyte of it, and its thread
+/// keeps some more.
+const READING_MAX: usize = 16;
 
 /// Bundles whose texts are kept.
 const TEXTS_MAX: usize = 64;
