@@ -9,7 +9,9 @@
 
 mod bundle;
 mod condition;
+mod derive;
 mod diagnostic;
+mod documents;
 mod explain;
 #[doc(hidden)]
 pub mod generate;
@@ -19,11 +21,13 @@ mod model;
 pub mod naive;
 mod pattern;
 mod read;
+mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use diagnostic::{Code, Diagnostic, Severity};
+pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
 
