@@ -41,12 +41,15 @@ pub struct ServerOptions {
     pub public_log: bool,
 }
 
+/// Half of the leaves that a tree keeps whole: the receipt of what was just decided reads no old tile.
+const DECIDING_MAX: usize = 2048;
+
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             body_max: 1 << 20,
             bodies_max: 256 << 20,
-            deciding_max: 4096,
+            deciding_max: DECIDING_MAX,
             admission_per_second: 0,
             connections_max: 16_384,
             header_time: Duration::from_secs(10),

@@ -11,9 +11,8 @@ use placet_types::hash::Hasher;
 
 pub use crate::nodes::TILE_LEAVES;
 
-/// Recent leaves that are kept whole unless the caller says otherwise: more than a server has on
-/// their way at once, or receipts of what was just decided would have to read old tiles.
-pub const DEFAULT_WINDOW: u64 = 8192;
+/// Recent leaves that are kept whole unless the caller says otherwise.
+pub const DEFAULT_WINDOW: u64 = 4096;
 
 /// Delivers the 256 leaf hashes of the level-0 tile with this number, or `None` if it cannot.
 /// Asked only for complete tiles that have left the window. What it delivers is checked against
