@@ -71,6 +71,12 @@ impl Call {
 
     /// The body as strict JSON; `None` when it is empty.
     pub(crate) async fn json(&mut self) -> Result<Option<Value>, Problem> {
+        let bytes = self.body_bytes().await?;
+        self.parsed(&bytes)
+    }
+
+    /// The body as it came, not looked at yet.
+    pub(crate) async fn body_bytes(&mut self) -> Result<Bytes, Problem> {
         if let Some(kind) = self.parts.headers.get(header::CONTENT_TYPE) {
             let kind = kind.to_str().unwrap_or_default();
             let essence = kind.split(';').next().unwrap_or_default().trim();
@@ -79,12 +85,16 @@ impl Call {
                 return Err(Problem::new("unsupported_media_type", text));
             }
         }
-        let bytes = self.bytes().await?;
+        self.bytes().await
+    }
+
+    /// A body that was read, as strict JSON; `None` when it is empty.
+    pub(crate) fn parsed(&self, bytes: &[u8]) -> Result<Option<Value>, Problem> {
         if bytes.is_empty() {
             return Ok(None);
         }
         let limits = Limits { bytes_max: self.server.options.body_max, ..Limits::REQUEST };
-        Ok(Some(json::parse(&bytes, limits)?))
+        Ok(Some(json::parse(bytes, limits)?))
     }
 
     /// The body as a JSON object with no other members than `known`.

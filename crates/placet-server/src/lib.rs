@@ -20,6 +20,7 @@ mod open;
 mod openapi;
 mod operations;
 mod patient;
+mod places;
 mod privacy;
 mod problem;
 mod publishing;

@@ -90,7 +90,8 @@ impl Routes {
             _ => MethodFilter::GET,
         };
         let run = move |State(server): State<Arc<Server>>, request: Request| async move {
-            let work = handler(Call::new(server.clone(), request));
+            // In a box: each layer that holds it would have its kilobytes in its own future.
+            let work = Box::pin(handler(Call::new(server.clone(), request)));
             if operation.apart() {
                 apart(server, at, work).await
             } else {

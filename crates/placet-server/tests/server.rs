@@ -14,6 +14,8 @@ mod log;
 mod operations;
 #[path = "server/people.rs"]
 mod people;
+#[path = "server/places.rs"]
+mod places;
 #[path = "server/privacy.rs"]
 mod privacy;
 #[path = "server/reading.rs"]
