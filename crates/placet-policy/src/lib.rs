@@ -19,6 +19,7 @@ mod model;
 pub mod naive;
 mod pattern;
 mod read;
+mod search;
 mod source;
 mod syntax;
 
@@ -26,6 +27,7 @@ pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
+pub use search::{Sought, Unlisted};
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};
