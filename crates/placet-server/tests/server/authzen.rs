@@ -2,8 +2,12 @@
 //! outcome, retries, semantics, search without end, and bad input.
 
 use crate::world::{Answer, World, at};
+use placet_runtime::crypto::SystemClock;
+use placet_runtime::ports::Clock;
 use placet_server::ServerOptions;
+use placet_types::ids::TimeMs;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const POLICY: &str = include_str!("authzen/outcomes.yaml");
 const ONE: &str = "/access/v1/evaluation";
@@ -288,6 +292,49 @@ async fn retries_get_the_answer_that_was_lost() {
         let (first, second) = (first.pointer(place).unwrap(), second.pointer(place).unwrap());
         assert_eq!(id(first), id(second));
     }
+}
+
+/// The time of the system and a minute more.
+struct MinuteLater(SystemClock);
+
+impl Clock for MinuteLater {
+    fn wall(&self) -> TimeMs {
+        self.0.wall().plus(60_000)
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.0.monotonic_ms()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_id_binds_for_a_minute() {
+    let (world, gate) = world().await;
+    let (read, share) = (ask("alice", "read", "d1"), ask("alice", "share", "d1"));
+    let burn = ask("alice", "burn", "d1");
+    let id = |value: &Value| at(value, "/context/evaluation_id").to_owned();
+    let (key, request) = (("idempotency-key", "k"), ("x-request-id", "r"));
+    let mut before = Vec::new();
+    for (header, body) in [(key, &read), (request, &read), (request, &share), (request, &burn)] {
+        before.push(id(&with(&world, &gate, header, body).await.ok()));
+    }
+    let later = |stores: &mut placet_runtime::Stores| {
+        stores.clock = Arc::new(MinuteLater(SystemClock::default()));
+    };
+    let world = world.restart_over(|_| {}, later).await;
+    // The gate's own key names that one question for good, and its permit is gone.
+    let value = with(&world, &gate, key, &read).await.ok();
+    assert_eq!((reason(&value), id(&value)), ("permit_consumed", before[0].clone()));
+    // The request id names another one by now, which is permitted as the policy says.
+    let value = with(&world, &gate, request, &read).await.ok();
+    assert_eq!(value["decision"], true, "{value}");
+    assert_ne!(id(&value), before[1]);
+    // People are not asked twice.
+    let value = with(&world, &gate, request, &share).await.ok();
+    assert_eq!((reason(&value), id(&value)), ("approval_required", before[2].clone()));
+    let value = with(&world, &gate, request, &burn).await.ok();
+    assert_eq!(reason(&value), "no_applicable_policy");
+    assert_ne!(id(&value), before[3], "what was silence is asked anew");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
