@@ -9,7 +9,9 @@
 
 mod bundle;
 mod condition;
+mod derive;
 mod diagnostic;
+mod documents;
 mod explain;
 #[doc(hidden)]
 pub mod generate;
@@ -20,11 +22,13 @@ pub mod naive;
 mod pattern;
 mod read;
 mod search;
+mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use diagnostic::{Code, Diagnostic, Severity};
+pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
 pub use search::{Sought, Unlisted};
