@@ -41,11 +41,14 @@ impl Bundle {
         if !self.surface(&request.surface).known {
             return Ok(listed);
         }
-        let facts = Facts { request, caller };
         let mut scratch = Scratch::default();
+        let derived = self.derive(request, caller, &mut scratch);
         self.index().begin(&mut scratch);
+        let facts = derived.facts(request, caller);
+        // What derivers find may hang on the sought field, so all of it is left open.
+        let open = !self.model().derivers.is_empty();
         for (rule, number) in self.compiled().iter().zip(0_u32..) {
-            if !grants(rule) || !may_hold(rule, facts, sought) {
+            if !grants(rule) || !may_hold(rule, facts, sought, open) {
                 continue;
             }
             let mut values = None;
@@ -53,7 +56,8 @@ impl Bundle {
             let others_match =
                 keys.map(|key| explain_key(self, key, facts, &mut scratch)).all(|clause| {
                     let own = clause.key == sought.key;
-                    let matches = own || clause.finding == Finding::Matched;
+                    let left_open = own || (open && clause.key.starts_with("risk_tags"));
+                    let matches = left_open || clause.finding == Finding::Matched;
                     if own {
                         values = Some(clause.wanted);
                     }
@@ -80,12 +84,18 @@ fn grants(rule: &Compiled) -> bool {
         && matches!(effect.effect, Effect::Allow | Effect::AllowWithConstraints)
 }
 
-/// Whether its condition holds, or could for some value of the sought field.
-fn may_hold(rule: &Compiled, facts: Facts<'_>, sought: Sought<'_>) -> bool {
+/// Whether its condition holds, or could for some value of the sought field. With derivers, `open`,
+/// nothing that is verified is known before.
+fn may_hold(rule: &Compiled, facts: Facts<'_>, sought: Sought<'_>, open: bool) -> bool {
     rule.condition.as_ref().is_none_or(|condition| {
-        reads(condition.ast(), sought.paths) || condition.evaluate(facts) == Ok(true)
+        reads(condition.ast(), sought.paths)
+            || (open && reads(condition.ast(), &DERIVED))
+            || condition.evaluate(facts) == Ok(true)
     })
 }
+
+/// What derivers add to.
+const DERIVED: [&[&str]; 2] = [&["verified"], &["request", "risk_tags"]];
 
 /// Whether an expression reads something at, above or below one of the paths.
 fn reads(ast: &Ast, paths: &[&[&str]]) -> bool {

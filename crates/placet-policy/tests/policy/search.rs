@@ -98,3 +98,20 @@ fn of_an_unknown_surface_nothing_is_listed() {
     let found = bundle.listed(&request(r#"{"surface":"other"}"#), &caller(), ACTION);
     assert_eq!(found.unwrap_err().rule, "a");
 }
+
+#[test]
+fn what_derivers_find_is_left_open() {
+    let text = r#"
+version: v1
+derivers:
+  - { id: d, match: { targets: [t2] }, risk_tags: [hot], facts: { hot: true } }
+rules:
+  - { id: a, match: { targets: [t1], risk_tags: [hot] }, decision: allow }
+  - { id: b, match: { targets: [t2], when: verified.hot }, decision: allow }
+  - { id: c, match: { targets: [t3], when: request.context.n == 2 }, decision: allow }
+"#;
+    let bundle = Bundle::compile::<Sha2>(&[source("p.yaml", text)]).unwrap();
+    let request = request(r#"{"surface":"s","context":{"n":1}}"#);
+    let found = bundle.listed(&request, &caller(), TARGET).unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["t1", "t2"]);
+}
