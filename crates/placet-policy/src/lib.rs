@@ -22,6 +22,7 @@ mod model;
 pub mod naive;
 mod pattern;
 mod read;
+mod search;
 mod shape;
 mod source;
 mod syntax;
@@ -32,6 +33,7 @@ pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
+pub use search::{Sought, Unlisted};
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

@@ -21,3 +21,5 @@ mod oracle;
 mod property;
 #[path = "policy/samples.rs"]
 mod samples;
+#[path = "policy/search.rs"]
+mod search;

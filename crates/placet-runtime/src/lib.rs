@@ -27,6 +27,7 @@ mod load;
 mod plane;
 mod pool;
 pub mod ports;
+mod preview;
 mod privacy;
 mod proofs;
 mod proposal;

@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod auth;
+mod authzen;
 mod call;
 mod decisions;
 mod document;

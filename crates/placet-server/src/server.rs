@@ -37,6 +37,8 @@ pub struct ServerOptions {
     pub drain_time: Duration,
     /// Who cosigns published checkpoints.
     pub witnesses: Vec<WitnessPeer>,
+    /// The URL under which clients reach the server, for metadata; the host they name, if absent.
+    pub public_url: Option<String>,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
@@ -56,6 +58,7 @@ impl Default for ServerOptions {
             write_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(10),
             witnesses: Vec::new(),
+            public_url: None,
             public_log: false,
         }
     }

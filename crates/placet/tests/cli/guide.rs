@@ -25,6 +25,11 @@ fn a_back_up_is_made_and_restored_as_the_guide_says() {
 }
 
 #[test]
+fn an_authzen_gate_is_answered_as_the_guide_says() {
+    follow("docs/guides/authzen.md", 7);
+}
+
+#[test]
 fn the_log_is_exported_as_the_guide_says() {
     follow("docs/guides/export.md", 5);
 }
