@@ -8,6 +8,7 @@ mod engine {
     mod model;
     mod notation;
     mod permits;
+    mod policies;
     mod privacy;
     mod property;
     mod signers;

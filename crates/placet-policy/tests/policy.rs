@@ -5,10 +5,10 @@
 #[path = "policy/support.rs"]
 mod support;
 
-#[path = "policy/derive.rs"]
-mod derive;
 #[path = "policy/cases.rs"]
 mod cases;
+#[path = "policy/derive.rs"]
+mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
 #[path = "policy/generated.rs"]

@@ -25,6 +25,7 @@ mod idle;
 mod keeping;
 mod load;
 mod plane;
+mod policies;
 mod pool;
 pub mod ports;
 mod preview;
@@ -57,10 +58,14 @@ pub use holding::HeldView;
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
+pub use policies::{
+    BundleRefusal, NowArmed, Policies, PolicyAct, Publication, REVIEW_MS, Upload, author_request,
+    changes, publish_request, rollback_request,
+};
 pub use privacy::{ErasePlan, EraseSpec, Selection};
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};
 pub use snapshotter::{SnapshotPlan, SnapshotTotals};
 pub use start_error::StartError;
-pub use workspace::{SignedHead, Workspace};
+pub use workspace::{InForce, SignedHead, Workspace};

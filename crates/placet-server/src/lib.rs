@@ -22,6 +22,7 @@ mod openapi;
 mod operations;
 mod patient;
 mod places;
+mod policies;
 mod privacy;
 mod problem;
 mod publishing;

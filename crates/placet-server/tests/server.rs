@@ -22,6 +22,8 @@ mod operations;
 mod people;
 #[path = "server/places.rs"]
 mod places;
+#[path = "server/policies.rs"]
+mod policies;
 #[path = "server/privacy.rs"]
 mod privacy;
 #[path = "server/reading.rs"]

@@ -150,9 +150,12 @@ impl Scene {
             idempotency_max: bound("keys", default.idempotency_max),
             velocity_max: bound("windows", default.velocity_max),
             held_max: bound("queue", default.held_max),
+            reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
-            signers_max: default.signers_max,
+            drafts_max: bound("drafts", default.drafts_max),
+            withdrawn_max: bound("withdrawn", default.withdrawn_max),
+            ..default
         };
     }
 
@@ -243,11 +246,7 @@ impl Scene {
         }
         self.bundles += 1;
         let bundle = digest(&format!("bundle {}", self.bundles));
-        let armed = self.world().run(&Command::ArmBundle(BundleArmed {
-            bundle,
-            language: 1,
-            decision: None,
-        }));
+        let armed = self.world().run(&Command::ArmBundle(Box::new(BundleArmed::seed(bundle, 1))));
         self.text(&armed)
     }
 
@@ -275,7 +274,7 @@ impl Scene {
         }
     }
 
-    fn id(&self, name: &str) -> DecisionId {
+    pub(crate) fn id(&self, name: &str) -> DecisionId {
         self.names.get(name).copied().unwrap_or_else(|| DecisionId::from_bytes([0; 16]))
     }
 
@@ -308,7 +307,7 @@ impl Scene {
             audience,
             environment: "production".into(),
             surface: surface.into(),
-            action: "do".into(),
+            action: options.get("action").unwrap_or("do").into(),
             topic: None,
             target: None,
             subjects: options.get("about").into_iter().map(tag).collect(),
@@ -417,6 +416,7 @@ impl Scene {
                 Command::RevokeKey { key, by: who(self) }
             }
             "erase" | "hold" | "release" => self.privacy(words, options),
+            "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
             "tick" => Command::Tick,
             other => panic!("no command {other}"),
         }

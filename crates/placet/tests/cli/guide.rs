@@ -34,6 +34,11 @@ fn the_log_is_exported_as_the_guide_says() {
     follow("docs/guides/export.md", 5);
 }
 
+#[test]
+fn a_policy_is_published_as_the_guide_says() {
+    follow("docs/guides/publish-a-policy.md", 7);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     let server = Server::dev();
     let guide = std::fs::read_to_string(repository(guide)).unwrap();
