@@ -10,6 +10,7 @@
 mod bundle;
 mod condition;
 mod diagnostic;
+pub mod diff;
 mod explain;
 #[doc(hidden)]
 pub mod generate;

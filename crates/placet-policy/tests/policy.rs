@@ -7,6 +7,8 @@ mod support;
 
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/diff.rs"]
+mod diff;
 #[path = "policy/generated.rs"]
 mod generated;
 #[path = "policy/language.rs"]
