@@ -193,7 +193,9 @@ impl State {
             *count = count.saturating_add(1);
         }
         if matches!(event.outcome, Outcome::Permit | Outcome::RequireApproval) {
-            for window in event.matched.iter().filter_map(|matched| matched.window) {
+            // A count of 0 is a window that was only looked at.
+            let windows = event.matched.iter().filter_map(|matched| matched.window);
+            for window in windows.filter(|window| window.count > 0) {
                 self.windows.add(window.tag, window.count, window.per_ms, now);
             }
         }

@@ -44,16 +44,5 @@ pub(crate) fn two_admins() -> Hit {
 }
 
 fn rule(id: &str, effect: Effect, approval: Option<ApprovalSpec>) -> Hit {
-    let rule = RuleEffect {
-        id: String::from(id),
-        layer: Layer::Rules,
-        effect,
-        reason: None,
-        constraints: None,
-        approval,
-        limit: None,
-        retry_after_ms: None,
-        advice: false,
-    };
-    Hit { rule: Arc::new(rule), error: None, limit_key: None }
+    Hit::of(Arc::new(RuleEffect { approval, ..RuleEffect::new(id, Layer::Rules, effect) }))
 }

@@ -8,12 +8,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{
-    ActorRef, ApprovalOpened, DecisionEvent, Event, KillScope, Matched, PermitIssued, WindowUse,
+    ActorRef, ApprovalOpened, DecisionEvent, Event, KillScope, Matched, PermitIssued, Tag,
+    WindowUse,
 };
 use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
 use placet_types::policy::{
-    Combined, Hit, LANGUAGE, Outcome, Reason, RuleEffect, Velocity, Verdict, combine,
+    AfterSpec, Combined, Force, Hit, LANGUAGE, Outcome, Reason, RuleEffect, Velocity, Verdict,
+    combine,
 };
 use placet_types::{Digest, Hasher};
 
@@ -37,6 +39,8 @@ pub(crate) fn decide<H: Hasher>(
     }
     let verdict = governed(state, command);
     let verdict = verdict.as_ref().unwrap_or(&command.verdict);
+    let timely = in_force(state, command, verdict, now);
+    let verdict = timely.as_ref().unwrap_or(verdict);
     let combined = outcome(state, command, verdict, now);
     let event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
@@ -55,6 +59,41 @@ fn governed(state: &State, command: &Decide) -> Option<Verdict> {
         verdict.hits.insert(verdict.hits.partition_point(before), hit);
         verdict
     })
+}
+
+/// The verdict without the hits that do not apply at this time and in this state; `None` where all do.
+fn in_force(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Option<Verdict> {
+    verdict.hits.iter().any(|hit| hit.force != Force::Always).then(|| {
+        let applies = |hit: &&Hit| match hit.force {
+            Force::Always => true,
+            Force::From(instant) => now >= instant,
+            Force::Asked => {
+                hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
+                    && hit.rule.after.is_none_or(|it| after(state, command, hit, it, now))
+            }
+        };
+        let hits = verdict.hits.iter().filter(applies).cloned().collect();
+        Verdict { hits, ..verdict.clone() }
+    })
+}
+
+/// Whether the earlier action lies in its window. Where that cannot be told the rule restricts: what
+/// lacks the field that ties two actions together is tied to all others that lack it, and gains nothing.
+fn after(state: &State, command: &Decide, hit: &Hit, spec: AfterSpec, now: TimeMs) -> bool {
+    let untied = hit.limit_key.iter().flatten().any(Option::is_none);
+    if untied && !hit.rule.restricts() {
+        return false;
+    }
+    match tag(command, hit) {
+        Some(tag) => state.windows.full(&tag, 1, spec.within_ms, now).is_some(),
+        None => hit.rule.restricts(),
+    }
+}
+
+/// The window tag of a hit.
+fn tag(command: &Decide, hit: &Hit) -> Option<Tag> {
+    let at = command.verdict.hits.iter().position(|other| core::ptr::eq(&*other.rule, &*hit.rule));
+    at.and_then(|at| command.windows.get(at).copied().flatten())
 }
 
 fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Combined {
@@ -85,7 +124,10 @@ fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> C
     if combined.outcome == Outcome::RequireApproval && state.held_open >= state.bounds.held_max {
         return refuse(Outcome::Throttle, Reason::ApprovalQueueFull, Some(QUEUE_RETRY_MS));
     }
-    let tags = command.windows.iter().flatten();
+    // A rule with `after` only looks at the window that its marker fills.
+    let fills = command.verdict.hits.iter().zip(&command.windows);
+    let tags =
+        fills.filter(|(hit, _)| hit.rule.limit.is_some()).filter_map(|(_, tag)| tag.as_ref());
     let fresh = tags.clone().filter(|tag| !state.windows.contains(tag)).count();
     let too_many = state.windows.len().saturating_add(fresh) > state.bounds.velocity_max;
     if tags.count() > DecisionEvent::MATCHED_MAX || (fresh > 0 && too_many) {
@@ -110,10 +152,15 @@ fn window(
     hit: &Hit,
     now: TimeMs,
 ) -> (Option<WindowUse>, Velocity) {
+    if let Some(after) = hit.rule.after {
+        // It applies, or it would not be asked: what it looked at is recorded and not counted in.
+        let looked = |tag| WindowUse { tag, count: 0, per_ms: after.within_ms, full: true };
+        return (tag(command, hit).map(looked), Velocity::Open);
+    }
     let Some(limit) = hit.rule.limit else { return (None, Velocity::Open) };
-    let at = command.verdict.hits.iter().position(|other| core::ptr::eq(&*other.rule, &*hit.rule));
-    let tag = at.and_then(|at| command.windows.get(at).copied().flatten());
-    let Some(tag) = tag else { return (None, Velocity::Full { retry_after_ms: limit.per_ms }) };
+    let Some(tag) = tag(command, hit) else {
+        return (None, Velocity::Full { retry_after_ms: limit.per_ms });
+    };
     let full = state.windows.full(&tag, limit.count, limit.per_ms, now);
     let used = WindowUse { tag, count: limit.count, per_ms: limit.per_ms, full: full.is_some() };
     match full {

@@ -10,7 +10,7 @@ use placet_types::event::{
     ApprovalClosed, ApprovalVoted, CloseState, Event, PermitCollected, PermitEnded, PermitIssued,
 };
 use placet_types::ids::{DecisionId, TimeMs};
-use placet_types::policy::{Constraints, Outcome, Velocity, Verdict, combine};
+use placet_types::policy::{Constraints, Force, Outcome, Velocity, Verdict, combine};
 
 pub(crate) fn vote<H: Hasher>(
     state: &State,
@@ -45,7 +45,7 @@ pub(crate) fn vote<H: Hasher>(
     if held.votes.iter().any(|(voter, _)| *voter == who.actor) {
         return Err(Rejection::AlreadyVoted);
     }
-    if command.approve && !still_demanded::<H>(held, &command.verdict) {
+    if command.approve && !still_demanded::<H>(held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }
     let mut after = held.clone();
@@ -103,7 +103,7 @@ pub(crate) fn collect<H: Hasher>(
     }
     // Roles are checked again at release: who has lost theirs since has approved nothing.
     let approved = state.missing(held).is_empty();
-    if !approved || !still_demanded::<H>(held, &command.verdict) {
+    if !approved || !still_demanded::<H>(held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }
     Ok(Plan::Append(alloc::vec![Event::PermitCollected(PermitCollected {
@@ -171,9 +171,18 @@ fn close(held: &Held, state: CloseState) -> Plan {
 }
 
 /// Whether the current bundle still demands exactly what the approval is for, or less. Windows
-/// count as they did when the action was held: the hold itself is in them.
-fn still_demanded<H: Hasher>(held: &Held, verdict: &Verdict) -> bool {
+/// count as they did when the action was held: the hold itself is in them. Evidence and schedules are asked
+/// anew.
+fn still_demanded<H: Hasher>(held: &Held, verdict: &Verdict, now: TimeMs) -> bool {
     let mut verdict = verdict.clone();
+    verdict.hits.retain(|hit| match hit.force {
+        Force::Always => true,
+        Force::From(instant) => now >= instant,
+        Force::Asked => {
+            hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
+                && (hit.rule.after.is_none() || held.full.contains(&hit.rule.id))
+        }
+    });
     if held.governed {
         verdict.policy.get_or_insert(placet_types::Digest([0; 32]));
         verdict.surface_known = true;

@@ -2,13 +2,14 @@
 //! steps from text to index and the evaluation of one request; keeps no state between requests.
 
 use crate::condition::{Condition, Facts};
+use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
 use crate::index::{Build, FastMap, Index, Remaining};
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
 use crate::{read, syntax};
 use placet_types::json::{self, Limits};
-use placet_types::policy::{Hit, RuleEffect, Verdict};
+use placet_types::policy::{Force, Hit, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Hasher, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub struct Bundle {
     /// Sorted by layer and id, so the number of a rule is its place in every verdict.
     rules: Vec<Compiled>,
     index: Index,
+    derivers: Derivers,
     surfaces: Option<FastMap<Box<str>, SurfaceContract>>,
     model: Model,
     warnings: Vec<Diagnostic>,
@@ -132,12 +134,14 @@ impl Bundle {
             );
             return Err(report.finish());
         }
-        let index = Build::run(&model);
+        let index = Build::run(model.rules.iter().map(|rule| &rule.matches));
+        let derivers = Derivers::new(&model.derivers);
         let rules = model.rules.iter().zip(index.remaining()).map(|(rule, remaining)| Compiled {
             remaining: *remaining,
             effect: rule.effect.clone(),
             condition: rule.matches.when.clone(),
-            limit_key: rule.effect.limit.map(|_| rule.limit_key.clone().into_boxed_slice()),
+            limit_key: (rule.effect.limit.is_some() || rule.effect.after.is_some())
+                .then(|| rule.limit_key.clone().into_boxed_slice()),
         });
         let surfaces = model.surfaces.as_ref().map(|surfaces| {
             let contracts = surfaces.iter().map(|(name, surface)| {
@@ -156,6 +160,7 @@ impl Bundle {
             normalised,
             rules,
             index,
+            derivers,
             surfaces,
             model,
             warnings: report.finish(),
@@ -229,7 +234,8 @@ impl Bundle {
         if !surface_known {
             return verdict;
         }
-        let facts = Facts { request, caller };
+        let derived = self.derive(request, caller, scratch);
+        let facts = derived.facts(request, caller);
         self.index.candidates(facts, scratch);
         let candidates = std::mem::take(&mut scratch.candidates);
         self.warm(&candidates);
@@ -249,10 +255,24 @@ impl Bundle {
                 rule: rule.effect.clone(),
                 error: truth.err(),
                 limit_key: rule.limit_key.as_deref().map(|key| limit_values(key, facts)),
+                force: force(&rule.effect),
             });
         }
         scratch.candidates = candidates;
         verdict
+    }
+
+    /// What derivers find out about a request.
+    pub(crate) fn derive(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        scratch: &mut Scratch,
+    ) -> Derived {
+        let mut inner = scratch.derivers.take().unwrap_or_default();
+        let derived = self.derivers.derive(request, caller, &mut inner);
+        scratch.derivers = Some(inner);
+        derived.unwrap_or_default()
     }
 
     /// Reads what the first candidates lie in before any is verified. Taking a reference waits for
@@ -278,9 +298,14 @@ impl Bundle {
     }
 }
 
+/// A rule with a schedule or a sequence is asked in `step`, which knows time and state.
+pub(crate) fn force(rule: &RuleEffect) -> Force {
+    if rule.schedule.is_some() || rule.after.is_some() { Force::Asked } else { Force::Always }
+}
+
 /// The values of a limit's key; `None` where the request has no such field.
 pub(crate) fn limit_values(key: &[LimitKey], facts: Facts<'_>) -> Vec<Option<String>> {
-    let Facts { request, caller } = facts;
+    let Facts { request, caller, .. } = facts;
     key.iter()
         .map(|key| {
             let value = match key {

@@ -2,7 +2,7 @@
 //! each condition gave. Owns no matching of its own: it asks the index and the same conditions as
 //! [`Bundle::evaluate`], only without skipping anything.
 
-use crate::bundle::{Bundle, Compiled, Scratch, limit_values};
+use crate::bundle::{Bundle, Compiled, Scratch, force, limit_values};
 use crate::condition::Facts;
 use crate::index::{Mode, Reads, RuleKey, for_each_value};
 use placet_types::json::{Object, Value};
@@ -80,6 +80,12 @@ pub struct Trace {
     pub policy: Digest,
     /// Whether the bundle knows the surface; if not, no rule is asked.
     pub surface_known: bool,
+    /// Derivers that applied, by id.
+    pub derivers: Vec<String>,
+    /// The risk tags that they added.
+    pub derived_tags: Vec<String>,
+    /// The facts that they found.
+    pub derived_facts: Object,
     /// Every rule, sorted by layer and id.
     pub rules: Vec<RuleTrace>,
 }
@@ -90,15 +96,26 @@ impl Bundle {
     pub fn explain(&self, request: &Request, caller: &Caller) -> Trace {
         let surface_known = self.surface(&request.surface).known;
         let mut scratch = Scratch::default();
+        let derived = self.derive(request, caller, &mut scratch);
         self.index().begin(&mut scratch);
-        let facts = Facts { request, caller };
+        let facts = derived.facts(request, caller);
         let compiled = if surface_known { self.compiled() } else { &[] };
         let rules = compiled
             .iter()
             .zip(0_u32..)
             .map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch))
             .collect();
-        Trace { policy: self.digest(), surface_known, rules }
+        let added =
+            derived.request.as_ref().map(|with| with.risk_tags.difference(&request.risk_tags));
+        let derived_tags = added.into_iter().flatten().cloned().collect();
+        Trace {
+            policy: self.digest(),
+            surface_known,
+            derived_tags,
+            derivers: derived.applied,
+            derived_facts: derived.facts,
+            rules,
+        }
     }
 }
 
@@ -168,12 +185,24 @@ impl Trace {
             rule: rule.rule.clone(),
             error: rule.condition.as_ref().and_then(|condition| condition.value.err()),
             limit_key: rule.limit_key.clone(),
+            force: force(&rule.rule),
         });
         Verdict {
             policy: Some(self.policy),
             surface_known: self.surface_known,
             hits: hits.collect(),
         }
+    }
+
+    fn derived(&self) -> Option<Object> {
+        let texts =
+            |items: &[String]| items.iter().map(|it| Value::from(it.as_str())).collect::<Vec<_>>();
+        (!self.derivers.is_empty()).then(|| {
+            Object::new()
+                .with("by", texts(&self.derivers))
+                .with("risk_tags", texts(&self.derived_tags))
+                .with("facts", self.derived_facts.clone())
+        })
     }
 
     /// As JSON, for machines.
@@ -185,6 +214,7 @@ impl Trace {
             Object::new()
                 .with("policy", self.policy.to_string())
                 .with("surface_known", self.surface_known)
+                .with_opt("derived", self.derived())
                 .with("rules", rules),
         )
     }
@@ -254,6 +284,16 @@ impl fmt::Display for Trace {
         writeln!(f, "policy {}", self.policy)?;
         if !self.surface_known {
             return writeln!(f, "the policy does not know this surface: no rule is asked");
+        }
+        if !self.derivers.is_empty() {
+            writeln!(f, "derived by {}", self.derivers.join(", "))?;
+            for tag in &self.derived_tags {
+                writeln!(f, "  + risk tag {tag}")?;
+            }
+            for (name, value) in self.derived_facts.iter() {
+                let value = String::from_utf8_lossy(&value.to_canonical()).into_owned();
+                writeln!(f, "  + verified.{name} = {value}")?;
+            }
         }
         if self.rules.is_empty() {
             return writeln!(f, "the policy has no rules");

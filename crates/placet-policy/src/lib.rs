@@ -9,8 +9,10 @@
 
 mod bundle;
 mod condition;
+mod derive;
 mod diagnostic;
 pub mod diff;
+mod documents;
 mod explain;
 #[doc(hidden)]
 pub mod generate;
@@ -20,11 +22,13 @@ mod model;
 pub mod naive;
 mod pattern;
 mod read;
+mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use diagnostic::{Code, Diagnostic, Severity};
+pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
 

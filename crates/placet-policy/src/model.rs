@@ -2,9 +2,10 @@
 //! what two spellings of one policy have in common; refuses to know YAML and the index.
 
 use crate::condition::Condition;
+use crate::derive::Reading;
 use crate::pattern::Dialect;
 use placet_types::json::{Object, Value};
-use placet_types::policy::{ApprovalSpec, Layer, RuleEffect};
+use placet_types::policy::{ApprovalSpec, Effect, Layer, LimitSpec, RuleEffect, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -170,7 +171,103 @@ impl LimitKey {
 pub(crate) struct Rule {
     pub(crate) effect: Arc<RuleEffect>,
     pub(crate) matches: Match,
+    /// The key of its window, `limit.key` or `after.same`.
     pub(crate) limit_key: Vec<LimitKey>,
+    pub(crate) owner: Option<String>,
+    pub(crate) after: Option<After>,
+}
+
+/// `after:` of a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct After {
+    /// What the earlier action has to match.
+    pub(crate) earlier: BTreeMap<MatchKey, Vec<String>>,
+    pub(crate) within_ms: u64,
+    pub(crate) same: Vec<LimitKey>,
+}
+
+impl Rule {
+    /// The rule that leaves a mark for what comes after: it matches the earlier action, counts it in a
+    /// window and is advice, so it changes no outcome.
+    pub(crate) fn marker(&self) -> Option<Self> {
+        let after = self.after.as_ref()?;
+        let limit = LimitSpec { count: 1, per_ms: after.within_ms };
+        let effect = RuleEffect {
+            limit: Some(limit),
+            advice: true,
+            ..RuleEffect::new(
+                RuleEffect::marker_id(&self.effect.id),
+                Layer::Rules,
+                Effect::Throttle,
+            )
+        };
+        let matches = Match { lists: after.earlier.clone(), ..Match::default() };
+        Some(Self {
+            effect: Arc::new(effect),
+            matches,
+            limit_key: after.same.clone(),
+            owner: None,
+            after: None,
+        })
+    }
+
+    /// Whether it stands in no document but follows from one.
+    pub(crate) fn is_marker(&self) -> bool {
+        self.effect.layer == Layer::Rules && self.effect.id.contains(':')
+    }
+}
+
+/// How much is at stake, from the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RiskTier {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl RiskTier {
+    pub(crate) const WORDS: [&'static str; 4] = ["low", "medium", "high", "critical"];
+    const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+    /// The fact that holds its word, and the one that holds its level from 0.
+    pub(crate) const FACT: &'static str = "risk_tier";
+    pub(crate) const LEVEL: &'static str = "risk_level";
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    pub(crate) const fn level(self) -> u32 {
+        match self {
+            Self::Low => 0,
+            Self::Medium => 1,
+            Self::High => 2,
+            Self::Critical => 3,
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.as_str() == text)
+    }
+}
+
+/// One entry of `derivers:`.
+#[derive(Clone, Debug)]
+pub(crate) struct Deriver {
+    pub(crate) id: String,
+    pub(crate) matches: Match,
+    /// What is read and what is asked of it.
+    pub(crate) read: Option<Reading>,
+    /// Whether it applies, too, where there is nothing to read.
+    pub(crate) missing: bool,
+    pub(crate) risk_tags: Vec<String>,
+    pub(crate) facts: Object,
+    pub(crate) risk_tier: Option<RiskTier>,
     pub(crate) owner: Option<String>,
 }
 
@@ -205,6 +302,10 @@ pub(crate) struct Model {
     pub(crate) rules: Vec<Rule>,
     /// `None` without any `surfaces:` document.
     pub(crate) surfaces: Option<BTreeMap<String, Surface>>,
+    /// Sorted by id.
+    pub(crate) derivers: Vec<Deriver>,
+    /// Documents that are declared by their shape, in normal form, by kind.
+    pub(crate) documents: BTreeMap<&'static str, Value>,
 }
 
 impl Model {
@@ -215,7 +316,7 @@ impl Model {
             let rules: Vec<Value> = self
                 .rules
                 .iter()
-                .filter(|rule| rule.effect.layer == layer)
+                .filter(|rule| rule.effect.layer == layer && !rule.is_marker())
                 .map(|rule| Value::Object(rule_object(rule)))
                 .collect();
             if !rules.is_empty() {
@@ -234,6 +335,14 @@ impl Model {
             }
             bundle.set("surfaces", object);
         }
+        if !self.derivers.is_empty() {
+            let all: Vec<Value> =
+                self.derivers.iter().map(|it| Value::Object(deriver_object(it))).collect();
+            bundle.set("derivers", all);
+        }
+        for (kind, value) in &self.documents {
+            bundle.set(*kind, value.clone());
+        }
         Value::Object(bundle).to_canonical()
     }
 }
@@ -242,22 +351,51 @@ fn strings(items: &[String]) -> Vec<Value> {
     items.iter().map(|item| Value::from(item.as_str())).collect()
 }
 
-fn rule_object(rule: &Rule) -> Object {
-    let effect = &rule.effect;
+fn match_object(from: &Match) -> Object {
     let mut matches = Object::new();
-    for (key, items) in &rule.matches.lists {
+    for (key, items) in &from.lists {
         matches.set(key.as_str(), strings(items));
     }
-    if !rule.matches.labels.is_empty() {
+    if !from.labels.is_empty() {
         let mut labels = Object::new();
-        for (name, items) in &rule.matches.labels {
+        for (name, items) in &from.labels {
             labels.set(name.as_str(), strings(items));
         }
         matches.set("labels", labels);
     }
-    if let Some(condition) = &rule.matches.when {
+    if let Some(condition) = &from.when {
         matches.set("when", condition.text());
     }
+    matches
+}
+
+fn deriver_object(deriver: &Deriver) -> Object {
+    let matches = match_object(&deriver.matches);
+    let tests = deriver.read.as_ref().map(|(_, tests)| {
+        let mut object = Object::new();
+        for (kind, tests) in tests {
+            let texts: Vec<Value> = tests.iter().map(|test| Value::from(test.text())).collect();
+            object.set(kind.as_str(), texts);
+        }
+        object
+    });
+    let tags = strings(&deriver.risk_tags);
+    let facts = deriver.facts.clone();
+    Object::new()
+        .with("id", deriver.id.as_str())
+        .with_opt("match", (!matches.is_empty()).then_some(matches))
+        .with_opt("read", deriver.read.as_ref().map(|(probe, _)| probe.text()))
+        .with_opt("any_of", tests)
+        .with_opt("missing", deriver.missing.then_some(true))
+        .with_opt("risk_tags", (!tags.is_empty()).then_some(tags))
+        .with_opt("facts", (!facts.is_empty()).then_some(facts))
+        .with_opt("risk_tier", deriver.risk_tier.map(RiskTier::as_str))
+        .with_opt("owner", deriver.owner.as_deref())
+}
+
+fn rule_object(rule: &Rule) -> Object {
+    let effect = &rule.effect;
+    let matches = match_object(&rule.matches);
     let limit = effect.limit.map(|limit| {
         let key: Vec<Value> = rule.limit_key.iter().map(|key| Value::from(key.text())).collect();
         Object::new()
@@ -273,9 +411,30 @@ fn rule_object(rule: &Rule) -> Object {
         .with_opt("constraints", effect.constraints.as_ref().map(|it| it.to_object()))
         .with_opt("approval", effect.approval.as_ref().map(approval_object))
         .with_opt("limit", limit)
+        .with_opt("after", rule.after.as_ref().map(after_object))
+        .with_opt("schedule", effect.schedule.as_ref().map(schedule_object))
         .with_opt("retry_after", effect.retry_after_ms)
         .with_opt("advice", effect.advice.then_some(true))
         .with_opt("owner", rule.owner.as_deref())
+}
+
+fn after_object(after: &After) -> Object {
+    let pattern = |key| after.earlier.get(&key).and_then(|it| it.first()).map(String::as_str);
+    let same: Vec<Value> = after.same.iter().map(|key| Value::from(key.text())).collect();
+    Object::new()
+        .with_opt("surface", pattern(MatchKey::Surfaces))
+        .with_opt("action", pattern(MatchKey::Actions))
+        .with("within", after.within_ms)
+        .with("same", same)
+}
+
+fn schedule_object(schedule: &Schedule) -> Object {
+    let days: Vec<Value> = schedule.days.iter().map(|day| Value::from(day.as_str())).collect();
+    Object::new()
+        .with("days", days)
+        .with("from", schedule.from)
+        .with("until", schedule.until)
+        .with("utc_offset", i64::from(schedule.offset_minutes))
 }
 
 /// `None` where nothing differs from the default.

@@ -4,10 +4,10 @@
 
 use crate::bundle::Bundle;
 use crate::condition::{Ast, AstNode, Op};
-use crate::model::{LimitKey, MatchKey, Rule};
+use crate::model::{LimitKey, Match, MatchKey, Rule};
 use crate::pattern::Dialect;
-use placet_types::json::{Number, Value as Json};
-use placet_types::policy::{ConditionError, Effect, Hit, Verdict};
+use placet_types::json::{Number, Object, Value as Json};
+use placet_types::policy::{ConditionError, Effect, Force, Hit, Verdict};
 use placet_types::{Caller, Request};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -64,7 +64,8 @@ pub fn evaluate(
     caller: &Caller,
     mutant: Option<Mutant>,
 ) -> Verdict {
-    let naive = Naive { request, caller, mutant };
+    let (request, derived) = derive(bundle, request, caller);
+    let naive = Naive { request: &request, caller, derived: &derived, mutant };
     let surfaces = bundle.model().surfaces.as_ref();
     let built_in = request.surface == "job"
         || matches!(
@@ -90,14 +91,66 @@ pub fn evaluate(
 #[must_use]
 pub fn condition(bundle: &Bundle, request: &Request, caller: &Caller) -> Option<String> {
     let rule = bundle.model().rules.first()?;
-    let naive = Naive { request, caller, mutant: None };
+    let (request, derived) = derive(bundle, request, caller);
+    let naive = Naive { request: &request, caller, derived: &derived, mutant: None };
     let value = naive.value(rule.matches.when.as_ref()?.ast());
     Some(format!("{value:?}"))
+}
+
+/// The request with derived tags, and the derived facts.
+fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Object) {
+    let mut out = request.clone();
+    let nothing = Object::new();
+    let naive = Naive { request, caller, derived: &nothing, mutant: None };
+    let mut found: BTreeMap<String, Vec<Option<Json>>> = BTreeMap::new();
+    let mut levels = Vec::new();
+    for deriver in &bundle.model().derivers {
+        let Some(truth) = naive.matches(&deriver.matches) else { continue };
+        let tested = deriver.read.as_ref().is_none_or(|(probe, tests)| {
+            let values = probe.values(request);
+            let hit = |value: &str| {
+                tests.iter().flat_map(|(_, all)| all).any(|it| it.passes(value) == Some(true))
+            };
+            let blind = |value: &str| {
+                tests.iter().flat_map(|(_, all)| all).all(|it| it.passes(value).is_none())
+            };
+            match values {
+                None => deriver.missing,
+                Some(values) => {
+                    values.iter().any(|value| hit(value))
+                        || (deriver.missing && values.iter().any(|value| blind(value)))
+                }
+            }
+        });
+        if !tested {
+            continue;
+        }
+        out.risk_tags.extend(deriver.risk_tags.iter().cloned());
+        levels.extend(deriver.risk_tier);
+        for (name, value) in deriver.facts.iter() {
+            let value = truth.is_ok().then(|| value.clone());
+            found.entry(name.to_owned()).or_default().push(value);
+        }
+    }
+    let mut facts = Object::new();
+    for (name, values) in found {
+        if let Some(Some(first)) = values.first()
+            && values.iter().all(|value| value.as_ref() == Some(first))
+        {
+            facts.set(name, first.clone());
+        }
+    }
+    if let Some(tier) = levels.into_iter().max() {
+        facts.set("risk_tier", tier.as_str());
+        facts.set("risk_level", tier.level());
+    }
+    (out, facts)
 }
 
 struct Naive<'a> {
     request: &'a Request,
     caller: &'a Caller,
+    derived: &'a Object,
     mutant: Option<Mutant>,
 }
 
@@ -106,35 +159,38 @@ impl Naive<'_> {
         self.mutant == Some(mutant)
     }
 
+    /// `None` where it does not match, otherwise why its condition has no truth, if so.
+    fn matches(&self, matches: &Match) -> Option<Result<(), ConditionError>> {
+        let lists = matches.lists.iter().all(|(key, patterns)| self.list(*key, patterns));
+        if !lists || !self.labels(&matches.labels) {
+            return None;
+        }
+        match matches.when.as_ref().map(|condition| self.value(condition.ast())) {
+            None | Some(Ok(Value::Bool(true))) => Some(Ok(())),
+            Some(Ok(Value::Bool(false))) => None,
+            Some(Ok(_)) => Some(Err(ConditionError::NotBoolean)),
+            Some(Err(error)) => Some(Err(error)),
+        }
+    }
+
     fn rule(&self, rule: &Rule) -> Option<Hit> {
-        let lists = rule.matches.lists.iter().all(|(key, patterns)| self.list(*key, patterns));
-        if !lists || !self.labels(&rule.matches.labels) {
-            return None;
-        }
-        let truth = match &rule.matches.when {
-            None => Ok(true),
-            Some(condition) => match self.value(condition.ast()) {
-                Ok(Value::Bool(value)) => Ok(value),
-                Ok(_) => Err(ConditionError::NotBoolean),
-                Err(error) => Err(error),
-            },
-        };
-        if truth == Ok(false) {
-            return None;
-        }
+        let truth = self.matches(&rule.matches)?;
         if truth.is_err()
             && rule.effect.effect == Effect::Deny
             && self.is(Mutant::ErringDenyIgnored)
         {
             return None;
         }
-        let limit_key = rule.effect.limit.map(|_| {
+        let windowed = rule.effect.limit.is_some() || rule.effect.after.is_some();
+        let limit_key = windowed.then(|| {
             if self.is(Mutant::LimitIgnored) {
                 return Vec::new();
             }
             rule.limit_key.iter().map(|key| self.limit_value(key)).collect()
         });
-        Some(Hit { rule: rule.effect.clone(), error: truth.err(), limit_key })
+        let asked = rule.effect.schedule.is_some() || rule.effect.after.is_some();
+        let force = if asked { Force::Asked } else { Force::Always };
+        Some(Hit { rule: rule.effect.clone(), error: truth.err(), limit_key, force })
     }
 
     fn limit_value(&self, key: &LimitKey) -> Option<String> {
@@ -262,6 +318,9 @@ impl Naive<'_> {
             out.insert("environment".into(), text(&caller.environment));
             out.insert("roles".into(), texts(caller.roles.iter().cloned().collect()));
             out.insert("workspace".into(), text(caller.workspace.as_str()));
+            for (name, value) in self.derived.iter() {
+                out.insert(name.to_owned(), copy(value));
+            }
             return out;
         }
         out.insert("surface".into(), text(&request.surface));

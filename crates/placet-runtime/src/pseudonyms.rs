@@ -59,7 +59,7 @@ impl Pseudonyms {
             bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
         };
-        push(&hit.rule.id);
+        push(&hit.rule.window_name());
         for value in values {
             match value {
                 Some(value) => {

@@ -239,7 +239,7 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         }
         let rule = bundle.and_then(|b| b.rules().find(|rule| rule.id == matched.rule));
         if let Some(rule) = rule {
-            hits.push(Hit { rule: rule.clone(), error: matched.error, limit_key: None });
+            hits.push(Hit { error: matched.error, ..Hit::of(rule.clone()) });
             windows.push(matched.window.map(|window| window.tag));
         }
     }

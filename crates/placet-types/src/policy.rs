@@ -3,15 +3,19 @@
 
 mod combine;
 mod constraints;
+mod schedule;
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::Digest;
+use crate::ids::TimeMs;
 pub use combine::{Combined, Reason, Velocity, combine};
 pub use constraints::{Bounds, ConstraintError, Constraints, RedactionLevel};
+pub use schedule::{Schedule, Weekday};
 
 /// The answer to an execution request. Only [`Outcome::Permit`] executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,23 +100,63 @@ impl Effect {
     }
 }
 
-/// Where a rule stands.
+/// Where a rule stands: the order of the layers is the order in which they are asked and shown. Only
+/// [`Layer::Rules`] grants; all others restrict, and none loosens another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layer {
-    /// `floor:` only restricts, and nothing later loosens it.
+    /// What manifests and roles demand.
+    Access,
+    /// What a surface demands of its requests.
+    Contract,
+    /// `floor:`
     Floor,
     /// `rules:`
     Rules,
+    /// The allow list of models.
+    Models,
+    /// `approvals:` who has to approve what is granted.
+    Approvals,
 }
 
 impl Layer {
-    /// `floor` or `rules`.
+    /// All layers, in their order.
+    pub const ALL: [Self; 6] =
+        [Self::Access, Self::Contract, Self::Floor, Self::Rules, Self::Models, Self::Approvals];
+
+    /// `access`, `contract`, `floor`, `rules`, `models`, `approvals`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Access => "access",
+            Self::Contract => "contract",
             Self::Floor => "floor",
             Self::Rules => "rules",
+            Self::Models => "models",
+            Self::Approvals => "approvals",
         }
+    }
+
+    /// What begins the ids of rules that follow from other documents than `floor:` and `rules:`. Ids in
+    /// these two hold no `:`, so the id and whether the rule may grant tell the layer.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Access => "access:",
+            Self::Contract => "surface:",
+            Self::Models => "models:",
+            Self::Approvals => "approvals:",
+            Self::Floor | Self::Rules => "",
+        }
+    }
+
+    /// The layer of a recorded rule.
+    #[must_use]
+    pub fn of(rule: &str, may_grant: bool) -> Self {
+        if may_grant {
+            return Self::Rules;
+        }
+        let implied = [Self::Access, Self::Contract, Self::Models, Self::Approvals];
+        implied.into_iter().find(|it| rule.starts_with(it.prefix())).unwrap_or(Self::Floor)
     }
 }
 
@@ -152,12 +196,20 @@ pub struct LimitSpec {
     pub per_ms: u64,
 }
 
+/// A sequence: the rule applies only after an earlier permit or hold, which another rule of the bundle,
+/// its marker, has left in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterSpec {
+    /// For how long the earlier action counts, in milliseconds.
+    pub within_ms: u64,
+}
+
 /// The part of a compiled rule that decides once it has matched. Shared, never copied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleEffect {
     /// Unique in the bundle.
     pub id: String,
-    /// Floor or rules.
+    /// Where it stands.
     pub layer: Layer,
     /// What it says.
     pub effect: Effect,
@@ -173,6 +225,68 @@ pub struct RuleEffect {
     pub retry_after_ms: Option<u64>,
     /// Its effect is a note on the decision and nothing more.
     pub advice: bool,
+    /// The code under which it decides.
+    pub cause: Reason,
+    /// Applies only after something else.
+    pub after: Option<AfterSpec>,
+    /// Applies only at these times.
+    pub schedule: Option<Schedule>,
+}
+
+impl RuleEffect {
+    /// A rule that says only this.
+    #[must_use]
+    pub fn new(id: impl Into<String>, layer: Layer, effect: Effect) -> Self {
+        Self {
+            id: id.into(),
+            layer,
+            effect,
+            reason: None,
+            constraints: None,
+            approval: None,
+            limit: None,
+            retry_after_ms: None,
+            advice: false,
+            cause: Reason::Rule,
+            after: None,
+            schedule: None,
+        }
+    }
+
+    /// Whether a failure of it may take something away and never give anything.
+    #[must_use]
+    pub const fn restricts(&self) -> bool {
+        matches!(self.effect, Effect::Deny | Effect::Throttle | Effect::RequireApproval)
+    }
+
+    /// What names its window: a rule with `after` looks into the one that its marker fills.
+    #[must_use]
+    pub fn window_name(&self) -> Cow<'_, str> {
+        match self.after {
+            Some(_) => Cow::Owned(Self::marker_id(&self.id)),
+            None => Cow::Borrowed(&self.id),
+        }
+    }
+
+    /// The id of the rule that marks what the rule `id` comes after.
+    #[must_use]
+    pub fn marker_id(id: &str) -> String {
+        let mut marker = String::from("after:");
+        marker.push_str(id);
+        marker
+    }
+}
+
+/// When a matched rule applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Force {
+    /// Whenever it is asked.
+    #[default]
+    Always,
+    /// From an instant on: a piece of evidence expires then.
+    From(TimeMs),
+    /// When its schedule and the state of the workspace say so.
+    Asked,
 }
 
 /// One rule that matched.
@@ -182,9 +296,19 @@ pub struct Hit {
     pub rule: Arc<RuleEffect>,
     /// Why its condition could not be evaluated, if so.
     pub error: Option<ConditionError>,
-    /// For a `limit:` rule: the values of its key, in the order of its declaration; `None` where
-    /// the request has no such field.
+    /// For a rule with `limit:` or `after:`: the values of its key, in the order of its declaration;
+    /// `None` where the request has no such field.
     pub limit_key: Option<Vec<Option<String>>>,
+    /// When it applies.
+    pub force: Force,
+}
+
+impl Hit {
+    /// A rule that matched cleanly and applies whenever it is asked.
+    #[must_use]
+    pub fn of(rule: Arc<RuleEffect>) -> Self {
+        Self { rule, error: None, limit_key: None, force: Force::Always }
+    }
 }
 
 /// Why a condition has no value. Data on the decision, never a panic.

@@ -20,8 +20,8 @@ use placet_types::event::{
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, PermitId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::{
-    ApprovalSpec, ConditionError, Constraints, Effect, Hit, Layer, LimitSpec, Outcome, Reason,
-    RuleEffect, Verdict,
+    ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec, Outcome,
+    Reason, RuleEffect, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -202,10 +202,6 @@ impl Scene {
                 LimitSpec { count: count.parse().unwrap(), per_ms: per.parse().unwrap() }
             });
             let rule = RuleEffect {
-                id: words[1].to_owned(),
-                layer,
-                effect,
-                reason: None,
                 constraints,
                 approval: (effect == Effect::RequireApproval).then(|| ApprovalSpec {
                     roles: options.get("roles").map_or(spec.roles, pairs),
@@ -215,6 +211,7 @@ impl Scene {
                 limit,
                 retry_after_ms: options.num("wait"),
                 advice: options.has("advice"),
+                ..RuleEffect::new(words[1], layer, effect)
             };
             let error = options.has("error").then_some(ConditionError::Missing);
             let rule = Rule { surface: words[2].to_owned(), effect: Arc::new(rule), error };
@@ -239,6 +236,7 @@ impl Scene {
             rule: rule.effect.clone(),
             error: rule.error,
             limit_key: rule.effect.limit.map(|_| vec![]),
+            force: Force::Always,
         });
         Verdict {
             hits: hits.collect(),

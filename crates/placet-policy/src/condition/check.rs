@@ -2,7 +2,9 @@
 //! their types before any request; refuses to know how a value is found.
 
 use super::{Ast, AstNode, Fault, Op};
+use placet_types::json::{Number, Value};
 use placet_types::request::nearest;
+use std::collections::BTreeMap;
 
 /// A field of the request or of the verified facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,33 @@ const VERIFIED: [(&str, Field); 5] = [
     ("roles", Field::Roles),
     ("workspace", Field::Workspace),
 ];
+
+/// What the documents of the bundle declare of the facts that conditions read.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    /// Types of the facts that derivers find, by name.
+    facts: BTreeMap<String, Type>,
+}
+
+impl Scope {
+    /// Declares a fact with the type of one of its values; whether that agrees with what was declared of
+    /// it before.
+    pub(crate) fn declare(&mut self, name: &str, value: &Value) -> bool {
+        let ty = match value {
+            Value::Bool(_) => Type::Bool,
+            Value::Number(Number::Int(_)) => Type::Int,
+            Value::Number(Number::Double(_)) => Type::Double,
+            Value::String(_) => Type::Text,
+            Value::Null | Value::Array(_) | Value::Object(_) => Type::Dynamic,
+        };
+        *self.facts.entry(name.to_owned()).or_insert(ty) == ty
+    }
+
+    /// Whether authentication finds a fact of this name.
+    pub(crate) fn is_authenticated(name: &str) -> bool {
+        VERIFIED.iter().any(|(known, _)| *known == name)
+    }
+}
 
 /// Fields of a request that conditions do not read: secrets, references and opaque payloads.
 const UNREADABLE: [&str; 8] = [
@@ -150,6 +179,9 @@ pub(crate) enum Expr {
     Double(f64),
     Text(Box<str>),
     Field(Field),
+    /// A fact of a deriver.
+    Derived(Box<str>),
+    HasDerived(Box<str>),
     /// Whether an optional field of the envelope is there.
     HasField(Field),
     Member(Box<Expr>, Box<str>),
@@ -169,8 +201,8 @@ pub(crate) enum Expr {
 /// Deepest lowered tree: it is walked on whatever stack the caller has.
 const DEPTH_MAX: usize = 64;
 
-pub(super) fn check(ast: &Ast) -> Result<Expr, Fault> {
-    let (expr, ty) = lower(ast, 0)?;
+pub(super) fn check(ast: &Ast, scope: &Scope) -> Result<Expr, Fault> {
+    let (expr, ty) = lower(ast, scope, 0)?;
     match ty {
         Type::Bool | Type::Dynamic => Ok(expr),
         other => {
@@ -180,7 +212,7 @@ pub(super) fn check(ast: &Ast) -> Result<Expr, Fault> {
     }
 }
 
-fn lower(ast: &Ast, depth: usize) -> Result<(Expr, Type), Fault> {
+fn lower(ast: &Ast, scope: &Scope, depth: usize) -> Result<(Expr, Type), Fault> {
     if depth > DEPTH_MAX {
         let fault = Fault::syntax(ast.at, format!("nested deeper than {DEPTH_MAX} operators"));
         return Err(fault.hint("split it into several rules"));
@@ -192,11 +224,11 @@ fn lower(ast: &Ast, depth: usize) -> Result<(Expr, Type), Fault> {
         AstNode::Double(value) => (Expr::Double(*value), Type::Double),
         AstNode::Text(text) => (Expr::Text(text.as_str().into()), Type::Text),
         AstNode::Name(name) => return Err(bare_name(ast.at, name)),
-        AstNode::Member { of, field } => return member(ast.at, of, field, depth),
-        AstNode::Has { of, field } => return has(ast.at, of, field, depth),
-        AstNode::Index { of, index } => return lower_index(ast.at, of, index, depth),
-        AstNode::List(items) => return list(items, depth),
-        AstNode::Call(op, args) => return call(ast.at, *op, args, depth),
+        AstNode::Member { of, field } => return member(ast.at, of, field, scope, depth),
+        AstNode::Has { of, field } => return has(ast.at, of, field, scope, depth),
+        AstNode::Index { of, index } => return lower_index(ast.at, of, index, scope, depth),
+        AstNode::List(items) => return list(items, scope, depth),
+        AstNode::Call(op, args) => return call(ast.at, *op, args, scope, depth),
     })
 }
 
@@ -223,8 +255,15 @@ fn bare_name(at: usize, name: &str) -> Fault {
     }
 }
 
+/// What a name below one of the two roots is.
+enum Root {
+    Field(Field),
+    /// A fact of a deriver.
+    Derived(Type),
+}
+
 /// The field, when `of` is one of the two roots.
-fn root_field(at: usize, of: &Ast, name: &str) -> Result<Option<Field>, Fault> {
+fn root_field(at: usize, of: &Ast, name: &str, scope: &Scope) -> Result<Option<Root>, Fault> {
     let AstNode::Name(root) = &of.node else { return Ok(None) };
     let fields: &[(&str, Field)] = match root.as_str() {
         "request" => &REQUEST,
@@ -232,14 +271,22 @@ fn root_field(at: usize, of: &Ast, name: &str) -> Result<Option<Field>, Fault> {
         _ => return Err(bare_name(of.at, root)),
     };
     if let Some((_, field)) = fields.iter().find(|(known, _)| *known == name) {
-        return Ok(Some(*field));
+        return Ok(Some(Root::Field(*field)));
+    }
+    if root == "verified"
+        && let Some(ty) = scope.facts.get(name)
+    {
+        return Ok(Some(Root::Derived(*ty)));
     }
     if root == "request" && UNREADABLE.contains(&name) {
         let message = format!("conditions do not read `request.{name}`");
         return Err(Fault::typing(at, message));
     }
     let fault = Fault::typing(at, format!("unknown field `{root}.{name}`"));
-    let names: Vec<&str> = fields.iter().map(|(known, _)| *known).collect();
+    let mut names: Vec<&str> = fields.iter().map(|(known, _)| *known).collect();
+    if root == "verified" {
+        names.extend(scope.facts.keys().map(String::as_str));
+    }
     let elsewhere =
         if root == "request" { ("verified", &VERIFIED[..]) } else { ("request", &REQUEST[..]) };
     Err(match nearest(name, &names) {
@@ -247,7 +294,7 @@ fn root_field(at: usize, of: &Ast, name: &str) -> Result<Option<Field>, Fault> {
         None if elsewhere.1.iter().any(|(known, _)| *known == name) => {
             fault.hint(format!("did you mean `{}.{name}`?", elsewhere.0))
         }
-        None if root == "verified" => fault.hint("verified facts are actor, actor_kind, environment, roles and workspace; what the client asserts lies under request.context and request.arguments"),
+        None if root == "verified" => fault.hint("verified facts are actor, actor_kind, environment, roles, workspace and what `derivers:` declare; what the client asserts lies under request.context and request.arguments"),
         None => fault.hint("the client's own facts lie under request.arguments, request.context and request.labels"),
     })
 }
@@ -282,11 +329,19 @@ impl Field {
     }
 }
 
-fn member(at: usize, of: &Ast, field: &str, depth: usize) -> Result<(Expr, Type), Fault> {
-    if let Some(field) = root_field(at, of, field)? {
-        return Ok((Expr::Field(field), field.ty()));
+fn member(
+    at: usize,
+    of: &Ast,
+    field: &str,
+    scope: &Scope,
+    depth: usize,
+) -> Result<(Expr, Type), Fault> {
+    match root_field(at, of, field, scope)? {
+        Some(Root::Field(field)) => return Ok((Expr::Field(field), field.ty())),
+        Some(Root::Derived(ty)) => return Ok((Expr::Derived(field.into()), ty)),
+        None => {}
     }
-    let (expr, ty) = lower(of, depth)?;
+    let (expr, ty) = lower(of, scope, depth)?;
     let ty = match ty {
         Type::Map(item) => item.ty(),
         Type::Dynamic => Type::Dynamic,
@@ -295,29 +350,43 @@ fn member(at: usize, of: &Ast, field: &str, depth: usize) -> Result<(Expr, Type)
     Ok((Expr::Member(Box::new(expr), field.into()), ty))
 }
 
-fn has(at: usize, of: &Ast, name: &str, depth: usize) -> Result<(Expr, Type), Fault> {
-    if let Some(field) = root_field(at, of, name)? {
-        if !field.optional() {
+fn has(
+    at: usize,
+    of: &Ast,
+    name: &str,
+    scope: &Scope,
+    depth: usize,
+) -> Result<(Expr, Type), Fault> {
+    match root_field(at, of, name, scope)? {
+        Some(Root::Field(field)) if !field.optional() => {
             let fault = Fault::typing(at, format!("`{name}` is always there"));
             return Err(fault.hint("ask for its content, size(…) > 0 for example"));
         }
-        return Ok((Expr::HasField(field), Type::Bool));
+        Some(Root::Field(field)) => return Ok((Expr::HasField(field), Type::Bool)),
+        Some(Root::Derived(_)) => return Ok((Expr::HasDerived(name.into()), Type::Bool)),
+        None => {}
     }
-    let (expr, ty) = lower(of, depth)?;
+    let (expr, ty) = lower(of, scope, depth)?;
     if !matches!(ty, Type::Map(_) | Type::Dynamic) {
         return Err(Fault::typing(at, format!("{} has no field `{name}`", ty.name())));
     }
     Ok((Expr::Has(Box::new(expr), name.into()), Type::Bool))
 }
 
-fn lower_index(at: usize, of: &Ast, index: &Ast, depth: usize) -> Result<(Expr, Type), Fault> {
+fn lower_index(
+    at: usize,
+    of: &Ast,
+    index: &Ast,
+    scope: &Scope,
+    depth: usize,
+) -> Result<(Expr, Type), Fault> {
     if let AstNode::Text(name) = &index.node
         && matches!(&of.node, AstNode::Name(_))
     {
-        return member(at, of, name, depth);
+        return member(at, of, name, scope, depth);
     }
-    let (expr, ty) = lower(of, depth)?;
-    let (key, key_ty) = lower(index, depth)?;
+    let (expr, ty) = lower(of, scope, depth)?;
+    let (key, key_ty) = lower(index, scope, depth)?;
     let item = match (ty, key_ty) {
         (Type::List(item), Type::Int | Type::Dynamic)
         | (Type::Map(item), Type::Text | Type::Dynamic) => item.ty(),
@@ -334,11 +403,11 @@ fn lower_index(at: usize, of: &Ast, index: &Ast, depth: usize) -> Result<(Expr, 
     Ok((Expr::Index(Box::new(expr), Box::new(key)), item))
 }
 
-fn list(items: &[Ast], depth: usize) -> Result<(Expr, Type), Fault> {
+fn list(items: &[Ast], scope: &Scope, depth: usize) -> Result<(Expr, Type), Fault> {
     let mut out = Vec::with_capacity(items.len());
     let mut common: Option<Type> = None;
     for item in items {
-        let (expr, ty) = lower(item, depth)?;
+        let (expr, ty) = lower(item, scope, depth)?;
         common = Some(match common {
             None => ty,
             Some(so_far) if so_far == ty => ty,
@@ -366,11 +435,17 @@ const fn plural(ty: Type) -> &'static str {
     }
 }
 
-fn call(at: usize, op: Op, args: &[Ast], depth: usize) -> Result<(Expr, Type), Fault> {
+fn call(
+    at: usize,
+    op: Op,
+    args: &[Ast],
+    scope: &Scope,
+    depth: usize,
+) -> Result<(Expr, Type), Fault> {
     match args {
-        [operand] => unary(at, op, operand, depth),
-        [left, right] => binary(at, op, left, right, depth),
-        [test, yes, no] => ternary(test, yes, no, depth),
+        [operand] => unary(at, op, operand, scope, depth),
+        [left, right] => binary(at, op, left, right, scope, depth),
+        [test, yes, no] => ternary(test, yes, no, scope, depth),
         _ => Err(Fault::syntax(at, format!("wrong number of operands for `{}`", op.text()))),
     }
 }
@@ -391,8 +466,14 @@ fn expect(ast: &Ast, ty: Type, wanted: Type, op: Op) -> Result<(), Fault> {
     })
 }
 
-fn unary(at: usize, op: Op, operand: &Ast, depth: usize) -> Result<(Expr, Type), Fault> {
-    let (expr, ty) = lower(operand, depth)?;
+fn unary(
+    at: usize,
+    op: Op,
+    operand: &Ast,
+    scope: &Scope,
+    depth: usize,
+) -> Result<(Expr, Type), Fault> {
+    let (expr, ty) = lower(operand, scope, depth)?;
     let expr = Box::new(expr);
     match op {
         Op::Not => {
@@ -413,9 +494,16 @@ fn unary(at: usize, op: Op, operand: &Ast, depth: usize) -> Result<(Expr, Type),
     }
 }
 
-fn binary(at: usize, op: Op, left: &Ast, right: &Ast, depth: usize) -> Result<(Expr, Type), Fault> {
-    let (a, a_ty) = lower(left, depth)?;
-    let (b, b_ty) = lower(right, depth)?;
+fn binary(
+    at: usize,
+    op: Op,
+    left: &Ast,
+    right: &Ast,
+    scope: &Scope,
+    depth: usize,
+) -> Result<(Expr, Type), Fault> {
+    let (a, a_ty) = lower(left, scope, depth)?;
+    let (b, b_ty) = lower(right, scope, depth)?;
     let ty = match op {
         Op::And | Op::Or => {
             expect(left, a_ty, Type::Bool, op)?;
@@ -485,10 +573,16 @@ fn binary(at: usize, op: Op, left: &Ast, right: &Ast, depth: usize) -> Result<(E
     Ok((Expr::Binary(op, Box::new(a), Box::new(b)), ty))
 }
 
-fn ternary(test: &Ast, yes: &Ast, no: &Ast, depth: usize) -> Result<(Expr, Type), Fault> {
-    let (a, a_ty) = lower(test, depth)?;
-    let (b, b_ty) = lower(yes, depth)?;
-    let (c, c_ty) = lower(no, depth)?;
+fn ternary(
+    test: &Ast,
+    yes: &Ast,
+    no: &Ast,
+    scope: &Scope,
+    depth: usize,
+) -> Result<(Expr, Type), Fault> {
+    let (a, a_ty) = lower(test, scope, depth)?;
+    let (b, b_ty) = lower(yes, scope, depth)?;
+    let (c, c_ty) = lower(no, scope, depth)?;
     expect(test, a_ty, Type::Bool, Op::Ternary)?;
     let ty = if b_ty == c_ty {
         b_ty

@@ -12,6 +12,8 @@ use std::cmp::Ordering;
 pub(crate) struct Facts<'a> {
     pub(crate) request: &'a Request,
     pub(crate) caller: &'a Caller,
+    /// What derivers have found, by name.
+    pub(crate) derived: &'a Object,
 }
 
 /// A value. Text and structure are borrowed from the request or the condition.
@@ -60,6 +62,10 @@ impl<'a> Run<'a> {
             Expr::Double(value) => Ok(Value::Double(*value)),
             Expr::Text(text) => Ok(Value::Text(text)),
             Expr::Field(field) => self.field(*field).ok_or(ConditionError::Missing),
+            Expr::Derived(name) => {
+                self.facts.derived.get(name).map(of_json).ok_or(ConditionError::Missing)
+            }
+            Expr::HasDerived(name) => Ok(Value::Bool(self.facts.derived.get(name).is_some())),
             Expr::HasField(field) => Ok(Value::Bool(self.field(*field).is_some())),
             Expr::Member(of, name) => {
                 let of = self.value(of)?;
@@ -126,7 +132,7 @@ impl<'a> Run<'a> {
     }
 
     fn field(&self, field: Field) -> Option<Value<'a>> {
-        let Facts { request, caller } = self.facts;
+        let Facts { request, caller, .. } = self.facts;
         let text = |text: &'a Option<String>| text.as_deref().map(Value::Text);
         match field {
             Field::Surface => Some(Value::Text(&request.surface)),

@@ -8,6 +8,7 @@ mod parse;
 use placet_types::policy::ConditionError;
 use std::sync::Arc;
 
+pub(crate) use check::Scope;
 use check::{Expr, Field};
 pub(crate) use eval::Facts;
 
@@ -124,9 +125,9 @@ struct Compiled {
 
 impl Condition {
     /// Parses, checks and lowers. Runs on a thread with a big stack: see `bundle::compile`.
-    pub(crate) fn compile(text: &str) -> Result<Self, Fault> {
+    pub(crate) fn compile(text: &str, scope: &Scope) -> Result<Self, Fault> {
         let ast = parse::parse(text)?;
-        let expr = check::check(&ast)?;
+        let expr = check::check(&ast, scope)?;
         Ok(Self(Arc::new(Compiled { text: text.to_owned(), ast, expr })))
     }
 

@@ -15,7 +15,7 @@ pub enum Aspect {
     Approval,
     /// When a throttled caller may come back.
     RetryAfter,
-    /// The sliding windows that would be looked at, as they are declared.
+    /// The sliding windows, sequences and schedules that would be looked at, as they are declared.
     Limits,
     /// The deciding rules.
     Rules,
@@ -74,7 +74,7 @@ pub struct Side {
     pub approval: Option<ApprovalSpec>,
     /// For THROTTLE.
     pub retry_after_ms: Option<u64>,
-    /// The windows it looks at: rule, effect, count, length and key values, as declared.
+    /// The windows, sequences and schedules it looks at, as declared.
     pub limits: Vec<Value>,
 }
 
@@ -138,21 +138,35 @@ impl Side {
     }
 }
 
+/// What depends on time or on what happened before, as it is declared.
 fn limit(hit: &Hit) -> Option<Value> {
-    let limit = hit.rule.limit.filter(|_| !hit.rule.advice)?;
+    let rule = &hit.rule;
+    if rule.advice || (rule.limit.is_none() && rule.after.is_none() && rule.schedule.is_none()) {
+        return None;
+    }
     let key: Vec<Value> = hit
         .limit_key
         .iter()
         .flatten()
         .map(|value| value.as_deref().map_or(Value::Null, Value::from))
         .collect();
+    let schedule = rule.schedule.as_ref().map(|schedule| {
+        let days: Vec<Value> = schedule.days.iter().map(|day| Value::from(day.as_str())).collect();
+        Object::new()
+            .with("days", days)
+            .with("from", schedule.from)
+            .with("until", schedule.until)
+            .with("utc_offset", i64::from(schedule.offset_minutes))
+    });
     Some(Value::Object(
         Object::new()
-            .with("rule", hit.rule.id.as_str())
-            .with("decision", hit.rule.effect.as_str())
-            .with("count", limit.count)
-            .with("per_ms", limit.per_ms)
-            .with_opt("retry_after_ms", hit.rule.retry_after_ms)
+            .with("rule", rule.id.as_str())
+            .with("decision", rule.effect.as_str())
+            .with_opt("count", rule.limit.map(|limit| limit.count))
+            .with_opt("per_ms", rule.limit.map(|limit| limit.per_ms))
+            .with_opt("within_ms", rule.after.map(|after| after.within_ms))
+            .with_opt("schedule", schedule)
+            .with_opt("retry_after_ms", rule.retry_after_ms)
             .with("key", key),
     ))
 }

@@ -1,8 +1,8 @@
 //! What two bundles say differently: meaning, not text. Where the partition of requests is finite every
 //! cell of it is looked at, elsewhere samples are, and it says which, and what they do not cover.
 //!
-//! Both decisions come from [`Bundle::evaluate`] and [`combine`], as enforcement's do; sliding windows
-//! are compared as declared, and count as empty otherwise. Owns no matching of its own.
+//! Both decisions come from [`Bundle::evaluate`] and [`combine`], as enforcement's do; sliding windows,
+//! sequences and schedules are compared as declared, and do not apply otherwise. Owns no matching of its own.
 
 mod automaton;
 mod change;
@@ -15,7 +15,7 @@ use crate::generate::SplitMix;
 use crate::model::Rule;
 use placet_types::ids::{ActorId, WorkspaceName};
 use placet_types::json::{self, Limits, Object, Value, Writer};
-use placet_types::policy::{Combined, Velocity, Verdict, combine};
+use placet_types::policy::{Combined, Force, Velocity, Verdict, combine};
 use placet_types::{Caller, Digest, Request};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -284,7 +284,8 @@ impl Looking<'_> {
     }
 }
 
-/// Windows count as empty: what they are is compared apart.
+/// Windows count as empty, and what waits for a time or for something earlier does not apply: what it
+/// is, is compared apart.
 fn said(
     bundle: &Bundle,
     request: &Request,
@@ -292,7 +293,11 @@ fn said(
     scratch: &mut Scratch,
 ) -> (Verdict, Combined) {
     let verdict = bundle.evaluate(request, caller, scratch);
-    let combined = combine(&verdict, |_| Velocity::Open);
+    let timeless = verdict.hits.iter().any(|hit| hit.force == Force::Asked).then(|| Verdict {
+        hits: verdict.hits.iter().filter(|hit| hit.force != Force::Asked).cloned().collect(),
+        ..verdict.clone()
+    });
+    let combined = combine(timeless.as_ref().unwrap_or(&verdict), |_| Velocity::Open);
     (verdict, combined)
 }
 

@@ -2,10 +2,10 @@
 //! refuses to know requests.
 
 use super::{Dimension, Index, Mode, NONE, Reads, Remaining, RuleKey, TrieNode, literals_of};
-use crate::model::{MatchKey, Model, Rule};
+use crate::model::{Match, MatchKey};
 use crate::pattern::{Dialect, Pattern, Segment};
 
-/// Builds an [`Index`]; rules are numbered as in the model.
+/// Builds an [`Index`]; what is matched is numbered in the order in which it comes.
 pub(crate) struct Build {
     index: Index,
     fixed: Vec<(MatchKey, u16)>,
@@ -15,15 +15,15 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    pub(crate) fn run(model: &Model) -> Index {
+    pub(crate) fn run<'m>(all: impl Iterator<Item = &'m Match>) -> Index {
         let mut build = Self {
             index: Index::default(),
             fixed: Vec::new(),
             named: Vec::new(),
             width: Vec::new(),
         };
-        for rule in &model.rules {
-            build.add(rule);
+        for matches in all {
+            build.add(matches);
         }
         build.post();
         build.index
@@ -60,9 +60,9 @@ impl Build {
         at
     }
 
-    fn add(&mut self, rule: &Rule) {
+    fn add(&mut self, matches: &Match) {
         let start = number(self.index.keys.len());
-        for (key, patterns) in &rule.matches.lists {
+        for (key, patterns) in &matches.lists {
             let (reads, mode) = match key {
                 MatchKey::RiskTagsAll => (MatchKey::RiskTags, Mode::All),
                 other => (*other, Mode::Any),
@@ -70,7 +70,7 @@ impl Build {
             let dimension = self.dimension(Reads::Key(reads));
             self.key(dimension, mode, patterns);
         }
-        for (name, patterns) in &rule.matches.labels {
+        for (name, patterns) in &matches.labels {
             let dimension = self.dimension(Reads::Label(name.clone()));
             self.key(dimension, Mode::Any, patterns);
         }

@@ -136,6 +136,8 @@ pub struct Scratch {
     pub(crate) candidates: Vec<u32>,
     active: Vec<u32>,
     next: Vec<u32>,
+    /// Those of the derivers, which have an index of their own.
+    pub(crate) derivers: Option<Box<Scratch>>,
 }
 
 impl Scratch {
@@ -390,7 +392,7 @@ const fn literals_of(dimension: u16) -> u32 {
 /// The values that a dimension reads; none when the request lacks them.
 #[inline]
 pub(crate) fn for_each_value<'a>(reads: &Reads, facts: Facts<'a>, mut take: impl FnMut(&'a str)) {
-    let Facts { request, caller } = facts;
+    let Facts { request, caller, .. } = facts;
     let single = match reads {
         Reads::Label(name) => request.labels.get(name).map(String::as_str),
         Reads::Key(key) => match key {

@@ -8,7 +8,7 @@ use placet_types::request::nearest;
 
 /// Which spelling of a bundle is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// YAML documents: durations are text with a unit.
     Document,
     /// The normal form: durations are integer milliseconds.
@@ -16,12 +16,12 @@ pub(super) enum Form {
 }
 
 /// The members of one mapping.
-pub(super) struct Fields<'n> {
+pub(crate) struct Fields<'n> {
     members: Vec<&'n Member>,
 }
 
 impl<'n> Fields<'n> {
-    pub(super) fn open(node: &'n Node, what: &str, report: &mut Report<'_>) -> Option<Self> {
+    pub(crate) fn open(node: &'n Node, what: &str, report: &mut Report<'_>) -> Option<Self> {
         match &node.value {
             Data::Map(members) => Some(Self { members: members.iter().collect() }),
             other => {
@@ -32,22 +32,22 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(super) fn take(&mut self, key: &str) -> Option<&'n Node> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<&'n Node> {
         self.take_member(key).map(|member| &member.value)
     }
 
-    pub(super) fn take_member(&mut self, key: &str) -> Option<&'n Member> {
+    pub(crate) fn take_member(&mut self, key: &str) -> Option<&'n Member> {
         let at = self.members.iter().position(|member| member.key == key)?;
         Some(self.members.remove(at))
     }
 
     /// What nobody took.
-    pub(super) fn rest(self) -> impl Iterator<Item = &'n Member> {
+    pub(crate) fn rest(self) -> impl Iterator<Item = &'n Member> {
         self.members.into_iter()
     }
 
     /// Refuses what nobody took.
-    pub(super) fn refuse_rest(self, what: &str, known: &[&str], report: &mut Report<'_>) {
+    pub(crate) fn refuse_rest(self, what: &str, known: &[&str], report: &mut Report<'_>) {
         for member in self.members {
             let message = format!("unknown key `{}` of {what}", member.key);
             let hint = nearest(&member.key, known).map_or_else(
@@ -65,7 +65,7 @@ fn is_ambiguous(text: &str) -> bool {
 }
 
 /// Text. What two YAML versions read differently has to be quoted.
-pub(super) fn text(node: &Node, what: &str, report: &mut Report<'_>) -> Option<(String, Place)> {
+pub(crate) fn text(node: &Node, what: &str, report: &mut Report<'_>) -> Option<(String, Place)> {
     match &node.value {
         Data::Text { text, plain: true } if is_ambiguous(text) => {
             let message =
@@ -92,7 +92,7 @@ pub(super) fn text(node: &Node, what: &str, report: &mut Report<'_>) -> Option<(
     }
 }
 
-pub(super) fn boolean(node: &Node, what: &str, report: &mut Report<'_>) -> Option<bool> {
+pub(crate) fn boolean(node: &Node, what: &str, report: &mut Report<'_>) -> Option<bool> {
     match &node.value {
         Data::Bool(value) => Some(*value),
         Data::Text { text, plain: true } if is_ambiguous(text) => {
@@ -108,7 +108,7 @@ pub(super) fn boolean(node: &Node, what: &str, report: &mut Report<'_>) -> Optio
     }
 }
 
-pub(super) fn integer(
+pub(crate) fn integer(
     node: &Node,
     what: &str,
     range: std::ops::RangeInclusive<i64>,
@@ -128,7 +128,7 @@ pub(super) fn integer(
 }
 
 /// Free text for people.
-pub(super) fn prose(
+pub(crate) fn prose(
     node: &Node,
     what: &str,
     bytes_max: usize,
@@ -143,7 +143,7 @@ pub(super) fn prose(
     Some(text)
 }
 
-pub(super) fn owner(node: &Node, report: &mut Report<'_>) -> Option<String> {
+pub(crate) fn owner(node: &Node, report: &mut Report<'_>) -> Option<String> {
     prose(node, "owner", 200, report)
 }
 
@@ -154,7 +154,7 @@ const DURATION_MS_MAX: u64 = 366 * 86_400_000;
 const RETENTION_MS_MAX: u64 = 36_525 * 86_400_000;
 
 /// A positive duration of up to a year in milliseconds.
-pub(super) fn duration(
+pub(crate) fn duration(
     node: &Node,
     what: &str,
     form: Form,
@@ -164,7 +164,7 @@ pub(super) fn duration(
 }
 
 /// A positive duration of up to a century in milliseconds.
-pub(super) fn age(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<u64> {
+pub(crate) fn age(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<u64> {
     duration_up_to(node, what, form, RETENTION_MS_MAX, report)
 }
 
@@ -222,7 +222,7 @@ fn parse_duration(text: &str) -> Option<u64> {
 const ITEMS_MAX: usize = 256;
 
 /// A list of texts with their places; `None` after an error.
-pub(super) fn texts(
+pub(crate) fn texts(
     node: &Node,
     what: &str,
     report: &mut Report<'_>,
@@ -245,7 +245,7 @@ pub(super) fn texts(
 }
 
 /// A JSON value; decimals and ambiguous words are refused.
-pub(super) fn json(node: &Node, report: &mut Report<'_>) -> Option<Value> {
+pub(crate) fn json(node: &Node, report: &mut Report<'_>) -> Option<Value> {
     Some(match &node.value {
         Data::Null => {
             report.error_hint(

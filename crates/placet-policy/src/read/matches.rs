@@ -2,7 +2,7 @@
 //! condition lies in the document.
 
 use super::fields::{self, Fields};
-use crate::condition::{Condition, Fault};
+use crate::condition::{Condition, Fault, Scope};
 use crate::diagnostic::{Code, Place, Report};
 use crate::model::{Match, MatchKey};
 use crate::pattern::Dialect;
@@ -13,10 +13,19 @@ use std::collections::BTreeMap;
 /// Most labels of one rule.
 const LABELS_MAX: usize = 16;
 
+/// Conditions as they are compiled.
+#[derive(Default)]
+pub(crate) struct Conditions {
+    /// What they may read besides the request.
+    pub(crate) scope: Scope,
+    /// One tree per text: what many rules ask is compiled and kept once.
+    known: BTreeMap<String, Condition>,
+}
+
 /// Reads `match:`; `None` after an error.
-pub(super) fn matches(
+pub(crate) fn matches(
     node: &Node,
-    conditions: &mut BTreeMap<String, Condition>,
+    conditions: &mut Conditions,
     report: &mut Report<'_>,
 ) -> Option<Match> {
     let mut fields = Fields::open(node, "`match`", report)?;
@@ -125,20 +134,16 @@ fn labels(node: &Node, out: &mut Match, report: &mut Report<'_>) -> Option<()> {
     sound.then_some(())
 }
 
-fn when(
-    node: &Node,
-    conditions: &mut BTreeMap<String, Condition>,
-    report: &mut Report<'_>,
-) -> Option<Condition> {
+fn when(node: &Node, conditions: &mut Conditions, report: &mut Report<'_>) -> Option<Condition> {
     let (text, place) = fields::text(node, "when", report)?;
     let trimmed = text.trim();
     let trimmed_at = text.len().saturating_sub(text.trim_start().len());
-    if let Some(known) = conditions.get(trimmed) {
+    if let Some(known) = conditions.known.get(trimmed) {
         return Some(known.clone());
     }
-    match Condition::compile(trimmed) {
+    match Condition::compile(trimmed, &conditions.scope) {
         Ok(condition) => {
-            conditions.insert(trimmed.to_owned(), condition.clone());
+            conditions.known.insert(trimmed.to_owned(), condition.clone());
             Some(condition)
         }
         Err(fault) => {

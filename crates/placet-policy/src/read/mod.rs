@@ -1,17 +1,22 @@
 //! From document trees to the validated model. Owns which top keys and values a bundle may have;
 //! every refusal names its place. Knows neither YAML nor the index.
 
-mod fields;
-mod matches;
+mod deriver;
+pub(crate) mod fields;
+pub(crate) mod matches;
 mod retention;
 mod rule;
+mod timing;
 
-use crate::condition::Condition;
 use crate::diagnostic::{Code, Place, Report};
+use crate::documents::{self, DECLARED, Kind};
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, Model, Rule, Surface};
-use crate::syntax::{Data, Node};
+use crate::shape;
+use crate::syntax::{Data, Member, Node};
 use fields::{Fields, Form};
+use matches::Conditions;
 use placet_types::ids::is_dotted_name;
+use placet_types::json::Value;
 use placet_types::policy::Layer;
 use placet_types::request::nearest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,22 +30,16 @@ const LABEL_NAMES_MAX: usize = 1024;
 /// Longest deadline to decide.
 const DEADLINE_MS_MAX: u64 = 3_600_000;
 
-const KINDS: [&str; 3] = ["floor", "rules", "surfaces"];
+/// Kinds with a reader of their own, in the order in which they are read: what conditions may ask for is
+/// declared before the conditions.
+const KINDS: [&str; 4] = ["derivers", "surfaces", "floor", "rules"];
 /// Document kinds that are designed and not yet part of this version.
-const LATER: [&str; 12] = [
-    "approvals",
-    "budgets",
-    "capabilities",
-    "changes",
-    "derivers",
-    "models",
-    "modes",
-    "notify",
-    "outputs",
-    "roles",
-    "tests",
-    "topics",
-];
+const LATER: [&str; 4] = ["approvals", "capabilities", "roles", "tests"];
+
+/// All kinds of this version, in the order in which they are read.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    DECLARED.iter().map(|kind| kind.name).chain(KINDS)
+}
 
 /// Reads documents into one model.
 pub(crate) struct Reader<'a, 'r> {
@@ -50,16 +49,18 @@ pub(crate) struct Reader<'a, 'r> {
     ids: BTreeMap<String, Place>,
     surface_places: BTreeMap<String, Place>,
     label_names: BTreeSet<String>,
-    /// One tree per text: what many rules ask is compiled and kept once.
-    conditions: BTreeMap<String, Condition>,
+    deriver_places: BTreeMap<String, Place>,
+    conditions: Conditions,
 }
 
 /// Reads YAML documents.
 pub(crate) fn documents(nodes: &[Node], report: &mut Report<'_>) -> Model {
     let mut reader = Reader::new(report, Form::Document);
+    let mut sections = Vec::new();
     for node in nodes {
-        reader.document(node);
+        reader.document(node, &mut sections);
     }
+    reader.sections(&sections);
     reader.finish()
 }
 
@@ -79,7 +80,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             ids: BTreeMap::new(),
             surface_places: BTreeMap::new(),
             label_names: BTreeSet::new(),
-            conditions: BTreeMap::new(),
+            deriver_places: BTreeMap::new(),
+            conditions: Conditions::default(),
         }
     }
 
@@ -87,10 +89,11 @@ impl<'a, 'r> Reader<'a, 'r> {
         self.model
             .rules
             .sort_by(|a, b| (a.effect.layer, &a.effect.id).cmp(&(b.effect.layer, &b.effect.id)));
+        self.model.derivers.sort_by(|a, b| a.id.cmp(&b.id));
         self.model
     }
 
-    fn document(&mut self, node: &Node) {
+    fn document<'n>(&mut self, node: &'n Node, sections: &mut Vec<&'n Member>) {
         let Some(mut fields) = Fields::open(node, "a document", self.report) else { return };
         match fields.take("version") {
             Some(version) => {
@@ -108,12 +111,12 @@ impl<'a, 'r> Reader<'a, 'r> {
             ),
         }
         let kind = fields.take("kind").and_then(|node| fields::text(node, "kind", self.report));
-        let mut kinds = Vec::new();
+        let mut found = Vec::new();
         for member in fields.rest() {
             let key = member.key.as_str();
-            if KINDS.contains(&key) {
-                kinds.push(key);
-                self.section(key, &member.value);
+            if kinds().any(|kind| kind == key) {
+                found.push(key);
+                sections.push(member);
             } else if LATER.contains(&key) {
                 let message =
                     format!("document kind `{key}` is known but not supported by this version");
@@ -121,10 +124,10 @@ impl<'a, 'r> Reader<'a, 'r> {
                     Code::NotSupported,
                     member.place,
                     message,
-                    "this version reads rules, floor and surfaces",
+                    format!("this version reads {}", kinds().collect::<Vec<_>>().join(", ")),
                 );
             } else {
-                let mut known: Vec<&str> = KINDS.iter().chain(&LATER).copied().collect();
+                let mut known: Vec<&str> = kinds().chain(LATER).collect();
                 known.extend(["version", "kind"]);
                 let hint = nearest(key, &known).map_or_else(
                     || "a document holds `version` and one of rules, floor, surfaces".to_owned(),
@@ -139,12 +142,12 @@ impl<'a, 'r> Reader<'a, 'r> {
             }
         }
         if let Some((kind, place)) = kind
-            && !kinds.contains(&kind.as_str())
+            && !found.contains(&kind.as_str())
         {
             let message = format!("`kind: {kind}`, but the document holds no `{kind}:`");
             self.report.error(Code::Conflict, place, message);
         }
-        if kinds.is_empty() && !self.report.has_errors() {
+        if found.is_empty() && !self.report.has_errors() {
             let hint = "a document holds `version` and one of rules, floor, surfaces";
             self.report.error_hint(
                 Code::MissingKey,
@@ -161,21 +164,93 @@ impl<'a, 'r> Reader<'a, 'r> {
         if kind.is_none_or(|(kind, _)| kind != "placet/bundle/1") {
             self.report.error(Code::NotNormal, node.place, "no bundle of type placet/bundle/1");
         }
+        let mut sections = Vec::new();
         for member in fields.rest() {
-            if KINDS.contains(&member.key.as_str()) {
-                self.section(&member.key, &member.value);
+            if kinds().any(|kind| kind == member.key) {
+                sections.push(member);
             } else {
                 let message = format!("unknown key `{}`", member.key);
                 self.report.error(Code::UnknownKey, member.place, message);
             }
         }
+        self.sections(&sections);
     }
 
-    fn section(&mut self, kind: &str, node: &Node) {
-        match kind {
-            "rules" => self.rules(Layer::Rules, node),
-            "floor" => self.rules(Layer::Floor, node),
-            _ => self.surfaces(node),
+    fn sections(&mut self, sections: &[&Member]) {
+        for kind in kinds() {
+            for member in sections.iter().filter(|member| member.key == kind) {
+                match kind {
+                    "rules" => self.rules(Layer::Rules, &member.value),
+                    "floor" => self.rules(Layer::Floor, &member.value),
+                    "surfaces" => self.surfaces(&member.value),
+                    "derivers" => self.derivers(&member.value),
+                    _ => self.declared(kind, &member.value),
+                }
+            }
+        }
+    }
+
+    /// A document whose shape says all that it may hold.
+    fn declared(&mut self, name: &str, node: &Node) {
+        let Some(kind) = documents::declared(name) else { return };
+        let value = shape::read(&kind.shape, node, kind.name, self.form, self.report);
+        let Some(value) = value else { return };
+        match self.model.documents.remove(kind.name) {
+            None => {
+                self.model.documents.insert(kind.name, value);
+            }
+            Some(before) => {
+                let united = self.unite(kind, node, before, value);
+                self.model.documents.insert(kind.name, united);
+            }
+        }
+    }
+
+    /// Two documents of one kind: lists of entries are united, everything else stands in one place.
+    fn unite(&mut self, kind: &Kind, node: &Node, before: Value, more: Value) -> Value {
+        let (Value::Array(mut all), Value::Array(more)) = (before.clone(), more) else {
+            let message = format!("`{}` stands in two documents", kind.name);
+            let hint = "one document of a bundle holds all of it";
+            self.report.error_hint(Code::Conflict, node.place, message, hint);
+            return before;
+        };
+        let id = |value: &Value| {
+            let id = value.as_object().and_then(|it| it.get("id")).and_then(Value::as_str);
+            id.unwrap_or_default().to_owned()
+        };
+        let mut ids: BTreeSet<String> = all.iter().map(id).collect();
+        for value in more {
+            if !ids.insert(id(&value)) {
+                let message = format!("duplicate `{}` in `{}`", id(&value), kind.name);
+                let hint = "ids are unique in the whole bundle";
+                self.report.error_hint(Code::DuplicateId, node.place, message, hint);
+            } else {
+                all.push(value);
+            }
+        }
+        all.sort_by_key(id);
+        Value::Array(all)
+    }
+
+    fn derivers(&mut self, node: &Node) {
+        let Data::List(items) = &node.value else {
+            let message = format!("`derivers` takes a list, not {}", node.value.kind());
+            self.report.error_hint(Code::WrongType, node.place, message, "write `derivers: []`");
+            return;
+        };
+        for item in items {
+            let read = deriver::deriver(item, self.form, &mut self.conditions, self.report);
+            let Some((deriver, place)) = read else { continue };
+            if self.model.derivers.len() >= RULES_MAX {
+                let message = format!("a bundle has at most {RULES_MAX} derivers");
+                self.report.error(Code::Bound, item.place, message);
+                return;
+            }
+            if let Some(first) = self.deriver_places.insert(deriver.id.clone(), place) {
+                shape::duplicate(&deriver.id, "derivers", first, place, self.report);
+            } else {
+                self.model.derivers.push(deriver);
+            }
         }
     }
 
@@ -216,6 +291,7 @@ impl<'a, 'r> Reader<'a, 'r> {
                 self.ids.insert(id, id_place);
                 self.warn_always(&rule, id_place);
                 self.count_labels(item.place, rule.matches.labels.keys());
+                self.model.rules.extend(rule.marker());
                 self.model.rules.push(rule);
             }
         }

@@ -2,19 +2,22 @@
 //! a combination; `matches` reads the part below `match:`.
 
 use super::fields::{self, Fields, Form};
-use super::matches;
-use crate::condition::Condition;
+use super::matches::{self, Conditions};
+use super::timing;
 use crate::diagnostic::{Code, Place, Report};
 use crate::model::{LimitKey, Rule};
 use crate::syntax::{Data, Node};
 use placet_types::ids::is_name;
-use placet_types::policy::{ApprovalSpec, Constraints, Effect, Layer, LimitSpec, RuleEffect};
+use placet_types::policy::{
+    AfterSpec, ApprovalSpec, Constraints, Effect, Layer, LimitSpec, RuleEffect,
+};
 use placet_types::request::nearest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "advice",
+    "after",
     "approval",
     "constraints",
     "decision",
@@ -24,6 +27,7 @@ const KEYS: [&str; 10] = [
     "owner",
     "reason",
     "retry_after",
+    "schedule",
 ];
 
 /// Largest canonical form of the constraints of one rule.
@@ -34,7 +38,7 @@ pub(super) fn rule(
     layer: Layer,
     node: &Node,
     form: Form,
-    conditions: &mut BTreeMap<String, Condition>,
+    conditions: &mut Conditions,
     report: &mut Report<'_>,
 ) -> Option<(Rule, Place)> {
     let mut fields = Fields::open(node, "a rule", report)?;
@@ -50,6 +54,8 @@ pub(super) fn rule(
     let approval = fields.take_member("approval");
     let limit = fields.take_member("limit");
     let retry_after = fields.take_member("retry_after");
+    let after = fields.take_member("after");
+    let schedule = optional(fields.take("schedule"), |it| timing::schedule(it, form, report));
     fields.refuse_rest("a rule", &KEYS, report);
     // What depends on the decision is read once that is known.
     let effect = decision?;
@@ -82,27 +88,42 @@ pub(super) fn rule(
         }
         fields::duration(&it.value, "retry_after", form, report)
     });
-    let (limit, limit_key) = match limit? {
-        Some((limit, key)) => (Some(limit), key),
-        None => (None, Vec::new()),
+    let after = optional(after, |it| {
+        if with_limit {
+            let message =
+                "`after` and `limit` exclude one another: each looks into a window of its own";
+            report.error_hint(Code::Conflict, it.place, message, "write two rules");
+            return None;
+        }
+        timing::after(&it.value, form, report)
+    });
+    let after = after?;
+    let (limit, limit_key) = match (limit?, &after) {
+        (Some((limit, key)), _) => (Some(limit), key),
+        (None, Some(after)) => (None, after.same.clone()),
+        (None, None) => (None, Vec::new()),
     };
     let (id, place) = id?;
     let effect = RuleEffect {
-        id,
-        layer,
-        effect,
         reason: reason?,
         constraints: constraints?,
         approval: approval?,
         limit,
         retry_after_ms: retry_after_ms?,
         advice: advice?.unwrap_or(false),
+        after: after.as_ref().map(|after| AfterSpec { within_ms: after.within_ms }),
+        schedule: schedule?,
+        ..RuleEffect::new(id, layer, effect)
     };
-    Some((Rule { effect: Arc::new(effect), matches: matches?, limit_key, owner: owner? }, place))
+    let effect = Arc::new(effect);
+    Some((Rule { effect, matches: matches?, limit_key, owner: owner?, after }, place))
 }
 
 /// `Some(None)` when the key is absent, `None` after an error.
-fn optional<N, T>(node: Option<N>, read: impl FnOnce(N) -> Option<T>) -> Option<Option<T>> {
+pub(super) fn optional<N, T>(
+    node: Option<N>,
+    read: impl FnOnce(N) -> Option<T>,
+) -> Option<Option<T>> {
     match node {
         None => Some(None),
         Some(node) => read(node).map(Some),

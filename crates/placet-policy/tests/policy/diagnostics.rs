@@ -46,7 +46,7 @@ roles:
         r#"2:1: error[not_supported]: document kind `roles` is known but not supported by this version
   | roles:
   | ^^^^^
-  = hint: this version reads rules, floor and surfaces"#,
+  = hint: this version reads budgets, changes, models, modes, notify, outputs, topics, derivers, surfaces, floor, rules"#,
     );
     check(
         r#"version: v1
@@ -419,7 +419,7 @@ rules:
         r#"3:29: error[condition_type]: unknown field `verified.country`
   |   - { id: a, match: { when: verified.country == "DE" }, decision: deny }
   |                             ^^^^^^^^^^^^^^^^
-  = hint: verified facts are actor, actor_kind, environment, roles and workspace; what the client asserts lies under request.context and request.arguments"#,
+  = hint: verified facts are actor, actor_kind, environment, roles, workspace and what `derivers:` declare; what the client asserts lies under request.context and request.arguments"#,
     );
     check(
         r#"version: v1

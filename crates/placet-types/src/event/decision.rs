@@ -100,7 +100,7 @@ pub struct Matched {
 pub struct WindowUse {
     /// Pseudonym of rule and key values.
     pub tag: Tag,
-    /// Permits and holds that fit.
+    /// Permits and holds that fit; 0 where the window was only looked at.
     pub count: u32,
     /// Length in milliseconds.
     pub per_ms: u64,
@@ -275,7 +275,7 @@ impl Matched {
         w.flag("advice", self.advice);
         w.str("effect", self.effect.as_str());
         w.str_opt("error", self.error.map(ConditionError::as_str));
-        w.flag("floor", self.layer == Layer::Floor);
+        w.flag("floor", self.layer != Layer::Rules);
         w.str("rule", &self.rule);
         if let Some(window) = &self.window {
             w.nested("window", |w| {
@@ -301,9 +301,11 @@ impl Matched {
                 Some(window)
             }
         };
+        let rule: String = r.str("rule")?;
+        let layer = Layer::of(&rule, !r.flag("floor")?);
         let matched = Self {
-            rule: r.str("rule")?,
-            layer: if r.flag("floor")? { Layer::Floor } else { Layer::Rules },
+            rule,
+            layer,
             effect: r.parsed("effect", Effect::parse)?,
             error: r.parsed_opt("error", ConditionError::parse)?,
             window,

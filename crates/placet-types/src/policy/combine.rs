@@ -48,11 +48,33 @@ pub enum Reason {
     VelocityBound,
     /// The payload was erased, so its permit is revoked. Never decides by itself.
     PayloadErased,
+    /// No manifest of the policy describes the capability.
+    CapabilityUnknown,
+    /// None of the caller's roles may do this.
+    RoleNotAllowed,
+    /// The step lies outside the manifest of its capability.
+    OutsideManifest,
+    /// The surface demands a field that the request does not have.
+    FieldMissing,
+    /// The arguments do not fit the schema of the surface.
+    ArgumentsInvalid,
+    /// The context does not fit what the surface demands.
+    ContextInvalid,
+    /// The surface demands evidence that the request does not have.
+    EvidenceMissing,
+    /// Evidence that the surface demands is too old.
+    EvidenceExpired,
+    /// The model is on no allow list.
+    ModelNotAllowed,
+    /// What was granted needs the approval of further roles.
+    ApprovalRule,
+    /// The surface does not allow the outcome that the rules came to.
+    OutcomeNotAllowed,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 25] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -67,6 +89,17 @@ impl Reason {
         Self::ApprovalQueueFull,
         Self::VelocityBound,
         Self::PayloadErased,
+        Self::CapabilityUnknown,
+        Self::RoleNotAllowed,
+        Self::OutsideManifest,
+        Self::FieldMissing,
+        Self::ArgumentsInvalid,
+        Self::ContextInvalid,
+        Self::EvidenceMissing,
+        Self::EvidenceExpired,
+        Self::ModelNotAllowed,
+        Self::ApprovalRule,
+        Self::OutcomeNotAllowed,
     ];
 
     /// The stable code.
@@ -87,6 +120,17 @@ impl Reason {
             Self::ApprovalQueueFull => "approval_queue_full",
             Self::VelocityBound => "velocity_bound",
             Self::PayloadErased => "payload_erased",
+            Self::CapabilityUnknown => "capability_unknown",
+            Self::RoleNotAllowed => "role_not_allowed",
+            Self::OutsideManifest => "outside_manifest",
+            Self::FieldMissing => "field_missing",
+            Self::ArgumentsInvalid => "arguments_invalid",
+            Self::ContextInvalid => "context_invalid",
+            Self::EvidenceMissing => "evidence_missing",
+            Self::EvidenceExpired => "evidence_expired",
+            Self::ModelNotAllowed => "model_not_allowed",
+            Self::ApprovalRule => "approval_rule",
+            Self::OutcomeNotAllowed => "outcome_not_allowed",
         }
     }
 
@@ -112,6 +156,19 @@ impl Reason {
             Self::ApprovalQueueFull => "the approval queue of this workspace is full",
             Self::VelocityBound => "too many distinct limit keys are in use in this workspace",
             Self::PayloadErased => "what was permitted has been erased",
+            Self::CapabilityUnknown => "no manifest of the policy describes this capability",
+            Self::RoleNotAllowed => "none of the roles of the caller may do this",
+            Self::OutsideManifest => "the step lies outside the manifest of its capability",
+            Self::FieldMissing => "the surface demands a field that the request does not have",
+            Self::ArgumentsInvalid => "the arguments do not fit the schema of the surface",
+            Self::ContextInvalid => "the context does not fit what the surface demands",
+            Self::EvidenceMissing => "the surface demands evidence that the request does not have",
+            Self::EvidenceExpired => "evidence that the surface demands is too old",
+            Self::ModelNotAllowed => "the model is not on the allow list",
+            Self::ApprovalRule => "what was granted needs the approval of further roles",
+            Self::OutcomeNotAllowed => {
+                "the surface does not allow the outcome that the rules came to"
+            }
         }
     }
 
@@ -226,7 +283,9 @@ fn decide(strictest: Effect, applied: &[(&Hit, Option<u64>)], failed: bool) -> C
     let deciders = || applied.iter().filter(|(hit, _)| hit.rule.effect == strictest);
     let mut deciding: Vec<_> = deciders().map(|(hit, _)| hit.rule.clone()).collect();
     deciding.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut reasons = alloc::vec![Reason::Rule];
+    let mut reasons: Vec<Reason> = deciding.iter().map(|rule| rule.cause).collect();
+    reasons.sort();
+    reasons.dedup();
     if deciders().any(|(_, wait)| wait.is_some()) {
         reasons.push(Reason::Velocity);
     }

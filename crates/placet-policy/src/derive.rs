@@ -1,0 +1,494 @@
+//! Derivers: what the server itself finds out about a request before any rule is asked. Owns what is
+//! read and how it is tested; adds tags and facts and never removes one.
+//!
+//! Whatever cannot be told counts against the request: a condition that fails adds tags and tier and no
+//! fact, and two derivers that disagree on a fact leave none, so whoever asks for it restricts.
+
+use crate::bundle::Scratch;
+use crate::condition::Facts;
+use crate::index::{Build, Index};
+use crate::model::{Deriver, RiskTier};
+use crate::pattern::{Dialect, Pattern, Segment};
+use placet_types::json::{Number, Object, Value};
+use placet_types::{Caller, Request};
+use regex::{Regex, RegexBuilder};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What a deriver reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    text: String,
+    root: Root,
+    path: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Root {
+    Target,
+    Topic,
+    Action,
+    Model,
+    Arguments,
+    Context,
+}
+
+impl Probe {
+    /// Parses `target`, `arguments.host` and the like.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut segments = text.split('.');
+        let root = match segments.next()? {
+            "target" => Root::Target,
+            "topic" => Root::Topic,
+            "action" => Root::Action,
+            "model" => Root::Model,
+            "arguments" => Root::Arguments,
+            "context" => Root::Context,
+            _ => return None,
+        };
+        let path: Vec<String> = segments.map(str::to_owned).collect();
+        let structured = matches!(root, Root::Arguments | Root::Context);
+        let fits = path.iter().all(|it| !it.is_empty()) && path.len() <= 16 && text.len() <= 512;
+        (fits && structured != path.is_empty()).then(|| Self { text: text.to_owned(), root, path })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The texts that stand there: one, the elements of a list, or none. `None` where there is nothing,
+    /// or anything that is not text, an integer or a Boolean.
+    pub(crate) fn values<'a>(&self, request: &'a Request) -> Option<Vec<Cow<'a, str>>> {
+        let single = |text: &'a Option<String>| text.as_deref().map(|it| vec![Cow::Borrowed(it)]);
+        match self.root {
+            Root::Target => single(&request.target),
+            Root::Topic => single(&request.topic),
+            Root::Model => single(&request.model),
+            Root::Action => Some(vec![Cow::Borrowed(request.action.as_str())]),
+            Root::Arguments => scalars(self.walk(request.arguments.as_ref()?.as_object()?)?),
+            Root::Context => scalars(self.walk(request.context.as_ref()?)?),
+        }
+    }
+
+    fn walk<'a>(&self, object: &'a Object) -> Option<&'a Value> {
+        let (first, rest) = self.path.split_first()?;
+        rest.iter().try_fold(object.get(first)?, |value, key| value.as_object()?.get(key))
+    }
+}
+
+fn scalars(value: &Value) -> Option<Vec<Cow<'_, str>>> {
+    let scalar = |value: &'_ Value| -> Option<String> {
+        match value {
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Number(Number::Int(value)) => Some(value.to_string()),
+            _ => None,
+        }
+    };
+    let one = |value: &'_ Value| scalar(value).map(Cow::Owned);
+    match value {
+        Value::String(text) => Some(vec![Cow::Borrowed(text.as_str())]),
+        Value::Array(items) if !items.is_empty() => items
+            .iter()
+            .map(|item| match item {
+                Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+                other => one(other),
+            })
+            .collect(),
+        other => one(other).map(|text| vec![text]),
+    }
+}
+
+/// What is read and what is asked of it, by kind; one test that passes is enough.
+pub(crate) type Reading = (Probe, Vec<(TestKind, Vec<Test>)>);
+
+/// What is asked of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TestKind {
+    /// Exactly one of these.
+    Values,
+    /// A host name or the host of a URL; `*.` before it takes any number of labels.
+    Hosts,
+    /// An address within one of these networks.
+    Networks,
+    /// A path, taken apart and put together again; `*` one segment, `**` any number.
+    Paths,
+    /// A regular expression, matched anywhere.
+    Regex,
+}
+
+impl TestKind {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Values, Self::Hosts, Self::Networks, Self::Paths, Self::Regex];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::Hosts => "hosts",
+            Self::Networks => "networks",
+            Self::Paths => "paths",
+            Self::Regex => "regex",
+        }
+    }
+}
+
+/// One compiled test.
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    text: String,
+    how: How,
+}
+
+#[derive(Clone, Debug)]
+enum How {
+    Value,
+    /// The name without `*.`, and whether it stood there.
+    Host(String, bool),
+    Network(IpAddr, u32),
+    Path(Pattern),
+    Regex(Box<Regex>),
+}
+
+/// Largest compiled form of one expression.
+const REGEX_BYTES_MAX: usize = 1 << 18;
+
+impl Test {
+    pub(crate) fn compile(kind: TestKind, text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.len() > 1024 {
+            return Err("1 to 1024 bytes are allowed".to_owned());
+        }
+        let how = match kind {
+            TestKind::Values => How::Value,
+            TestKind::Hosts => {
+                let (name, below) = match text.strip_prefix("*.") {
+                    Some(name) => (name, true),
+                    None => (text, false),
+                };
+                let name = host_name(name).ok_or("a host name, or `*.` and a host name")?;
+                How::Host(name, below)
+            }
+            TestKind::Networks => {
+                let (address, bits) = network(text)
+                    .ok_or("an address and the bits of its network: 10.0.0.0/8, fd00::/8")?;
+                How::Network(address, bits)
+            }
+            TestKind::Paths => {
+                How::Path(Dialect::Path.parse(text).map_err(|refusal| refusal.message)?)
+            }
+            TestKind::Regex => {
+                let built = RegexBuilder::new(text)
+                    .size_limit(REGEX_BYTES_MAX)
+                    .dfa_size_limit(REGEX_BYTES_MAX)
+                    .nest_limit(32)
+                    .build();
+                How::Regex(Box::new(built.map_err(|error| one_line(&error.to_string()))?))
+            }
+        };
+        Ok(Self { text: text.to_owned(), how })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a value passes; `None` where it is nothing of the kind that is asked for.
+    pub(crate) fn passes(&self, value: &str) -> Option<bool> {
+        match &self.how {
+            How::Value => Some(value == self.text),
+            How::Host(name, below) => {
+                let host = host_of(value)?;
+                let tail = host.strip_suffix(name.as_str());
+                Some(host == *name || (*below && tail.is_some_and(|head| head.ends_with('.'))))
+            }
+            How::Network(network, bits) => {
+                let address = address_of(value)?;
+                Some(within(address, *network, *bits))
+            }
+            How::Path(pattern) => {
+                let path = normal_path(value)?;
+                Some(match pattern {
+                    Pattern::Literal => path == self.text,
+                    Pattern::Any => true,
+                    Pattern::Segments(segments) => glob(segments, &path),
+                })
+            }
+            How::Regex(regex) => Some(regex.is_match(value)),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
+}
+
+/// Lower case, without the final dot.
+fn host_name(text: &str) -> Option<String> {
+    let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    (!text.is_empty() && text.len() <= 253 && text.split('.').all(label)).then_some(text)
+}
+
+/// The host of a URL, or a host with or without a port.
+fn authority(value: &str) -> Option<&str> {
+    let rest = match value.split_once("://") {
+        Some((scheme, rest)) => scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+            .then_some(rest)?,
+        None => value,
+    };
+    // Programs disagree on what a back-slash is and on which `@` counts: neither is a host.
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let authority = rest.get(..end)?;
+    let odd = authority.contains(|c: char| c == '\\' || c == '%' || c == '@' || c.is_whitespace());
+    (!odd && !value.contains(char::is_control)).then_some(authority)
+}
+
+fn host_of(value: &str) -> Option<String> {
+    let authority = authority(value)?;
+    let host = match authority.split_once(':') {
+        Some((host, port)) => port.bytes().all(|b| b.is_ascii_digit()).then_some(host)?,
+        None => authority,
+    };
+    host_name(host)
+}
+
+fn address_of(value: &str) -> Option<IpAddr> {
+    if let Ok(address) = value.parse::<IpAddr>() {
+        return Some(unmapped(address));
+    }
+    let authority = authority(value)?;
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (inside, _) = rest.split_once(']')?;
+        return inside.parse().ok().map(unmapped);
+    }
+    authority.split(':').next()?.parse().ok().map(unmapped)
+}
+
+/// An IPv4 address that is written as an IPv6 one is that IPv4 address.
+fn unmapped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(six) => six.to_ipv4_mapped().map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    }
+}
+
+fn network(text: &str) -> Option<(IpAddr, u32)> {
+    let (address, bits) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.parse::<u32>().ok().filter(|bits| *bits <= most)?;
+    Some((address, bits))
+}
+
+fn within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
+    let top = |value: u128, width: u32| -> u128 {
+        value.checked_shr(width.saturating_sub(bits)).unwrap_or(0)
+    };
+    match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            top(u128::from(a.to_bits()), 32) == top(u128::from(b.to_bits()), 32)
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => top(a.to_bits(), 128) == top(b.to_bits(), 128),
+        _ => false,
+    }
+}
+
+/// The path without `.`, `..` and empty segments, in lower case letters as they are. `None` for one that
+/// leads above its root or holds what systems read differently.
+fn normal_path(value: &str) -> Option<String> {
+    if value.contains(|c: char| c == '\\' || c.is_control()) {
+        return None;
+    }
+    let mut out: Vec<&str> = Vec::new();
+    for segment in value.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                out.pop()?;
+            }
+            other => out.push(other),
+        }
+    }
+    let root = if value.starts_with('/') { "/" } else { "" };
+    Some(format!("{root}{}", out.join("/")))
+}
+
+/// All segments of the pattern against all of the path, by the set of places reached so far.
+fn glob(segments: &[Segment], path: &str) -> bool {
+    let mut reached = vec![false; segments.len().saturating_add(1)];
+    let enter = |reached: &mut Vec<bool>| {
+        for (at, segment) in segments.iter().enumerate() {
+            if *segment == Segment::Many
+                && reached.get(at) == Some(&true)
+                && let Some(next) = reached.get_mut(at.saturating_add(1))
+            {
+                *next = true;
+            }
+        }
+    };
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    enter(&mut reached);
+    for part in path.split('/') {
+        let mut next = vec![false; reached.len()];
+        for (at, segment) in segments.iter().enumerate() {
+            if reached.get(at) != Some(&true) {
+                continue;
+            }
+            let to = match segment {
+                Segment::Literal(text) if text == part => at.saturating_add(1),
+                Segment::One => at.saturating_add(1),
+                Segment::Many => at,
+                Segment::Literal(_) => continue,
+            };
+            if let Some(slot) = next.get_mut(to) {
+                *slot = true;
+            }
+        }
+        reached = next;
+        enter(&mut reached);
+    }
+    reached.last() == Some(&true)
+}
+
+/// All derivers of a bundle, found by an index as rules are.
+#[derive(Debug, Default)]
+pub(crate) struct Derivers {
+    all: Vec<Deriver>,
+    index: Index,
+}
+
+/// What was found out.
+#[derive(Debug, Default)]
+pub(crate) struct Derived {
+    /// The request with more risk tags; `None` where there are none.
+    pub(crate) request: Option<Request>,
+    pub(crate) facts: Object,
+    /// Ids of the derivers that applied.
+    pub(crate) applied: Vec<String>,
+}
+
+impl Derived {
+    /// What rules are asked with.
+    pub(crate) fn facts<'a>(&'a self, request: &'a Request, caller: &'a Caller) -> Facts<'a> {
+        Facts { request: self.request.as_ref().unwrap_or(request), caller, derived: &self.facts }
+    }
+}
+
+impl Derivers {
+    pub(crate) fn new(all: &[Deriver]) -> Self {
+        let index = Build::run(all.iter().map(|deriver| &deriver.matches));
+        Self { all: all.to_vec(), index }
+    }
+
+    /// What the derivers find; `None` where there are none.
+    pub(crate) fn derive(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        scratch: &mut Scratch,
+    ) -> Option<Derived> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let nothing = Object::new();
+        let facts = Facts { request, caller, derived: &nothing };
+        self.index.candidates(facts, scratch);
+        let candidates = std::mem::take(&mut scratch.candidates);
+        let mut found = Found::default();
+        for number in &candidates {
+            let Some(deriver) = self.all.get(*number as usize) else { continue };
+            let Some(remaining) = self.index.remaining().get(*number as usize) else { continue };
+            if self.index.verify(remaining, facts, scratch) {
+                found.ask(deriver, facts);
+            }
+        }
+        scratch.candidates = candidates;
+        Some(found.finish(request))
+    }
+}
+
+#[derive(Default)]
+struct Found<'d> {
+    tags: Vec<&'d str>,
+    /// Facts, `None` where derivers disagree.
+    facts: BTreeMap<&'d str, Option<&'d Value>>,
+    tier: Option<RiskTier>,
+    applied: Vec<String>,
+}
+
+impl<'d> Found<'d> {
+    fn ask(&mut self, deriver: &'d Deriver, facts: Facts<'_>) {
+        let truth = deriver.matches.when.as_ref().map_or(Ok(true), |it| it.evaluate(facts));
+        let tested = match &deriver.read {
+            None => true,
+            Some((probe, tests)) => tested(probe, tests, deriver.missing, facts.request),
+        };
+        if truth == Ok(false) || !tested {
+            return;
+        }
+        self.applied.push(deriver.id.clone());
+        self.tags.extend(deriver.risk_tags.iter().map(String::as_str));
+        self.tier = self.tier.max(deriver.risk_tier);
+        for (name, value) in deriver.facts.iter() {
+            // A condition that fails has found nothing out.
+            let value = truth.is_ok().then_some(value);
+            self.facts
+                .entry(name)
+                .and_modify(|known| {
+                    if *known != value {
+                        *known = None;
+                    }
+                })
+                .or_insert(value);
+        }
+    }
+
+    fn finish(self, request: &Request) -> Derived {
+        let mut facts = Object::new();
+        for (name, value) in self.facts {
+            if let Some(value) = value {
+                facts.set(name, value.clone());
+            }
+        }
+        if let Some(tier) = self.tier {
+            facts.set(RiskTier::FACT, tier.as_str());
+            facts.set(RiskTier::LEVEL, tier.level());
+        }
+        let fresh = self.tags.iter().any(|tag| !request.risk_tags.contains(*tag));
+        let request = fresh.then(|| {
+            let mut request = request.clone();
+            request.risk_tags.extend(self.tags.iter().map(|tag| (*tag).to_owned()));
+            request
+        });
+        Derived { request, facts, applied: self.applied }
+    }
+}
+
+/// Whether any value passes any test. A value that is nothing of the kind asked for counts as missing.
+fn tested(
+    probe: &Probe,
+    tests: &[(TestKind, Vec<Test>)],
+    missing: bool,
+    request: &Request,
+) -> bool {
+    let Some(values) = probe.values(request) else { return missing };
+    let mut unknown = false;
+    for value in &values {
+        let mut known = false;
+        for test in tests.iter().flat_map(|(_, tests)| tests) {
+            match test.passes(value) {
+                Some(true) => return true,
+                Some(false) => known = true,
+                None => {}
+            }
+        }
+        unknown |= !known;
+    }
+    unknown && missing
+}

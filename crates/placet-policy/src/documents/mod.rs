@@ -1,0 +1,43 @@
+//! The document kinds that are declared by their shape: what each may say. Documents whose engine part
+//! is in another crate are read, checked and digested here and handed out as normalised values.
+
+mod budgets;
+mod changes;
+mod models;
+mod modes;
+mod notify;
+mod outputs;
+mod topics;
+
+use crate::shape::Shape;
+use placet_types::json::Object;
+
+/// One kind of document.
+pub(crate) struct Kind {
+    /// Its top key.
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    /// One sentence, for editors.
+    pub(crate) doc: &'static str,
+}
+
+/// All kinds that are declared by a shape.
+pub(crate) const DECLARED: &[Kind] = &[
+    budgets::KIND,
+    changes::KIND,
+    models::KIND,
+    modes::KIND,
+    notify::KIND,
+    outputs::KIND,
+    topics::KIND,
+];
+
+/// The JSON Schemas of all kinds that are declared by a shape, by top key.
+pub fn schemas() -> impl Iterator<Item = (&'static str, Object)> {
+    DECLARED.iter().map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+}
+
+/// The kind with this top key.
+pub(crate) fn declared(name: &str) -> Option<&'static Kind> {
+    DECLARED.iter().find(|kind| kind.name == name)
+}

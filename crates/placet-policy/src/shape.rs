@@ -1,0 +1,442 @@
+//! Shapes of documents: one declaration from which a document is read, its unknown keys are refused, its
+//! normal form is written and its JSON Schema is made. Owns the correspondence of the four; refuses to
+//! know what a document means.
+
+use crate::diagnostic::{Code, Place, Report};
+use crate::pattern::Dialect;
+use crate::read::fields::{self, Fields, Form};
+use crate::syntax::{Data, Member, Node};
+use placet_types::ids::{Amount, is_name};
+use placet_types::json::{Object, Value};
+use placet_types::request::nearest;
+
+/// What may stand somewhere in a document. The value in the normal form is named with each.
+pub(crate) enum Shape {
+    /// Text for people of at most so many bytes.
+    Prose(usize),
+    /// A name: letters, digits, `.`, `_`, `-`, `/`, `:`.
+    Name,
+    /// An id of letters, digits, `.`, `_` and `-`.
+    Id,
+    /// An integer between two bounds.
+    Int(i64, i64),
+    /// A duration of up to a year; integer milliseconds in the normal form.
+    Duration,
+    /// An amount: integer or decimal text; decimal text of micro-units in the normal form.
+    Amount,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A pattern.
+    Pattern(Dialect),
+    /// A time of day, `09:00`; minutes since midnight in the normal form.
+    TimeOfDay,
+    /// A list whose order matters.
+    List(&'static Shape),
+    /// A list whose order does not matter and in which nothing occurs twice; sorted in the normal form.
+    Set(&'static Shape),
+    /// A mapping from what the first accepts to the second.
+    Map(&'static Shape, &'static Shape),
+    /// A mapping with these keys.
+    Record(&'static [Field]),
+    /// A list of records with a unique `id`; sorted by it in the normal form.
+    Entries(&'static [Field]),
+}
+
+/// One key of a record.
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) required: bool,
+    /// One sentence, for editors.
+    pub(crate) doc: &'static str,
+}
+
+impl Field {
+    pub(crate) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+        Self { name, shape, required: true, doc }
+    }
+
+    pub(crate) const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+        Self { name, shape, required: false, doc }
+    }
+}
+
+/// Most members of a mapping or items of a list, unless a document says less.
+const ITEMS_MAX: usize = 20_000;
+
+/// Reads `node`; `None` after an error.
+pub(crate) fn read(
+    shape: &Shape,
+    node: &Node,
+    what: &str,
+    form: Form,
+    report: &mut Report<'_>,
+) -> Option<Value> {
+    match shape {
+        Shape::Prose(most) => fields::prose(node, what, *most, report).map(Value::from),
+        Shape::Name => word(node, what, is_name, "a name", report),
+        Shape::Id => word(node, what, is_id, "an id", report),
+        Shape::Int(least, most) => integer(node, what, *least, *most, report),
+        Shape::Duration => fields::duration(node, what, form, report).map(Value::from),
+        Shape::Amount => amount(node, what, form, report),
+        Shape::Word(words) => one_of(node, what, words, report),
+        Shape::Pattern(dialect) => pattern(node, what, *dialect, report),
+        Shape::TimeOfDay => time_of_day(node, what, form, report),
+        Shape::List(item) => items(node, what, item, form, report).map(Value::from),
+        Shape::Set(item) => set(node, what, item, form, report),
+        Shape::Map(key, value) => map(node, what, key, value, form, report),
+        Shape::Record(of) => record(node, what, of, form, report).map(Value::Object),
+        Shape::Entries(of) => entries(node, what, of, form, report),
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn word(
+    node: &Node,
+    what: &str,
+    fits: fn(&str) -> bool,
+    kind: &str,
+    report: &mut Report<'_>,
+) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    if fits(&text) {
+        return Some(Value::from(text));
+    }
+    report.error(Code::BadValue, place, format!("`{text}` in `{what}` is not {kind}"));
+    None
+}
+
+fn integer(
+    node: &Node,
+    what: &str,
+    least: i64,
+    most: i64,
+    report: &mut Report<'_>,
+) -> Option<Value> {
+    let Data::Int(value) = &node.value else {
+        let message = format!("`{what}` takes an integer, not {}", node.value.kind());
+        report.error(Code::WrongType, node.place, message);
+        return None;
+    };
+    if (least..=most).contains(value) {
+        return Some(Value::from(*value));
+    }
+    report.error(Code::BadValue, node.place, format!("`{what}` lies between {least} and {most}"));
+    None
+}
+
+/// `12`, `"12"` or `"12.50"`: units with at most six decimals.
+fn amount(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<Value> {
+    let micro = match (&node.value, form) {
+        (Data::Int(units), Form::Document) => units.checked_mul(1_000_000).filter(|it| *it >= 0),
+        (Data::Text { text, .. }, Form::Document) => micro_units(text),
+        (Data::Text { text, .. }, Form::Normal) => {
+            Amount::parse(text).map(|it| it.0).filter(|it| *it >= 0)
+        }
+        _ => None,
+    };
+    if let Some(micro) = micro {
+        return Some(Value::from(micro.to_string()));
+    }
+    let message = format!("`{what}` takes an amount that is not negative");
+    let hint = "an integer, or a decimal in quotes with at most six decimals: \"12.50\"";
+    report.error_hint(Code::BadValue, node.place, message, hint);
+    None
+}
+
+fn micro_units(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 6 {
+        return None;
+    }
+    let part = format!("{part:0<6}").parse::<i64>().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(part)
+}
+
+fn one_of(node: &Node, what: &str, words: &[&str], report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    if words.contains(&text.as_str()) {
+        return Some(Value::from(text));
+    }
+    let hint = nearest(&text, words).map_or_else(
+        || format!("known are {}", words.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    report.error_hint(Code::BadValue, place, format!("unknown `{what}`: `{text}`"), hint);
+    None
+}
+
+fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    match dialect.parse(&text) {
+        Ok(_) => Some(Value::from(text)),
+        Err(refusal) => {
+            let message = format!("bad pattern `{text}` in `{what}`: {}", refusal.message);
+            report.push(Code::BadPattern, crate::Severity::Error, place, message, refusal.hint);
+            None
+        }
+    }
+}
+
+/// `24:00` ends a day.
+fn time_of_day(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<Value> {
+    let minutes = match (&node.value, form) {
+        (Data::Int(minutes), Form::Normal) => Some(*minutes).filter(|it| (0..=1440).contains(it)),
+        (Data::Text { text, .. }, Form::Document) => minutes_of_day(text),
+        _ => None,
+    };
+    if minutes.is_none() {
+        let message = format!("`{what}` takes a time of day");
+        report.error_hint(Code::BadValue, node.place, message, "in quotes: \"09:00\"");
+    }
+    minutes.map(Value::from)
+}
+
+pub(crate) fn minutes_of_day(text: &str) -> Option<i64> {
+    let (hours, minutes) = text.split_once(':')?;
+    let two = |text: &str| {
+        (text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse::<i64>())
+    };
+    let (hours, minutes) = (two(hours)?.ok()?, two(minutes)?.ok()?);
+    let all = hours.checked_mul(60)?.checked_add(minutes)?;
+    (minutes < 60 && all <= 1440).then_some(all)
+}
+
+fn items(
+    node: &Node,
+    what: &str,
+    item: &Shape,
+    form: Form,
+    report: &mut Report<'_>,
+) -> Option<Vec<Value>> {
+    let Data::List(nodes) = &node.value else {
+        let message = format!("`{what}` takes a list, not {}", node.value.kind());
+        let hint = match &node.value {
+            Data::Text { text, .. } => format!("write [\"{text}\"]"),
+            _ => "write a list, or leave the key out".to_owned(),
+        };
+        report.error_hint(Code::WrongType, node.place, message, hint);
+        return None;
+    };
+    if nodes.len() > ITEMS_MAX {
+        report.error(Code::Bound, node.place, format!("`{what}` takes at most {ITEMS_MAX} items"));
+        return None;
+    }
+    // All of them, so that every fault is named.
+    let read: Vec<_> = nodes.iter().map(|node| read(item, node, what, form, report)).collect();
+    read.into_iter().collect()
+}
+
+fn set(
+    node: &Node,
+    what: &str,
+    item: &Shape,
+    form: Form,
+    report: &mut Report<'_>,
+) -> Option<Value> {
+    let mut values: Vec<(Vec<u8>, Value)> = items(node, what, item, form, report)?
+        .into_iter()
+        .map(|value| (value.to_canonical(), value))
+        .collect();
+    values.sort_by(|a, b| a.0.cmp(&b.0));
+    values.dedup_by(|a, b| a.0 == b.0);
+    Some(Value::Array(values.into_iter().map(|(_, value)| value).collect()))
+}
+
+fn map(
+    node: &Node,
+    what: &str,
+    key: &Shape,
+    value: &Shape,
+    form: Form,
+    report: &mut Report<'_>,
+) -> Option<Value> {
+    let Data::Map(members) = &node.value else {
+        let message = format!("`{what}` takes a mapping, not {}", node.value.kind());
+        let hint = matches!(node.value, Data::Null).then(|| format!("write `{what}: {{}}`"));
+        report.push(Code::WrongType, crate::Severity::Error, node.place, message, hint);
+        return None;
+    };
+    if members.len() > ITEMS_MAX {
+        report.error(Code::Bound, node.place, format!("`{what}` takes at most {ITEMS_MAX} keys"));
+        return None;
+    }
+    let mut out = Object::new();
+    let mut sound = true;
+    for member in members {
+        let name = Node {
+            place: member.place,
+            value: Data::Text { text: member.key.clone(), plain: false },
+        };
+        // `name:` with nothing after it is a record with defaults.
+        let empty = Node { place: member.value.place, value: Data::Map(Vec::new()) };
+        let null = matches!((&member.value.value, value), (Data::Null, Shape::Record(_)));
+        let node = if null { &empty } else { &member.value };
+        let known = read(key, &name, what, form, report);
+        match (known, read(value, node, &member.key, form, report)) {
+            (Some(_), Some(value)) => {
+                out.set(member.key.as_str(), value);
+            }
+            _ => sound = false,
+        }
+    }
+    sound.then_some(Value::Object(out))
+}
+
+fn record(
+    node: &Node,
+    what: &str,
+    of: &[Field],
+    form: Form,
+    report: &mut Report<'_>,
+) -> Option<Object> {
+    let mut members = Fields::open(node, &format!("`{what}`"), report)?;
+    let mut out = Object::new();
+    let mut sound = true;
+    for field in of {
+        match members.take(field.name) {
+            Some(node) => match read(&field.shape, node, field.name, form, report) {
+                Some(value) => {
+                    out.set(field.name, value);
+                }
+                None => sound = false,
+            },
+            None if field.required => {
+                let message = format!("`{}` of `{what}` is missing", field.name);
+                report.error_hint(Code::MissingKey, node.place, message, field.doc);
+                sound = false;
+            }
+            None => {}
+        }
+    }
+    let known: Vec<&str> = of.iter().map(|field| field.name).collect();
+    members.refuse_rest(&format!("`{what}`"), &known, report);
+    sound.then_some(out)
+}
+
+/// The records of a list with their ids and the places of these, as read one by one.
+pub(crate) fn id_of(node: &Node) -> Option<&Member> {
+    match &node.value {
+        Data::Map(members) => members.iter().find(|member| member.key == "id"),
+        _ => None,
+    }
+}
+
+fn entries(
+    node: &Node,
+    what: &str,
+    of: &[Field],
+    form: Form,
+    report: &mut Report<'_>,
+) -> Option<Value> {
+    let Data::List(nodes) = &node.value else {
+        let message = format!("`{what}` takes a list, not {}", node.value.kind());
+        let hint = matches!(node.value, Data::Null).then(|| format!("write `{what}: []`"));
+        report.push(Code::WrongType, crate::Severity::Error, node.place, message, hint);
+        return None;
+    };
+    if nodes.len() > ITEMS_MAX {
+        report.error(Code::Bound, node.place, format!("`{what}` takes at most {ITEMS_MAX} items"));
+        return None;
+    }
+    let mut out: Vec<(String, Object)> = Vec::with_capacity(nodes.len());
+    let mut places: std::collections::BTreeMap<String, Place> = std::collections::BTreeMap::new();
+    let mut sound = true;
+    for node in nodes {
+        let Some(object) = record(node, what, of, form, report) else {
+            sound = false;
+            continue;
+        };
+        let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let place = id_of(node).map_or(node.place, |member| member.value.place);
+        if let Some(first) = places.get(&id) {
+            duplicate(&id, what, *first, place, report);
+            sound = false;
+            continue;
+        }
+        places.insert(id.clone(), place);
+        out.push((id, object));
+    }
+    out.sort_by(|a, b| a.0.cmp(&b.0));
+    sound.then(|| Value::Array(out.into_iter().map(|(_, object)| Value::Object(object)).collect()))
+}
+
+/// Says that an id stands twice.
+pub(crate) fn duplicate(id: &str, what: &str, first: Place, place: Place, report: &mut Report<'_>) {
+    let file = report.source_name(first);
+    let (line, column) = (first.line, first.column);
+    let message = format!("duplicate `{id}` in `{what}`, first in {file}:{line}:{column}");
+    report.error_hint(Code::DuplicateId, place, message, "ids are unique in the whole bundle");
+}
+
+impl Shape {
+    /// The JSON Schema (2020-12) of documents of this shape.
+    pub(crate) fn schema(&self) -> Object {
+        let text = |description: &str| {
+            Object::new().with("type", "string").with("description", description)
+        };
+        match self {
+            Self::Prose(most) => {
+                text("text for people").with("minLength", 1_u32).with("maxLength", int(*most))
+            }
+            Self::Name => text("a name"),
+            Self::Id => text("an id").with("pattern", "^[A-Za-z0-9._-]{1,128}$"),
+            Self::Int(least, most) => {
+                Object::new().with("type", "integer").with("minimum", *least).with("maximum", *most)
+            }
+            Self::Duration => text("a duration: 500ms, 30s, 30m, 1h, 7d")
+                .with("pattern", "^(0|[1-9][0-9]*)(ms|s|m|h|d)$"),
+            Self::Amount => {
+                let forms = [
+                    Object::new().with("type", "integer").with("minimum", 0_u32),
+                    text("a decimal with at most six decimals")
+                        .with("pattern", "^[0-9]+([.][0-9]{1,6})?$"),
+                ];
+                Object::new().with("oneOf", forms.map(Value::Object).to_vec())
+            }
+            Self::Word(words) => {
+                let words: Vec<Value> = words.iter().map(|word| Value::from(*word)).collect();
+                Object::new().with("enum", words)
+            }
+            Self::Pattern(_) => {
+                text("a pattern: `*` one segment, `**` any number").with("minLength", 1_u32)
+            }
+            Self::TimeOfDay => {
+                text("a time of day").with("pattern", "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")
+            }
+            Self::List(item) => Object::new().with("type", "array").with("items", item.schema()),
+            Self::Set(item) => Object::new()
+                .with("type", "array")
+                .with("items", item.schema())
+                .with("uniqueItems", true),
+            Self::Map(_, value) => {
+                Object::new().with("type", "object").with("additionalProperties", value.schema())
+            }
+            Self::Record(of) => schema_of(of),
+            Self::Entries(of) => Object::new().with("type", "array").with("items", schema_of(of)),
+        }
+    }
+}
+
+fn int(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn schema_of(of: &[Field]) -> Object {
+    let mut properties = Object::new();
+    for field in of {
+        properties.set(field.name, field.shape.schema().with("description", field.doc));
+    }
+    let required: Vec<Value> =
+        of.iter().filter(|field| field.required).map(|field| Value::from(field.name)).collect();
+    Object::new()
+        .with("type", "object")
+        .with("properties", properties)
+        .with_opt("required", (!required.is_empty()).then_some(required))
+        .with("additionalProperties", false)
+}
