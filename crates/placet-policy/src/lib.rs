@@ -12,6 +12,7 @@ mod cases;
 mod condition;
 mod derive;
 mod diagnostic;
+pub mod diff;
 mod documents;
 mod explain;
 #[doc(hidden)]

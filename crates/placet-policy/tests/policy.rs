@@ -11,6 +11,8 @@ mod cases;
 mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/diff.rs"]
+mod diff;
 #[path = "policy/generated.rs"]
 mod generated;
 #[path = "policy/language.rs"]

@@ -8,7 +8,6 @@ mod demo;
 mod exit;
 mod local;
 mod output;
-mod scan;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
