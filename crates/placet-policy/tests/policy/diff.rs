@@ -1,7 +1,7 @@
 //! Comparing bundles: what is enumerated is all there is, what is sampled says so, and each witness
 //! really is decided as it is said to be.
 
-use crate::generated::{document, request as any_request, rules};
+use crate::generated::{Section, document, request as any_request, rules};
 use crate::support::{Sha2, bundle, source};
 use placet_policy::diff::{Coverage, Diff, Extent, Side, diff};
 use placet_policy::generate::SplitMix;
