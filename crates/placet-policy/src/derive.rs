@@ -99,6 +99,9 @@ fn scalars(value: &Value) -> Option<Vec<Cow<'_, str>>> {
     }
 }
 
+/// What is read and what is asked of it, by kind; one test that passes is enough.
+pub(crate) type Reading = (Probe, Vec<(TestKind, Vec<Test>)>);
+
 /// What is asked of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TestKind {
@@ -319,10 +322,11 @@ fn glob(segments: &[Segment], path: &str) -> bool {
     let mut reached = vec![false; segments.len().saturating_add(1)];
     let enter = |reached: &mut Vec<bool>| {
         for (at, segment) in segments.iter().enumerate() {
-            if *segment == Segment::Many && reached.get(at) == Some(&true) {
-                if let Some(next) = reached.get_mut(at.saturating_add(1)) {
-                    *next = true;
-                }
+            if *segment == Segment::Many
+                && reached.get(at) == Some(&true)
+                && let Some(next) = reached.get_mut(at.saturating_add(1))
+            {
+                *next = true;
             }
         }
     };

@@ -2,7 +2,7 @@
 //! what two spellings of one policy have in common; refuses to know YAML and the index.
 
 use crate::condition::Condition;
-use crate::derive::{Probe, Test, TestKind};
+use crate::derive::Reading;
 use crate::pattern::Dialect;
 use placet_types::json::{Object, Value};
 use placet_types::policy::{ApprovalSpec, Effect, Layer, LimitSpec, RuleEffect, Schedule};
@@ -262,7 +262,7 @@ pub(crate) struct Deriver {
     pub(crate) id: String,
     pub(crate) matches: Match,
     /// What is read and what is asked of it.
-    pub(crate) read: Option<(Probe, Vec<(TestKind, Vec<Test>)>)>,
+    pub(crate) read: Option<Reading>,
     /// Whether it applies, too, where there is nothing to read.
     pub(crate) missing: bool,
     pub(crate) risk_tags: Vec<String>,

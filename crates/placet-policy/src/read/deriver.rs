@@ -73,7 +73,7 @@ pub(super) fn deriver(
     let deriver = Deriver {
         id: id?.as_str()?.to_owned(),
         matches: matches?.unwrap_or_default(),
-        read: read.zip(tests).map(|(probe, tests)| (probe, tests)),
+        read: read.zip(tests),
         missing: missing.unwrap_or(false),
         risk_tags,
         facts,
