@@ -9,6 +9,7 @@
 
 mod bundle;
 mod condition;
+mod contract;
 mod derive;
 mod diagnostic;
 mod documents;
@@ -16,11 +17,13 @@ mod explain;
 #[doc(hidden)]
 pub mod generate;
 mod index;
+mod layers;
 mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
 mod read;
+mod schema;
 mod shape;
 mod source;
 mod syntax;
