@@ -386,9 +386,10 @@ impl Surface {
                 Value::Object(spec)
             })
             .collect();
-        let outcomes = self.outcomes.as_ref().map(|all| {
-            all.iter().map(|it| Value::from(it.as_str())).collect::<Vec<_>>()
-        });
+        let outcomes = self
+            .outcomes
+            .as_ref()
+            .map(|all| all.iter().map(|it| Value::from(it.as_str())).collect::<Vec<_>>());
         let open = self.open_in.iter().fold(Object::new(), |object, (name, reason)| {
             let mode = Object::new().with("mode", "open").with("reason", reason.as_str());
             object.with(name.as_str(), mode)

@@ -5,10 +5,14 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/contract.rs"]
+mod contract;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
 #[path = "policy/generated.rs"]
 mod generated;
+#[path = "policy/generated_surfaces.rs"]
+mod generated_surfaces;
 #[path = "policy/language.rs"]
 mod language;
 #[path = "policy/oracle.rs"]

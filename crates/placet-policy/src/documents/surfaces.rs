@@ -53,7 +53,11 @@ pub(crate) const SURFACE: Shape = Shape::Record(&[
     Field::optional("owner", Shape::Prose(200), "who answers for it"),
     Field::optional("description", Shape::Prose(1024), "what it is"),
     Field::optional("deadline", Shape::Duration, "in which a request is decided, 2s at most 1h"),
-    Field::optional("idempotency_window", Shape::Duration, "for which an idempotency key binds, 24h"),
+    Field::optional(
+        "idempotency_window",
+        Shape::Duration,
+        "for which an idempotency key binds, 24h",
+    ),
     Field::optional(
         "retention",
         Shape::Record(&[

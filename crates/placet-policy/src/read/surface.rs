@@ -191,7 +191,8 @@ fn open_in(
             (Some("open"), None) => {
                 let message = format!("`{environment}` fails open without a `reason`");
                 let hint = "whoever lets actions pass without a decision says why";
-                let place = member.map(|it| self::member(&it.value, environment).unwrap_or(it).place);
+                let place =
+                    member.map(|it| self::member(&it.value, environment).unwrap_or(it).place);
                 report.error_hint(Code::MissingKey, place.unwrap_or_default(), message, hint);
                 return None;
             }

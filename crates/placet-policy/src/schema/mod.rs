@@ -140,13 +140,14 @@ impl Node {
         let int = |key: &str| of.get(key).and_then(Value::as_i64);
         let count = |key: &str| int(key).and_then(|it| usize::try_from(it).ok());
         let nodes = |key: &str| -> Option<Vec<Self>> {
-            of.get(key).map_or(Some(Vec::new()), |it| {
-                it.as_array()?.iter().map(Self::compile).collect()
-            })
+            of.get(key)
+                .map_or(Some(Vec::new()), |it| it.as_array()?.iter().map(Self::compile).collect())
         };
         let names = of.get("required").and_then(Value::as_array).unwrap_or_default();
         let mut properties = Vec::new();
-        for (name, of) in of.get("properties").and_then(Value::as_object).into_iter().flat_map(Object::iter) {
+        for (name, of) in
+            of.get("properties").and_then(Value::as_object).into_iter().flat_map(Object::iter)
+        {
             properties.push((name.into(), Self::compile(of)?));
         }
         Some(Self {
@@ -154,7 +155,11 @@ impl Node {
                 None => None,
                 Some(Value::String(word)) => Some(vec![Type::parse(word)?]),
                 Some(words) => Some(
-                    words.as_array()?.iter().map(|it| Type::parse(it.as_str()?)).collect::<Option<_>>()?,
+                    words
+                        .as_array()?
+                        .iter()
+                        .map(|it| Type::parse(it.as_str()?))
+                        .collect::<Option<_>>()?,
                 ),
             },
             one_of_values: match of.get("enum") {
@@ -208,7 +213,8 @@ impl Node {
 
     /// As [`Node::fits`] of an object that is no value by itself.
     fn fits_object(&self, object: &Object) -> bool {
-        let combined = !self.one_of.is_empty() || !self.any_of.is_empty() || !self.all_of.is_empty();
+        let combined =
+            !self.one_of.is_empty() || !self.any_of.is_empty() || !self.all_of.is_empty();
         if combined || self.constant.is_some() || self.one_of_values.is_some() {
             // These compare the whole value.
             return self.fits(&Value::Object(object.clone()));
@@ -351,9 +357,9 @@ impl Node {
             Additional::These(node) => Some(&**node),
             Additional::Anything | Additional::Nothing => None,
         };
-        object.iter().filter_map(move |(name, value)| {
-            Some((name, self.property(name).or(rest)?, value))
-        })
+        object
+            .iter()
+            .filter_map(move |(name, value)| Some((name, self.property(name).or(rest)?, value)))
     }
 
     /// The values below this one that have a schema of their own.
@@ -363,7 +369,8 @@ impl Node {
     ) -> Box<dyn Iterator<Item = (String, &'a Self, &'a Value)> + 'a> {
         match value {
             Value::Object(object) => Box::new(
-                self.properties_of(object).map(|(name, node, value)| (name.to_owned(), node, value)),
+                self.properties_of(object)
+                    .map(|(name, node, value)| (name.to_owned(), node, value)),
             ),
             Value::Array(items) => Box::new(self.items.iter().flat_map(move |node| {
                 items.iter().enumerate().map(move |(at, item)| (at.to_string(), &**node, item))

@@ -199,8 +199,11 @@ impl Read<'_, '_> {
             types.push(ty);
         }
         types.sort();
-        let words: Vec<Value> =
-            types.iter().filter_map(|it| Type::WORDS.get(*it as usize)).map(|it| Value::from(*it)).collect();
+        let words: Vec<Value> = types
+            .iter()
+            .filter_map(|it| Type::WORDS.get(*it as usize))
+            .map(|it| Value::from(*it))
+            .collect();
         match <[Value; 1]>::try_from(words) {
             Ok([word]) => Some(word),
             Err(words) if words.is_empty() => {
@@ -274,13 +277,7 @@ impl Read<'_, '_> {
         None
     }
 
-    fn schemas(
-        &mut self,
-        name: &str,
-        node: &Node,
-        depth: usize,
-        combined: usize,
-    ) -> Option<Value> {
+    fn schemas(&mut self, name: &str, node: &Node, depth: usize, combined: usize) -> Option<Value> {
         let combined = combined.saturating_add(1);
         if combined > COMBINED_MAX {
             let message = format!("alternatives nest at most {COMBINED_MAX} deep");
@@ -292,12 +289,7 @@ impl Read<'_, '_> {
         Some(Value::Array(read.into_iter().collect::<Option<_>>()?))
     }
 
-    fn properties(
-        &mut self,
-        node: &Node,
-        depth: usize,
-        combined: usize,
-    ) -> Option<Option<Value>> {
+    fn properties(&mut self, node: &Node, depth: usize, combined: usize) -> Option<Option<Value>> {
         let Data::Map(members) = &node.value else {
             let message = format!("`properties` takes a mapping, not {}", node.value.kind());
             self.report.error(Code::WrongType, node.place, message);
@@ -335,7 +327,12 @@ impl Read<'_, '_> {
     }
 
     /// Keywords go with the types that they speak of: of a value of another type they would say nothing.
-    fn consistent(&mut self, out: &Object, found: &[(&Member, &[Type])], node: &Node) -> Option<()> {
+    fn consistent(
+        &mut self,
+        out: &Object,
+        found: &[(&Member, &[Type])],
+        node: &Node,
+    ) -> Option<()> {
         let types: Vec<Type> = match out.get("type") {
             Some(Value::Array(words)) => {
                 words.iter().filter_map(|it| Type::parse(it.as_str()?)).collect()
@@ -355,11 +352,9 @@ impl Read<'_, '_> {
             self.report.error_hint(Code::Conflict, member.place, message, hint);
             return None;
         }
-        for (least, most) in [
-            ("minimum", "maximum"),
-            ("minLength", "maxLength"),
-            ("minItems", "maxItems"),
-        ] {
+        for (least, most) in
+            [("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems")]
+        {
             let bound = |key: &str| out.get(key).and_then(Value::as_i64);
             if let (Some(a), Some(b)) = (bound(least), bound(most))
                 && a > b
