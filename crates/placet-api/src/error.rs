@@ -11,6 +11,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("field_missing", 400, "A required field is missing"),
     ("field_invalid", 400, "A field has a value that is not accepted"),
     ("field_unknown", 400, "A field is not known"),
+    ("search_unbounded", 400, "What is sought has no end"),
     ("approval_digest_missing", 400, "The digest of the approved action is missing"),
     ("key_missing", 401, "An API key is needed"),
     ("key_unknown", 401, "The API key opens nothing"),

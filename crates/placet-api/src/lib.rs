@@ -9,6 +9,7 @@
 
 mod approval;
 mod audit;
+mod authzen;
 mod decision;
 pub mod error;
 mod manage;
@@ -21,6 +22,13 @@ pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 pub use audit::{
     AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
     TrustKeyDocument,
+};
+pub use authzen::{
+    AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
+    ActionSearchDocument, ActionSearchRequest, AuthzenAction, AuthzenConfiguration, AuthzenEntity,
+    AuthzenPage, AuthzenPageDocument, AuthzenSought, EntityFound, EntitySearchDocument,
+    EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
+    ReasonField, ResourceSearchRequest, SubjectSearchRequest,
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,

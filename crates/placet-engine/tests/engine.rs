@@ -12,6 +12,7 @@ mod engine {
     mod privacy;
     mod property;
     mod signers;
+    mod timing;
     mod windows;
     mod world;
 }

@@ -33,8 +33,8 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 /// Deadline and idempotency window where no bundle says otherwise.
-const DEADLINE_MS: u64 = 2000;
-const WINDOW_MS: u64 = 86_400_000;
+pub(crate) const DEADLINE_MS: u64 = 2000;
+pub(crate) const WINDOW_MS: u64 = 86_400_000;
 /// Life of a permit.
 pub(crate) const PERMIT_MS: u64 = 60_000;
 /// A bundle may be published between evaluating and sequencing; then the request is evaluated again.

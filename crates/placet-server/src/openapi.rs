@@ -52,6 +52,28 @@ use utoipa::OpenApi;
     api::RevokeSignerRequest,
     api::SignersDocument,
     api::SignerChangeDocument,
+    api::AccessEvaluationRequest,
+    api::AccessEvaluationsRequest,
+    api::AccessEvaluationDocument,
+    api::EvaluationContext,
+    api::EvaluationApproval,
+    api::EvaluationError,
+    api::ObligationDocument,
+    api::ReasonField,
+    api::AuthzenEntity,
+    api::AuthzenSought,
+    api::AuthzenAction,
+    api::AuthzenPage,
+    api::AuthzenPageDocument,
+    api::SubjectSearchRequest,
+    api::ResourceSearchRequest,
+    api::ActionSearchRequest,
+    api::EntitySearchDocument,
+    api::EntityFound,
+    api::ActionSearchDocument,
+    api::ActionFound,
+    api::FoundContext,
+    api::AuthzenConfiguration,
     api::PolicyRequest,
     api::PolicySource,
     api::PolicyReleaseRequest,
@@ -89,6 +111,16 @@ pub fn openapi_json() -> String {
             {"type": "object", "required": ["problem"],
              "properties": {"problem": reference("ProblemDocument")}},
         ]}}},
+    });
+    schemas["AccessEvaluationsDocument"] = json!({
+        "description": "One answer for each evaluation, in order; or the one answer, where there \
+                        were none.",
+        "oneOf": [
+            {"type": "object", "required": ["evaluations"],
+             "properties": {"evaluations": {"type": "array",
+                                            "items": reference("AccessEvaluationDocument")}}},
+            reference("AccessEvaluationDocument"),
+        ],
     });
     let mut paths = Map::new();
     for operation in OPERATIONS {

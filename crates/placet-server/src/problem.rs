@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 pub(crate) struct Problem(Box<ProblemDocument>);
 
 /// When to come back where the failure itself does not say.
-const RETRY_MS: u64 = 1000;
+pub(crate) const RETRY_MS: u64 = 1000;
 
 impl Problem {
     pub(crate) fn new(code: &str, detail: impl Into<String>) -> Self {

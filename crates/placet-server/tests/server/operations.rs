@@ -39,6 +39,10 @@ async fn every_operation_is_reached() {
     let batch = format!(r#"{{"requests":[{}]}}"#, request("b", ""));
     let key = r#"{"actor":"agent:new","environment":"production","roles":[]}"#;
     let scope = r#"{"scope":"workspace"}"#.to_owned();
+    let pep = world.key("service:pep", &["gate"]).await;
+    let asked = r#"{"subject":{"type":"agent","id":"bot"},"action":{"name":"a"},"resource":{"type":"r","id":"1"}}"#;
+    let asked = asked.to_owned();
+    let json = [("content-type", "application/json")];
     let none = String::new();
     let gone = format!("/api/v1/keys/{}", gate.split_once('.').unwrap().0);
     let get = |path: &str| ("GET", path.to_owned(), &ann, none.clone());
@@ -92,6 +96,12 @@ async fn every_operation_is_reached() {
         ("POST", "/api/v1/signers/rotate".to_owned(), &ann, none.clone()),
         ("POST", "/api/v1/signers/revoke".to_owned(), &ann, former),
         ("POST", "/api/v1/audit/reindex".to_owned(), &ann, none.clone()),
+        ("POST", "/access/v1/evaluation".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/evaluations".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/search/resource".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/search/action".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/search/subject".to_owned(), &pep, asked),
+        get("/.well-known/authzen-configuration"),
         get(path),
         get("/api/v1/policies/current"),
         get(&format!("{path}/{left}")),
@@ -108,7 +118,7 @@ async fn every_operation_is_reached() {
         get("/openapi.json"),
     ];
     for (method, path, key, body) in calls {
-        let answer = world.call(method, &path, key, &[], &body).await;
+        let answer = world.call(method, &path, key, &json, &body).await;
         assert!(answer.status < 300, "{method} {path}: {answer:?}");
     }
     let mut stream = world.send("GET", "/api/v1/events", &ann, &[], "").await;

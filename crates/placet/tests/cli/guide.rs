@@ -10,6 +10,11 @@ fn the_first_decision_is_made_as_the_guide_says() {
 }
 
 #[test]
+fn a_policy_is_changed_as_the_guide_says() {
+    follow("docs/guides/change-a-policy.md", 5);
+}
+
+#[test]
 fn personal_data_is_erased_as_the_guide_says() {
     follow("docs/guides/erase-personal-data.md", 5);
 }
@@ -22,6 +27,11 @@ fn a_stolen_key_is_dealt_with_as_the_guide_says() {
 #[test]
 fn a_back_up_is_made_and_restored_as_the_guide_says() {
     follow("docs/guides/backup-and-restore.md", 4);
+}
+
+#[test]
+fn an_authzen_gate_is_answered_as_the_guide_says() {
+    follow("docs/guides/authzen.md", 7);
 }
 
 #[test]
