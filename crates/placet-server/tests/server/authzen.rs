@@ -65,8 +65,10 @@ async fn an_evaluation_is_a_decision() {
     assert!(entries.contains("service:gate") && !entries.contains("alice"), "{entries}");
     let trace = world.get("/api/v1/traces/req-1", &world.admin).await.ok();
     assert_eq!(trace["entries"].as_array().unwrap().len(), 1, "{trace}");
-    assert_eq!(world.get(&format!("/api/v1/receipts/{id}"), &gate).await.status, 200);
-    let path = format!("/api/v1/receipts/{id}?payload=true");
+    let receipt = at(&value, "/context/receipt");
+    let proof = world.get(receipt, &gate).await;
+    assert!(proof.text.contains(id), "{proof:?}");
+    let path = format!("{receipt}?payload=true");
     let disclosed = world.get(&path, &gate).await.ok();
     let request = &disclosed["payload"]["request"];
     for (member, wanted) in [
