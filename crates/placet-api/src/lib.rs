@@ -13,6 +13,7 @@ mod authzen;
 mod decision;
 pub mod error;
 mod manage;
+mod policy;
 mod privacy;
 mod signer;
 mod text;
@@ -39,6 +40,12 @@ pub use manage::{
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use policy::{
+    PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
+    PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,
+    PolicyReviewRequest, PolicyRollbackRequest, PolicySignatureDocument, PolicySource,
+    PolicyWithdrawRequest,
 };
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,

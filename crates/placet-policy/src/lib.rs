@@ -8,25 +8,31 @@
 )]
 
 mod bundle;
+mod cases;
 mod condition;
+mod contract;
 mod derive;
 mod diagnostic;
+pub mod diff;
 mod documents;
 mod explain;
 #[doc(hidden)]
 pub mod generate;
 mod index;
+mod layers;
 mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
 mod read;
+mod schema;
 mod search;
 mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
+pub use cases::{Case, Earlier, Expectation};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};

@@ -5,10 +5,20 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/cases.rs"]
+mod cases;
+#[path = "policy/contract.rs"]
+mod contract;
+#[path = "policy/derive.rs"]
+mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/diff.rs"]
+mod diff;
 #[path = "policy/generated.rs"]
 mod generated;
+#[path = "policy/generated_surfaces.rs"]
+mod generated_surfaces;
 #[path = "policy/language.rs"]
 mod language;
 #[path = "policy/oracle.rs"]

@@ -3,6 +3,9 @@
 
 use serde_json::{Value, json};
 
+/// A bundle of one rule.
+const RULES: &str = "version: v1\nrules:\n  - id: refund-small\n    match: { surfaces: [\"payments.refund\"] }\n    decision: allow\n";
+
 /// A body that is accepted.
 pub(crate) fn body(schema: &str) -> Option<Value> {
     let request = json!({
@@ -26,6 +29,13 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "HoldRequest" => json!({
             "scope": "subject", "subject": "customer-4711", "reason": "litigation",
         }),
+        "PolicyRequest" => json!({
+            "sources": [{"name": "rules.yaml", "text": RULES}],
+            "reason": "small refunds need no person",
+        }),
+        "PolicyRollbackRequest" => json!({"reason": "refunds were refused"}),
+        "PolicyWithdrawRequest" => json!({"reason": "case-2026-17"}),
+        "PolicyReviewRequest" => json!({"note": "the rollback was right"}),
         "KillRequest" => json!({"scope": "workspace"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],

@@ -5,7 +5,9 @@ use crate::call::Call;
 use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
-use crate::{approvals, audit, authzen, decisions, events, log, manage, meta, privacy, signers};
+use crate::{
+    approvals, audit, authzen, decisions, events, log, manage, meta, policies, privacy, signers,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -65,6 +67,16 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("searchResources", authzen::resources);
     routes.add("searchActions", authzen::actions);
     routes.add("getAuthzenConfiguration", authzen::configuration);
+    routes.add("listPolicies", policies::history);
+    routes.add("publishPolicy", policies::publish);
+    routes.add("getCurrentPolicy", policies::current);
+    routes.add("getPolicy", policies::get);
+    routes.add("releasePolicy", policies::release);
+    routes.add("rollbackPolicy", policies::rollback);
+    routes.add("withdrawPolicy", policies::withdraw);
+    routes.add("reviewPolicy", policies::review);
+    routes.add("trustAuthor", policies::trust_author);
+    routes.add("revokeAuthor", policies::revoke_author);
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
@@ -100,7 +112,8 @@ impl Routes {
         };
         let run = move |State(server): State<Arc<Server>>, request: Request| async move {
             let id = operation.echoes().then(|| request.headers().get(REQUEST_ID).cloned());
-            let work = handler(Call::new(server.clone(), request));
+            // In a box: each layer that holds it would have its kilobytes in its own future.
+            let work = Box::pin(handler(Call::new(server.clone(), request)));
             let mut response = if operation.apart() {
                 apart(server, at, work).await
             } else {

@@ -20,6 +20,10 @@ mod log;
 mod operations;
 #[path = "server/people.rs"]
 mod people;
+#[path = "server/places.rs"]
+mod places;
+#[path = "server/policies.rs"]
+mod policies;
 #[path = "server/privacy.rs"]
 mod privacy;
 #[path = "server/reading.rs"]

@@ -7,6 +7,8 @@ mod models;
 mod modes;
 mod notify;
 mod outputs;
+pub(crate) mod surfaces;
+mod tests;
 mod topics;
 
 use crate::shape::Shape;
@@ -29,12 +31,18 @@ pub(crate) const DECLARED: &[Kind] = &[
     modes::KIND,
     notify::KIND,
     outputs::KIND,
+    tests::KIND,
     topics::KIND,
 ];
 
 /// The JSON Schemas of all kinds that are declared by a shape, by top key.
 pub fn schemas() -> impl Iterator<Item = (&'static str, Object)> {
-    DECLARED.iter().map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+    let surfaces = Shape::Map(&Shape::Matching(&surfaces::NAME), &surfaces::SURFACE);
+    let surfaces = surfaces.schema().with("description", "What each surface demands and promises.");
+    DECLARED
+        .iter()
+        .map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+        .chain([("surfaces", surfaces)])
 }
 
 /// The kind with this top key.
