@@ -14,6 +14,7 @@ pub mod error;
 mod manage;
 mod privacy;
 mod signer;
+mod surface;
 mod text;
 
 pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
@@ -37,4 +38,5 @@ pub use privacy::{
     HoldRequest, OpeningDocument,
 };
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
+pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

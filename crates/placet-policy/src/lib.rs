@@ -22,6 +22,7 @@ mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
+mod provenance;
 mod read;
 mod schema;
 mod shape;
@@ -33,6 +34,8 @@ pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
+
+pub use provenance::Grant;
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

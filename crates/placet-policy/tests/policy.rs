@@ -21,3 +21,5 @@ mod oracle;
 mod property;
 #[path = "policy/samples.rs"]
 mod samples;
+#[path = "policy/typed.rs"]
+mod typed;
