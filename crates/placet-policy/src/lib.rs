@@ -8,10 +8,12 @@
 )]
 
 mod bundle;
+mod cases;
 mod condition;
 mod contract;
 mod derive;
 mod diagnostic;
+pub mod diff;
 mod documents;
 mod explain;
 #[doc(hidden)]
@@ -25,15 +27,18 @@ mod pattern;
 mod provenance;
 mod read;
 mod schema;
+mod search;
 mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
+pub use cases::{Case, Earlier, Expectation};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
+pub use search::{Sought, Unlisted};
 
 pub use provenance::Grant;
 

@@ -5,10 +5,16 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/cases.rs"]
+mod cases;
 #[path = "policy/contract.rs"]
 mod contract;
+#[path = "policy/derive.rs"]
+mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/diff.rs"]
+mod diff;
 #[path = "policy/generated.rs"]
 mod generated;
 #[path = "policy/generated_surfaces.rs"]
@@ -21,5 +27,7 @@ mod oracle;
 mod property;
 #[path = "policy/samples.rs"]
 mod samples;
+#[path = "policy/search.rs"]
+mod search;
 #[path = "policy/typed.rs"]
 mod typed;

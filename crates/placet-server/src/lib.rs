@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod auth;
+mod authzen;
 mod call;
 mod decisions;
 mod document;
@@ -20,6 +21,8 @@ mod open;
 mod openapi;
 mod operations;
 mod patient;
+mod places;
+mod policies;
 mod privacy;
 mod problem;
 mod publishing;
@@ -28,6 +31,7 @@ mod server;
 mod signers;
 mod witness;
 
+pub use audit::instant_of;
 pub use listen::{bind, serve, serve_router};
 pub use open::open_stores;
 pub use openapi::openapi_json;

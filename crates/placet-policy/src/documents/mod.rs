@@ -8,6 +8,7 @@ mod modes;
 mod notify;
 mod outputs;
 pub(crate) mod surfaces;
+mod tests;
 mod topics;
 
 use crate::shape::Shape;
@@ -30,6 +31,7 @@ pub(crate) const DECLARED: &[Kind] = &[
     modes::KIND,
     notify::KIND,
     outputs::KIND,
+    tests::KIND,
     topics::KIND,
 ];
 

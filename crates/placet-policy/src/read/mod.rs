@@ -9,6 +9,7 @@ mod rule;
 mod surface;
 mod timing;
 
+use crate::cases;
 use crate::diagnostic::{Code, Place, Report};
 use crate::documents::{self, DECLARED, Kind};
 use crate::model::{Model, Rule};
@@ -32,7 +33,7 @@ const LABEL_NAMES_MAX: usize = 1024;
 /// declared before the conditions.
 const KINDS: [&str; 4] = ["surfaces", "derivers", "floor", "rules"];
 /// Document kinds that are designed and not yet part of this version.
-const LATER: [&str; 4] = ["approvals", "capabilities", "roles", "tests"];
+const LATER: [&str; 3] = ["approvals", "capabilities", "roles"];
 
 /// All kinds of this version, in the order in which they are read.
 fn kinds() -> impl Iterator<Item = &'static str> {
@@ -193,6 +194,9 @@ impl<'a, 'r> Reader<'a, 'r> {
         let Some(kind) = documents::declared(name) else { return };
         let value = shape::read(&kind.shape, node, kind.name, self.form, self.report);
         let Some(value) = value else { return };
+        if kind.name == "tests" {
+            cases::check(node, &value, self.report);
+        }
         match self.model.documents.remove(kind.name) {
             None => {
                 self.model.documents.insert(kind.name, value);
