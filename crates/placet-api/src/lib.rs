@@ -16,6 +16,7 @@ mod manage;
 mod policy;
 mod privacy;
 mod signer;
+mod surface;
 mod text;
 
 pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
@@ -52,4 +53,5 @@ pub use privacy::{
     HoldRequest, OpeningDocument,
 };
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
+pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

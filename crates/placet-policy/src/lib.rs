@@ -24,6 +24,7 @@ mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
+mod provenance;
 mod read;
 mod schema;
 mod search;
@@ -38,6 +39,8 @@ pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
 pub use search::{Sought, Unlisted};
+
+pub use provenance::Grant;
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

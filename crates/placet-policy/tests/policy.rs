@@ -29,3 +29,5 @@ mod property;
 mod samples;
 #[path = "policy/search.rs"]
 mod search;
+#[path = "policy/typed.rs"]
+mod typed;

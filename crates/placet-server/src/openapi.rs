@@ -52,6 +52,8 @@ use utoipa::OpenApi;
     api::RevokeSignerRequest,
     api::SignersDocument,
     api::SignerChangeDocument,
+    api::SurfaceList,
+    api::SurfaceDocument,
     api::AccessEvaluationRequest,
     api::AccessEvaluationsRequest,
     api::AccessEvaluationDocument,

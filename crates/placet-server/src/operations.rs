@@ -81,6 +81,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getPublished", path: "/log/{workspace}/checkpoint", summary: "The checkpoint published last, with its cosignatures", answers: &[(200, TEXT, "")], ..GET },
     Operation { id: "getTile", path: "/log/{workspace}/tile/{*tile}", summary: "A tile or entry bundle of the published log (C2SP tlog-tiles)", answers: &[(200, "application/octet-stream", "")], ..GET },
     Operation { id: "getConsistency", path: "/log/{workspace}/consistency/{old}/{new}", summary: "The proof that the log of one size extends that of another, a hash in base64 per line", answers: &[(200, TEXT, "")], ..GET },
+    Operation { id: "listSurfaces", path: "/api/v1/surfaces", summary: "Surfaces of the policy in force with their contracts, by name", answers: &[(200, JSON, "SurfaceList")], ..GET },
     Operation { id: "getKill", path: "/api/v1/kill", summary: "The kill switches over the workspace", answers: &[(200, JSON, "KillDocument")], ..GET },
     Operation { id: "kill", path: "/api/v1/kill", summary: "Trip a kill switch", body: Some("KillRequest"), answers: &[(200, JSON, "KillDocument")], ..POST },
     Operation { id: "lift", path: "/api/v1/lift", summary: "Ask for, or complete, the lift of a kill switch", body: Some("KillRequest"), answers: &[(200, JSON, "LiftDocument")], ..POST },

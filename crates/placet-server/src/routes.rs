@@ -48,6 +48,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
     routes.add("streamEvents", events::stream);
+    routes.add("listSurfaces", meta::surfaces);
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);

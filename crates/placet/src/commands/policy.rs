@@ -104,6 +104,7 @@ fn compile(dir: &Path, out: Option<&Path>, json: bool) -> Done {
             "ok": true,
             "digest": bundle.digest().to_string(),
             "rules": bundle.rule_count(),
+            "surfaces": bundle.surfaces().map(|it| local::from_object(&it)).collect::<Vec<_>>(),
             "warnings": local::diagnostics(bundle.warnings()),
         }));
     } else {
@@ -189,6 +190,9 @@ fn why(rule: &RuleTrace) -> String {
             Err(error) => ('!', error.as_str()),
         };
         lines.push(format!("{sign} {} is {value}", condition.text));
+    }
+    if let Some(note) = &rule.note {
+        lines.push(format!("{} {note}", if rule.matched { '!' } else { '+' }));
     }
     if lines.is_empty() {
         lines.push("+ matches everything".to_owned());
