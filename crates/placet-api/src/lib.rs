@@ -13,6 +13,7 @@ mod decision;
 pub mod error;
 mod manage;
 mod privacy;
+mod shadow;
 mod signer;
 mod text;
 
@@ -36,5 +37,6 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

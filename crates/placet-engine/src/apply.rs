@@ -138,6 +138,7 @@ impl State {
                 self.last_override = Some(index);
             }
             Event::BundleArmed(armed) => self.policy = Some(armed.bundle),
+            Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
             Event::KeyCreated(grant) => {
                 self.spent.extend(grant.decision);
                 let key = Key { principal: grant.principal.clone(), revoked: false };
@@ -174,6 +175,7 @@ impl State {
         if event.permit.is_some() {
             self.not_killed()?;
         }
+        self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.
         if self.idempotency.get(&event.idempotency, now).is_some_and(|attempt| attempt.bound) {
             return Err("its idempotency key is bound to another decision");

@@ -82,6 +82,8 @@ pub enum Command {
     Found(Box<Genesis>),
     /// Put a bundle in force.
     ArmBundle(BundleArmed),
+    /// Set or clear the bundle beside the one in force.
+    ShadowBundle(ShadowBundle),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -109,6 +111,7 @@ impl Command {
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),
             Self::RevokeSigner(command) => Some(&command.by),
+            Self::ShadowBundle(command) => Some(&command.by),
             Self::Trip(command) => command.who.as_ref(),
             Self::RevokePermit(_)
             | Self::Found(_)
@@ -165,6 +168,30 @@ pub struct Decide {
     pub verdict: Verdict,
     /// For each hit with a `limit:`, the pseudonym of rule and key values.
     pub windows: Vec<Option<Tag>>,
+    /// What the shadow bundle says, where there is one.
+    pub shadow: Option<Box<Shadow>>,
+}
+
+/// What a shadow bundle says of a request.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// The verdict, with the digest of the bundle.
+    pub verdict: Verdict,
+    /// As [`Decide::windows`].
+    pub windows: Vec<Option<Tag>>,
+}
+
+/// A bundle beside the one in force, or none any more.
+#[derive(Clone, Debug)]
+pub struct ShadowBundle {
+    /// An admin.
+    pub by: Who,
+    /// Its digest.
+    pub bundle: Option<Digest>,
+    /// Version of the condition language.
+    pub language: u32,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
 }
 
 /// A vote on a held decision.

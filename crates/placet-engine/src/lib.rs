@@ -36,6 +36,7 @@ mod hold;
 mod idempotency;
 mod memory;
 mod privacy;
+mod shadow;
 mod signers;
 mod snapshot;
 mod state;
@@ -44,11 +45,12 @@ mod step;
 pub use apply::FoldError;
 pub use command::{
     Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection, Report,
-    RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Who,
+    RevokePermit, RevokeSigner, RotateSigner, Shadow, ShadowBundle, Target, Trip, Vote, Who,
 };
 pub use constitution::{CONSTITUTION, is_governed};
 pub use idempotency::IdempotencyKeys;
 pub use privacy::LegalHold;
+pub use shadow::Shadowing;
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::step;

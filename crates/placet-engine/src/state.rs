@@ -6,6 +6,7 @@ use crate::decide::killed;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
 use crate::privacy::LegalHold;
+use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -76,6 +77,8 @@ pub struct State {
     pub(crate) origin: String,
     pub(crate) workspace: Option<WorkspaceName>,
     pub(crate) policy: Option<Digest>,
+    /// The bundle beside the one in force.
+    pub(crate) shadow: Option<Shadowing>,
     pub(crate) keys: BTreeMap<KeyId, Key>,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
@@ -279,6 +282,7 @@ impl State {
             origin: String::new(),
             workspace: None,
             policy: None,
+            shadow: None,
             keys: BTreeMap::new(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),

@@ -6,6 +6,7 @@ use crate::command::{
 use crate::decide::{decide, killed};
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::privacy::{erase, place_hold, release_hold};
+use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
 use alloc::collections::BTreeMap;
@@ -48,6 +49,7 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::Found(genesis) => append(Event::Genesis(genesis.as_ref().clone())),
         Command::ArmBundle(armed) if state.policy == Some(armed.bundle) => Ok(Plan::Nothing),
         Command::ArmBundle(armed) => append(Event::BundleArmed(armed.clone())),
+        Command::ShadowBundle(command) => shadow::set(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),
         Command::Tick => Ok(tick(state, now)),

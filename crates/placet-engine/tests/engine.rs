@@ -10,6 +10,7 @@ mod engine {
     mod permits;
     mod privacy;
     mod property;
+    mod shadow;
     mod signers;
     mod windows;
     mod world;

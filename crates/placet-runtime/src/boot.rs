@@ -167,6 +167,13 @@ pub(crate) fn assemble(
             let bundle = load_bundle(&stores, options, digest)?;
             shared.policy.store(Some(bundle));
         }
+        if let Some(shadow) = folded.state.shadow() {
+            // It decides nothing, so it keeps nothing from starting either.
+            match load_bundle(&stores, options, shadow.bundle) {
+                Ok(bundle) => shared.shadow.store(Some(bundle)),
+                Err(error) => notices.push(format!("workspace {name}: its shadow bundle: {error}")),
+            }
+        }
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
         positions.insert(no, stores.model_writer.position(no)?);
         let solo = folded.state.solo();
@@ -262,6 +269,7 @@ pub(crate) fn assemble(
         committer: committing,
         workspaces: ArcSwap::from_pointee(Workspaces { all, by_name }),
         creating: tokio::sync::Mutex::new(()),
+        shadowing: tokio::sync::Mutex::default(),
         directory,
         pool,
         journal: stores.reader,

@@ -92,7 +92,7 @@ impl Committer {
 
     /// Makes a batch durable. Nothing of it is answered yet.
     pub(crate) fn flush(&mut self, work: Work) -> Flushed {
-        let Work { open, pending, releases, founding, .. } = work;
+        let Work { open, pending, releases, founding, kept, .. } = work;
         let durable = self.persist(open);
         if durable.is_err() {
             self.gauges.failed.store(true, Ordering::SeqCst);
@@ -101,6 +101,11 @@ impl Committer {
             let created = self.journal.create_workspace(&name);
             // Whoever asked may have gone; the workspace stays empty then.
             let _ = reply.send(created.map_err(|error| error.to_string()));
+        }
+        for (bundle, reply) in kept {
+            let put = self.journal.put_bundle(&bundle.digest().0, bundle.normalised());
+            // Whoever asked may have gone; nothing names the bundle then.
+            let _ = reply.send(put.map_err(|error| error.to_string()));
         }
         Flushed { durable, pending, releases }
     }

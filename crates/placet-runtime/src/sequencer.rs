@@ -12,6 +12,7 @@ use crate::seat::Seat;
 use crate::signing::{Signing, hand_over};
 use crate::workspace::Workspace;
 use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
+use placet_policy::Bundle;
 use placet_types::Digest;
 use placet_types::event::{Entry, Event};
 use placet_types::ids::{DecisionId, PermitId, TimeMs, WorkspaceName};
@@ -131,6 +132,8 @@ pub(crate) enum Message {
     AddSeat(Box<Seat>),
     /// Registers a workspace in the store, which the committer owns.
     CreateWorkspace(WorkspaceName, oneshot::Sender<Result<WorkspaceNo, String>>),
+    /// Keeps the bytes of a bundle, which the committer does, before an entry names it.
+    KeepBundle(Arc<Bundle>, oneshot::Sender<Result<(), String>>),
     ConfirmClock,
     Wake,
     Shutdown,
@@ -183,6 +186,8 @@ pub(crate) struct Work {
     pub(crate) pending: Vec<Pending>,
     pub(crate) releases: Vec<Release>,
     pub(crate) founding: Vec<(WorkspaceName, oneshot::Sender<Result<WorkspaceNo, String>>)>,
+    /// Bundles to be kept.
+    pub(crate) kept: Vec<(Arc<Bundle>, oneshot::Sender<Result<(), String>>)>,
     pub(crate) bytes: usize,
 }
 
@@ -333,6 +338,7 @@ impl Sequencer {
                 self.seats.insert(seat.shared.no, *seat);
             }
             Message::CreateWorkspace(name, reply) => work.founding.push((name, reply)),
+            Message::KeepBundle(bundle, reply) => work.kept.push((bundle, reply)),
             Message::ConfirmClock => {
                 let (from, to) = self.stamp.confirm();
                 self.gauges.clock_unsure.store(false, Ordering::SeqCst);
@@ -477,6 +483,7 @@ impl Work {
             && self.pending.is_empty()
             && self.releases.is_empty()
             && self.founding.is_empty()
+            && self.kept.is_empty()
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Workspace {
     signers: ArcSwap<Vec<LogSigner>>,
     names: Pseudonyms,
     pub(crate) policy: ArcSwapOption<Bundle>,
+    /// The bundle beside it, asked for the record alone.
+    pub(crate) shadow: ArcSwapOption<Bundle>,
     tree: Mutex<Tree<Fast>>,
     head: ArcSwap<SignedHead>,
     pub(crate) published: ArcSwap<SignedHead>,
@@ -103,6 +105,7 @@ impl Workspace {
             signers: ArcSwap::from_pointee(signers),
             names: Pseudonyms::new(pseudonym_key),
             policy: ArcSwapOption::empty(),
+            shadow: ArcSwapOption::empty(),
             tree: Mutex::new(tree),
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
@@ -159,6 +162,12 @@ impl Workspace {
     #[must_use]
     pub fn bundle(&self) -> Option<Arc<Bundle>> {
         self.policy.load_full()
+    }
+
+    /// The bundle that decisions are made under a second time, for the record alone.
+    #[must_use]
+    pub fn shadow(&self) -> Option<Arc<Bundle>> {
+        self.shadow.load_full()
     }
 
     /// The newest signed checkpoint.

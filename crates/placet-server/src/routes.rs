@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
-use crate::{approvals, audit, decisions, events, log, manage, meta, privacy, signers};
+use crate::{approvals, audit, decisions, events, log, manage, meta, privacy, shadow, signers};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -55,6 +55,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listWorkspaces", manage::workspaces);
     routes.add("createWorkspace", manage::create_workspace);
     routes.add("confirmClock", manage::confirm_clock);
+    routes.add("getShadow", shadow::get);
+    routes.add("setShadow", shadow::set);
+    routes.add("clearShadow", shadow::clear);
     routes.add("rotateSigner", signers::rotate);
     routes.add("revokeSigner", signers::revoke);
     routes.add("getTrust", signers::trust);

@@ -207,6 +207,7 @@ fn command(
         nonce: None,
         deadline,
         permit_ms: 0,
+        shadow: None,
         windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
         verdict,
     }

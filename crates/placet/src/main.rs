@@ -115,7 +115,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
-        Command::Policy(args) => commands::policy::run(args),
+        Command::Policy(args) => commands::policy::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

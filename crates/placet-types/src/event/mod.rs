@@ -6,6 +6,7 @@ mod decision;
 mod other;
 mod privacy;
 mod read;
+mod shadow;
 mod signer;
 
 use crate::hash::Digest;
@@ -25,6 +26,7 @@ pub use other::{
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use shadow::{BundleShadowed, Differing, Would};
 pub use signer::{SignerRevoked, SignerRotated};
 
 /// `_type` of every entry.
@@ -134,6 +136,8 @@ pub enum Event {
     KillLifted(KillEvent),
     /// `bundle.armed`
     BundleArmed(BundleArmed),
+    /// `bundle.shadowed`: a bundle beside the one in force, or none any more.
+    BundleShadowed(BundleShadowed),
     /// `key.created`
     KeyCreated(KeyGrant),
     /// `key.revoked`
@@ -172,6 +176,7 @@ impl Event {
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",
             Self::BundleArmed(_) => "bundle.armed",
+            Self::BundleShadowed(_) => "bundle.shadowed",
             Self::KeyCreated(_) => "key.created",
             Self::KeyRevoked(_) => "key.revoked",
             Self::PayloadErased(_) => "payload.erased",

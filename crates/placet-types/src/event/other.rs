@@ -364,6 +364,7 @@ impl Event {
                 w.str_opt("decision", event.decision.map(|id| id.to_string()).as_deref());
                 w.uint("language", u64::from(event.language));
             }
+            Self::BundleShadowed(event) => event.write(w),
             Self::KeyCreated(event) => {
                 w.str("by", event.by.as_str());
                 w.str_opt("decision", event.decision.map(|id| id.to_string()).as_deref());
@@ -430,6 +431,7 @@ impl Event {
                 decision: r.parsed_opt("decision", DecisionId::parse)?,
                 language: r.count("language")?,
             }),
+            "bundle.shadowed" => Self::BundleShadowed(super::BundleShadowed::read(&mut r)?),
             "key.created" => Self::KeyCreated(KeyGrant {
                 principal: Principal::read(r.object("principal")?)?,
                 by: r.parsed("by", ActorRef::parse)?,

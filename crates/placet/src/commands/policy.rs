@@ -2,6 +2,7 @@
 
 mod backtest;
 mod diff;
+mod shadow;
 
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
@@ -21,7 +22,8 @@ pub(crate) use backtest::open_log;
   placet policy compile --bundle policy/
   placet policy explain request.json --bundle policy/ --role support
   placet policy diff policy/ policy-next/                 # which decisions change; 14 if any does
-  placet policy backtest policy-next/ --data ./placet-data --since 30d")]
+  placet policy backtest policy-next/ --data ./placet-data --since 30d
+  placet policy shadow --bundle policy-next/              # beside the one in force, for the record alone")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -59,13 +61,15 @@ enum PolicyCommand {
     },
     Diff(Box<diff::DiffArgs>),
     Backtest(Box<backtest::BacktestArgs>),
+    Shadow(Box<shadow::ShadowArgs>),
 }
 
 /// Runs it.
-pub(crate) fn run(args: PolicyArgs) -> Done {
+pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
         PolicyCommand::Diff(args) => diff::run(&args),
         PolicyCommand::Backtest(args) => backtest::run(&args),
+        PolicyCommand::Shadow(args) => shadow::run(&args).await,
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
