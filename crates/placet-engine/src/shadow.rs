@@ -3,16 +3,38 @@
 //!
 //! INVARIANT: nothing but the member `would` of a decision and the counts here depends on it.
 
-use crate::command::{Decide, Plan, Rejection, ShadowBundle};
-use crate::constitution;
+use crate::command::{Decide, Plan, Rejection, Who};
+use crate::constitution::{self, Reach};
 use crate::decide::{Asked, in_force, killed, ruled};
 use crate::state::State;
 use crate::step::{append, may_administer};
 use alloc::vec::Vec;
 use placet_types::Digest;
-use placet_types::event::{BundleShadowed, DecisionEvent, Differing, Event, Would};
-use placet_types::ids::TimeMs;
-use placet_types::policy::{Aspect, Combined, Reason};
+use placet_types::event::{BundleShadowed, DecisionEvent, Differing, Event, Tag, Would};
+use placet_types::ids::{DecisionId, TimeMs};
+use placet_types::policy::{Aspect, Combined, Reason, Verdict};
+
+/// What a shadow bundle says of a request.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// The verdict, with the digest of the bundle.
+    pub verdict: Verdict,
+    /// As [`Decide::windows`].
+    pub windows: Vec<Option<Tag>>,
+}
+
+/// A bundle beside the one in force, or none any more.
+#[derive(Clone, Debug)]
+pub struct ShadowBundle {
+    /// An admin.
+    pub by: Who,
+    /// Its digest.
+    pub bundle: Option<Digest>,
+    /// Version of the condition language.
+    pub language: u32,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
+}
 
 /// A shadow bundle, and how often it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +88,8 @@ pub(crate) fn would(
     let Some(shadow) = shadow else { return Some(Would::Skipped) };
     let asked = Asked { verdict: &shadow.verdict, windows: &shadow.windows };
     let timely = in_force(state, asked, &shadow.verdict, now);
-    let other = ruled(state, asked, timely.as_ref().unwrap_or(&shadow.verdict), now);
+    let said = timely.as_ref().unwrap_or(&shadow.verdict);
+    let other = ruled(state, command, asked, said, Reach::Free, now);
     let ids = |combined: &Combined| -> Vec<_> {
         combined.deciding.iter().map(|rule| rule.id.clone()).collect()
     };

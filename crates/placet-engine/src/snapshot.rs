@@ -1,6 +1,8 @@
-//! Saving a state and reading it back: a compact binary form of version 3, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 4, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
+
+mod policies;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
@@ -16,7 +18,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x03";
+const MAGIC: &[u8; 8] = b"plstate\x04";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -33,6 +35,7 @@ impl State {
             workspace,
             policy,
             shadow,
+            policies,
             keys,
             idempotency: _,
             windows,
@@ -66,6 +69,7 @@ impl State {
         w.put(&workspace.as_ref().map(|name| String::from(name.as_str())));
         w.put(policy);
         w.put(shadow);
+        w.put(policies);
         w.list(keys.values(), Writer::put);
         w.put(windows);
         w.list(held.values(), Writer::put);
@@ -123,6 +127,7 @@ impl State {
             },
             policy: r.get()?,
             shadow: r.get()?,
+            policies: r.get()?,
             keys: r.rising(
                 |(id, _)| id,
                 |r| {
@@ -382,7 +387,7 @@ impl Code for Held {
             audience,
             actor,
             proposers,
-            governed,
+            reach,
             full,
             constraints,
             votes,
@@ -403,7 +408,7 @@ impl Code for Held {
         w.put(audience);
         w.put(actor);
         w.list(proposers.iter(), Writer::put);
-        w.put(governed);
+        w.put(reach);
         w.put(full);
         w.put(constraints);
         w.list(votes.iter(), |w, (by, roles)| {
@@ -428,7 +433,7 @@ impl Code for Held {
             audience: r.get()?,
             actor: r.get()?,
             proposers: r.rising(|actor| actor, Reader::get)?,
-            governed: r.get()?,
+            reach: r.get()?,
             full: r.get()?,
             constraints: r.get()?,
             votes: r.list(|r| Some((r.get()?, r.get()?)))?,

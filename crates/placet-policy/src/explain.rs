@@ -148,7 +148,7 @@ fn explain_rule(
     }
 }
 
-fn explain_key(
+pub(crate) fn explain_key(
     bundle: &Bundle,
     key: &RuleKey,
     facts: Facts<'_>,

@@ -8,6 +8,7 @@
 )]
 
 mod bundle;
+mod cases;
 mod condition;
 mod derive;
 mod diagnostic;
@@ -22,15 +23,18 @@ mod model;
 pub mod naive;
 mod pattern;
 mod read;
+mod search;
 mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
+pub use cases::{Case, Earlier, Expectation};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::schemas;
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
+pub use search::{Sought, Unlisted};
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

@@ -5,6 +5,10 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/cases.rs"]
+mod cases;
+#[path = "policy/derive.rs"]
+mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
 #[path = "policy/diff.rs"]
@@ -19,3 +23,5 @@ mod oracle;
 mod property;
 #[path = "policy/samples.rs"]
 mod samples;
+#[path = "policy/search.rs"]
+mod search;

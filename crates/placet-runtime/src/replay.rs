@@ -114,7 +114,8 @@ fn replay_workspace(
                     let frame = parsed.frame(at);
                     let frame = frame.ok_or_else(|| damaged("an entry has no frame".to_owned()))?;
                     let bundle = bundle_for(sources, event.policy, bundles)?;
-                    let shadow = state.shadow().map(|shadow| shadow.bundle);
+                    let asked = event.would != Some(Would::Skipped);
+                    let shadow = state.shadow().filter(|_| asked).map(|shadow| shadow.bundle);
                     let shadow = shadow.map(|digest| kept(sources, digest, bundles)).transpose()?;
                     let context = Context { sources, names: &names, state: &state };
                     let given = (bundle.as_deref(), shadow.as_deref());
@@ -195,7 +196,6 @@ impl Context<'_> {
                 };
                 let mut verdict = evaluate(bundle, &request, &caller);
                 verdict.policy = event.policy;
-                let shadow = shadow.filter(|_| event.would != Some(Would::Skipped));
                 let shadow = evaluate_beside(shadow, &request, &caller);
                 let given = given(entry, event);
                 proposal.command(&SlotKeys::new(&secret), (verdict, shadow), given)
@@ -267,8 +267,9 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
             windows.push(matched.window.map(|window| window.tag));
         }
     }
-    // The constitution asks for the role alone, and only an admin's request is not denied by it.
-    let admin = event.matched.iter().all(|matched| matched.rule != "constitution.admin-only");
+    // The constitution asks for the role alone, and only requests without it are denied for that.
+    let lacks = ["constitution.admin-only", "constitution.operator-only"];
+    let admin = event.matched.iter().all(|matched| !lacks.contains(&matched.rule.as_str()));
     let roles = if admin { ["admin".to_owned()].into() } else { [].into() };
     let verdict = Verdict { policy: event.policy, surface_known: event.surface_known, hits };
     as_recorded(given, event, roles, verdict, windows)

@@ -4,7 +4,6 @@
 use crate::error::PlaneError;
 use crate::plane::{Plane, Principal};
 use crate::privacy::governed;
-use crate::sequencer::Message;
 use crate::workspace::Workspace;
 use placet_engine::{Command, ShadowBundle, Shadowing};
 use placet_policy::Bundle;
@@ -13,7 +12,6 @@ use placet_types::ids::DecisionId;
 use placet_types::json::{Object, Value};
 use placet_types::policy::LANGUAGE;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 impl Plane {
     /// The request that stands for setting a shadow bundle, or clearing it, as the constitution governs
@@ -39,12 +37,7 @@ impl Plane {
     ) -> Result<Option<u64>, PlaneError> {
         let _last = self.shadowing.lock().await;
         if let Some(bundle) = &bundle {
-            let (reply, kept) = oneshot::channel();
-            self.send(Message::KeepBundle(bundle.clone(), reply))?;
-            match kept.await {
-                Ok(kept) => kept.map_err(PlaneError::StoreFailed)?,
-                Err(_) => return Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
-            }
+            self.put_bundle(bundle).await?;
         }
         let command = Command::ShadowBundle(ShadowBundle {
             by: self.who(workspace, principal),

@@ -22,6 +22,8 @@ mod guide;
 mod input;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/policies.rs"]
+mod policies;
 #[path = "cli/privacy.rs"]
 mod privacy;
 #[path = "cli/rotation.rs"]

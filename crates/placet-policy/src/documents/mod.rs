@@ -7,6 +7,7 @@ mod models;
 mod modes;
 mod notify;
 mod outputs;
+mod tests;
 mod topics;
 
 use crate::shape::Shape;
@@ -29,6 +30,7 @@ pub(crate) const DECLARED: &[Kind] = &[
     modes::KIND,
     notify::KIND,
     outputs::KIND,
+    tests::KIND,
     topics::KIND,
 ];
 

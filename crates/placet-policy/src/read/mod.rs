@@ -8,6 +8,7 @@ mod retention;
 mod rule;
 mod timing;
 
+use crate::cases;
 use crate::diagnostic::{Code, Place, Report};
 use crate::documents::{self, DECLARED, Kind};
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, Model, Rule, Surface};
@@ -34,7 +35,7 @@ const DEADLINE_MS_MAX: u64 = 3_600_000;
 /// declared before the conditions.
 const KINDS: [&str; 4] = ["derivers", "surfaces", "floor", "rules"];
 /// Document kinds that are designed and not yet part of this version.
-const LATER: [&str; 4] = ["approvals", "capabilities", "roles", "tests"];
+const LATER: [&str; 3] = ["approvals", "capabilities", "roles"];
 
 /// All kinds of this version, in the order in which they are read.
 fn kinds() -> impl Iterator<Item = &'static str> {
@@ -195,6 +196,9 @@ impl<'a, 'r> Reader<'a, 'r> {
         let Some(kind) = documents::declared(name) else { return };
         let value = shape::read(&kind.shape, node, kind.name, self.form, self.report);
         let Some(value) = value else { return };
+        if kind.name == "tests" {
+            cases::check(node, &value, self.report);
+        }
         match self.model.documents.remove(kind.name) {
             None => {
                 self.model.documents.insert(kind.name, value);

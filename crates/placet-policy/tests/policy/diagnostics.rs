@@ -46,7 +46,7 @@ roles:
         r#"2:1: error[not_supported]: document kind `roles` is known but not supported by this version
   | roles:
   | ^^^^^
-  = hint: this version reads budgets, changes, models, modes, notify, outputs, topics, derivers, surfaces, floor, rules"#,
+  = hint: this version reads budgets, changes, models, modes, notify, outputs, tests, topics, derivers, surfaces, floor, rules"#,
     );
     check(
         r#"version: v1

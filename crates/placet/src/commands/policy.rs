@@ -4,6 +4,8 @@ mod backtest;
 mod diff;
 mod shadow;
 
+use crate::commands::publish;
+
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
@@ -21,6 +23,9 @@ pub(crate) use backtest::open_log;
 #[command(after_help = "Examples:
   placet policy compile --bundle policy/
   placet policy explain request.json --bundle policy/ --role support
+  placet policy publish --bundle policy/ --reason \"limits for autumn\"
+  placet policy rollback                       # to the bundle before, at once, to be reviewed
+  placet policy history
   placet policy diff policy/ policy-next/                 # which decisions change; 14 if any does
   placet policy backtest policy-next/ --data ./placet-data --since 30d
   placet policy shadow --bundle policy-next/              # beside the one in force, for the record alone")]
@@ -31,6 +36,8 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand, Debug)]
 enum PolicyCommand {
+    #[command(flatten)]
+    Life(publish::LifeCommand),
     /// Compile a bundle: all of it, or every place that is wrong.
     Compile {
         /// Directory of YAML documents.
@@ -67,6 +74,7 @@ enum PolicyCommand {
 /// Runs it.
 pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
+        PolicyCommand::Life(command) => publish::run(command).await,
         PolicyCommand::Diff(args) => diff::run(&args),
         PolicyCommand::Backtest(args) => backtest::run(&args),
         PolicyCommand::Shadow(args) => shadow::run(&args).await,
