@@ -181,12 +181,11 @@ pub(crate) fn still_demanded<H: Hasher>(
 ) -> bool {
     let mut verdict = verdict.clone();
     verdict.hits.retain(|hit| match hit.force {
-        Force::Always => true,
-        Force::From(instant) => now >= instant,
         Force::Asked => {
             hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
                 && (hit.rule.after.is_none() || held.full.contains(&hit.rule.id))
         }
+        force => force.by_time(now),
     });
     if held.reach.is_governed() {
         let hit = constitution::two_admins();

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{BundleShadowed, DecisionEvent, Differing, Event, Tag, Would};
 use placet_types::ids::{DecisionId, TimeMs};
-use placet_types::policy::{Aspect, Combined, Reason, Verdict};
+use placet_types::policy::{Aspect, Combined, Reason, Verdict, restrict};
 
 /// What a shadow bundle says of a request.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ pub(crate) fn would(
     let asked = Asked { verdict: &shadow.verdict, windows: &shadow.windows };
     let timely = in_force(state, asked, &shadow.verdict, now);
     let said = timely.as_ref().unwrap_or(&shadow.verdict);
-    let other = ruled(state, command, asked, said, Reach::Free, now);
+    let other = restrict(said, ruled(state, command, asked, said, Reach::Free, now));
     let ids = |combined: &Combined| -> Vec<_> {
         combined.deciding.iter().map(|rule| rule.id.clone()).collect()
     };

@@ -10,6 +10,7 @@
 mod bundle;
 mod cases;
 mod condition;
+mod contract;
 mod derive;
 mod diagnostic;
 pub mod diff;
@@ -18,11 +19,13 @@ mod explain;
 #[doc(hidden)]
 pub mod generate;
 mod index;
+mod layers;
 mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
 mod read;
+mod schema;
 mod search;
 mod shape;
 mod source;

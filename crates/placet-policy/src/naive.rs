@@ -2,6 +2,9 @@
 //! by walking the parsed tree over copied values. Shares the parsed model with the index and no
 //! code of matching or evaluation; written to be obviously right, not to be fast.
 
+mod contract;
+mod mutant;
+
 use crate::bundle::Bundle;
 use crate::condition::{Ast, AstNode, Op};
 use crate::model::{LimitKey, Match, MatchKey, Rule};
@@ -12,61 +15,7 @@ use placet_types::{Caller, Request};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// A deliberate mistake, by which the property run shows that it would notice one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// Stop at the first rule that matches.
-    FirstMatchWins,
-    /// A deny rule whose condition fails does not apply.
-    ErringDenyIgnored,
-    /// A list on a value that the request lacks matches.
-    AbsentInverted,
-    /// `**` needs at least one segment.
-    ManyNeedsOne,
-    /// `*` also stands for several segments.
-    OneTakesMany,
-    /// `risk_tags_all` asks for any.
-    AllMeansAny,
-    /// Of several labels one is enough.
-    AnyLabel,
-    /// An error is not absorbed by `false && …` or `true || …`.
-    NoAbsorption,
-    /// Integers are compared as doubles.
-    IntegersAsDoubles,
-    /// Values of different types are unequal instead of an error.
-    UnequalTypes,
-    /// The components of a limit's key are not recorded.
-    LimitIgnored,
-    /// Derivers add no tag.
-    DerivedTagsIgnored,
-    /// Of two derivers that disagree on a fact the first is believed.
-    FirstFactBelieved,
-    /// What a deriver cannot read does not count.
-    UnreadableIgnored,
-    /// A sequence or schedule is taken for what applies always.
-    TimelessForce,
-}
-
-impl Mutant {
-    /// All mutants.
-    pub const ALL: [Self; 15] = [
-        Self::FirstMatchWins,
-        Self::ErringDenyIgnored,
-        Self::AbsentInverted,
-        Self::ManyNeedsOne,
-        Self::OneTakesMany,
-        Self::AllMeansAny,
-        Self::AnyLabel,
-        Self::NoAbsorption,
-        Self::IntegersAsDoubles,
-        Self::UnequalTypes,
-        Self::LimitIgnored,
-        Self::DerivedTagsIgnored,
-        Self::FirstFactBelieved,
-        Self::UnreadableIgnored,
-        Self::TimelessForce,
-    ];
-}
+pub use mutant::Mutant;
 
 /// What [`Bundle::evaluate`] has to answer; with a mutant, what it must not.
 #[must_use]
@@ -88,6 +37,11 @@ pub fn evaluate(
         built_in || surfaces.is_none_or(|surfaces| surfaces.contains_key(&request.surface));
     let mut hits = Vec::new();
     if surface_known {
+        // What a surface demands it demands of what the client sent, so before derivers.
+        let contract = surfaces.and_then(|surfaces| surfaces.get(&naive.request.surface));
+        if let Some(surface) = contract {
+            hits.extend(naive.contract(bundle, surface));
+        }
         for rule in &bundle.model().rules {
             hits.extend(naive.rule(rule));
             if mutant == Some(Mutant::FirstMatchWins) && !hits.is_empty() {

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "policy/cases.rs"]
 mod cases;
+#[path = "policy/contract.rs"]
+mod contract;
 #[path = "policy/derive.rs"]
 mod derive;
 #[path = "policy/diagnostics.rs"]
@@ -15,6 +17,8 @@ mod diagnostics;
 mod diff;
 #[path = "policy/generated.rs"]
 mod generated;
+#[path = "policy/generated_surfaces.rs"]
+mod generated_surfaces;
 #[path = "policy/language.rs"]
 mod language;
 #[path = "policy/oracle.rs"]

@@ -5,11 +5,12 @@
 //! person ann operator              agent bot            service gate
 //! rule ID SURFACE allow|constrain|hold|throttle|deny [floor] [advice] [error] [limit=2/1000]
 //!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS] [after=MS]
-//!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [stale=MS (from then on)] [untied]
+//!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [untied] [outcomes=PERMIT,…]
+//!                          [from=MS] [until=MS]     (instants since the start)
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
-use super::world::{World, actor, digest, tag};
+use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
     Bounds, Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection,
     Report, RevokePermit, Target, Trip, Vote, Who,
@@ -182,7 +183,8 @@ impl Scene {
     }
 
     fn rule(&mut self, words: &[&str], options: &Options<'_>) -> String {
-        let layer = if options.has("floor") { Layer::Floor } else { Layer::Rules };
+        // As an entry is read back: the id tells the layers apart that never grant.
+        let layer = Layer::of(words[1], !options.has("floor"));
         let key = (layer, words[1].to_owned());
         if words[0] == "drop" {
             self.rules.remove(&key);
@@ -227,15 +229,20 @@ impl Scene {
                         offset_minutes: 0,
                     }
                 }),
+                outcomes: options
+                    .get("outcomes")
+                    .map(|all| all.split(',').filter_map(Outcome::parse).collect()),
                 ..RuleEffect::new(words[1], layer, effect)
             };
             let error = options.has("error").then_some(ConditionError::Missing);
-            let force =
-                match (options.num("stale"), rule.after.is_some() || rule.schedule.is_some()) {
-                    (Some(instant), _) => Force::From(TimeMs(instant)),
-                    (None, true) => Force::Asked,
-                    (None, false) => Force::Always,
-                };
+            let asked = rule.after.is_some() || rule.schedule.is_some();
+            let instant = |key| options.num(key).map(|ms| START.plus(ms));
+            let force = match (instant("from"), instant("until")) {
+                (Some(from), _) => Force::From(from),
+                (_, Some(until)) => Force::Until(until),
+                _ if asked => Force::Asked,
+                _ => Force::Always,
+            };
             let tied = options.has("untied").then(|| vec![None]);
             let surface = words[2].to_owned();
             let rule = Rule { surface, effect: Arc::new(rule), error, force, key: tied };

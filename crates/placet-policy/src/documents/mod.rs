@@ -7,6 +7,7 @@ mod models;
 mod modes;
 mod notify;
 mod outputs;
+pub(crate) mod surfaces;
 mod tests;
 mod topics;
 
@@ -36,7 +37,12 @@ pub(crate) const DECLARED: &[Kind] = &[
 
 /// The JSON Schemas of all kinds that are declared by a shape, by top key.
 pub fn schemas() -> impl Iterator<Item = (&'static str, Object)> {
-    DECLARED.iter().map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+    let surfaces = Shape::Map(&Shape::Matching(&surfaces::NAME), &surfaces::SURFACE);
+    let surfaces = surfaces.schema().with("description", "What each surface demands and promises.");
+    DECLARED
+        .iter()
+        .map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+        .chain([("surfaces", surfaces)])
 }
 
 /// The kind with this top key.

@@ -31,9 +31,11 @@ pub(crate) enum Section {
 pub(crate) struct Generated {
     pub(crate) lines: Vec<(Section, String)>,
     pub(crate) info: BTreeMap<String, RuleInfo>,
+    /// Lines of a `surfaces:` document; none where there is no such document.
+    pub(crate) surfaces: Vec<String>,
 }
 
-const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
+pub(crate) const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
 const TAGS: [&str; 4] = ["prod", "pii", "low", "cost"];
 
 fn dotted(random: &mut SplitMix, most: usize) -> String {
@@ -243,7 +245,7 @@ fn rule(random: &mut SplitMix, number: usize, derived: bool) -> (Section, String
 }
 
 pub(crate) fn rules(random: &mut SplitMix) -> Generated {
-    let mut out = Generated { lines: Vec::new(), info: BTreeMap::new() };
+    let mut out = Generated { lines: Vec::new(), info: BTreeMap::new(), surfaces: Vec::new() };
     let derived = random.percent(35);
     if derived {
         out.lines.extend(derivers(random).into_iter().map(|line| (Section::Derivers, line)));
@@ -252,6 +254,9 @@ pub(crate) fn rules(random: &mut SplitMix) -> Generated {
         let (section, line, info) = rule(random, number, derived);
         out.info.insert(format!("r{number}"), info);
         out.lines.push((section, line));
+    }
+    if random.percent(35) {
+        out.surfaces = crate::generated_surfaces::surfaces(random);
     }
     out
 }
@@ -343,6 +348,7 @@ pub(crate) fn request(random: &mut SplitMix) -> (Request, Caller) {
         }
         body.set("arguments", arguments);
     }
+    crate::generated_surfaces::demanded(random, &mut body);
     let actor = pick(random, &["agent:a", "agent:a/b", "human:b", "service:job", "agent:x-1/a/b"]);
     let environment = pick(random, &["production", "staging", "test"]);
     let mut roles = std::collections::BTreeSet::new();

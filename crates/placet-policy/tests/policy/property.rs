@@ -33,20 +33,41 @@ enum Slip {
     ErringAllowGrants,
     FloorGrants,
     AdviceCounts,
+    AnyOutcome,
+    RefusedIsSilence,
 }
 
-const SLIPS: [Slip; 6] = [
+const SLIPS: [Slip; 8] = [
     Slip::ThrottleBelowApproval,
     Slip::MeetIsMax,
     Slip::WindowIgnored,
     Slip::ErringAllowGrants,
     Slip::FloorGrants,
     Slip::AdviceCounts,
+    Slip::AnyOutcome,
+    Slip::RefusedIsSilence,
 ];
 
 /// What the combination has to come to, told another way: outcome, deciding ids, constraints,
 /// approval and wait as text.
 fn expected(verdict: &Verdict, slip: Option<Slip>) -> String {
+    let told = strictest(verdict, slip);
+    let outcome = told.split(' ').next().unwrap();
+    let refusing = verdict.hits.iter().filter(|hit| {
+        let allowed = hit.rule.outcomes.as_ref();
+        !["DENY", "SILENCE"].contains(&outcome)
+            && allowed.is_some_and(|all| !all.iter().any(|it| it.as_str() == outcome))
+    });
+    let refusing: Vec<&str> = refusing.map(|hit| hit.rule.id.as_str()).collect();
+    match slip {
+        _ if refusing.is_empty() => told,
+        Some(Slip::AnyOutcome) => told,
+        Some(Slip::RefusedIsSilence) => "SILENCE".to_owned(),
+        _ => format!("DENY {}", refusing.join(" ")),
+    }
+}
+
+fn strictest(verdict: &Verdict, slip: Option<Slip>) -> String {
     let mut applied: Vec<&Hit> = Vec::new();
     for hit in &verdict.hits {
         let open = hit.rule.limit.is_some()
@@ -56,7 +77,7 @@ fn expected(verdict: &Verdict, slip: Option<Slip>) -> String {
         let failed = hit.error.is_some()
             && hit.rule.effect == Effect::Allow
             && slip != Some(Slip::ErringAllowGrants);
-        if !open && !advice && !failed {
+        if !open && !advice && !failed && hit.rule.outcomes.is_none() {
             applied.push(hit);
         }
     }
@@ -201,9 +222,16 @@ fn told(combined: &Combined) -> String {
 }
 
 pub(crate) fn compiled(generated: &Generated) -> Bundle {
-    let text = document(generated.lines.iter());
-    Bundle::compile::<Sha2>(&[source("generated.yaml", &text)])
-        .unwrap_or_else(|found| panic!("{}\n{text}", render(&found)))
+    let mut sources = vec![source("generated.yaml", &document(generated.lines.iter()))];
+    sources.extend(surfaces(&generated.surfaces));
+    let text = sources.iter().map(|source| source.text.as_str()).collect::<String>();
+    Bundle::compile::<Sha2>(&sources).unwrap_or_else(|found| panic!("{}\n{text}", render(&found)))
+}
+
+/// The document of the surfaces, if there is one.
+fn surfaces(lines: &[String]) -> Option<Source> {
+    let text = format!("version: v1\nsurfaces:\n{}", lines.join(""));
+    (!lines.is_empty()).then(|| source("surfaces.yaml", &text))
 }
 
 #[derive(Default)]
@@ -214,6 +242,7 @@ struct Spread {
     outcomes: BTreeMap<&'static str, u32>,
     keys: BTreeMap<&'static str, u32>,
     constraints: BTreeMap<&'static str, u32>,
+    causes: BTreeMap<&'static str, u32>,
     mutants: BTreeMap<String, u32>,
 }
 
@@ -226,6 +255,7 @@ impl Spread {
             (&mut self.outcomes, other.outcomes),
             (&mut self.keys, other.keys),
             (&mut self.constraints, other.constraints),
+            (&mut self.causes, other.causes),
         ] {
             for (name, count) in theirs {
                 *mine.entry(name).or_default() += count;
@@ -241,8 +271,13 @@ impl Spread {
         self.erring += u32::from(verdict.hits.iter().any(|hit| hit.error.is_some()));
         self.candidates += verdict.hits.len() as u64;
         *self.outcomes.entry(combined.outcome.as_str()).or_default() += 1;
-        // Markers stand in no line.
-        for info in verdict.hits.iter().filter_map(|hit| generated.info.get(&hit.rule.id)) {
+        for hit in &verdict.hits {
+            if hit.rule.layer == Layer::Contract {
+                *self.causes.entry(hit.rule.cause.as_str()).or_default() += 1;
+                continue;
+            }
+            // Markers stand in no line.
+            let Some(info) = generated.info.get(&hit.rule.id) else { continue };
             for key in &info.keys {
                 *self.keys.entry(key).or_default() += 1;
             }
@@ -275,6 +310,9 @@ impl Spread {
         }
         assert_eq!(self.keys.len(), 19);
         assert!(self.keys.values().all(|count| *count >= 2000));
+        println!("causes {:?}", self.causes);
+        assert_eq!(self.causes.len(), 6);
+        assert!(self.causes.values().all(|count| *count >= 1000));
         assert_eq!(self.constraints.len(), 15);
         assert!(self.constraints.values().all(|count| *count >= 1000));
     }
@@ -366,6 +404,8 @@ fn no_order_of_rules_or_files_matters() {
                     source(&format!("{}-{file}.yaml", random.below(99)), &document(lines))
                 })
                 .collect();
+            shuffle(&mut random, &mut generated.surfaces);
+            sources.extend(surfaces(&generated.surfaces));
             shuffle(&mut random, &mut sources);
             let other = Bundle::compile::<Sha2>(&sources).unwrap();
             assert_eq!(other.normalised(), bundle.normalised());
