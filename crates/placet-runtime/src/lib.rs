@@ -41,6 +41,7 @@ pub mod scan;
 mod sealed;
 mod seat;
 mod sequencer;
+mod shadow;
 mod signing;
 mod snapshot;
 mod snapshotter;

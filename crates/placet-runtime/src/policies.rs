@@ -304,7 +304,7 @@ impl Plane {
     }
 
     /// Keeps the bytes of a bundle, durably.
-    async fn put_bundle(&self, bundle: &Arc<Bundle>) -> Result<(), PlaneError> {
+    pub(crate) async fn put_bundle(&self, bundle: &Arc<Bundle>) -> Result<(), PlaneError> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.send(Message::KeepBundle(bundle.clone(), reply))?;
         let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod diff;
+mod shadow;
 
 use crate::commands::publish;
 
@@ -26,7 +27,8 @@ pub(crate) use backtest::open_log;
   placet policy rollback                       # to the bundle before, at once, to be reviewed
   placet policy history
   placet policy diff policy/ policy-next/                 # which decisions change; 14 if any does
-  placet policy backtest policy-next/ --data ./placet-data --since 30d")]
+  placet policy backtest policy-next/ --data ./placet-data --since 30d
+  placet policy shadow --bundle policy-next/              # beside the one in force, for the record alone")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -66,6 +68,7 @@ enum PolicyCommand {
     },
     Diff(Box<diff::DiffArgs>),
     Backtest(Box<backtest::BacktestArgs>),
+    Shadow(Box<shadow::ShadowArgs>),
 }
 
 /// Runs it.
@@ -74,6 +77,7 @@ pub(crate) async fn run(args: PolicyArgs) -> Done {
         PolicyCommand::Life(command) => publish::run(command).await,
         PolicyCommand::Diff(args) => diff::run(&args),
         PolicyCommand::Backtest(args) => backtest::run(&args),
+        PolicyCommand::Shadow(args) => shadow::run(&args).await,
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
