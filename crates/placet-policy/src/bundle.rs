@@ -5,11 +5,12 @@ use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
 use crate::index::{Build, FastMap, Index, Remaining};
+use crate::access::{self, Layers};
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
 use crate::{read, syntax};
 use placet_types::json::{self, Limits};
-use placet_types::policy::{Force, Hit, RuleEffect, Verdict};
+use placet_types::policy::{Force, Hit, Layer, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Hasher, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub struct Bundle {
     rules: Vec<Compiled>,
     index: Index,
     derivers: Derivers,
+    layers: Layers,
     surfaces: Option<FastMap<Box<str>, SurfaceContract>>,
     model: Model,
     warnings: Vec<Diagnostic>,
@@ -136,6 +138,7 @@ impl Bundle {
         }
         let index = Build::run(model.rules.iter().map(|rule| &rule.matches));
         let derivers = Derivers::new(&model.derivers);
+        let layers = Layers::new(&model);
         let rules = model.rules.iter().zip(index.remaining()).map(|(rule, remaining)| Compiled {
             remaining: *remaining,
             effect: rule.effect.clone(),
@@ -161,6 +164,7 @@ impl Bundle {
             rules,
             index,
             derivers,
+            layers,
             surfaces,
             model,
             warnings: report.finish(),
@@ -185,12 +189,24 @@ impl Bundle {
         &self.warnings
     }
 
-    /// All rules, sorted by layer and id.
+    /// All rules: those that matching finds, sorted by layer and id, then those that speak up when a
+    /// demand is not met.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<RuleEffect>> {
-        self.rules.iter().map(|rule| &rule.effect)
+        self.rules.iter().map(|rule| &rule.effect).chain(self.layers.effects())
     }
 
-    /// How many rules there are, floor included.
+    /// The rule with this id, also one that no document spells out.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Arc<RuleEffect>> {
+        let found = Layer::ALL.into_iter().find_map(|layer| {
+            let place = (layer, id);
+            let at = self.rules.binary_search_by(|it| layers::place(&it.effect).cmp(&place));
+            self.rules.get(at.ok()?).map(|rule| &rule.effect)
+        });
+        found.or_else(|| self.layers.effect(id))
+    }
+
+    /// How many rules matching can find: floor, rows of `approvals:` and implied ones included.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len()
@@ -236,6 +252,8 @@ impl Bundle {
         }
         let derived = self.derive(request, caller, scratch);
         let facts = derived.facts(request, caller);
+        self.layers.ask(facts, scratch, &mut verdict.hits);
+        let demanded = !verdict.hits.is_empty();
         self.index.candidates(facts, scratch);
         let candidates = std::mem::take(&mut scratch.candidates);
         self.warm(&candidates);
@@ -259,6 +277,9 @@ impl Bundle {
             });
         }
         scratch.candidates = candidates;
+        if demanded {
+            verdict.hits.sort_by(|a, b| layers::place(&a.rule).cmp(&layers::place(&b.rule)));
+        }
         verdict
     }
 
@@ -287,6 +308,10 @@ impl Bundle {
 
     pub(crate) fn model(&self) -> &Model {
         &self.model
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     pub(crate) fn index(&self) -> &Index {

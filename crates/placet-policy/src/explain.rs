@@ -5,6 +5,7 @@
 use crate::bundle::{Bundle, Compiled, Scratch, force, limit_values};
 use crate::condition::Facts;
 use crate::index::{Mode, Reads, RuleKey, for_each_value};
+use crate::access;
 use placet_types::json::{Object, Value};
 use placet_types::policy::{ConditionError, Hit, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Request};
@@ -86,7 +87,8 @@ pub struct Trace {
     pub derived_tags: Vec<String>,
     /// The facts that they found.
     pub derived_facts: Object,
-    /// Every rule, sorted by layer and id.
+    /// Every rule, and every demand of the other layers that concerns the request, sorted by layer and
+    /// id. A demand matches where it is not met.
     pub rules: Vec<RuleTrace>,
 }
 
@@ -99,12 +101,17 @@ impl Bundle {
         let derived = self.derive(request, caller, &mut scratch);
         self.index().begin(&mut scratch);
         let facts = derived.facts(request, caller);
-        let compiled = if surface_known { self.compiled() } else { &[] };
-        let rules = compiled
-            .iter()
-            .zip(0_u32..)
-            .map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch))
-            .collect();
+        let mut rules: Vec<RuleTrace> = Vec::new();
+        if surface_known {
+            self.layers().ask(facts, &mut scratch, &mut rules);
+            rules.extend(
+                self.compiled()
+                    .iter()
+                    .zip(0_u32..)
+                    .map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch)),
+            );
+            rules.sort_by(|a, b| layers::place(&a.rule).cmp(&layers::place(&b.rule)));
+        }
         let added =
             derived.request.as_ref().map(|with| with.risk_tags.difference(&request.risk_tags));
         let derived_tags = added.into_iter().flatten().cloned().collect();

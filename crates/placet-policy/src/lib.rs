@@ -7,6 +7,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod access;
 mod bundle;
 mod condition;
 mod derive;
@@ -16,6 +17,7 @@ mod explain;
 #[doc(hidden)]
 pub mod generate;
 mod index;
+
 mod model;
 #[doc(hidden)]
 pub mod naive;
@@ -27,7 +29,7 @@ mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use diagnostic::{Code, Diagnostic, Severity};
-pub use documents::schemas;
+pub use documents::{roles::built_in_roles, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
 

@@ -2,12 +2,14 @@
 //! by walking the parsed tree over copied values. Shares the parsed model with the index and no
 //! code of matching or evaluation; written to be obviously right, not to be fast.
 
+mod layers;
+
 use crate::bundle::Bundle;
 use crate::condition::{Ast, AstNode, Op};
-use crate::model::{LimitKey, Match, MatchKey, Rule};
+use crate::model::{LimitKey, Match, MatchKey, RiskTier, Rule};
 use crate::pattern::Dialect;
 use placet_types::json::{Number, Object, Value as Json};
-use placet_types::policy::{ConditionError, Effect, Force, Hit, Verdict};
+use placet_types::policy::{ConditionError, Effect, Force, Hit, Layer, Verdict};
 use placet_types::{Caller, Request};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -37,11 +39,35 @@ pub enum Mutant {
     UnequalTypes,
     /// The components of a limit's key are not recorded.
     LimitIgnored,
+    /// A capability without a manifest passes.
+    UnknownCapabilityPasses,
+    /// Whoever it is may trigger a capability.
+    AnybodyTriggers,
+    /// Manifests bound no surface, model, branch or permission.
+    ManifestIgnored,
+    /// A step without a branch passes a manifest that lists branches.
+    BranchOptional,
+    /// Whoever it is may propose what a role may.
+    AnybodyProposes,
+    /// The actions of a permission are not looked at.
+    ActionsIgnored,
+    /// What nobody does alone everybody does.
+    AloneIgnored,
+    /// Checkpoints of manifests hold nobody up.
+    CheckpointIgnored,
+    /// A role that reads also writes.
+    AuditorWrites,
+    /// Models that are not on the allow list pass.
+    ModelsIgnored,
+    /// Routes bind nobody.
+    RoutesIgnored,
+    /// A row of `approvals:` whose condition fails demands nothing.
+    ErringApprovalIgnored,
 }
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 23] = [
         Self::FirstMatchWins,
         Self::ErringDenyIgnored,
         Self::AbsentInverted,
@@ -53,6 +79,18 @@ impl Mutant {
         Self::IntegersAsDoubles,
         Self::UnequalTypes,
         Self::LimitIgnored,
+        Self::UnknownCapabilityPasses,
+        Self::AnybodyTriggers,
+        Self::ManifestIgnored,
+        Self::BranchOptional,
+        Self::AnybodyProposes,
+        Self::ActionsIgnored,
+        Self::AloneIgnored,
+        Self::CheckpointIgnored,
+        Self::AuditorWrites,
+        Self::ModelsIgnored,
+        Self::RoutesIgnored,
+        Self::ErringApprovalIgnored,
     ];
 }
 
@@ -76,7 +114,10 @@ pub fn evaluate(
         built_in || surfaces.is_none_or(|surfaces| surfaces.contains_key(&request.surface));
     let mut hits = Vec::new();
     if surface_known {
-        for rule in &bundle.model().rules {
+        hits.extend(naive.layers(bundle));
+        // What follows from manifests and roles was told from these documents already.
+        let written = |rule: &&Rule| rule.effect.layer != Layer::Access;
+        for rule in bundle.model().rules.iter().filter(written) {
             hits.extend(naive.rule(rule));
             if mutant == Some(Mutant::FirstMatchWins) && !hits.is_empty() {
                 break;
@@ -126,7 +167,8 @@ fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Obje
             continue;
         }
         out.risk_tags.extend(deriver.risk_tags.iter().cloned());
-        levels.extend(deriver.risk_tier);
+        let failed = truth.is_err();
+        levels.extend(deriver.risk_tier.map(|it| if failed { it.max(RiskTier::High) } else { it }));
         for (name, value) in deriver.facts.iter() {
             let value = truth.is_ok().then(|| value.clone());
             found.entry(name.to_owned()).or_default().push(value);
@@ -178,6 +220,12 @@ impl Naive<'_> {
         if truth.is_err()
             && rule.effect.effect == Effect::Deny
             && self.is(Mutant::ErringDenyIgnored)
+        {
+            return None;
+        }
+        if truth.is_err()
+            && rule.effect.layer == Layer::Approvals
+            && self.is(Mutant::ErringApprovalIgnored)
         {
             return None;
         }

@@ -3,6 +3,7 @@
 //! know what a document means.
 
 use crate::diagnostic::{Code, Place, Report};
+use crate::access::Permission;
 use crate::pattern::Dialect;
 use crate::read::fields::{self, Fields, Form};
 use crate::syntax::{Data, Member, Node};
@@ -28,6 +29,10 @@ pub(crate) enum Shape {
     Word(&'static [&'static str]),
     /// A pattern.
     Pattern(Dialect),
+    /// `true` or `false`.
+    Bool,
+    /// A permission with one of these verbs: `propose:payments.*/transfer`.
+    Permission(&'static [&'static str]),
     /// A time of day, `09:00`; minutes since midnight in the normal form.
     TimeOfDay,
     /// A list whose order matters.
@@ -81,6 +86,8 @@ pub(crate) fn read(
         Shape::Amount => amount(node, what, form, report),
         Shape::Word(words) => one_of(node, what, words, report),
         Shape::Pattern(dialect) => pattern(node, what, *dialect, report),
+        Shape::Bool => fields::boolean(node, what, report).map(Value::from),
+        Shape::Permission(verbs) => permission(node, what, verbs, report),
         Shape::TimeOfDay => time_of_day(node, what, form, report),
         Shape::List(item) => items(node, what, item, form, report).map(Value::from),
         Shape::Set(item) => set(node, what, item, form, report),
@@ -178,6 +185,28 @@ fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -
         Err(refusal) => {
             let message = format!("bad pattern `{text}` in `{what}`: {}", refusal.message);
             report.push(Code::BadPattern, crate::Severity::Error, place, message, refusal.hint);
+            None
+        }
+    }
+}
+
+fn permission(node: &Node, what: &str, verbs: &[&str], report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    match Permission::parse(&text) {
+        Ok(it) if verbs.contains(&it.verb.as_str()) => Some(Value::from(text)),
+        Ok(it) => {
+            let message = format!("`{what}` does not take `{}` permissions", it.verb.as_str());
+            let hint = format!("verbs are {} here", verbs.join(", "));
+            report.error_hint(Code::BadValue, place, message, hint);
+            None
+        }
+        Err(why) => {
+            let hint = format!(
+                "a verb ({}), a colon, surfaces and perhaps a slash and actions: propose:payments.*/transfer",
+                verbs.join(", ")
+            );
+            let message = format!("`{text}` in `{what}` is no permission: {why}");
+            report.error_hint(Code::BadPattern, place, message, hint);
             None
         }
     }
@@ -375,6 +404,11 @@ pub(crate) fn duplicate(id: &str, what: &str, first: Place, place: Place, report
 }
 
 impl Shape {
+    /// Whether it is a mapping from names that an author chooses.
+    pub(crate) const fn is_map(&self) -> bool {
+        matches!(self, Self::Map(..))
+    }
+
     /// The JSON Schema (2020-12) of documents of this shape.
     pub(crate) fn schema(&self) -> Object {
         let text = |description: &str| {
@@ -405,6 +439,12 @@ impl Shape {
             }
             Self::Pattern(_) => {
                 text("a pattern: `*` one segment, `**` any number").with("minLength", 1_u32)
+            }
+            Self::Bool => Object::new().with("type", "boolean"),
+            Self::Permission(verbs) => {
+                let pattern = format!("^({}):[^/]+(/[^/]+)?$", verbs.join("|"));
+                text("a permission: a verb, a colon, surfaces, perhaps a slash and actions")
+                    .with("pattern", pattern)
             }
             Self::TimeOfDay => {
                 text("a time of day").with("pattern", "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")

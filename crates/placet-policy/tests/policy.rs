@@ -5,6 +5,8 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/access.rs"]
+mod access;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
 #[path = "policy/generated.rs"]

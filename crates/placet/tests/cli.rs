@@ -20,6 +20,8 @@ mod guide;
 mod input;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/presets.rs"]
+mod presets;
 #[path = "cli/privacy.rs"]
 mod privacy;
 #[path = "cli/rotation.rs"]

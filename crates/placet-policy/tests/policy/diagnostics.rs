@@ -40,13 +40,12 @@ rules:
     );
     check(
         r#"version: v1
-roles:
-  admin: {}
+tests: []
 "#,
-        r#"2:1: error[not_supported]: document kind `roles` is known but not supported by this version
-  | roles:
+        r#"2:1: error[not_supported]: document kind `tests` is known but not supported by this version
+  | tests: []
   | ^^^^^
-  = hint: this version reads budgets, changes, models, modes, notify, outputs, topics, derivers, surfaces, floor, rules"#,
+  = hint: this version reads budgets, capabilities, changes, models, modes, notify, outputs, roles, topics, derivers, surfaces, floor, rules, approvals"#,
     );
     check(
         r#"version: v1

@@ -202,8 +202,15 @@ fn told(combined: &Combined) -> String {
 
 pub(crate) fn compiled(generated: &Generated) -> Bundle {
     let text = document(generated.lines.iter());
-    Bundle::compile::<Sha2>(&[source("generated.yaml", &text)])
-        .unwrap_or_else(|found| panic!("{}\n{text}", render(&found)))
+    let mut sources = vec![source("generated.yaml", &text)];
+    sources.extend(beside(generated));
+    Bundle::compile::<Sha2>(&sources)
+        .unwrap_or_else(|found| panic!("{}\n{text}{:?}", render(&found), generated.documents))
+}
+
+/// The documents of other kinds.
+fn beside(generated: &Generated) -> impl Iterator<Item = Source> {
+    generated.documents.iter().zip(0..).map(|(text, at)| source(&format!("more-{at}.yaml"), text))
 }
 
 #[derive(Default)]
@@ -214,6 +221,7 @@ struct Spread {
     outcomes: BTreeMap<&'static str, u32>,
     keys: BTreeMap<&'static str, u32>,
     constraints: BTreeMap<&'static str, u32>,
+    layers: BTreeMap<Layer, u32>,
     mutants: BTreeMap<String, u32>,
 }
 
@@ -224,7 +232,8 @@ impl Spread {
         self.candidates += verdict.hits.len() as u64;
         *self.outcomes.entry(combined.outcome.as_str()).or_default() += 1;
         for hit in &verdict.hits {
-            let info = &generated.info[&hit.rule.id];
+            *self.layers.entry(hit.rule.layer).or_default() += 1;
+            let Some(info) = generated.info.get(&hit.rule.id) else { continue };
             for key in &info.keys {
                 *self.keys.entry(key).or_default() += 1;
             }
@@ -240,8 +249,8 @@ impl Spread {
             self.requests, self.candidates, self.erring
         );
         println!(
-            "outcomes {:?}\nkeys {:?}\nconstraints {:?}\nmutants {:?}",
-            self.outcomes, self.keys, self.constraints, self.mutants
+            "outcomes {:?}\nkeys {:?}\nconstraints {:?}\nlayers {:?}\nmutants {:?}",
+            self.outcomes, self.keys, self.constraints, self.layers, self.mutants
         );
         assert!(self.requests >= 200_000);
         assert!(self.erring * 20 >= self.requests);
@@ -254,6 +263,9 @@ impl Spread {
                 self.requests,
                 outcome.as_str()
             );
+        }
+        for layer in [Layer::Access, Layer::Floor, Layer::Rules, Layer::Models, Layer::Approvals] {
+            assert!(self.layers.get(&layer).is_some_and(|count| *count >= 2000), "{layer:?}");
         }
         assert_eq!(self.keys.len(), 16);
         assert!(self.keys.values().all(|count| *count >= 2000));
@@ -335,6 +347,7 @@ fn no_order_of_rules_or_files_matters() {
                     source(&format!("{}-{file}.yaml", random.below(99)), &document(lines))
                 })
                 .collect();
+            sources.extend(beside(&generated));
             shuffle(&mut random, &mut sources);
             let other = Bundle::compile::<Sha2>(&sources).unwrap();
             assert_eq!(other.normalised(), bundle.normalised());
