@@ -15,7 +15,7 @@ use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
 use placet_types::policy::{
     AfterSpec, Combined, Force, Hit, LANGUAGE, Outcome, Reason, RuleEffect, Velocity, Verdict,
-    combine,
+    combine, restrict,
 };
 use placet_types::{Digest, Hasher};
 
@@ -41,7 +41,10 @@ pub(crate) fn decide<H: Hasher>(
     let verdict = verdict.as_ref().unwrap_or(&command.verdict);
     let timely = in_force(state, command, verdict, now);
     let verdict = timely.as_ref().unwrap_or(verdict);
-    let combined = outcome(state, command, verdict, now);
+    // Whatever stands in the way of a grant, a surface that does not allow the answer denies instead.
+    let combined = restrict(verdict, outcome(state, command, verdict, now));
+    let decided = without_guards(verdict, &combined);
+    let verdict = decided.as_ref().unwrap_or(verdict);
     let event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
 }
@@ -65,14 +68,26 @@ fn governed(state: &State, command: &Decide) -> Option<Verdict> {
 fn in_force(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Option<Verdict> {
     verdict.hits.iter().any(|hit| hit.force != Force::Always).then(|| {
         let applies = |hit: &&Hit| match hit.force {
-            Force::Always => true,
-            Force::From(instant) => now >= instant,
             Force::Asked => {
                 hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
                     && hit.rule.after.is_none_or(|it| after(state, command, hit, it, now))
             }
+            force => force.by_time(now),
         };
         let hits = verdict.hits.iter().filter(applies).cloned().collect();
+        Verdict { hits, ..verdict.clone() }
+    })
+}
+
+/// The verdict without the rules about outcomes, where none of them had anything to say; `None` where
+/// nothing is to be left out. So an entry holds what applied, and whoever steps it again finds the same.
+fn without_guards(verdict: &Verdict, combined: &Combined) -> Option<Verdict> {
+    let idle = |hit: &Hit| {
+        let decides = combined.deciding.iter().any(|rule| rule.id == hit.rule.id);
+        hit.rule.outcomes.is_some() && !decides
+    };
+    verdict.hits.iter().any(idle).then(|| {
+        let hits = verdict.hits.iter().filter(|hit| !idle(hit)).cloned().collect();
         Verdict { hits, ..verdict.clone() }
     })
 }

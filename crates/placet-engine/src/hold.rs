@@ -176,12 +176,11 @@ fn close(held: &Held, state: CloseState) -> Plan {
 fn still_demanded<H: Hasher>(held: &Held, verdict: &Verdict, now: TimeMs) -> bool {
     let mut verdict = verdict.clone();
     verdict.hits.retain(|hit| match hit.force {
-        Force::Always => true,
-        Force::From(instant) => now >= instant,
         Force::Asked => {
             hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
                 && (hit.rule.after.is_none() || held.full.contains(&hit.rule.id))
         }
+        force => force.by_time(now),
     });
     if held.governed {
         verdict.policy.get_or_insert(placet_types::Digest([0; 32]));

@@ -1,11 +1,12 @@
 //! The bundle: compiled all or nothing, immutable, named by its digest. Owns the order of the
 //! steps from text to index and the evaluation of one request; keeps no state between requests.
 
+use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
-use crate::index::{Build, FastMap, Index, Remaining};
-use crate::access::{self, Layers};
+use crate::index::{Build, Index, Remaining};
+use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
 use crate::{read, syntax};
@@ -51,7 +52,6 @@ pub struct Bundle {
     index: Index,
     derivers: Derivers,
     layers: Layers,
-    surfaces: Option<FastMap<Box<str>, SurfaceContract>>,
     model: Model,
     warnings: Vec<Diagnostic>,
 }
@@ -138,7 +138,6 @@ impl Bundle {
         }
         let index = Build::run(model.rules.iter().map(|rule| &rule.matches));
         let derivers = Derivers::new(&model.derivers);
-        let layers = Layers::new(&model);
         let rules = model.rules.iter().zip(index.remaining()).map(|(rule, remaining)| Compiled {
             remaining: *remaining,
             effect: rule.effect.clone(),
@@ -146,17 +145,7 @@ impl Bundle {
             limit_key: (rule.effect.limit.is_some() || rule.effect.after.is_some())
                 .then(|| rule.limit_key.clone().into_boxed_slice()),
         });
-        let surfaces = model.surfaces.as_ref().map(|surfaces| {
-            let contracts = surfaces.iter().map(|(name, surface)| {
-                let contract = SurfaceContract {
-                    known: true,
-                    deadline_ms: surface.deadline_ms,
-                    idempotency_window_ms: surface.idempotency_window_ms,
-                };
-                (name.as_str().into(), contract)
-            });
-            contracts.collect()
-        });
+        let layers = Layers::new(&model);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -165,7 +154,6 @@ impl Bundle {
             index,
             derivers,
             layers,
-            surfaces,
             model,
             warnings: report.finish(),
         })
@@ -189,24 +177,25 @@ impl Bundle {
         &self.warnings
     }
 
-    /// All rules: those that matching finds, sorted by layer and id, then those that speak up when a
-    /// demand is not met.
+    /// All rules that a decision may name: those of `floor:` and `rules:`, and those that follow from
+    /// other documents.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<RuleEffect>> {
-        self.rules.iter().map(|rule| &rule.effect).chain(self.layers.effects())
+        self.layers.rules().iter().chain(self.rules.iter().map(|rule| &rule.effect))
     }
 
-    /// The rule with this id, also one that no document spells out.
+    /// The rule of this id.
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Arc<RuleEffect>> {
-        let found = Layer::ALL.into_iter().find_map(|layer| {
-            let place = (layer, id);
-            let at = self.rules.binary_search_by(|it| layers::place(&it.effect).cmp(&place));
-            self.rules.get(at.ok()?).map(|rule| &rule.effect)
+        let written = Layer::ALL.into_iter().find_map(|layer| {
+            let order = |it: &Compiled| (it.effect.layer, it.effect.id.as_str()).cmp(&(layer, id));
+            let at = self.rules.binary_search_by(order).ok()?;
+            self.rules.get(at).map(|rule| &rule.effect)
         });
-        found.or_else(|| self.layers.effect(id))
+        written.or_else(|| self.layers.rule(id))
     }
 
-    /// How many rules matching can find: floor, rows of `approvals:` and implied ones included.
+    /// How many rules matching can find: those of `floor:`, `rules:` and `approvals:`, and what manifests
+    /// and roles add to them.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len()
@@ -220,13 +209,15 @@ impl Bundle {
             deadline_ms: DEADLINE_MS,
             idempotency_window_ms: IDEMPOTENCY_WINDOW_MS,
         };
-        match &self.surfaces {
-            None => default,
-            Some(surfaces) => match surfaces.get(name) {
-                Some(contract) => *contract,
-                None => SurfaceContract { known: is_built_in(name), ..default },
-            },
+        match self.layers.surface(name) {
+            Some(entry) => entry.contract,
+            None => SurfaceContract { known: self.knows_unlisted(name), ..default },
         }
+    }
+
+    /// Whether a surface that no document lists is known.
+    fn knows_unlisted(&self, name: &str) -> bool {
+        !self.layers.lists_surfaces() || is_built_in(name)
     }
 
     /// How long a surface keeps its payloads: for good where the bundle says nothing.
@@ -245,14 +236,18 @@ impl Bundle {
     /// Which rules match a request: the hot path. Cost follows the candidates, not the rules.
     #[must_use]
     pub fn evaluate(&self, request: &Request, caller: &Caller, scratch: &mut Scratch) -> Verdict {
-        let surface_known = self.surface(&request.surface).known;
+        let entry = self.layers.surface(&request.surface);
+        let surface_known = entry.is_some() || self.knows_unlisted(&request.surface);
         let mut verdict = Verdict { policy: Some(self.digest), surface_known, hits: Vec::new() };
         if !surface_known {
             return verdict;
         }
+        if let Some(entry) = entry {
+            entry.before(request, &mut verdict.hits);
+        }
         let derived = self.derive(request, caller, scratch);
         let facts = derived.facts(request, caller);
-        self.layers.ask(facts, scratch, &mut verdict.hits);
+        self.layers.demands().ask(facts, scratch, &mut verdict.hits);
         let demanded = !verdict.hits.is_empty();
         self.index.candidates(facts, scratch);
         let candidates = std::mem::take(&mut scratch.candidates);
@@ -278,7 +273,7 @@ impl Bundle {
         }
         scratch.candidates = candidates;
         if demanded {
-            verdict.hits.sort_by(|a, b| layers::place(&a.rule).cmp(&layers::place(&b.rule)));
+            verdict.hits.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
         }
         verdict
     }

@@ -82,6 +82,8 @@ codes! {
     NotNormal "not_normal";
     /// A rule that is a candidate for every request.
     AlwaysCandidate "always_candidate";
+    /// Evidence that nobody but the client vouches for.
+    EvidenceAsserted "evidence_asserted";
 }
 
 /// One finding, with the place it speaks of.

@@ -10,6 +10,7 @@
 mod access;
 mod bundle;
 mod condition;
+mod contract;
 mod derive;
 mod diagnostic;
 mod documents;
@@ -17,12 +18,13 @@ mod explain;
 #[doc(hidden)]
 pub mod generate;
 mod index;
-
+mod layers;
 mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
 mod read;
+mod schema;
 mod shape;
 mod source;
 mod syntax;

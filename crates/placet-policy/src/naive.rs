@@ -2,7 +2,9 @@
 //! by walking the parsed tree over copied values. Shares the parsed model with the index and no
 //! code of matching or evaluation; written to be obviously right, not to be fast.
 
+mod contract;
 mod layers;
+mod mutant;
 
 use crate::bundle::Bundle;
 use crate::condition::{Ast, AstNode, Op};
@@ -14,85 +16,7 @@ use placet_types::{Caller, Request};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// A deliberate mistake, by which the property run shows that it would notice one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// Stop at the first rule that matches.
-    FirstMatchWins,
-    /// A deny rule whose condition fails does not apply.
-    ErringDenyIgnored,
-    /// A list on a value that the request lacks matches.
-    AbsentInverted,
-    /// `**` needs at least one segment.
-    ManyNeedsOne,
-    /// `*` also stands for several segments.
-    OneTakesMany,
-    /// `risk_tags_all` asks for any.
-    AllMeansAny,
-    /// Of several labels one is enough.
-    AnyLabel,
-    /// An error is not absorbed by `false && …` or `true || …`.
-    NoAbsorption,
-    /// Integers are compared as doubles.
-    IntegersAsDoubles,
-    /// Values of different types are unequal instead of an error.
-    UnequalTypes,
-    /// The components of a limit's key are not recorded.
-    LimitIgnored,
-    /// A capability without a manifest passes.
-    UnknownCapabilityPasses,
-    /// Whoever it is may trigger a capability.
-    AnybodyTriggers,
-    /// Manifests bound no surface, model, branch or permission.
-    ManifestIgnored,
-    /// A step without a branch passes a manifest that lists branches.
-    BranchOptional,
-    /// Whoever it is may propose what a role may.
-    AnybodyProposes,
-    /// The actions of a permission are not looked at.
-    ActionsIgnored,
-    /// What nobody does alone everybody does.
-    AloneIgnored,
-    /// Checkpoints of manifests hold nobody up.
-    CheckpointIgnored,
-    /// A role that reads also writes.
-    AuditorWrites,
-    /// Models that are not on the allow list pass.
-    ModelsIgnored,
-    /// Routes bind nobody.
-    RoutesIgnored,
-    /// A row of `approvals:` whose condition fails demands nothing.
-    ErringApprovalIgnored,
-}
-
-impl Mutant {
-    /// All mutants.
-    pub const ALL: [Self; 23] = [
-        Self::FirstMatchWins,
-        Self::ErringDenyIgnored,
-        Self::AbsentInverted,
-        Self::ManyNeedsOne,
-        Self::OneTakesMany,
-        Self::AllMeansAny,
-        Self::AnyLabel,
-        Self::NoAbsorption,
-        Self::IntegersAsDoubles,
-        Self::UnequalTypes,
-        Self::LimitIgnored,
-        Self::UnknownCapabilityPasses,
-        Self::AnybodyTriggers,
-        Self::ManifestIgnored,
-        Self::BranchOptional,
-        Self::AnybodyProposes,
-        Self::ActionsIgnored,
-        Self::AloneIgnored,
-        Self::CheckpointIgnored,
-        Self::AuditorWrites,
-        Self::ModelsIgnored,
-        Self::RoutesIgnored,
-        Self::ErringApprovalIgnored,
-    ];
-}
+pub use mutant::Mutant;
 
 /// What [`Bundle::evaluate`] has to answer; with a mutant, what it must not.
 #[must_use]
@@ -114,6 +38,11 @@ pub fn evaluate(
         built_in || surfaces.is_none_or(|surfaces| surfaces.contains_key(&request.surface));
     let mut hits = Vec::new();
     if surface_known {
+        // What a surface demands it demands of what the client sent, so before derivers.
+        let contract = surfaces.and_then(|surfaces| surfaces.get(&naive.request.surface));
+        if let Some(surface) = contract {
+            hits.extend(naive.contract(bundle, surface));
+        }
         hits.extend(naive.layers(bundle));
         // What follows from manifests and roles was told from these documents already.
         let written = |rule: &&Rule| rule.effect.layer != Layer::Access;

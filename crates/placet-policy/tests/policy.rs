@@ -7,10 +7,14 @@ mod support;
 
 #[path = "policy/access.rs"]
 mod access;
+#[path = "policy/contract.rs"]
+mod contract;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
 #[path = "policy/generated.rs"]
 mod generated;
+#[path = "policy/generated_surfaces.rs"]
+mod generated_surfaces;
 #[path = "policy/language.rs"]
 mod language;
 #[path = "policy/oracle.rs"]

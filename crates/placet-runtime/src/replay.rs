@@ -237,7 +237,7 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         if governed && matched.rule.starts_with("constitution.") {
             continue;
         }
-        let rule = bundle.and_then(|bundle| bundle.rule(&matched.rule));
+        let rule = bundle.and_then(|b| b.rule(&matched.rule));
         if let Some(rule) = rule {
             hits.push(Hit { error: matched.error, ..Hit::of(rule.clone()) });
             windows.push(matched.window.map(|window| window.tag));

@@ -13,7 +13,7 @@ use placet_runtime::ports::{Clock, Secret};
 use placet_types::event::{DecisionEvent, Event, Matched};
 use placet_types::ids::{ActorId, ApprovalId, DecisionId, PermitId, TimeMs, WorkspaceName};
 use placet_types::json::{self, Limits, Object};
-use placet_types::policy::{Reason, RuleEffect, Verdict};
+use placet_types::policy::{RuleEffect, Verdict};
 use placet_types::{Caller, Digests, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -5,10 +5,11 @@
 //! person ann operator              agent bot            service gate
 //! rule ID SURFACE allow|constrain|hold|throttle|deny [floor] [advice] [error] [limit=2/1000]
 //!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS]
+//!                          [from=MS] [until=MS] [outcomes=PERMIT,…]     (instants since the start)
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
-use super::world::{World, actor, digest, tag};
+use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
     Bounds, Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection,
     Report, RevokePermit, Target, Trip, Vote, Who,
@@ -50,6 +51,7 @@ pub(crate) struct Rule {
     pub(crate) surface: String,
     pub(crate) effect: Arc<RuleEffect>,
     pub(crate) error: Option<ConditionError>,
+    pub(crate) force: Force,
 }
 
 #[derive(Default)]
@@ -211,10 +213,19 @@ impl Scene {
                 limit,
                 retry_after_ms: options.num("wait"),
                 advice: options.has("advice"),
+                outcomes: options
+                    .get("outcomes")
+                    .map(|all| all.split(',').filter_map(Outcome::parse).collect()),
                 ..RuleEffect::new(words[1], layer, effect)
             };
             let error = options.has("error").then_some(ConditionError::Missing);
-            let rule = Rule { surface: words[2].to_owned(), effect: Arc::new(rule), error };
+            let instant = |key| options.num(key).map(|ms| START.plus(ms));
+            let force = match (instant("from"), instant("until")) {
+                (Some(from), _) => Force::From(from),
+                (_, Some(until)) => Force::Until(until),
+                _ => Force::Always,
+            };
+            let rule = Rule { surface: words[2].to_owned(), effect: Arc::new(rule), error, force };
             self.rules.insert(key, rule);
         }
         if self.world.is_none() {
@@ -236,7 +247,7 @@ impl Scene {
             rule: rule.effect.clone(),
             error: rule.error,
             limit_key: rule.effect.limit.map(|_| vec![]),
-            force: Force::Always,
+            force: rule.force,
         });
         Verdict {
             hits: hits.collect(),

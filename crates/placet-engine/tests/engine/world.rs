@@ -90,12 +90,15 @@ pub(crate) struct World {
     ids: u64,
 }
 
+/// The time of the first entry.
+pub(crate) const START: TimeMs = TimeMs(1_800_000_000_000);
+
 impl World {
     pub(crate) fn new(bounds: Bounds, dev: bool, solo: bool) -> Self {
         Self {
             state: State::new(bounds),
             bounds,
-            now: TimeMs(1_800_000_000_000),
+            now: START,
             epoch: 1,
             dev,
             solo,

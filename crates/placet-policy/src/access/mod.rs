@@ -19,7 +19,7 @@ use crate::pattern::{Dialect, Pattern, Segment, matches};
 use manifests::Access;
 use models::Models;
 use placet_types::json::Value;
-use placet_types::policy::{Effect, Hit, Layer, Reason, RuleEffect};
+use placet_types::policy::{Effect, Force, Hit, Layer, Reason, RuleEffect};
 use std::sync::Arc;
 
 pub(crate) use manifests::implied_rules;
@@ -73,6 +73,8 @@ impl Listener for Vec<RuleTrace> {
             clauses: vec![ClauseTrace { key: key.to_owned(), wanted, found, finding }],
             condition: None,
             limit_key: None,
+            note: None,
+            force: Force::Always,
         });
     }
 }

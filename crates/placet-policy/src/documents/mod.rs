@@ -10,6 +10,7 @@ mod modes;
 mod notify;
 mod outputs;
 pub(crate) mod roles;
+pub(crate) mod surfaces;
 mod topics;
 
 use crate::shape::Shape;
@@ -39,9 +40,12 @@ pub(crate) const DECLARED: &[Kind] = &[
 
 /// The JSON Schemas of all kinds that are declared by a shape, and of `approvals:`, by top key.
 pub fn schemas() -> impl Iterator<Item = (&'static str, Object)> {
-    let declared =
-        DECLARED.iter().map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)));
-    declared.chain([(approvals::NAME, approvals::schema())])
+    let surfaces = Shape::Map(&Shape::Matching(&surfaces::NAME), &surfaces::SURFACE);
+    let surfaces = surfaces.schema().with("description", "What each surface demands and promises.");
+    DECLARED
+        .iter()
+        .map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+        .chain([("surfaces", surfaces), (approvals::NAME, approvals::schema())])
 }
 
 /// The kind with this top key.

@@ -16,8 +16,8 @@
 mod build;
 mod table;
 
-use crate::condition::Facts;
 use crate::access::Buffers;
+use crate::condition::Facts;
 use crate::model::MatchKey;
 use crate::pattern::Dialect;
 pub(crate) use build::Build;

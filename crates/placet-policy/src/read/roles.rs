@@ -2,9 +2,9 @@
 //! is asked for an approval may give it. Owns what is compared between documents; each by itself is read
 //! elsewhere.
 
+use crate::access::{IMPLIED_ID_MAX, Permission, Verb, implied_rules};
 use crate::diagnostic::{Code, Place, Report};
 use crate::documents::roles::{self, Role};
-use crate::access::{IMPLIED_ID_MAX, Permission, Verb, implied_rules};
 use crate::model::{MatchKey, Model};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};

@@ -25,9 +25,11 @@ pub(crate) struct Generated {
     /// Documents of other kinds, each complete.
     pub(crate) documents: Vec<String>,
     pub(crate) info: BTreeMap<String, RuleInfo>,
+    /// Lines of a `surfaces:` document; none where there is no such document.
+    pub(crate) surfaces: Vec<String>,
 }
 
-const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
+pub(crate) const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
 const TAGS: [&str; 4] = ["prod", "pii", "low", "cost"];
 
 fn dotted(random: &mut SplitMix, most: usize) -> String {
@@ -171,11 +173,15 @@ fn rule(random: &mut SplitMix, number: usize) -> (bool, String, RuleInfo) {
 
 pub(crate) fn rules(random: &mut SplitMix) -> Generated {
     let documents = documents(random);
-    let mut out = Generated { lines: Vec::new(), documents, info: BTreeMap::new() };
+    let (lines, info, surfaces) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut out = Generated { lines, documents, info, surfaces };
     for number in 0..3 + random.below(14) {
         let (floor, line, info) = rule(random, number);
         out.info.insert(format!("r{number}"), info);
         out.lines.push((floor, line));
+    }
+    if random.percent(35) {
+        out.surfaces = crate::generated_surfaces::surfaces(random);
     }
     out
 }
@@ -365,6 +371,7 @@ pub(crate) fn request(random: &mut SplitMix) -> (Request, Caller) {
         }
         body.set("arguments", arguments);
     }
+    crate::generated_surfaces::demanded(random, &mut body);
     let actor = pick(random, &["agent:a", "agent:a/b", "human:b", "service:job", "agent:x-1/a/b"]);
     let environment = pick(random, &["production", "staging", "test"]);
     let mut roles = std::collections::BTreeSet::new();

@@ -33,20 +33,41 @@ enum Slip {
     ErringAllowGrants,
     FloorGrants,
     AdviceCounts,
+    AnyOutcome,
+    RefusedIsSilence,
 }
 
-const SLIPS: [Slip; 6] = [
+const SLIPS: [Slip; 8] = [
     Slip::ThrottleBelowApproval,
     Slip::MeetIsMax,
     Slip::WindowIgnored,
     Slip::ErringAllowGrants,
     Slip::FloorGrants,
     Slip::AdviceCounts,
+    Slip::AnyOutcome,
+    Slip::RefusedIsSilence,
 ];
 
 /// What the combination has to come to, told another way: outcome, deciding ids, constraints,
 /// approval and wait as text.
 fn expected(verdict: &Verdict, slip: Option<Slip>) -> String {
+    let told = strictest(verdict, slip);
+    let outcome = told.split(' ').next().unwrap();
+    let refusing = verdict.hits.iter().filter(|hit| {
+        let allowed = hit.rule.outcomes.as_ref();
+        !["DENY", "SILENCE"].contains(&outcome)
+            && allowed.is_some_and(|all| !all.iter().any(|it| it.as_str() == outcome))
+    });
+    let refusing: Vec<&str> = refusing.map(|hit| hit.rule.id.as_str()).collect();
+    match slip {
+        _ if refusing.is_empty() => told,
+        Some(Slip::AnyOutcome) => told,
+        Some(Slip::RefusedIsSilence) => "SILENCE".to_owned(),
+        _ => format!("DENY {}", refusing.join(" ")),
+    }
+}
+
+fn strictest(verdict: &Verdict, slip: Option<Slip>) -> String {
     let mut applied: Vec<&Hit> = Vec::new();
     for hit in &verdict.hits {
         let open = hit.rule.limit.is_some()
@@ -56,7 +77,7 @@ fn expected(verdict: &Verdict, slip: Option<Slip>) -> String {
         let failed = hit.error.is_some()
             && hit.rule.effect == Effect::Allow
             && slip != Some(Slip::ErringAllowGrants);
-        if !open && !advice && !failed {
+        if !open && !advice && !failed && hit.rule.outcomes.is_none() {
             applied.push(hit);
         }
     }
@@ -201,11 +222,17 @@ fn told(combined: &Combined) -> String {
 }
 
 pub(crate) fn compiled(generated: &Generated) -> Bundle {
-    let text = document(generated.lines.iter());
-    let mut sources = vec![source("generated.yaml", &text)];
+    let mut sources = vec![source("generated.yaml", &document(generated.lines.iter()))];
+    sources.extend(surfaces(&generated.surfaces));
     sources.extend(beside(generated));
-    Bundle::compile::<Sha2>(&sources)
-        .unwrap_or_else(|found| panic!("{}\n{text}{:?}", render(&found), generated.documents))
+    let text = sources.iter().map(|source| source.text.as_str()).collect::<String>();
+    Bundle::compile::<Sha2>(&sources).unwrap_or_else(|found| panic!("{}\n{text}", render(&found)))
+}
+
+/// The document of the surfaces, if there is one.
+fn surfaces(lines: &[String]) -> Option<Source> {
+    let text = format!("version: v1\nsurfaces:\n{}", lines.join(""));
+    (!lines.is_empty()).then(|| source("surfaces.yaml", &text))
 }
 
 /// The documents of other kinds.
@@ -222,6 +249,7 @@ struct Spread {
     keys: BTreeMap<&'static str, u32>,
     constraints: BTreeMap<&'static str, u32>,
     layers: BTreeMap<Layer, u32>,
+    causes: BTreeMap<&'static str, u32>,
     mutants: BTreeMap<String, u32>,
 }
 
@@ -233,6 +261,9 @@ impl Spread {
         *self.outcomes.entry(combined.outcome.as_str()).or_default() += 1;
         for hit in &verdict.hits {
             *self.layers.entry(hit.rule.layer).or_default() += 1;
+            if hit.rule.layer == Layer::Contract {
+                *self.causes.entry(hit.rule.cause.as_str()).or_default() += 1;
+            }
             let Some(info) = generated.info.get(&hit.rule.id) else { continue };
             for key in &info.keys {
                 *self.keys.entry(key).or_default() += 1;
@@ -269,6 +300,9 @@ impl Spread {
         }
         assert_eq!(self.keys.len(), 16);
         assert!(self.keys.values().all(|count| *count >= 2000));
+        println!("causes {:?}", self.causes);
+        assert_eq!(self.causes.len(), 6);
+        assert!(self.causes.values().all(|count| *count >= 1000));
         assert_eq!(self.constraints.len(), 15);
         assert!(self.constraints.values().all(|count| *count >= 1000));
     }
@@ -348,6 +382,8 @@ fn no_order_of_rules_or_files_matters() {
                 })
                 .collect();
             sources.extend(beside(&generated));
+            shuffle(&mut random, &mut generated.surfaces);
+            sources.extend(surfaces(&generated.surfaces));
             shuffle(&mut random, &mut sources);
             let other = Bundle::compile::<Sha2>(&sources).unwrap();
             assert_eq!(other.normalised(), bundle.normalised());
