@@ -172,7 +172,8 @@ pub(crate) fn decide(bundle: &Bundle, request: &Request, caller: Caller) -> Resu
     }
 }
 
-fn command(
+/// The command that a server would give, under fixed pseudonyms.
+pub(crate) fn command(
     request: &Request,
     caller: &Caller,
     digests: &Digests,
