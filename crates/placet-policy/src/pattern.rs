@@ -233,10 +233,11 @@ pub(crate) fn matches<'v>(segments: &[Segment], parts: impl Iterator<Item = &'v 
     let mut reached = vec![false; segments.len().saturating_add(1)];
     let enter = |reached: &mut Vec<bool>| {
         for (at, segment) in segments.iter().enumerate() {
-            if *segment == Segment::Many && reached.get(at) == Some(&true) {
-                if let Some(next) = reached.get_mut(at.saturating_add(1)) {
-                    *next = true;
-                }
+            if *segment == Segment::Many
+                && reached.get(at) == Some(&true)
+                && let Some(next) = reached.get_mut(at.saturating_add(1))
+            {
+                *next = true;
             }
         }
     };

@@ -43,7 +43,8 @@ struct Roles {
     index: Index,
     granted: Vec<Granted>,
     required: Arc<RuleEffect>,
-    read_only: FastMap<Box<str>, Arc<RuleEffect>>,
+    /// What denies the holders of a role that only reads, and what they may read.
+    read_only: FastMap<Box<str>, (Arc<RuleEffect>, Vec<String>)>,
 }
 
 #[derive(Debug)]
@@ -82,7 +83,11 @@ impl Access {
         if let (Some(manifests), Some(name)) = (&self.manifests, &facts.request.capability) {
             let manifest = manifests.all.get(name.as_str());
             listener.heard(&manifests.unknown, manifest.is_some(), || {
-                ("capabilities", Vec::new(), vec![name.clone()])
+                (
+                    "capabilities",
+                    vec!["any that a manifest describes".to_owned()],
+                    vec![name.clone()],
+                )
             });
             if let Some(manifest) = manifest {
                 manifest.ask(facts, listener);
@@ -165,7 +170,8 @@ impl Roles {
                     Reason::RoleNotAllowed,
                     "whoever holds this role modifies nothing",
                 );
-                read_only.insert(role.name.as_str().into(), effect);
+                let reads = role.may.iter().filter(|it| it.starts_with("read:")).cloned();
+                read_only.insert(role.name.as_str().into(), (effect, reads.collect()));
             }
         }
         let mut matches = Vec::with_capacity(by_text.len());
@@ -209,12 +215,12 @@ impl Roles {
             return;
         }
         for role in &caller.roles {
-            let Some(effect) = self.read_only.get(role.as_str()) else { continue };
+            let Some((effect, reads)) = self.read_only.get(role.as_str()) else { continue };
             let mut reading = granted().filter(|it| it.verb == Verb::Read);
             let met = reading.any(|it| it.roles.contains_key(role.as_str()));
             listener.heard(effect, met, || {
                 let found = format!("{}/{}", facts.request.surface, facts.request.action);
-                ("read", Vec::new(), vec![found])
+                ("read", reads.clone(), vec![found])
             });
         }
     }

@@ -10,6 +10,9 @@ use placet_types::json::Value;
 use placet_types::policy::{Layer, Reason, RuleEffect};
 use std::sync::Arc;
 
+/// The models of a route: for look-ups, and in the order in which they are tried.
+type Served = (FastMap<Box<str>, ()>, Vec<String>);
+
 /// The compiled `models:` document.
 #[derive(Debug)]
 pub(super) struct Models {
@@ -17,7 +20,7 @@ pub(super) struct Models {
     not_allowed: Arc<RuleEffect>,
     routes: Index,
     /// The models of each route.
-    served: Vec<(FastMap<Box<str>, ()>, Vec<String>)>,
+    served: Vec<Served>,
     off_route: Option<Arc<RuleEffect>>,
 }
 

@@ -489,3 +489,25 @@ fn an_explanation_tells_what_a_demand_came_to() {
     }
     assert!(!text.contains("reporter"), "{text}");
 }
+
+#[test]
+fn editors_get_a_schema_of_each_document() {
+    let schemas: std::collections::BTreeMap<_, _> = placet_policy::schemas().collect();
+    let property = |kind: &str, key: &str| {
+        let schema = &schemas[kind];
+        let of = schema.get("items").or_else(|| schema.get("additionalProperties"));
+        let properties =
+            of.and_then(|it| it.get("properties")).or_else(|| schema.get("properties"));
+        properties.and_then(|it| it.get(key)).is_some()
+    };
+    for (kind, key) in [
+        ("capabilities", "checkpoints"),
+        ("roles", "must_not_alone"),
+        ("approvals", "escalate"),
+        ("approvals", "match"),
+        ("models", "allow"),
+    ] {
+        assert!(property(kind, key), "{kind} {key}");
+        assert!(!property(kind, "nonsense"));
+    }
+}

@@ -1,6 +1,6 @@
 //! The presets: each compiles without a word, decides as its source says, and is written by `init`.
 
-use crate::support::{Run, fed, placet, repository};
+use crate::support::{Run, Server, command, fed, placet, repository};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -336,4 +336,77 @@ fn an_asserted_false_demands_every_approval() {
     {
         assert_eq!(demanded(document).contains_key("security_owner"), *high, "{request}");
     }
+}
+
+/// By a server: roles come from the key, whatever a request says of itself.
+#[test]
+fn a_key_does_what_its_roles_may() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data").to_str().unwrap().to_owned();
+    let bundle = dir("layers");
+    let mut up = command(&["up", "--listen", "127.0.0.1:0", "--bundle", &bundle, "--data", &data]);
+    up.args(["--admin", "human:ann"]);
+    let mut server = Server::listening(up, scratch);
+    let ann = server.key.clone().unwrap();
+    let key = |actor: &str, role: &str| {
+        let made = ["key", "create", actor, "--role", role, "--json"];
+        let made = server.run_as(&ann, &made).exits(0).json();
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let (scribe, seller) = (key("agent:scribe", "analyst"), key("agent:seller", "sales"));
+    let lea = key("human:lea", "sales_lead");
+    let ask = |key: &str, name: &str, request: Value| {
+        let file = server.file(name);
+        fs::write(&file, request.to_string()).unwrap();
+        server.run_as(key, &["decide", &file, "--json"])
+    };
+    let update = |key: &str| {
+        json!({"surface": "crm.record", "action": "update", "idempotency_key": key,
+            "capability": "crm-writer", "branch": "stable", "attempt_nonce": format!("attempt-1-of-{key}-0000000000")})
+    };
+    // A capability that the key may not use, with every claim that a client can make.
+    let mut claims = update("claims");
+    claims["labels"] = json!({"role": "sales", "roles": "sales", "capability": "crm-writer"});
+    claims["context"] = json!({"roles": ["sales"], "verified": {"roles": ["sales"]}});
+    claims["arguments"] = json!({"roles": ["sales"], "caller": {"roles": ["sales"]}});
+    claims["risk_tags"] = json!(["sales"]);
+    claims["team"] = json!("sales");
+    let refused = ask(&scribe, "claims.json", claims).exits(12).json();
+    assert_eq!(refused["rules"], json!(["access:capability:crm-writer#allowed_roles"]));
+    assert_eq!(refused["reasons"][0]["code"], "role_not_allowed");
+    // Fields that no request has are refused before any policy.
+    for field in ["roles", "role", "properties", "caller", "verified"] {
+        let mut request = update("field");
+        request[field] = json!({"roles": ["sales"]});
+        let run = ask(&scribe, "field.json", request).exits(1);
+        assert_eq!(run.json()["code"], "field_unknown", "{field}");
+    }
+    // Its own capability outside its manifest, and one that nobody described.
+    let mut outside = update("outside");
+    outside["capability"] = json!("weekly-report");
+    assert_eq!(
+        ask(&scribe, "outside.json", outside).exits(12).json()["rules"],
+        json!(["access:capability:weekly-report#permissions"])
+    );
+    let mut unknown = update("unknown");
+    unknown["capability"] = json!("CRM-writer");
+    let unknown = ask(&scribe, "unknown.json", unknown).exits(12).json();
+    assert_eq!(unknown["reasons"][0]["code"], "capability_unknown");
+    // The checkpoint waits for its role, which an admin is not.
+    let held = ask(&seller, "held.json", update("held")).exits(10).json();
+    assert_eq!(held["rules"], json!(["access:checkpoint:crm-writer#writes"]));
+    assert_eq!(held["reasons"][0]["text"], "A person of sales looks at every change of a record");
+    let (decision, digest) =
+        (held["id"].as_str().unwrap(), held["action_digest"].as_str().unwrap());
+    let approve = ["approve", "--decision", decision, "--digest", digest, "--json"];
+    assert_eq!(server.run_as(&ann, &approve).exits(1).json()["code"], "role_missing");
+    server.run_as(&lea, &approve).exits(0);
+    let file = server.file("held.json");
+    let run = server.run_as(&seller, &["decide", &file, "--wait", "5s", "--json"]).exits(0);
+    assert_eq!(run.json()["permit"]["state"], "granted");
+    // All of it is decided again from the log, word for word.
+    server.stop();
+    let replay = placet(&["audit", "replay", "--data", &data, "--json"]).exits(0).json();
+    assert_eq!(replay["differences"], 0, "{replay}");
+    assert!(replay["decisions"].as_u64().unwrap() >= 4, "{replay}");
 }
