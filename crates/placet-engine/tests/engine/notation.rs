@@ -178,7 +178,8 @@ impl Scene {
     }
 
     fn rule(&mut self, words: &[&str], options: &Options<'_>) -> String {
-        let layer = if options.has("floor") { Layer::Floor } else { Layer::Rules };
+        // As an entry is read back: the id tells the layers apart that never grant.
+        let layer = Layer::of(words[1], !options.has("floor"));
         let key = (layer, words[1].to_owned());
         if words[0] == "drop" {
             self.rules.remove(&key);

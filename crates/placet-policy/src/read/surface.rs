@@ -106,7 +106,7 @@ fn surface(node: &Node, name: &str, form: Form, report: &mut Report<'_>) -> Opti
         context: schema("context"),
         required: required.into_iter().collect(),
         evidence: evidence(of, member(node, "evidence"), form, report)?,
-        outcomes: of.get("outcomes").map(|all| outcomes(all)),
+        outcomes: of.get("outcomes").map(outcomes),
         open_in: open_in(of, member(node, "fail_mode"), report)?,
         receipts: of
             .get("receipts")

@@ -101,9 +101,9 @@ fn arguments(random: &mut SplitMix) -> String {
     }
     match random.below(8) {
         0 => out.push_str(
-            ", oneOf: [{ type: object, required: [n] }, { type: object, required: [s] }]",
+            ", oneOf: [{ type: object, required: [\"n\"] }, { type: object, required: [\"s\"] }]",
         ),
-        1 => out.push_str(", anyOf: [{ type: object, required: [m] }, { const: {} }]"),
+        1 => out.push_str(", anyOf: [{ type: object, required: [\"m\"] }, { const: {} }]"),
         2 if properties.len() == 3 => {
             out.push_str(", additionalProperties: { type: [integer, string, \"null\"] }");
         }
