@@ -9,9 +9,11 @@
 
 mod approval;
 mod audit;
+mod authzen;
 mod decision;
 pub mod error;
 mod manage;
+mod policy;
 mod privacy;
 mod signer;
 mod text;
@@ -20,6 +22,13 @@ pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 pub use audit::{
     AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
     TrustKeyDocument,
+};
+pub use authzen::{
+    AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
+    ActionSearchDocument, ActionSearchRequest, AuthzenAction, AuthzenConfiguration, AuthzenEntity,
+    AuthzenPage, AuthzenPageDocument, AuthzenSought, EntityFound, EntitySearchDocument,
+    EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
+    ReasonField, ResourceSearchRequest, SubjectSearchRequest,
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
@@ -31,6 +40,12 @@ pub use manage::{
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use policy::{
+    PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
+    PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,
+    PolicyReviewRequest, PolicyRollbackRequest, PolicySignatureDocument, PolicySource,
+    PolicyWithdrawRequest,
 };
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,

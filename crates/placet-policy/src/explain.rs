@@ -179,7 +179,7 @@ fn explain_rule(
     }
 }
 
-fn explain_key(
+pub(crate) fn explain_key(
     bundle: &Bundle,
     key: &RuleKey,
     facts: Facts<'_>,

@@ -9,6 +9,7 @@
 
 mod access;
 mod bundle;
+mod cases;
 mod condition;
 mod contract;
 mod derive;
@@ -25,15 +26,18 @@ pub mod naive;
 mod pattern;
 mod read;
 mod schema;
+mod search;
 mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
+pub use cases::{Case, Earlier, Expectation};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::{roles::built_in_roles, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
+pub use search::{Sought, Unlisted};
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

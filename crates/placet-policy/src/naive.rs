@@ -26,7 +26,7 @@ pub fn evaluate(
     caller: &Caller,
     mutant: Option<Mutant>,
 ) -> Verdict {
-    let (request, derived) = derive(bundle, request, caller);
+    let (request, derived) = derive(bundle, request, caller, mutant);
     let naive = Naive { request: &request, caller, derived: &derived, mutant };
     let surfaces = bundle.model().surfaces.as_ref();
     let built_in = request.surface == "job"
@@ -61,14 +61,19 @@ pub fn evaluate(
 #[must_use]
 pub fn condition(bundle: &Bundle, request: &Request, caller: &Caller) -> Option<String> {
     let rule = bundle.model().rules.first()?;
-    let (request, derived) = derive(bundle, request, caller);
+    let (request, derived) = derive(bundle, request, caller, None);
     let naive = Naive { request: &request, caller, derived: &derived, mutant: None };
     let value = naive.value(rule.matches.when.as_ref()?.ast());
     Some(format!("{value:?}"))
 }
 
 /// The request with derived tags, and the derived facts.
-fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Object) {
+fn derive(
+    bundle: &Bundle,
+    request: &Request,
+    caller: &Caller,
+    mutant: Option<Mutant>,
+) -> (Request, Object) {
     let mut out = request.clone();
     let nothing = Object::new();
     let naive = Naive { request, caller, derived: &nothing, mutant: None };
@@ -76,6 +81,7 @@ fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Obje
     let mut levels = Vec::new();
     for deriver in &bundle.model().derivers {
         let Some(truth) = naive.matches(&deriver.matches) else { continue };
+        let missing = deriver.missing && mutant != Some(Mutant::UnreadableIgnored);
         let tested = deriver.read.as_ref().is_none_or(|(probe, tests)| {
             let values = probe.values(request);
             let hit = |value: &str| {
@@ -85,17 +91,19 @@ fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Obje
                 tests.iter().flat_map(|(_, all)| all).all(|it| it.passes(value).is_none())
             };
             match values {
-                None => deriver.missing,
+                None => missing,
                 Some(values) => {
                     values.iter().any(|value| hit(value))
-                        || (deriver.missing && values.iter().any(|value| blind(value)))
+                        || (missing && values.iter().any(|value| blind(value)))
                 }
             }
         });
         if !tested {
             continue;
         }
-        out.risk_tags.extend(deriver.risk_tags.iter().cloned());
+        if mutant != Some(Mutant::DerivedTagsIgnored) {
+            out.risk_tags.extend(deriver.risk_tags.iter().cloned());
+        }
         let failed = truth.is_err();
         levels.extend(deriver.risk_tier.map(|it| if failed { it.max(RiskTier::High) } else { it }));
         for (name, value) in deriver.facts.iter() {
@@ -106,7 +114,8 @@ fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Obje
     let mut facts = Object::new();
     for (name, values) in found {
         if let Some(Some(first)) = values.first()
-            && values.iter().all(|value| value.as_ref() == Some(first))
+            && (mutant == Some(Mutant::FirstFactBelieved)
+                || values.iter().all(|value| value.as_ref() == Some(first)))
         {
             facts.set(name, first.clone());
         }
@@ -165,7 +174,8 @@ impl Naive<'_> {
             }
             rule.limit_key.iter().map(|key| self.limit_value(key)).collect()
         });
-        let asked = rule.effect.schedule.is_some() || rule.effect.after.is_some();
+        let asked = (rule.effect.schedule.is_some() || rule.effect.after.is_some())
+            && !self.is(Mutant::TimelessForce);
         let force = if asked { Force::Asked } else { Force::Always };
         Some(Hit { rule: rule.effect.clone(), error: truth.err(), limit_key, force })
     }

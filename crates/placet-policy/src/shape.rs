@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Place, Report};
 use crate::pattern::Dialect;
 use crate::read::fields::{self, Fields, Form};
 use crate::syntax::{Data, Member, Node};
-use placet_types::ids::{Amount, is_name};
+use placet_types::ids::{ActorId, Amount, is_label, is_name};
 use placet_types::json::{Object, Value};
 use placet_types::request::nearest;
 
@@ -41,6 +41,14 @@ pub(crate) enum Shape {
     Permission(&'static [&'static str]),
     /// A time of day, `09:00`; minutes since midnight in the normal form.
     TimeOfDay,
+    /// An instant, `2026-01-31T09:00:00Z`; integer milliseconds in the normal form.
+    Instant,
+    /// An actor, `kind:name`.
+    Actor,
+    /// A name of lower-case letters, digits and `-`: an environment, a workspace.
+    Label,
+    /// A mapping of JSON that something else gives its meaning.
+    Json,
     /// A list whose order matters.
     List(&'static Shape),
     /// A list whose order does not matter and in which nothing occurs twice; sorted in the normal form.
@@ -106,9 +114,13 @@ pub(crate) fn read(
         Shape::Amount => amount(node, what, form, report),
         Shape::Word(words) => one_of(node, what, words, report),
         Shape::Pattern(dialect) => pattern(node, what, *dialect, report),
-        Shape::Bool => fields::boolean(node, what, report).map(Value::from),
         Shape::Permission(verbs) => permission(node, what, verbs, report),
         Shape::TimeOfDay => time_of_day(node, what, form, report),
+        Shape::Instant => instant(node, what, form, report),
+        Shape::Bool => fields::boolean(node, what, report).map(Value::from),
+        Shape::Actor => word(node, what, is_actor, "an actor, kind:name", report),
+        Shape::Label => word(node, what, is_label, "lower-case letters, digits and -", report),
+        Shape::Json => object(node, what, report),
         Shape::List(item) => items(node, what, item, form, report).map(Value::from),
         Shape::Set(item) => set(node, what, item, form, report),
         Shape::Map(key, value) => map(node, what, key, value, form, report),
@@ -255,6 +267,70 @@ fn time_of_day(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> 
         report.error_hint(Code::BadValue, node.place, message, "in quotes: \"09:00\"");
     }
     minutes.map(Value::from)
+}
+
+fn is_actor(text: &str) -> bool {
+    ActorId::parse(text).is_some()
+}
+
+fn object(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Value> {
+    if !matches!(node.value, Data::Map(_)) {
+        let message = format!("`{what}` takes a mapping, not {}", node.value.kind());
+        report.error(Code::WrongType, node.place, message);
+        return None;
+    }
+    fields::json(node, report)
+}
+
+fn instant(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<Value> {
+    let ms = match (&node.value, form) {
+        (Data::Int(ms), Form::Normal) => Some(*ms).filter(|ms| (0..=INSTANT_MAX).contains(ms)),
+        (Data::Text { text, .. }, Form::Document) => parse_instant(text),
+        _ => None,
+    };
+    if ms.is_none() {
+        let message = format!("`{what}` takes an instant in UTC between 1970 and 9999");
+        report.error_hint(Code::BadValue, node.place, message, "2026-01-31T09:00:00Z");
+    }
+    ms.map(Value::from)
+}
+
+/// The last millisecond of the year 9999.
+const INSTANT_MAX: i64 = 253_402_300_799_999;
+
+/// `2026-01-31T09:00:00Z`, with up to three decimals of a second.
+fn parse_instant(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (hms, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let digits = |text: &str, length: usize| {
+        let fits = text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+        fits.then(|| text.parse::<i64>().ok())?
+    };
+    let mut parts = date.splitn(3, '-');
+    let (year, month, day) =
+        (digits(parts.next()?, 4)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    let mut parts = hms.splitn(3, ':');
+    let (hour, minute, second) =
+        (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    if !(1..=3).contains(&fraction.len()) {
+        return None;
+    }
+    let milli = digits(&format!("{fraction:0<3}"), 3)?;
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year < 1970 || !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since 1970-01-01, counting years from March.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli)
 }
 
 pub(crate) fn minutes_of_day(text: &str) -> Option<i64> {
@@ -473,7 +549,6 @@ impl Shape {
             Self::Pattern(_) => {
                 text("a pattern: `*` one segment, `**` any number").with("minLength", 1_u32)
             }
-            Self::Bool => Object::new().with("type", "boolean"),
             Self::Permission(verbs) => {
                 let pattern = format!("^({}):[^/]+(/[^/]+)?$", verbs.join("|"));
                 text("a permission: a verb, a colon, surfaces, perhaps a slash and actions")
@@ -482,6 +557,16 @@ impl Shape {
             Self::TimeOfDay => {
                 text("a time of day").with("pattern", "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")
             }
+            Self::Instant => text("an instant in UTC, 2026-01-31T09:00:00Z").with(
+                "pattern",
+                "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,3})?Z$",
+            ),
+            Self::Bool => Object::new().with("type", "boolean"),
+            Self::Actor => {
+                text("an actor, kind:name").with("pattern", "^(agent|service|human):.+$")
+            }
+            Self::Label => text("a label").with("pattern", "^[a-z0-9-]{1,63}$"),
+            Self::Json => Object::new().with("type", "object"),
             Self::List(item) => Object::new().with("type", "array").with("items", item.schema()),
             Self::Set(item) => Object::new()
                 .with("type", "array")

@@ -7,8 +7,12 @@ mod support;
 
 #[path = "policy/access.rs"]
 mod access;
+#[path = "policy/cases.rs"]
+mod cases;
 #[path = "policy/contract.rs"]
 mod contract;
+#[path = "policy/derive.rs"]
+mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
 #[path = "policy/generated.rs"]
@@ -23,3 +27,5 @@ mod oracle;
 mod property;
 #[path = "policy/samples.rs"]
 mod samples;
+#[path = "policy/search.rs"]
+mod search;

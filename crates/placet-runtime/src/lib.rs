@@ -13,6 +13,7 @@ mod committer;
 pub mod crypto;
 mod directory;
 pub mod driver;
+mod dry;
 mod error;
 mod fold;
 mod follower;
@@ -24,8 +25,10 @@ mod idle;
 mod keeping;
 mod load;
 mod plane;
+mod policies;
 mod pool;
 pub mod ports;
+mod preview;
 mod privacy;
 mod proofs;
 mod proposal;
@@ -47,15 +50,22 @@ pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
 pub use directory::{ApiKey, KeyError, KeyRecord};
+pub use dry::{
+    CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
+};
 pub use error::PlaneError;
 pub use holding::HeldView;
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
+pub use policies::{
+    BundleRefusal, NowArmed, Policies, PolicyAct, Publication, REVIEW_MS, Upload, author_request,
+    changes, publish_request, rollback_request,
+};
 pub use privacy::{ErasePlan, EraseSpec, Selection};
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};
 pub use snapshotter::{SnapshotPlan, SnapshotTotals};
 pub use start_error::StartError;
-pub use workspace::{SignedHead, Workspace};
+pub use workspace::{InForce, SignedHead, Workspace};

@@ -243,8 +243,9 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
             windows.push(matched.window.map(|window| window.tag));
         }
     }
-    // The constitution asks for the role alone, and only an admin's request is not denied by it.
-    let admin = event.matched.iter().all(|matched| matched.rule != "constitution.admin-only");
+    // The constitution asks for the role alone, and only requests without it are denied for that.
+    let lacks = ["constitution.admin-only", "constitution.operator-only"];
+    let admin = event.matched.iter().all(|matched| !lacks.contains(&matched.rule.as_str()));
     let roles = if admin { ["admin".to_owned()].into() } else { [].into() };
     Decide {
         ids: given.ids,

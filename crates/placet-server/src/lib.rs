@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod auth;
+mod authzen;
 mod call;
 mod decisions;
 mod document;
@@ -20,6 +21,8 @@ mod open;
 mod openapi;
 mod operations;
 mod patient;
+mod places;
+mod policies;
 mod privacy;
 mod problem;
 mod publishing;

@@ -4,16 +4,14 @@
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_engine::{Bounds, Command, Decide, Plan, State, Who, step};
-use placet_policy::{Bundle, Diagnostic, Scratch, read_dir};
-use placet_runtime::Pseudonyms;
+use placet_policy::{Bundle, Diagnostic, read_dir};
+use placet_runtime::DryRun;
 use placet_runtime::crypto::{Fast, SystemClock};
-use placet_runtime::frame::{SaltFor, SlotKeys};
-use placet_runtime::ports::{Clock, Secret};
-use placet_types::event::{DecisionEvent, Event, Matched};
-use placet_types::ids::{ActorId, ApprovalId, DecisionId, PermitId, TimeMs, WorkspaceName};
+use placet_runtime::ports::Clock;
+use placet_types::event::{DecisionEvent, Matched};
+use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use placet_types::json::{self, Limits, Object};
-use placet_types::policy::{RuleEffect, Verdict};
+use placet_types::policy::RuleEffect;
 use placet_types::{Caller, Digests, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -150,67 +148,11 @@ pub(crate) struct Dry {
 
 /// Decides on an empty state: the engine's own step under fixed pseudonyms, with nothing recorded.
 pub(crate) fn decide(bundle: &Bundle, request: &Request, caller: Caller) -> Result<Dry> {
-    let verdict = bundle.evaluate(request, &caller, &mut Scratch::default());
-    let effects = verdict.hits.iter().map(|hit| hit.rule.clone()).collect();
-    let contract = bundle.surface(&request.surface);
     let time = SystemClock::default().wall();
-    let digests = request.digests::<Fast>(&caller);
-    let deadline = time.plus(contract.deadline_ms);
-    let command =
-        command(request, &caller, &digests, verdict, deadline, contract.idempotency_window_ms);
-    let state = State::new(Bounds::default());
-    let plan = step::<Fast>(&state, &Command::Decide(Box::new(command)), time)
-        .context("the engine refused an empty state")?;
-    match plan {
-        Plan::Append(events) => match events.into_iter().next() {
-            Some(Event::Decision(event)) => Ok(Dry { event, effects, digests, caller, time }),
-            _ => Err(Fault::new("internal", "the engine decided nothing").into()),
-        },
-        Plan::Bound { .. } | Plan::Nothing => {
-            Err(Fault::new("internal", "the engine decided nothing").into())
-        }
-    }
-}
-
-/// The command that a server would give, under fixed pseudonyms.
-pub(crate) fn command(
-    request: &Request,
-    caller: &Caller,
-    digests: &Digests,
-    verdict: Verdict,
-    deadline: TimeMs,
-    window_ms: u64,
-) -> Decide {
-    let secret = Secret::new([0; 32]);
-    let (names, keys) = (Pseudonyms::new(&secret), SlotKeys::new(&secret));
-    let none = [0; 16];
-    Decide {
-        ids: (
-            DecisionId::from_bytes(none),
-            ApprovalId::from_bytes(none),
-            PermitId::from_bytes(none),
-        ),
-        who: Who { actor: names.actor_ref(&caller.actor), key: None, roles: caller.roles.clone() },
-        on_behalf_of: request.on_behalf_of.iter().map(|one| names.actor_ref(one)).collect(),
-        audience: request.audience.as_ref().map(|one| names.actor_ref(one)),
-        environment: caller.environment.clone(),
-        surface: request.surface.clone(),
-        action: request.action.clone(),
-        topic: request.topic.clone(),
-        target: request.target.as_deref().map(|target| names.of("target", target)),
-        subjects: names.subject_tags(&request.subjects),
-        trace: request.trace_id.clone(),
-        action_commitment: keys.commit(SaltFor::Action, &digests.action.0),
-        request_commitment: keys.commit(SaltFor::Request, &digests.request.0),
-        facts_commitment: keys.commit(SaltFor::Facts, &[]),
-        idempotency: names.idempotency_tag(&caller.actor, &request.idempotency_key),
-        window_ms,
-        nonce: None,
-        deadline,
-        permit_ms: 0,
-        windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
-        verdict,
-    }
+    let mut run = DryRun::new(&caller.workspace, Some(bundle), time)?;
+    let decided = run.decide(bundle, request, &caller, time)?;
+    let effects = decided.verdict.hits.iter().map(|hit| hit.rule.clone()).collect();
+    Ok(Dry { event: decided.event, effects, digests: decided.digests, caller, time })
 }
 
 impl Dry {

@@ -78,6 +78,9 @@ enum Command {
     Openapi,
 }
 
+/// Threads for what blocks: somewhat more than a server lets read its store at once.
+const BLOCKING_MAX: usize = 24;
+
 fn main() -> ExitCode {
     let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
     let cli = match Cli::try_parse() {
@@ -89,7 +92,9 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Each thread that reads keeps some megabytes for the next time.
+    let runtime = match runtime.max_blocking_threads(BLOCKING_MAX).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&error.into(), json),
     };
@@ -119,7 +124,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
         Command::Init(args) => commands::init::run(&args),
-        Command::Policy(args) => commands::policy::run(args),
+        Command::Policy(args) => commands::policy::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

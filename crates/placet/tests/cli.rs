@@ -20,6 +20,8 @@ mod guide;
 mod input;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/policies.rs"]
+mod policies;
 #[path = "cli/presets.rs"]
 mod presets;
 #[path = "cli/privacy.rs"]

@@ -11,6 +11,7 @@ mod notify;
 mod outputs;
 pub(crate) mod roles;
 pub(crate) mod surfaces;
+mod tests;
 mod topics;
 
 use crate::shape::Shape;
@@ -35,6 +36,7 @@ pub(crate) const DECLARED: &[Kind] = &[
     notify::KIND,
     outputs::KIND,
     roles::KIND,
+    tests::KIND,
     topics::KIND,
 ];
 

@@ -11,6 +11,7 @@ mod rule;
 mod surface;
 mod timing;
 
+use crate::cases;
 use crate::diagnostic::{Code, Place, Report};
 use crate::documents::{self, DECLARED, Kind};
 use crate::model::{Model, Rule};
@@ -33,8 +34,6 @@ const LABEL_NAMES_MAX: usize = 1024;
 /// Kinds with a reader of their own, in the order in which they are read: what conditions may ask for is
 /// declared before the conditions.
 const KINDS: [&str; 5] = ["surfaces", "derivers", "floor", "rules", "approvals"];
-/// Document kinds that are designed and not yet part of this version.
-const LATER: [&str; 1] = ["tests"];
 
 /// All kinds of this version, in the order in which they are read.
 fn kinds() -> impl Iterator<Item = &'static str> {
@@ -126,17 +125,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             if kinds().any(|kind| kind == key) {
                 found.push(key);
                 sections.push(member);
-            } else if LATER.contains(&key) {
-                let message =
-                    format!("document kind `{key}` is known but not supported by this version");
-                self.report.error_hint(
-                    Code::NotSupported,
-                    member.place,
-                    message,
-                    format!("this version reads {}", kinds().collect::<Vec<_>>().join(", ")),
-                );
             } else {
-                let mut known: Vec<&str> = kinds().chain(LATER).collect();
+                let mut known: Vec<&str> = kinds().collect();
                 known.extend(["version", "kind"]);
                 let hint = nearest(key, &known).map_or_else(
                     || "a document holds `version` and one of rules, floor, surfaces".to_owned(),
@@ -206,6 +196,9 @@ impl<'a, 'r> Reader<'a, 'r> {
         let Some(kind) = documents::declared(name) else { return };
         let value = shape::read(&kind.shape, node, kind.name, self.form, self.report);
         let Some(value) = value else { return };
+        if kind.name == "tests" {
+            cases::check(node, &value, self.report);
+        }
         match self.model.documents.remove(kind.name) {
             None => {
                 self.model.documents.insert(kind.name, value);

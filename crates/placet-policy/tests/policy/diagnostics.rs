@@ -40,12 +40,12 @@ rules:
     );
     check(
         r#"version: v1
-tests: []
+test: []
 "#,
-        r#"2:1: error[not_supported]: document kind `tests` is known but not supported by this version
-  | tests: []
-  | ^^^^^
-  = hint: this version reads budgets, capabilities, changes, models, modes, notify, outputs, roles, topics, surfaces, derivers, floor, rules, approvals"#,
+        r#"2:1: error[unknown_key]: unknown key `test`
+  | test: []
+  | ^^^^
+  = hint: did you mean `tests`?"#,
     );
     check(
         r#"version: v1

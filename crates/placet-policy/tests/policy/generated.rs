@@ -19,9 +19,17 @@ pub(crate) struct RuleInfo {
     pub(crate) constraints: Vec<&'static str>,
 }
 
-/// One rule as a line of YAML.
+/// The document that a line belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Derivers,
+    Floor,
+    Rules,
+}
+
+/// One rule or deriver as a line of YAML.
 pub(crate) struct Generated {
-    pub(crate) lines: Vec<(bool, String)>,
+    pub(crate) lines: Vec<(Section, String)>,
     /// Documents of other kinds, each complete.
     pub(crate) documents: Vec<String>,
     pub(crate) info: BTreeMap<String, RuleInfo>,
@@ -56,7 +64,7 @@ fn list(random: &mut SplitMix, mut item: impl FnMut(&mut SplitMix) -> String) ->
     format!("[{}]", items.join(", "))
 }
 
-fn keys(random: &mut SplitMix, info: &mut RuleInfo) -> Vec<String> {
+fn keys(random: &mut SplitMix, info: &mut RuleInfo, derived: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut add = |random: &mut SplitMix,
                    percent: usize,
@@ -100,7 +108,60 @@ fn keys(random: &mut SplitMix, info: &mut RuleInfo) -> Vec<String> {
     }
     if random.percent(40) {
         info.keys.push("when");
-        out.push(format!("when: '{}'", boolean(random, 3)));
+        let mut when = boolean(random, 3);
+        if derived && random.percent(40) {
+            info.keys.push("derived");
+            let op = pick(random, &["&&", "||"]);
+            when = format!("({when}) {op} {}", derived_fact(random));
+        }
+        out.push(format!("when: '{when}'"));
+    }
+    out
+}
+
+fn derived_fact(random: &mut SplitMix) -> String {
+    match random.below(4) {
+        0 => format!("verified.zone == \"{}\"", pick(random, &["inside", "outside"])),
+        1 => format!("verified.risk_level >= {}", random.below(4)),
+        2 => "has(verified.zone)".to_owned(),
+        _ => format!("verified.risk_tier == \"{}\"", pick(random, &["low", "high"])),
+    }
+}
+
+/// Derivers over the same vocabulary. The first two declare everything that conditions ask for.
+fn derivers(random: &mut SplitMix) -> Vec<String> {
+    let mut out = Vec::new();
+    for number in 0..2 + random.below(3) {
+        let mut info = RuleInfo::default();
+        let mut text = format!("id: d{number}");
+        if random.percent(60) {
+            let keys = keys(random, &mut info, false).join(", ");
+            text.push_str(&format!(", match: {{ {keys} }}"));
+        }
+        if random.percent(60) {
+            let test = match random.below(4) {
+                0 => "read: arguments.s, any_of: { values: [a, b] }",
+                1 => "read: arguments.list, any_of: { values: [\"1\"], regex: [\"^[a-c]$\"] }",
+                2 => "read: target, any_of: { paths: [\"/a/**\", \"/*/b\"] }",
+                _ => "read: topic, any_of: { hosts: [\"*.b\", \"job.a\"] }",
+            };
+            text.push_str(&format!(", {test}"));
+            if random.percent(50) {
+                text.push_str(", missing: true");
+            }
+        }
+        let mut finds = Vec::new();
+        if number == 0 || random.percent(40) {
+            finds.push(format!("risk_tags: [{}]", pick(random, &TAGS)));
+        }
+        if number == 0 || random.percent(40) {
+            finds.push(format!("facts: {{ zone: {} }}", pick(random, &["inside", "outside"])));
+        }
+        if number == 1 || random.percent(30) || finds.is_empty() {
+            finds.push(format!("risk_tier: {}", pick(random, &["low", "medium", "high"])));
+        }
+        text.push_str(&format!(", {}", finds.join(", ")));
+        out.push(format!("  - {{ {text} }}\n"));
     }
     out
 }
@@ -130,9 +191,9 @@ fn constraints(random: &mut SplitMix, info: &mut RuleInfo) -> String {
     out.join(", ")
 }
 
-fn rule(random: &mut SplitMix, number: usize) -> (bool, String, RuleInfo) {
+fn rule(random: &mut SplitMix, number: usize, derived: bool) -> (Section, String, RuleInfo) {
     let mut info = RuleInfo::default();
-    let keys = keys(random, &mut info).join(", ");
+    let keys = keys(random, &mut info, derived).join(", ");
     let mut floor = random.percent(8);
     let word = match random.below(100) {
         0..38 => "allow",
@@ -165,20 +226,38 @@ fn rule(random: &mut SplitMix, number: usize) -> (bool, String, RuleInfo) {
     } else if word == "throttle" && random.percent(50) {
         text.push_str(&format!(", retry_after: {}s", 1 + random.below(9)));
     }
+    if !limited && random.percent(12) {
+        info.keys.push("after");
+        let same = pick(random, &["execution", "actor", "workspace, actor"]);
+        text.push_str(&format!(
+            ", after: {{ surface: \"{}\", within: {}m, same: [{same}] }}",
+            glob(random, ".", 2),
+            1 + random.below(9)
+        ));
+    }
+    if random.percent(8) {
+        info.keys.push("schedule");
+        text.push_str(", schedule: { days: [mon, fri], from: \"09:00\", until: \"17:00\" }");
+    }
     if !floor && random.percent(4) {
         text.push_str(", advice: true");
     }
-    (floor, format!("  - {{ {text} }}\n"), info)
+    let section = if floor { Section::Floor } else { Section::Rules };
+    (section, format!("  - {{ {text} }}\n"), info)
 }
 
 pub(crate) fn rules(random: &mut SplitMix) -> Generated {
-    let documents = documents(random);
+    let derived = random.percent(35);
+    let documents = documents(random, derived);
     let (lines, info, surfaces) = (Vec::new(), BTreeMap::new(), Vec::new());
     let mut out = Generated { lines, documents, info, surfaces };
+    if derived {
+        out.lines.extend(derivers(random).into_iter().map(|line| (Section::Derivers, line)));
+    }
     for number in 0..3 + random.below(14) {
-        let (floor, line, info) = rule(random, number);
+        let (section, line, info) = rule(random, number, derived);
         out.info.insert(format!("r{number}"), info);
-        out.lines.push((floor, line));
+        out.lines.push((section, line));
     }
     if random.percent(35) {
         out.surfaces = crate::generated_surfaces::surfaces(random);
@@ -187,17 +266,17 @@ pub(crate) fn rules(random: &mut SplitMix) -> Generated {
 }
 
 /// Manifests, roles, models and approvals, in some bundles.
-fn documents(random: &mut SplitMix) -> Vec<String> {
+fn documents(random: &mut SplitMix, derived: bool) -> Vec<String> {
     let mut out = Vec::new();
-    let mut add = |random: &mut SplitMix, percent, text: fn(&mut SplitMix) -> String| {
+    let mut add = |random: &mut SplitMix, percent, text: &dyn Fn(&mut SplitMix) -> String| {
         if random.percent(percent) {
             out.push(format!("version: v1\n{}", text(random)));
         }
     };
-    add(random, 25, capabilities);
-    add(random, 25, roles);
-    add(random, 20, models);
-    add(random, 25, approvals);
+    add(random, 25, &capabilities);
+    add(random, 25, &roles);
+    add(random, 20, &models);
+    add(random, 25, &|random| approvals(random, derived));
     out
 }
 
@@ -273,10 +352,10 @@ fn models(random: &mut SplitMix) -> String {
     text
 }
 
-fn approvals(random: &mut SplitMix) -> String {
+fn approvals(random: &mut SplitMix, derived: bool) -> String {
     let mut text = "approvals:\n".to_owned();
     for number in 0..=random.below(2) {
-        let matches = keys(random, &mut RuleInfo::default()).join(", ");
+        let matches = keys(random, &mut RuleInfo::default(), derived).join(", ");
         let role = pick(random, &["operator", "admin"]);
         let count = 1 + random.below(3);
         text.push_str(&format!(
@@ -288,18 +367,21 @@ fn approvals(random: &mut SplitMix) -> String {
 }
 
 /// The document of some lines.
-pub(crate) fn document<'a>(lines: impl Iterator<Item = &'a (bool, String)> + Clone) -> String {
-    let part = |floor: bool| {
+pub(crate) fn document<'a>(lines: impl Iterator<Item = &'a (Section, String)> + Clone) -> String {
+    let part = |section: Section| {
         lines
             .clone()
-            .filter(move |line| line.0 == floor)
+            .filter(move |line| line.0 == section)
             .map(|line| line.1.as_str())
             .collect::<String>()
     };
-    let (floor, rules) = (part(true), part(false));
+    let rules = part(Section::Rules);
     let mut out = "version: v1\n".to_owned();
-    if !floor.is_empty() {
-        out.push_str(&format!("floor:\n{floor}"));
+    for (name, section) in [("derivers", Section::Derivers), ("floor", Section::Floor)] {
+        let lines = part(section);
+        if !lines.is_empty() {
+            out.push_str(&format!("{name}:\n{lines}"));
+        }
     }
     if rules.is_empty() {
         out.push_str("rules: []\n");

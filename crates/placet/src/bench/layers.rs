@@ -3,15 +3,16 @@
 
 use super::evaluate::nanos;
 use super::report::Row;
-use crate::local;
 use anyhow::{Context, Result, anyhow};
-use placet_engine::{Bounds, Command, Decide, Plan, State, step};
+use placet_engine::{Bounds, Command, Decide, Plan, State, Who, step};
 use placet_policy::generate::SplitMix;
 use placet_policy::{Bundle, Scratch, Source};
+use placet_runtime::Pseudonyms;
 use placet_runtime::crypto::Fast;
+use placet_runtime::ports::Secret;
 use placet_types::event::{Entry, Event, Genesis};
 use placet_types::hash::Hasher;
-use placet_types::ids::{ActorId, DecisionId, PermitId, TimeMs, WorkspaceName};
+use placet_types::ids::{ActorId, ApprovalId, DecisionId, PermitId, TimeMs, WorkspaceName};
 use placet_types::json::{Limits, parse};
 use placet_types::policy::{Velocity, combine};
 use placet_types::{Caller, Digest, Request};
@@ -125,19 +126,36 @@ fn described(size: usize, requests: usize, describe: Described) -> Result<f64> {
     }))
 }
 
-/// The command of a request, under a bundle with a limit per target.
+/// The command of a request, as a server would give it.
 fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
     let (mut request, caller) = asked(number, workspace)?;
     request.target = Some(format!("/t/{number}"));
     let verdict = bundle.evaluate(&request, &caller, &mut Scratch::default());
-    let digests = request.digests::<Fast>(&caller);
-    let mut command =
-        local::command(&request, &caller, &digests, verdict, NOW.plus(3_600_000), 86_400_000);
+    let names = Pseudonyms::new(&Secret::new([0; 32]));
     let id = (number as u128).to_be_bytes();
-    command.ids.0 = DecisionId::from_bytes(id);
-    command.ids.2 = PermitId::from_bytes(id);
-    command.permit_ms = 60_000;
-    Ok(command)
+    Ok(Decide {
+        ids: (DecisionId::from_bytes(id), ApprovalId::from_bytes(id), PermitId::from_bytes(id)),
+        who: Who { actor: names.actor_ref(&caller.actor), key: None, roles: caller.roles },
+        on_behalf_of: Vec::new(),
+        audience: None,
+        environment: caller.environment,
+        surface: request.surface,
+        action: request.action,
+        topic: None,
+        target: request.target.as_deref().map(|target| names.of("target", target)),
+        subjects: names.subject_tags(&request.subjects),
+        trace: None,
+        action_commitment: Digest([3; 32]),
+        request_commitment: Digest([4; 32]),
+        facts_commitment: Digest([5; 32]),
+        idempotency: names.idempotency_tag(&caller.actor, &request.idempotency_key),
+        window_ms: 86_400_000,
+        nonce: None,
+        deadline: NOW.plus(3_600_000),
+        permit_ms: 60_000,
+        windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
+        verdict,
+    })
 }
 
 fn entry(workspace: &WorkspaceName, number: usize, event: Event) -> Entry {

@@ -1,5 +1,6 @@
 //! `policy compile` and `policy explain`: what a bundle is, and why it says what it says.
 
+use crate::commands::publish;
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
@@ -15,7 +16,10 @@ use std::process::ExitCode;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet policy compile --bundle policy/
-  placet policy explain request.json --bundle policy/ --role support")]
+  placet policy explain request.json --bundle policy/ --role support
+  placet policy publish --bundle policy/ --reason \"limits for autumn\"
+  placet policy rollback                       # to the bundle before, at once, to be reviewed
+  placet policy history")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -23,6 +27,8 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand, Debug)]
 enum PolicyCommand {
+    #[command(flatten)]
+    Life(publish::LifeCommand),
     /// Compile a bundle: all of it, or every place that is wrong.
     Compile {
         /// Directory of YAML documents.
@@ -60,8 +66,9 @@ enum PolicyCommand {
 }
 
 /// Runs it.
-pub(crate) fn run(args: PolicyArgs) -> Done {
+pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
+        PolicyCommand::Life(command) => publish::run(command).await,
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
