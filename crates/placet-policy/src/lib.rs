@@ -14,6 +14,7 @@ mod condition;
 mod contract;
 mod derive;
 mod diagnostic;
+pub mod diff;
 mod documents;
 mod explain;
 #[doc(hidden)]

@@ -15,6 +15,8 @@ mod contract;
 mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/diff.rs"]
+mod diff;
 #[path = "policy/generated.rs"]
 mod generated;
 #[path = "policy/generated_surfaces.rs"]

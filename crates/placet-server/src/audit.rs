@@ -113,7 +113,8 @@ fn actor_of(text: &str, workspace: &Workspace) -> Option<String> {
 }
 
 /// Unix milliseconds, RFC 3339, or a duration ago.
-pub(crate) fn instant_of(text: &str, now: TimeMs) -> Option<TimeMs> {
+#[must_use]
+pub fn instant_of(text: &str, now: TimeMs) -> Option<TimeMs> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().ok().filter(|ms| *ms <= 1 << 53).map(TimeMs);
     }

@@ -281,6 +281,13 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+fn parsed(bytes: &[u8], max: usize) -> Result<Option<Value>, Problem> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(json::parse(bytes, Limits { bytes_max: max, ..Limits::REQUEST })?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,11 +302,4 @@ mod tests {
         assert_eq!(decoded("%4"), None);
         assert_eq!(decoded("%ff"), None);
     }
-}
-
-fn parsed(bytes: &[u8], max: usize) -> Result<Option<Value>, Problem> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(json::parse(bytes, Limits { bytes_max: max, ..Limits::REQUEST })?))
 }

@@ -31,6 +31,7 @@ mod server;
 mod signers;
 mod witness;
 
+pub use audit::instant_of;
 pub use listen::{bind, serve, serve_router};
 pub use open::open_stores;
 pub use openapi::openapi_json;

@@ -9,7 +9,6 @@ mod exit;
 mod local;
 mod output;
 mod presets;
-mod scan;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};

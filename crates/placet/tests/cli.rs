@@ -2,6 +2,8 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/backtest.rs"]
+mod backtest;
 #[path = "cli/backup.rs"]
 mod backup;
 #[path = "cli/damage.rs"]

@@ -5,8 +5,8 @@
 //! person ann operator              agent bot            service gate
 //! rule ID SURFACE allow|constrain|hold|throttle|deny [floor] [advice] [error] [limit=2/1000]
 //!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS] [after=MS]
-//!                          [from=MS] [until=MS] [outcomes=PERMIT,…]     (instants since the start)
-//!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [stale=MS (from then on)] [untied]
+//!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [untied] [outcomes=PERMIT,…]
+//!                          [from=MS] [until=MS]     (instants since the start)
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
@@ -235,14 +235,13 @@ impl Scene {
                 ..RuleEffect::new(words[1], layer, effect)
             };
             let error = options.has("error").then_some(ConditionError::Missing);
-            let instant = |key| options.num(key).map(|ms| START.plus(ms));
-            let stale = options.num("stale").map(TimeMs);
             let asked = rule.after.is_some() || rule.schedule.is_some();
-            let force = match (instant("from").or(stale), instant("until")) {
+            let instant = |key| options.num(key).map(|ms| START.plus(ms));
+            let force = match (instant("from"), instant("until")) {
                 (Some(from), _) => Force::From(from),
                 (_, Some(until)) => Force::Until(until),
-                (None, None) if asked => Force::Asked,
-                (None, None) => Force::Always,
+                _ if asked => Force::Asked,
+                _ => Force::Always,
             };
             let tied = options.has("untied").then(|| vec![None]);
             let surface = words[2].to_owned();

@@ -89,7 +89,7 @@ fn evidence_expires_at_its_instant_and_again_at_release() {
         "agent bot
          person ann operator
          rule h pay hold
-         rule e pay deny stale=1800000000500
+         rule e pay deny from=500
          decide bot pay d1 -> REQUIRE_APPROVAL operator:1
          decide bot pay d2 -> REQUIRE_APPROVAL operator:1
          vote ann d1       -> approved

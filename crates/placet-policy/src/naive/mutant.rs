@@ -25,6 +25,14 @@ pub enum Mutant {
     UnequalTypes,
     /// The components of a limit's key are not recorded.
     LimitIgnored,
+    /// Derivers add no tag.
+    DerivedTagsIgnored,
+    /// Of two derivers that disagree on a fact the first is believed.
+    FirstFactBelieved,
+    /// What a deriver cannot read does not count.
+    UnreadableIgnored,
+    /// A sequence or schedule is taken for what applies always.
+    TimelessForce,
     /// Demanded fields need not be there.
     FieldsIgnored,
     /// `required` of a schema says nothing.
@@ -107,6 +115,10 @@ impl Mutant {
         Self::IntegersAsDoubles,
         Self::UnequalTypes,
         Self::LimitIgnored,
+        Self::DerivedTagsIgnored,
+        Self::FirstFactBelieved,
+        Self::UnreadableIgnored,
+        Self::TimelessForce,
         Self::FieldsIgnored,
         Self::RequiredIgnored,
         Self::MembersAllowed,

@@ -262,6 +262,7 @@ impl Spread {
             (&mut self.outcomes, other.outcomes),
             (&mut self.keys, other.keys),
             (&mut self.constraints, other.constraints),
+            (&mut self.causes, other.causes),
         ] {
             for (name, count) in theirs {
                 *mine.entry(name).or_default() += count;
@@ -282,6 +283,7 @@ impl Spread {
             if hit.rule.layer == Layer::Contract {
                 *self.causes.entry(hit.rule.cause.as_str()).or_default() += 1;
             }
+            // Markers stand in no line.
             let Some(info) = generated.info.get(&hit.rule.id) else { continue };
             for key in &info.keys {
                 *self.keys.entry(key).or_default() += 1;

@@ -1,6 +1,10 @@
 //! `policy compile` and `policy explain`: what a bundle is, and why it says what it says.
 
+mod backtest;
+mod diff;
+
 use crate::commands::publish;
+
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
@@ -12,6 +16,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub(crate) use backtest::open_log;
+
 /// Work with policy bundles.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -19,7 +25,9 @@ use std::process::ExitCode;
   placet policy explain request.json --bundle policy/ --role support
   placet policy publish --bundle policy/ --reason \"limits for autumn\"
   placet policy rollback                       # to the bundle before, at once, to be reviewed
-  placet policy history")]
+  placet policy history
+  placet policy diff policy/ policy-next/                 # which decisions change; 14 if any does
+  placet policy backtest policy-next/ --data ./placet-data --since 30d")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -63,12 +71,16 @@ enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    Diff(Box<diff::DiffArgs>),
+    Backtest(Box<backtest::BacktestArgs>),
 }
 
 /// Runs it.
 pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
         PolicyCommand::Life(command) => publish::run(command).await,
+        PolicyCommand::Diff(args) => diff::run(&args),
+        PolicyCommand::Backtest(args) => backtest::run(&args),
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)

@@ -10,6 +10,11 @@ fn the_first_decision_is_made_as_the_guide_says() {
 }
 
 #[test]
+fn a_policy_is_changed_as_the_guide_says() {
+    follow("docs/guides/change-a-policy.md", 5);
+}
+
+#[test]
 fn personal_data_is_erased_as_the_guide_says() {
     follow("docs/guides/erase-personal-data.md", 5);
 }
