@@ -1,6 +1,7 @@
 //! The bundle: compiled all or nothing, immutable, named by its digest. Owns the order of the
 //! steps from text to index and the evaluation of one request; keeps no state between requests.
 
+use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
@@ -144,7 +145,7 @@ impl Bundle {
             limit_key: (rule.effect.limit.is_some() || rule.effect.after.is_some())
                 .then(|| rule.limit_key.clone().into_boxed_slice()),
         });
-        let layers = Layers::new(model.surfaces.as_ref());
+        let layers = Layers::new(&model);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -185,7 +186,7 @@ impl Bundle {
     /// The rule of this id.
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Arc<RuleEffect>> {
-        let written = [Layer::Floor, Layer::Rules].into_iter().find_map(|layer| {
+        let written = Layer::ALL.into_iter().find_map(|layer| {
             let order = |it: &Compiled| (it.effect.layer, it.effect.id.as_str()).cmp(&(layer, id));
             let at = self.rules.binary_search_by(order).ok()?;
             self.rules.get(at).map(|rule| &rule.effect)
@@ -193,7 +194,8 @@ impl Bundle {
         written.or_else(|| self.layers.rule(id))
     }
 
-    /// How many rules `floor:` and `rules:` hold.
+    /// How many rules matching can find: those of `floor:`, `rules:` and `approvals:`, and what manifests
+    /// and roles add to them.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len()
@@ -257,6 +259,8 @@ impl Bundle {
         }
         let derived = self.derive(request, caller, scratch);
         let facts = derived.facts(request, caller);
+        self.layers.demands().ask(facts, scratch, &mut verdict.hits);
+        let demanded = !verdict.hits.is_empty();
         self.index.candidates(facts, scratch);
         let candidates = std::mem::take(&mut scratch.candidates);
         self.warm(&candidates);
@@ -280,6 +284,9 @@ impl Bundle {
             });
         }
         scratch.candidates = candidates;
+        if demanded {
+            verdict.hits.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
+        }
         verdict
     }
 
@@ -306,12 +313,12 @@ impl Bundle {
         std::hint::black_box(counts.fold(0_usize, |sum, count| sum ^ count));
     }
 
-    pub(crate) fn layers(&self) -> &Layers {
-        &self.layers
-    }
-
     pub(crate) fn model(&self) -> &Model {
         &self.model
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     pub(crate) fn index(&self) -> &Index {

@@ -7,6 +7,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod access;
 mod bundle;
 mod cases;
 mod condition;
@@ -35,7 +36,7 @@ mod syntax;
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use cases::{Case, Earlier, Expectation};
 pub use diagnostic::{Code, Diagnostic, Severity};
-pub use documents::schemas;
+pub use documents::{roles::built_in_roles, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
 pub use model::Retention;
 pub use search::{Sought, Unlisted};

@@ -5,6 +5,8 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/access.rs"]
+mod access;
 #[path = "policy/cases.rs"]
 mod cases;
 #[path = "policy/contract.rs"]

@@ -9,6 +9,7 @@ use crate::commands::publish;
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
+use crate::presets;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use placet_policy::{Bundle, Diagnostic, Finding, RuleTrace};
@@ -66,6 +67,12 @@ enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the policies to start from; `placet init --preset NAME` writes one.
+    Presets {
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     Diff(Box<diff::DiffArgs>),
     Backtest(Box<backtest::BacktestArgs>),
     Shadow(Box<shadow::ShadowArgs>),
@@ -82,6 +89,7 @@ pub(crate) async fn run(args: PolicyArgs) -> Done {
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
         }
+        PolicyCommand::Presets { json } => Ok(list_presets(json)),
     }
 }
 
@@ -120,6 +128,26 @@ fn compile(dir: &Path, out: Option<&Path>, json: bool) -> Done {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list_presets(json: bool) -> ExitCode {
+    if json {
+        let all: Vec<_> = presets::ALL
+            .iter()
+            .map(|preset| {
+                let files: Vec<&str> = preset.files.iter().map(|(name, _)| *name).collect();
+                json!({"name": preset.name, "about": preset.about, "files": files})
+            })
+            .collect();
+        output::document(&json!({"presets": all}));
+    } else {
+        let rows: Vec<Vec<String>> = presets::ALL
+            .iter()
+            .map(|preset| vec![preset.name.to_owned(), preset.about.to_owned()])
+            .collect();
+        output::line(&output::table(&["preset", "what it is for"], &rows));
+    }
+    ExitCode::SUCCESS
 }
 
 fn print(found: &[Diagnostic]) {
