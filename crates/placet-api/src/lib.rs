@@ -9,6 +9,7 @@
 
 mod approval;
 mod audit;
+mod authoring;
 mod decision;
 pub mod error;
 mod manage;
@@ -20,6 +21,10 @@ pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 pub use audit::{
     AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
     TrustKeyDocument,
+};
+pub use authoring::{
+    CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
+    LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,

@@ -10,13 +10,18 @@
 mod bundle;
 mod cases;
 mod condition;
+mod coverage;
 mod derive;
 mod diagnostic;
 mod documents;
 mod explain;
+mod format;
 #[doc(hidden)]
 pub mod generate;
+mod graph;
+mod import;
 mod index;
+mod lint;
 mod model;
 #[doc(hidden)]
 pub mod naive;
@@ -28,9 +33,13 @@ mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use cases::{Case, Earlier, Expectation};
+pub use coverage::{Coverage, RuleCoverage, TermCoverage};
 pub use diagnostic::{Code, Diagnostic, Severity};
-pub use documents::schemas;
+pub use documents::{document_schema, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
+pub use format::format;
+pub use import::{Imported, OrderDifference, Star, import};
+pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};

@@ -7,10 +7,16 @@ mod support;
 
 #[path = "policy/cases.rs"]
 mod cases;
+#[path = "policy/corpus.rs"]
+mod corpus;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/format.rs"]
+mod format;
 #[path = "policy/generated.rs"]
 mod generated;
+#[path = "policy/import.rs"]
+mod import;
 #[path = "policy/language.rs"]
 mod language;
 #[path = "policy/oracle.rs"]
@@ -19,3 +25,5 @@ mod oracle;
 mod property;
 #[path = "policy/samples.rs"]
 mod samples;
+#[path = "policy/schema.rs"]
+mod schema;

@@ -13,6 +13,10 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "target": "account:4711",
         "arguments": {"amount": 12.5, "currency": "EUR"},
     });
+    let source = json!({
+        "name": "rules.yaml",
+        "text": "version: v1\nrules:\n  - { id: refund, match: { surfaces: [payments.refund] }, decision: allow }\n",
+    });
     Some(match schema {
         "ExecutionRequestDocument" => request,
         "BatchRequest" => json!({"requests": [request]}),
@@ -27,6 +31,11 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),
+        "LintRequest" => json!({"sources": [source]}),
+        "TestRequest" => json!({"sources": [source]}),
+        "ExplainRequest" => json!({"sources": [source], "request": {
+            "surface": "payments.refund", "action": "create", "idempotency_key": "refund-4711",
+        }}),
         "WorkspaceRequest" => json!({"name": "second", "admin": "human:ann"}),
         _ => return None,
     })

@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod auth;
+mod authoring;
 mod call;
 mod decisions;
 mod document;

@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
-use crate::{approvals, audit, decisions, events, log, manage, meta, privacy, signers};
+use crate::{approvals, audit, authoring, decisions, events, log, manage, meta, privacy, signers};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -57,6 +57,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("confirmClock", manage::confirm_clock);
     routes.add("rotateSigner", signers::rotate);
     routes.add("revokeSigner", signers::revoke);
+    routes.add("lintPolicy", authoring::lint);
+    routes.add("testPolicy", authoring::test);
+    routes.add("explainPolicy", authoring::explain);
     routes.add("getTrust", signers::trust);
     routes.add("getHandovers", signers::handovers);
     routes.add("getHealth", meta::health);

@@ -68,6 +68,8 @@ pub(crate) struct Server {
     pub(crate) working: Arc<Semaphore>,
     /// Places of calls that read the store.
     pub(crate) reading: Arc<Semaphore>,
+    /// Places of calls that compile, lint and try policies.
+    pub(crate) authoring: Arc<Semaphore>,
     /// KiB of bodies that calls may hold together.
     pub(crate) bodies: Arc<Semaphore>,
     /// Texts of the bundles that were in force, by digest.
@@ -82,6 +84,9 @@ const WORKING_MAX: u32 = 1 << 16;
 /// Most calls that read the store at once: each may hold about a megabyte of it.
 const READING_MAX: usize = 32;
 
+/// Most calls at once that compile policies: each takes a thread and tens of megabytes.
+const AUTHORING_MAX: usize = 2;
+
 /// Bundles whose texts are kept.
 const TEXTS_MAX: usize = 64;
 
@@ -93,6 +98,7 @@ impl Server {
             stopping: watch::Sender::new(false),
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
             reading: Arc::new(Semaphore::new(READING_MAX)),
+            authoring: Arc::new(Semaphore::new(AUTHORING_MAX)),
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
             filling: Mutex::new(()),

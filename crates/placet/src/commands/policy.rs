@@ -1,5 +1,6 @@
 //! `policy compile` and `policy explain`: what a bundle is, and why it says what it says.
 
+use super::authoring::{self, Authoring};
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
@@ -14,6 +15,9 @@ use std::process::ExitCode;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet policy compile --bundle policy/
+  placet policy lint --bundle policy/ --deny warnings
+  placet policy test --bundle policy/ --coverage
+  placet policy fmt policy/
   placet policy explain request.json --bundle policy/ --role support")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
@@ -22,6 +26,8 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand, Debug)]
 enum PolicyCommand {
+    #[command(flatten)]
+    Authoring(Authoring),
     /// Compile a bundle: all of it, or every place that is wrong.
     Compile {
         /// Directory of YAML documents.
@@ -55,6 +61,7 @@ enum PolicyCommand {
 /// Runs it.
 pub(crate) fn run(args: PolicyArgs) -> Done {
     match args.command {
+        PolicyCommand::Authoring(command) => authoring::run(command),
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
