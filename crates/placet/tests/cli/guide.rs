@@ -29,6 +29,11 @@ fn the_log_is_exported_as_the_guide_says() {
     follow("docs/guides/export.md", 5);
 }
 
+#[test]
+fn a_policy_is_written_as_the_guide_says() {
+    follow("docs/guides/write-policy.md", 5);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     let server = Server::dev();
     let guide = std::fs::read_to_string(repository(guide)).unwrap();
