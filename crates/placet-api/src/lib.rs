@@ -10,9 +10,11 @@
 mod approval;
 mod audit;
 mod authoring;
+mod authzen;
 mod decision;
 pub mod error;
 mod manage;
+mod policy;
 mod privacy;
 mod signer;
 mod text;
@@ -26,6 +28,13 @@ pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
     LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
 };
+pub use authzen::{
+    AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
+    ActionSearchDocument, ActionSearchRequest, AuthzenAction, AuthzenConfiguration, AuthzenEntity,
+    AuthzenPage, AuthzenPageDocument, AuthzenSought, EntityFound, EntitySearchDocument,
+    EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
+    ReasonField, ResourceSearchRequest, SubjectSearchRequest,
+};
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
     ReasonDocument,
@@ -36,6 +45,12 @@ pub use manage::{
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use policy::{
+    PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
+    PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,
+    PolicyReviewRequest, PolicyRollbackRequest, PolicySignatureDocument, PolicySource,
+    PolicyWithdrawRequest,
 };
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,

@@ -10,7 +10,7 @@ use core::fmt;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    Principal, Pseudonym, Refused, ReportedResult, Tag,
+    Principal, Pseudonym, Refused, ReportedResult, Signed, Tag,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
@@ -80,8 +80,30 @@ pub enum Command {
     RevokeSigner(RevokeSigner),
     /// Start the log.
     Found(Box<Genesis>),
-    /// Put a bundle in force.
-    ArmBundle(BundleArmed),
+    /// Put the bundle of a start in force.
+    ArmBundle(Box<BundleArmed>),
+    /// Record that a bundle was uploaded.
+    DraftBundle(Box<DraftBundle>),
+    /// Put a bundle in force under a decision.
+    ArmUnder(Box<ArmUnder>),
+    /// Never let a bundle come back.
+    WithdrawBundle {
+        /// Its digest.
+        bundle: Digest,
+        /// Code of the matter.
+        reason: String,
+        /// An admin.
+        by: Who,
+    },
+    /// Close the review of an emergency.
+    CloseReview {
+        /// What was to be reviewed.
+        decision: DecisionId,
+        /// Another person.
+        by: Who,
+    },
+    /// Trust the key of an author, or trust it no more.
+    ChangeAuthor(Box<AuthorChange>),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -104,7 +126,12 @@ impl Command {
             Self::CreateKey(command) => Some(&command.by),
             Self::Withdraw { by, .. }
             | Self::RevokeKey { by, .. }
+            | Self::WithdrawBundle { by, .. }
+            | Self::CloseReview { by, .. }
             | Self::ReleaseHold { by, .. } => Some(by),
+            Self::DraftBundle(command) => Some(&command.by),
+            Self::ArmUnder(command) => Some(&command.by),
+            Self::ChangeAuthor(command) => Some(&command.by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),
@@ -339,6 +366,67 @@ pub struct RevokeSigner {
     pub from_size: Option<u64>,
 }
 
+/// An upload.
+#[derive(Clone, Debug)]
+pub struct DraftBundle {
+    /// Digest of the bundle; its bytes are kept before.
+    pub bundle: Digest,
+    /// An admin.
+    pub by: Who,
+    /// Cases that it brought and passed.
+    pub cases: u32,
+    /// The bundle that it is meant to replace.
+    pub replaces: Option<Digest>,
+    /// How many rules it has.
+    pub rules: u32,
+    /// The author's signature, found good.
+    pub signed: Option<Signed>,
+    /// Warnings of the compiler.
+    pub warnings: u32,
+}
+
+/// Put a bundle in force under a decision on `policy.publish` or `policy.rollback`.
+#[derive(Clone, Debug)]
+pub struct ArmUnder {
+    /// Who releases it: its author, or one who approved it.
+    pub by: Who,
+    /// Log index of the decision.
+    pub index: u64,
+    /// The decision's entry.
+    pub prior: Arc<DecisionEvent>,
+    /// A fresh id for the permit of a held decision.
+    pub permit: PermitId,
+    /// Life of that permit.
+    pub permit_ms: u64,
+    /// The decision's request under the current bundle.
+    pub verdict: Verdict,
+    /// The bundle that the request names; compiled, and its cases passed.
+    pub bundle: Digest,
+    /// The bundle in force that the request was reviewed against.
+    pub replaces: Option<Digest>,
+    /// The author's signature, found good.
+    pub signed: Option<Signed>,
+    /// Version of the condition language.
+    pub language: u32,
+    /// Solo mode: milliseconds between the draft and its publication.
+    pub solo_delay_ms: u64,
+    /// Milliseconds within which an emergency has to be reviewed.
+    pub review_ms: u64,
+}
+
+/// Whose signature counts.
+#[derive(Clone, Debug)]
+pub struct AuthorChange {
+    /// Verifier key of the author.
+    pub key: String,
+    /// Whether it counts from here on.
+    pub trust: bool,
+    /// Who.
+    pub by: Who,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
+}
+
 /// What comes of a command: events to append, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
@@ -412,6 +500,24 @@ pub enum Rejection {
     SignerInForce,
     /// The bound of signing keys is reached.
     SignersFull,
+    /// Another bundle is in force than the one it was reviewed against.
+    PublicationStale(Option<Digest>),
+    /// The bundle is in force.
+    BundleInForce,
+    /// The bundle was withdrawn for good.
+    BundleWithdrawn,
+    /// No author who counts has signed the bundle.
+    BundleUnsigned,
+    /// There is no bundle before to which one person may go back.
+    NothingBefore,
+    /// A review of this person's last emergency is overdue.
+    ReviewOverdue,
+    /// Nobody reviews what they did themselves.
+    OwnReview,
+    /// The bound of withdrawn bundles is reached.
+    BundlesFull,
+    /// The bound of author keys is reached.
+    AuthorsFull,
 }
 
 impl Rejection {
@@ -447,6 +553,15 @@ impl Rejection {
             Self::HoldsFull => "holds_full",
             Self::SignerInForce => "signer_in_force",
             Self::SignersFull => "signers_full",
+            Self::PublicationStale(_) => "publication_stale",
+            Self::BundleInForce => "bundle_in_force",
+            Self::BundleWithdrawn => "bundle_withdrawn",
+            Self::BundleUnsigned => "bundle_unsigned",
+            Self::NothingBefore => "nothing_before",
+            Self::ReviewOverdue => "review_overdue",
+            Self::OwnReview => "own_review",
+            Self::BundlesFull => "bundles_full",
+            Self::AuthorsFull => "authors_full",
         }
     }
 }
@@ -510,6 +625,29 @@ impl fmt::Display for Rejection {
                 f.write_str("this key signs the log now; rotate first, then revoke it")
             }
             Self::SignersFull => f.write_str("the log has had as many signing keys as it can keep"),
+            Self::PublicationStale(Some(now)) => write!(
+                f,
+                "it was reviewed against another bundle than {now}, which is in force; look at the \
+                 difference again and publish anew"
+            ),
+            Self::PublicationStale(None) => {
+                f.write_str("it was reviewed against a bundle, and none is in force")
+            }
+            Self::BundleInForce => f.write_str("this bundle is in force"),
+            Self::BundleWithdrawn => f.write_str("this bundle was withdrawn and never comes back"),
+            Self::BundleUnsigned => {
+                f.write_str("no author whose key counts here has signed this bundle")
+            }
+            Self::NothingBefore => f.write_str(
+                "one person may go back to the bundle that the last publication replaced, and there \
+                 is none or another; name the bundle, which takes two",
+            ),
+            Self::ReviewOverdue => {
+                f.write_str("another person has to review this person's last emergency first")
+            }
+            Self::OwnReview => f.write_str("another person has to review it"),
+            Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
+            Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! queue and window bounds, in that order. No layer loosens an earlier one.
 
 use crate::command::{Decide, Plan, Rejection};
-use crate::constitution;
+use crate::constitution::{self, Reach, URGENT, is_governed};
 use crate::state::State;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -15,7 +15,7 @@ use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
 use placet_types::policy::{
     AfterSpec, Combined, Force, Hit, LANGUAGE, Outcome, Reason, RuleEffect, Velocity, Verdict,
-    combine,
+    combine, restrict,
 };
 use placet_types::{Digest, Hasher};
 
@@ -29,35 +29,47 @@ pub(crate) fn decide<H: Hasher>(
     command: &Decide,
     now: TimeMs,
 ) -> Result<Plan, Rejection> {
+    let reach = Reach::of(&command.surface);
     let attempt = state.idempotency.get(&command.idempotency, now);
     match attempt {
         Some(attempt) if attempt.bound => return Ok(Plan::Bound { index: attempt.index }),
-        None if state.idempotency.is_full(state.bounds.idempotency_max, now) => {
-            return Err(Rejection::IdempotencyFull);
+        None => {
+            let bound = with_reserve(state.bounds.idempotency_max, state, command);
+            if state.idempotency.is_full(bound, now) {
+                return Err(Rejection::IdempotencyFull);
+            }
         }
-        _ => {}
+        Some(_) => {}
     }
-    let verdict = governed(state, command);
+    let verdict = governed(state, command, reach, now);
     let verdict = verdict.as_ref().unwrap_or(&command.verdict);
     let timely = in_force(state, command, verdict, now);
     let verdict = timely.as_ref().unwrap_or(verdict);
-    let combined = outcome(state, command, verdict, now);
+    // Whatever stands in the way of a grant, a surface that does not allow the answer denies instead.
+    let combined = restrict(verdict, outcome(state, command, verdict, reach, now));
+    let decided = without_guards(verdict, &combined);
+    let verdict = decided.as_ref().unwrap_or(verdict);
     let event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
 }
 
-/// For surfaces of the constitution: the bundle's verdict with the constitution's rule added. Its
-/// grants do not count there, and it works without any bundle.
-fn governed(state: &State, command: &Decide) -> Option<Verdict> {
-    constitution::is_governed(&command.surface).then(|| {
-        let mut verdict = command.verdict.clone();
-        verdict.policy.get_or_insert(Digest([0; 32]));
-        verdict.surface_known = true;
-        let hit = constitution::hit(state, &command.who);
-        let place = (hit.rule.layer, hit.rule.id.clone());
-        let before = |other: &Hit| (other.rule.layer, &other.rule.id) <= (place.0, &place.1);
-        verdict.hits.insert(verdict.hits.partition_point(before), hit);
-        verdict
+/// Places beyond a bound are kept for people who may act on what the constitution governs, so that
+/// nobody's flood of requests keeps them from repairing the policy that lets it through.
+fn with_reserve(bound: usize, state: &State, command: &Decide) -> usize {
+    let who = &command.who;
+    let may = who.actor.is_human() && URGENT.iter().any(|role| who.roles.contains(*role));
+    let reserve = if may && is_governed(&command.surface) { state.bounds.reserve } else { 0 };
+    bound.saturating_add(reserve)
+}
+
+/// For surfaces of the constitution: the bundle's verdict as far as it counts there, with the
+/// constitution's rule added.
+fn governed(state: &State, command: &Decide, reach: Reach, now: TimeMs) -> Option<Verdict> {
+    reach.is_governed().then(|| {
+        let place = (command.surface.as_str(), command.action.as_str());
+        let hit = constitution::hit(state, &command.who, place, now);
+        let proposers = core::iter::once(&command.who.actor).chain(&command.on_behalf_of);
+        constitution::verdict(state, reach, &command.verdict, proposers, hit)
     })
 }
 
@@ -65,14 +77,26 @@ fn governed(state: &State, command: &Decide) -> Option<Verdict> {
 fn in_force(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Option<Verdict> {
     verdict.hits.iter().any(|hit| hit.force != Force::Always).then(|| {
         let applies = |hit: &&Hit| match hit.force {
-            Force::Always => true,
-            Force::From(instant) => now >= instant,
             Force::Asked => {
                 hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
                     && hit.rule.after.is_none_or(|it| after(state, command, hit, it, now))
             }
+            force => force.by_time(now),
         };
         let hits = verdict.hits.iter().filter(applies).cloned().collect();
+        Verdict { hits, ..verdict.clone() }
+    })
+}
+
+/// The verdict without the rules about outcomes, where none of them had anything to say; `None` where
+/// nothing is to be left out. So an entry holds what applied, and whoever steps it again finds the same.
+fn without_guards(verdict: &Verdict, combined: &Combined) -> Option<Verdict> {
+    let idle = |hit: &Hit| {
+        let decides = combined.deciding.iter().any(|rule| rule.id == hit.rule.id);
+        hit.rule.outcomes.is_some() && !decides
+    };
+    verdict.hits.iter().any(idle).then(|| {
+        let hits = verdict.hits.iter().filter(|hit| !idle(hit)).cloned().collect();
         Verdict { hits, ..verdict.clone() }
     })
 }
@@ -96,7 +120,13 @@ fn tag(command: &Decide, hit: &Hit) -> Option<Tag> {
     at.and_then(|at| command.windows.get(at).copied().flatten())
 }
 
-fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Combined {
+fn outcome(
+    state: &State,
+    command: &Decide,
+    verdict: &Verdict,
+    reach: Reach,
+    now: TimeMs,
+) -> Combined {
     if let Some(scope) = killed(state) {
         let reason = match scope {
             KillScope::Everything => Reason::KilledEverything,
@@ -121,8 +151,13 @@ fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> C
             return refuse(Outcome::Deny, Reason::ConstraintsConflict, None);
         }
     }
-    if combined.outcome == Outcome::RequireApproval && state.held_open >= state.bounds.held_max {
+    let held_max = with_reserve(state.bounds.held_max, state, command);
+    if combined.outcome == Outcome::RequireApproval && state.held_open >= held_max {
         return refuse(Outcome::Throttle, Reason::ApprovalQueueFull, Some(QUEUE_RETRY_MS));
+    }
+    if reach.is_sovereign() {
+        // No window counts there.
+        return combined;
     }
     // A rule with `after` only looks at the window that its marker fills.
     let fills = command.verdict.hits.iter().zip(&command.windows);

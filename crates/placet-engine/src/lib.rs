@@ -35,6 +35,7 @@ mod decide;
 mod hold;
 mod idempotency;
 mod memory;
+mod policies;
 mod privacy;
 mod signers;
 mod snapshot;
@@ -43,11 +44,13 @@ mod step;
 
 pub use apply::FoldError;
 pub use command::{
-    Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection, Report,
-    RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Who,
+    ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, DraftBundle, Erase, Lift,
+    PlaceHold, Plan, Rejection, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip,
+    Vote, Who,
 };
-pub use constitution::{CONSTITUTION, is_governed};
+pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use idempotency::IdempotencyKeys;
+pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};

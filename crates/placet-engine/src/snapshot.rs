@@ -1,6 +1,8 @@
-//! Saving a state and reading it back: a compact binary form of version 2, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 3, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
+
+mod policies;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
@@ -15,7 +17,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x02";
+const MAGIC: &[u8; 8] = b"plstate\x03";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -31,6 +33,7 @@ impl State {
             origin,
             workspace,
             policy,
+            policies,
             keys,
             idempotency: _,
             windows,
@@ -63,6 +66,7 @@ impl State {
         w.put(origin);
         w.put(&workspace.as_ref().map(|name| String::from(name.as_str())));
         w.put(policy);
+        w.put(policies);
         w.list(keys.values(), Writer::put);
         w.put(windows);
         w.list(held.values(), Writer::put);
@@ -119,6 +123,7 @@ impl State {
                 Some(name) => Some(WorkspaceName::parse(&name)?),
             },
             policy: r.get()?,
+            policies: r.get()?,
             keys: r.rising(
                 |(id, _)| id,
                 |r| {
@@ -358,7 +363,7 @@ impl Code for Held {
             audience,
             actor,
             proposers,
-            governed,
+            reach,
             full,
             constraints,
             votes,
@@ -379,7 +384,7 @@ impl Code for Held {
         w.put(audience);
         w.put(actor);
         w.list(proposers.iter(), Writer::put);
-        w.put(governed);
+        w.put(reach);
         w.put(full);
         w.put(constraints);
         w.list(votes.iter(), |w, (by, roles)| {
@@ -404,7 +409,7 @@ impl Code for Held {
             audience: r.get()?,
             actor: r.get()?,
             proposers: r.rising(|actor| actor, Reader::get)?,
-            governed: r.get()?,
+            reach: r.get()?,
             full: r.get()?,
             constraints: r.get()?,
             votes: r.list(|r| Some((r.get()?, r.get()?)))?,

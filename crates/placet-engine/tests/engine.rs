@@ -8,9 +8,11 @@ mod engine {
     mod model;
     mod notation;
     mod permits;
+    mod policies;
     mod privacy;
     mod property;
     mod signers;
+    mod timing;
     mod windows;
     mod world;
 }

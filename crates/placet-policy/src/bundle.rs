@@ -4,13 +4,14 @@
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
-use crate::index::{Build, FastMap, Index, Remaining};
+use crate::index::{Build, Index, Remaining};
+use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
 use crate::syntax::Node;
 use crate::{read, syntax};
 use placet_types::json::{self, Limits};
-use placet_types::policy::{Force, Hit, RuleEffect, Verdict};
+use placet_types::policy::{Force, Hit, Layer, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Hasher, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub struct Bundle {
     rules: Vec<Compiled>,
     index: Index,
     derivers: Derivers,
-    surfaces: Option<FastMap<Box<str>, SurfaceContract>>,
+    layers: Layers,
     model: Model,
     warnings: Vec<Diagnostic>,
 }
@@ -149,17 +150,7 @@ impl Bundle {
             limit_key: (rule.effect.limit.is_some() || rule.effect.after.is_some())
                 .then(|| rule.limit_key.clone().into_boxed_slice()),
         });
-        let surfaces = model.surfaces.as_ref().map(|surfaces| {
-            let contracts = surfaces.iter().map(|(name, surface)| {
-                let contract = SurfaceContract {
-                    known: true,
-                    deadline_ms: surface.deadline_ms,
-                    idempotency_window_ms: surface.idempotency_window_ms,
-                };
-                (name.as_str().into(), contract)
-            });
-            contracts.collect()
-        });
+        let layers = Layers::new(model.surfaces.as_ref());
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -167,7 +158,7 @@ impl Bundle {
             rules,
             index,
             derivers,
-            surfaces,
+            layers,
             model,
             warnings: report.finish(),
         })
@@ -191,12 +182,24 @@ impl Bundle {
         &self.warnings
     }
 
-    /// All rules, sorted by layer and id.
+    /// All rules that a decision may name: those of `floor:` and `rules:`, and those that follow from
+    /// other documents.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<RuleEffect>> {
-        self.rules.iter().map(|rule| &rule.effect)
+        self.layers.rules().iter().chain(self.rules.iter().map(|rule| &rule.effect))
     }
 
-    /// How many rules there are, floor included.
+    /// The rule of this id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Arc<RuleEffect>> {
+        let written = [Layer::Floor, Layer::Rules].into_iter().find_map(|layer| {
+            let order = |it: &Compiled| (it.effect.layer, it.effect.id.as_str()).cmp(&(layer, id));
+            let at = self.rules.binary_search_by(order).ok()?;
+            self.rules.get(at).map(|rule| &rule.effect)
+        });
+        written.or_else(|| self.layers.rule(id))
+    }
+
+    /// How many rules `floor:` and `rules:` hold.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len()
@@ -210,13 +213,15 @@ impl Bundle {
             deadline_ms: DEADLINE_MS,
             idempotency_window_ms: IDEMPOTENCY_WINDOW_MS,
         };
-        match &self.surfaces {
-            None => default,
-            Some(surfaces) => match surfaces.get(name) {
-                Some(contract) => *contract,
-                None => SurfaceContract { known: is_built_in(name), ..default },
-            },
+        match self.layers.surface(name) {
+            Some(entry) => entry.contract,
+            None => SurfaceContract { known: self.knows_unlisted(name), ..default },
         }
+    }
+
+    /// Whether a surface that no document lists is known.
+    fn knows_unlisted(&self, name: &str) -> bool {
+        !self.layers.lists_surfaces() || is_built_in(name)
     }
 
     /// How long a surface keeps its payloads: for good where the bundle says nothing.
@@ -235,10 +240,14 @@ impl Bundle {
     /// Which rules match a request: the hot path. Cost follows the candidates, not the rules.
     #[must_use]
     pub fn evaluate(&self, request: &Request, caller: &Caller, scratch: &mut Scratch) -> Verdict {
-        let surface_known = self.surface(&request.surface).known;
+        let entry = self.layers.surface(&request.surface);
+        let surface_known = entry.is_some() || self.knows_unlisted(&request.surface);
         let mut verdict = Verdict { policy: Some(self.digest), surface_known, hits: Vec::new() };
         if !surface_known {
             return verdict;
+        }
+        if let Some(entry) = entry {
+            entry.before(request, &mut verdict.hits);
         }
         let derived = self.derive(request, caller, scratch);
         let facts = derived.facts(request, caller);
@@ -289,6 +298,10 @@ impl Bundle {
             self.rules.get(*number as usize).map(|rule| Arc::strong_count(&rule.effect))
         });
         std::hint::black_box(counts.fold(0_usize, |sum, count| sum ^ count));
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     pub(crate) fn model(&self) -> &Model {

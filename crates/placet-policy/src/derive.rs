@@ -197,8 +197,8 @@ impl Test {
             How::Value => Some(value == self.text),
             How::Host(name, below) => {
                 let host = host_of(value)?;
-                let tail = host.strip_suffix(name.as_str());
-                Some(host == *name || (*below && tail.is_some_and(|head| head.ends_with('.'))))
+                let head = host.strip_suffix(name.as_str());
+                Some(head.is_some_and(|it| if *below { it.ends_with('.') } else { it.is_empty() }))
             }
             How::Network(network, bits) => {
                 let address = address_of(value)?;

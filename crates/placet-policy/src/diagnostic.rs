@@ -135,6 +135,8 @@ codes! {
     UnusedFact "unused_fact";
     /// A tag that no rule asks for.
     UnusedTag "unused_tag";
+    /// Evidence that nobody but the client vouches for.
+    EvidenceAsserted "evidence_asserted";
 }
 
 /// One finding, with the place it speaks of.

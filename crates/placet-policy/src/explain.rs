@@ -4,9 +4,10 @@
 
 use crate::bundle::{Bundle, Compiled, Scratch, force, limit_values};
 use crate::condition::Facts;
+use crate::contract::Demand;
 use crate::index::{Mode, Reads, RuleKey, for_each_value};
 use placet_types::json::{Object, Value};
-use placet_types::policy::{ConditionError, Hit, RuleEffect, Verdict};
+use placet_types::policy::{ConditionError, Force, Hit, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -71,6 +72,10 @@ pub struct RuleTrace {
     pub condition: Option<ConditionTrace>,
     /// The values of its limit's key.
     pub limit_key: Option<Vec<Option<String>>>,
+    /// For a rule that follows from another document: what it found.
+    pub note: Option<String>,
+    /// When it applies, once it has matched.
+    pub force: Force,
 }
 
 /// The whole explanation.
@@ -100,11 +105,16 @@ impl Bundle {
         self.index().begin(&mut scratch);
         let facts = derived.facts(request, caller);
         let compiled = if surface_known { self.compiled() } else { &[] };
-        let rules = compiled
+        let entry = self.layers().surface(&request.surface);
+        let mut rules: Vec<RuleTrace> = entry
             .iter()
-            .zip(0_u32..)
-            .map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch))
+            .flat_map(|entry| &entry.demands)
+            .map(|demand| explain_demand(demand, request))
             .collect();
+        let written = compiled.iter().zip(0_u32..);
+        rules.extend(
+            written.map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch)),
+        );
         let added =
             derived.request.as_ref().map(|with| with.risk_tags.difference(&request.risk_tags));
         let derived_tags = added.into_iter().flatten().cloned().collect();
@@ -116,6 +126,19 @@ impl Bundle {
             derived_facts: derived.facts,
             rules,
         }
+    }
+}
+
+fn explain_demand(demand: &Demand, request: &Request) -> RuleTrace {
+    let answer = demand.answer(request);
+    RuleTrace {
+        rule: demand.effect.clone(),
+        matched: answer.force.is_some(),
+        clauses: Vec::new(),
+        condition: None,
+        limit_key: None,
+        note: Some(answer.note),
+        force: answer.force.unwrap_or_default(),
     }
 }
 
@@ -145,10 +168,12 @@ fn explain_rule(
         clauses,
         condition,
         limit_key: rule.limit_key.as_deref().map(|key| limit_values(key, facts)),
+        note: None,
+        force: force(&rule.effect),
     }
 }
 
-fn explain_key(
+pub(crate) fn explain_key(
     bundle: &Bundle,
     key: &RuleKey,
     facts: Facts<'_>,
@@ -185,7 +210,7 @@ impl Trace {
             rule: rule.rule.clone(),
             error: rule.condition.as_ref().and_then(|condition| condition.value.err()),
             limit_key: rule.limit_key.clone(),
-            force: force(&rule.rule),
+            force: rule.force,
         });
         Verdict {
             policy: Some(self.policy),
@@ -275,6 +300,7 @@ fn rule_object(rule: &RuleTrace) -> Object {
         .with("clauses", clauses)
         .with_opt("condition", condition)
         .with_opt("limit_key", limit_key)
+        .with_opt("note", rule.note.as_deref())
         .with_opt("advice", rule.rule.advice.then_some(true))
 }
 
@@ -326,6 +352,9 @@ impl fmt::Display for Trace {
                         writeln!(f, "  - {}: the request has none, wanted {wanted}", clause.key)?
                     }
                 }
+            }
+            if let Some(note) = &rule.note {
+                writeln!(f, "  {} {note}", if rule.matched { '!' } else { '+' })?;
             }
             if let Some(condition) = &rule.condition {
                 let sign = match condition.value {

@@ -10,9 +10,11 @@
 mod bundle;
 mod cases;
 mod condition;
+mod contract;
 mod coverage;
 mod derive;
 mod diagnostic;
+pub mod diff;
 mod documents;
 mod explain;
 mod format;
@@ -21,12 +23,15 @@ pub mod generate;
 mod graph;
 mod import;
 mod index;
+mod layers;
 mod lint;
 mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
 mod read;
+mod schema;
+mod search;
 mod shape;
 mod source;
 mod syntax;
@@ -41,6 +46,7 @@ pub use format::format;
 pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
+pub use search::{Sought, Unlisted};
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

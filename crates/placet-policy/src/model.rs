@@ -2,6 +2,7 @@
 //! what two spellings of one policy have in common; refuses to know YAML and the index.
 
 use crate::condition::Condition;
+use crate::contract::Surface;
 use crate::derive::Reading;
 use crate::pattern::Dialect;
 use placet_types::json::{Object, Value};
@@ -271,15 +272,6 @@ pub(crate) struct Deriver {
     pub(crate) owner: Option<String>,
 }
 
-/// What a `surfaces:` document says of one surface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Surface {
-    pub(crate) owner: Option<String>,
-    pub(crate) deadline_ms: u64,
-    pub(crate) idempotency_window_ms: u64,
-    pub(crate) retention: Retention,
-}
-
 /// How long a surface keeps its payloads. By default for good, and none has to be kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
@@ -289,6 +281,19 @@ pub struct Retention {
     pub min_ms: Option<u64>,
     /// Codes of reasons for which it may be erased all the same.
     pub lawful: BTreeSet<String>,
+}
+
+impl Retention {
+    /// `None` where nothing differs from the default.
+    pub(crate) fn to_object(&self) -> Option<Object> {
+        let lawful: Vec<Value> = self.lawful.iter().map(|it| Value::from(it.as_str())).collect();
+        (*self != Self::default()).then(|| {
+            Object::new()
+                .with_opt("payload", self.payload_ms)
+                .with_opt("min", self.min_ms)
+                .with_opt("lawful", (!lawful.is_empty()).then_some(lawful))
+        })
+    }
 }
 
 /// Time to decide when the surface names none.
@@ -326,12 +331,7 @@ impl Model {
         if let Some(surfaces) = &self.surfaces {
             let mut object = Object::new();
             for (name, surface) in surfaces {
-                let value = Object::new()
-                    .with_opt("owner", surface.owner.as_deref())
-                    .with("deadline", surface.deadline_ms)
-                    .with("idempotency_window", surface.idempotency_window_ms)
-                    .with_opt("retention", retention_object(&surface.retention));
-                object.set(name.as_str(), value);
+                object.set(name.as_str(), surface.to_object());
             }
             bundle.set("surfaces", object);
         }
@@ -435,18 +435,6 @@ fn schedule_object(schedule: &Schedule) -> Object {
         .with("from", schedule.from)
         .with("until", schedule.until)
         .with("utc_offset", i64::from(schedule.offset_minutes))
-}
-
-/// `None` where nothing differs from the default.
-fn retention_object(retention: &Retention) -> Option<Object> {
-    let lawful: Vec<Value> =
-        retention.lawful.iter().map(|code| Value::from(code.as_str())).collect();
-    (*retention != Retention::default()).then(|| {
-        Object::new()
-            .with_opt("payload", retention.payload_ms)
-            .with_opt("min", retention.min_ms)
-            .with_opt("lawful", (!lawful.is_empty()).then_some(lawful))
-    })
 }
 
 fn approval_object(approval: &ApprovalSpec) -> Object {

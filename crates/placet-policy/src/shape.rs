@@ -19,10 +19,16 @@ pub(crate) enum Shape {
     Name,
     /// An id of letters, digits, `.`, `_` and `-`.
     Id,
+    /// Text that a function accepts.
+    Matching(&'static Matching),
     /// An integer between two bounds.
     Int(i64, i64),
     /// A duration of up to a year; integer milliseconds in the normal form.
     Duration,
+    /// A duration of up to a century; integer milliseconds in the normal form.
+    Age,
+    /// A JSON Schema of the subset that [`crate::schema`] knows.
+    Schema,
     /// An amount: integer or decimal text; decimal text of micro-units in the normal form.
     Amount,
     /// One of these words.
@@ -63,6 +69,17 @@ pub(crate) enum Shape {
     Entries(&'static [Field]),
 }
 
+/// Text that is more than prose.
+pub(crate) struct Matching {
+    pub(crate) fits: fn(&str) -> bool,
+    /// What it is, with its article.
+    pub(crate) kind: &'static str,
+    /// Words that are surely accepted, for "did you mean".
+    pub(crate) known: fn() -> Vec<&'static str>,
+    /// What it looks like.
+    pub(crate) hint: &'static str,
+}
+
 /// One key of a record.
 pub(crate) struct Field {
     pub(crate) name: &'static str,
@@ -97,8 +114,11 @@ pub(crate) fn read(
         Shape::Prose(most) => fields::prose(node, what, *most, report).map(Value::from),
         Shape::Name => word(node, what, is_name, "a name", report),
         Shape::Id => word(node, what, is_id, "an id", report),
+        Shape::Matching(of) => matching(node, what, of, report),
         Shape::Int(least, most) => integer(node, what, *least, *most, report),
         Shape::Duration => fields::duration(node, what, form, report).map(Value::from),
+        Shape::Age => fields::age(node, what, form, report).map(Value::from),
+        Shape::Schema => crate::schema::read::schema(node, what, report),
         Shape::Amount => amount(node, what, form, report),
         Shape::Word(words) => one_of(node, what, words, report),
         Shape::Pattern(dialect) => pattern(node, what, *dialect, report),
@@ -135,6 +155,17 @@ fn word(
         return Some(Value::from(text));
     }
     report.error(Code::BadValue, place, format!("`{text}` in `{what}` is not {kind}"));
+    None
+}
+
+fn matching(node: &Node, what: &str, of: &Matching, report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    if (of.fits)(&text) {
+        return Some(Value::from(text));
+    }
+    let hint = nearest(&text, &(of.known)())
+        .map_or_else(|| of.hint.to_owned(), |near| format!("did you mean `{near}`?"));
+    report.error_hint(Code::BadValue, place, format!("`{text}` is not {}", of.kind), hint);
     None
 }
 
@@ -478,10 +509,12 @@ impl Shape {
             }
             Self::Name => text("a name").with("pattern", "^[A-Za-z0-9._@:/+-]{1,200}$"),
             Self::Id => text("an id").with("pattern", "^[A-Za-z0-9._-]{1,128}$"),
+            Self::Matching(of) => text(of.hint),
             Self::Int(least, most) => {
                 Object::new().with("type", "integer").with("minimum", *least).with("maximum", *most)
             }
-            Self::Duration => text("a duration: 500ms, 30s, 30m, 1h, 7d")
+            Self::Schema => text("a subset of JSON Schema 2020-12").with("type", "object"),
+            Self::Duration | Self::Age => text("a duration: 500ms, 30s, 30m, 1h, 7d")
                 .with("pattern", "^[1-9][0-9]*(ms|s|m|h|d)$"),
             Self::Amount => {
                 let forms = [

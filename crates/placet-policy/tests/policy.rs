@@ -7,14 +7,22 @@ mod support;
 
 #[path = "policy/cases.rs"]
 mod cases;
+#[path = "policy/contract.rs"]
+mod contract;
 #[path = "policy/corpus.rs"]
 mod corpus;
+#[path = "policy/derive.rs"]
+mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/diff.rs"]
+mod diff;
 #[path = "policy/format.rs"]
 mod format;
 #[path = "policy/generated.rs"]
 mod generated;
+#[path = "policy/generated_surfaces.rs"]
+mod generated_surfaces;
 #[path = "policy/import.rs"]
 mod import;
 #[path = "policy/language.rs"]
@@ -27,3 +35,5 @@ mod property;
 mod samples;
 #[path = "policy/schema.rs"]
 mod schema;
+#[path = "policy/search.rs"]
+mod search;

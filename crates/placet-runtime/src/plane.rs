@@ -19,7 +19,7 @@ use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, Who};
+use placet_engine::{Command, Consume, HeldState, Report, Who, is_governed};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -33,12 +33,12 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 /// Deadline and idempotency window where no bundle says otherwise.
-const DEADLINE_MS: u64 = 2000;
-const WINDOW_MS: u64 = 86_400_000;
+pub(crate) const DEADLINE_MS: u64 = 2000;
+pub(crate) const WINDOW_MS: u64 = 86_400_000;
 /// Life of a permit.
 pub(crate) const PERMIT_MS: u64 = 60_000;
 /// A bundle may be published between evaluating and sequencing; then the request is evaluated again.
-pub(crate) const MOVED_MAX: usize = 3;
+pub(crate) const MOVED_MAX: usize = 8;
 
 /// A running instance.
 pub struct Plane {
@@ -67,6 +67,7 @@ pub struct Plane {
     pub(crate) dev: bool,
     pub(crate) solo: bool,
     pub(crate) privacy: crate::privacy::Privacy,
+    pub(crate) workshop: crate::policies::Workshop,
     pub(crate) stopping: std::sync::atomic::AtomicBool,
     pub(crate) host: Host,
 }
@@ -221,7 +222,11 @@ impl Plane {
         for _ in 0..MOVED_MAX {
             let bundle = workspace.bundle();
             let verdict = evaluate(bundle.as_deref(), request, caller);
-            let contract = bundle.as_ref().map(|bundle| bundle.surface(&request.surface));
+            // A bundle has no say in how long one has to replace it.
+            let contract = bundle
+                .as_ref()
+                .filter(|_| !is_governed(&request.surface))
+                .map(|bundle| bundle.surface(&request.surface));
             let (deadline_ms, window_ms) = contract.map_or((DEADLINE_MS, WINDOW_MS), |contract| {
                 (contract.deadline_ms, contract.idempotency_window_ms)
             });

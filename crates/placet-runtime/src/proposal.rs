@@ -108,10 +108,15 @@ pub(crate) fn evaluate(bundle: Option<&Bundle>, request: &Request, caller: &Call
 
 /// Request and caller from a decision's payload.
 pub(crate) fn reread(payload: &Object) -> Result<(Request, Caller), PlaneError> {
+    reread_owned(payload.clone())
+}
+
+/// The same of a payload that nobody needs any more.
+pub(crate) fn reread_owned(mut payload: Object) -> Result<(Request, Caller), PlaneError> {
     let damaged = || PlaneError::Internal("a payload does not hold a request".to_owned());
     let facts = payload.get("facts").and_then(Value::as_object).ok_or_else(damaged)?;
     let caller = Caller::from_facts(facts).ok_or_else(damaged)?;
-    let request = payload.get("request").cloned().ok_or_else(damaged)?;
+    let request = payload.remove("request").ok_or_else(damaged)?;
     let request = Request::read(request, &caller).map_err(|_| damaged())?;
     Ok((request, caller))
 }

@@ -511,6 +511,9 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::ApprovalClosed(event) => Some(event.decision),
         Event::SignerRotated(event) => event.decision,
         Event::SignerRevoked(event) => event.decision,
+        Event::BundleArmed(event) => event.decision,
+        Event::ReviewClosed(event) => Some(event.decision),
+        Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => event.decision,
         _ => None,
     }
 }
@@ -578,6 +581,11 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::HoldReleased(event) => Some(event.by.as_str()),
         Event::SignerRotated(event) => event.by.as_ref().map(ActorRef::as_str),
         Event::SignerRevoked(event) => Some(event.by.as_str()),
+        Event::BundleDrafted(event) => Some(event.by.as_str()),
+        Event::BundleArmed(event) => event.by.as_ref().map(ActorRef::as_str),
+        Event::BundleWithdrawn(event) => Some(event.by.as_str()),
+        Event::ReviewClosed(event) => Some(event.by.as_str()),
+        Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => Some(event.by.as_str()),
         _ => None,
     }
 }

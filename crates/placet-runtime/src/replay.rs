@@ -14,10 +14,10 @@ use crate::workspace::parse_batch;
 use placet_engine::{Bounds, Command, Decide, Plan, Rejection, State, Who, is_governed, step};
 use placet_policy::Bundle;
 use placet_types::Digest;
-use placet_types::event::{DecisionEvent, Entry, Event};
+use placet_types::event::{DecisionEvent, Entry, Event, Tag};
 use placet_types::ids::{ApprovalId, DecisionId, PermitId, WorkspaceName};
 use placet_types::policy::{Hit, Verdict};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where the log and what belongs to it are read from.
@@ -211,7 +211,7 @@ fn rejected(error: &Rejection) -> String {
 }
 
 /// Ids, nonce and times as recorded; ids that were not needed were not recorded.
-fn given(entry: &Entry, event: &DecisionEvent) -> Given {
+pub(crate) fn given(entry: &Entry, event: &DecisionEvent) -> Given {
     let permit = event.permit.as_ref();
     Given {
         ids: (
@@ -237,15 +237,28 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         if governed && matched.rule.starts_with("constitution.") {
             continue;
         }
-        let rule = bundle.and_then(|b| b.rules().find(|rule| rule.id == matched.rule));
+        let rule = bundle.and_then(|b| b.rule(&matched.rule));
         if let Some(rule) = rule {
             hits.push(Hit { error: matched.error, ..Hit::of(rule.clone()) });
             windows.push(matched.window.map(|window| window.tag));
         }
     }
-    // The constitution asks for the role alone, and only an admin's request is not denied by it.
-    let admin = event.matched.iter().all(|matched| matched.rule != "constitution.admin-only");
+    // The constitution asks for the role alone, and only requests without it are denied for that.
+    let lacks = ["constitution.admin-only", "constitution.operator-only"];
+    let admin = event.matched.iter().all(|matched| !lacks.contains(&matched.rule.as_str()));
     let roles = if admin { ["admin".to_owned()].into() } else { [].into() };
+    let verdict = Verdict { policy: event.policy, surface_known: event.surface_known, hits };
+    as_recorded(given, event, roles, verdict, windows)
+}
+
+/// The command of a decision with everything as recorded but roles, verdict and window tags.
+pub(crate) fn as_recorded(
+    given: Given,
+    event: &DecisionEvent,
+    roles: BTreeSet<String>,
+    verdict: Verdict,
+    windows: Vec<Option<Tag>>,
+) -> Decide {
     Decide {
         ids: given.ids,
         who: Who { actor: event.actor.clone(), key: event.key, roles },
@@ -270,7 +283,7 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         nonce: given.nonce,
         deadline: given.deadline,
         permit_ms: given.permit_ms,
-        verdict: Verdict { policy: event.policy, surface_known: event.surface_known, hits },
+        verdict,
         windows,
     }
 }

@@ -29,7 +29,10 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
     let inline = inline_receipt(&call)?;
     let mut session = call.session(Act::Propose)?;
     admit(&call, &session, 1)?;
-    let body = call.json().await?;
+    // A place is for what is there: a body that is slow to come holds none.
+    let body = call.body_bytes().await?;
+    let _place = call.decide_place(1).await?;
+    let body = call.parsed(&body)?;
     let headers = Defaults::read(&call.parts.headers)?;
     let request = headers.request(body, &mut session.principal.caller)?;
     let plane = &call.server.plane;
@@ -122,7 +125,9 @@ pub(crate) async fn batch(mut call: Call) -> Result<Response, Problem> {
             return Err(Problem::invalid("/requests", text));
         }
     };
-    admit(&call, &session, u32::try_from(items.len()).unwrap_or(u32::MAX))?;
+    let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    admit(&call, &session, count)?;
+    let _place = call.decide_place(count).await?;
     let one = |item: Value| decide_item(&call, &session, item);
     let results = in_order(items.into_iter().map(one).collect()).await;
     let mut body = b"{\"results\":[".to_vec();
@@ -159,7 +164,7 @@ async fn decide_item(call: &Call, session: &Session, item: Value) -> Result<Vec<
 
 /// Runs futures together. Each is first polled in order, and a decision is handed to the sequencer
 /// at its first poll: that makes duplicates within a batch behave as calls one after the other.
-async fn in_order<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+pub(crate) async fn in_order<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
     enum Slot<F, T> {
         Running(Pin<Box<F>>),
         Done(T),

@@ -2,6 +2,7 @@
 //! refuses to know what is served.
 
 use crate::patient::Patient;
+use crate::places::Told;
 use crate::problem::Problem;
 use crate::routes::router_of;
 use crate::server::{Server, ServerOptions};
@@ -109,8 +110,10 @@ pub async fn serve_router(
         };
         // Answers are small and written at once; a failure here costs latency alone.
         let _ = stream.set_nodelay(true);
+        let told = Told::default();
         let service = router.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(told.clone());
             request.map(Body::new)
         });
         let stream = Patient::new(stream, options.write_time);

@@ -22,6 +22,9 @@ pub struct ServerOptions {
     /// Bytes that the bodies of all calls may hold together; a call that finds no place is told to
     /// come back. A body counts by its declared length, or as the largest one.
     pub bodies_max: usize,
+    /// Decisions on their way at once; a call that finds no place is told to come back. What has a
+    /// place is answered within so many decisions' time.
+    pub deciding_max: usize,
     /// Decisions per second and key, with a burst of one second's worth; 0 admits everything.
     pub admission_per_second: u32,
     /// Connections at once; beyond it they are told to come back.
@@ -34,21 +37,28 @@ pub struct ServerOptions {
     pub drain_time: Duration,
     /// Who cosigns published checkpoints.
     pub witnesses: Vec<WitnessPeer>,
+    /// The URL under which clients reach the server, for metadata; the host they name, if absent.
+    pub public_url: Option<String>,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
+
+/// Half of the leaves that a tree keeps whole: the receipt of what was just decided reads no old tile.
+const DECIDING_MAX: usize = 2048;
 
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             body_max: 1 << 20,
             bodies_max: 256 << 20,
+            deciding_max: DECIDING_MAX,
             admission_per_second: 0,
             connections_max: 16_384,
             header_time: Duration::from_secs(10),
             write_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(10),
             witnesses: Vec::new(),
+            public_url: None,
             public_log: false,
         }
     }
@@ -66,6 +76,8 @@ pub(crate) struct Server {
     pub(crate) stopping: watch::Sender<bool>,
     /// Places of calls whose work outlives their connections.
     pub(crate) working: Arc<Semaphore>,
+    /// Places of decisions on their way.
+    pub(crate) deciding: Arc<Semaphore>,
     /// Places of calls that read the store.
     pub(crate) reading: Arc<Semaphore>,
     /// Places of calls that compile, lint and try policies.
@@ -81,8 +93,9 @@ pub(crate) struct Server {
 /// Most calls at once whose work outlives their connections.
 const WORKING_MAX: u32 = 1 << 16;
 
-/// Most calls that read the store at once: each may hold about a megabyte of it.
-const READING_MAX: usize = 32;
+/// Most calls that read the store at once: each may hold about a megabyte of it, and its thread
+/// keeps some more.
+const READING_MAX: usize = 16;
 
 /// Most calls at once that compile policies: each takes a thread and tens of megabytes.
 const AUTHORING_MAX: usize = 2;
@@ -97,6 +110,7 @@ impl Server {
             counters: Counters::new(OPERATIONS.len()),
             stopping: watch::Sender::new(false),
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
+            deciding: Arc::new(Semaphore::new(options.deciding_max)),
             reading: Arc::new(Semaphore::new(READING_MAX)),
             authoring: Arc::new(Semaphore::new(AUTHORING_MAX)),
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),

@@ -1,5 +1,11 @@
 //! The server over a real plane, a real store and real sockets.
 
+#[path = "server/authzen.rs"]
+mod authzen;
+#[path = "server/authzen_scenario.rs"]
+mod authzen_scenario;
+#[path = "server/authzen_todo.rs"]
+mod authzen_todo;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
@@ -14,6 +20,10 @@ mod log;
 mod operations;
 #[path = "server/people.rs"]
 mod people;
+#[path = "server/places.rs"]
+mod places;
+#[path = "server/policies.rs"]
+mod policies;
 #[path = "server/privacy.rs"]
 mod privacy;
 #[path = "server/reading.rs"]

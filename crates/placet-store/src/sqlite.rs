@@ -82,7 +82,8 @@ pub(crate) fn open_unchecked(path: &Path, write: bool) -> Result<Connection, Ope
 
 fn reader(path: &Path) -> Result<Connection, OpenError> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    conn.execute_batch("PRAGMA cache_size=-8192;").map_err(|e| refused(path, &e))?;
+    // Many may read at once; what they share is the page cache of the system.
+    conn.execute_batch("PRAGMA cache_size=-1024;").map_err(|e| refused(path, &e))?;
     Ok(conn)
 }
 

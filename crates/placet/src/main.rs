@@ -8,7 +8,6 @@ mod demo;
 mod exit;
 mod local;
 mod output;
-mod scan;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -76,6 +75,9 @@ enum Command {
     Openapi,
 }
 
+/// Threads for what blocks: somewhat more than a server lets read its store at once.
+const BLOCKING_MAX: usize = 24;
+
 fn main() -> ExitCode {
     let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
     let cli = match Cli::try_parse() {
@@ -87,7 +89,9 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Each thread that reads keeps some megabytes for the next time.
+    let runtime = match runtime.max_blocking_threads(BLOCKING_MAX).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&error.into(), json),
     };
@@ -116,7 +120,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
-        Command::Policy(args) => commands::policy::run(args),
+        Command::Policy(args) => commands::policy::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

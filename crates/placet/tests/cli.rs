@@ -2,6 +2,8 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/backtest.rs"]
+mod backtest;
 #[path = "cli/backup.rs"]
 mod backup;
 #[path = "cli/damage.rs"]
@@ -20,6 +22,8 @@ mod guide;
 mod input;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/policies.rs"]
+mod policies;
 #[path = "cli/privacy.rs"]
 mod privacy;
 #[path = "cli/rotation.rs"]

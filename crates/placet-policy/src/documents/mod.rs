@@ -8,6 +8,7 @@ mod modes;
 mod notify;
 mod outputs;
 mod rules;
+pub(crate) mod surfaces;
 mod tests;
 mod topics;
 
@@ -37,7 +38,13 @@ pub(crate) const DECLARED: &[Kind] = &[
 
 /// Kinds with readers of their own, whose shape says what these accept but for what one key demands of
 /// another.
-const WRITTEN: &[Kind] = &[rules::DERIVERS, rules::FLOOR, rules::RULES];
+const WRITTEN: &[Kind] = &[rules::DERIVERS, rules::FLOOR, rules::RULES, SURFACES];
+
+const SURFACES: Kind = Kind {
+    name: "surfaces",
+    shape: Shape::Map(&Shape::Matching(&surfaces::NAME), &surfaces::SURFACE),
+    doc: "What each surface demands and promises.",
+};
 
 /// The shape of a kind, whoever reads it.
 pub(crate) fn shape_of(name: &str) -> Option<&'static Shape> {

@@ -6,17 +6,17 @@ pub(crate) mod fields;
 pub(crate) mod matches;
 mod retention;
 mod rule;
+mod surface;
 mod timing;
 
 use crate::cases;
 use crate::diagnostic::{Code, Place, Report};
 use crate::documents::{self, DECLARED, Kind};
-use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, Model, Rule, Surface};
+use crate::model::{Model, Rule};
 use crate::shape;
 use crate::syntax::{Data, Member, Node};
 use fields::{Fields, Form};
 use matches::Conditions;
-use placet_types::ids::is_dotted_name;
 use placet_types::json::Value;
 use placet_types::policy::Layer;
 use placet_types::request::nearest;
@@ -25,15 +25,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most rules of a bundle, floor included.
 const RULES_MAX: usize = 20_000;
 /// Most surfaces of a bundle.
-const SURFACES_MAX: usize = 4096;
+const SURFACES_MAX: usize = 20_000;
 /// Most different label names in the rules of a bundle.
 const LABEL_NAMES_MAX: usize = 1024;
-/// Longest deadline to decide.
-const DEADLINE_MS_MAX: u64 = 3_600_000;
 
 /// Kinds with a reader of their own, in the order in which they are read: what conditions may ask for is
 /// declared before the conditions.
-const KINDS: [&str; 4] = ["derivers", "surfaces", "floor", "rules"];
+const KINDS: [&str; 4] = ["surfaces", "derivers", "floor", "rules"];
 /// Document kinds that are designed and not yet part of this version.
 const LATER: [&str; 3] = ["approvals", "capabilities", "roles"];
 
@@ -327,103 +325,5 @@ impl<'a, 'r> Reader<'a, 'r> {
                 }
             }
         }
-    }
-
-    fn surfaces(&mut self, node: &Node) {
-        let members = match &node.value {
-            Data::Map(members) => members.as_slice(),
-            other => {
-                let message =
-                    format!("`surfaces` takes a mapping from names, not {}", other.kind());
-                let hint = matches!(other, Data::Null).then(|| "write `surfaces: {}`".to_owned());
-                self.report.push(
-                    Code::WrongType,
-                    crate::Severity::Error,
-                    node.place,
-                    message,
-                    hint,
-                );
-                return;
-            }
-        };
-        let mut surfaces = self.model.surfaces.take().unwrap_or_default();
-        for member in members {
-            if !is_dotted_name(&member.key) {
-                let message = format!("`{}` is no surface", member.key);
-                let hint = "segments of letters, digits, '_' and '-' separated by dots; there are no patterns here";
-                self.report.error_hint(Code::BadValue, member.place, message, hint);
-                continue;
-            }
-            if let Some(first) = self.surface_places.get(&member.key) {
-                let message = format!(
-                    "duplicate surface `{}`, first in {}:{}:{}",
-                    member.key,
-                    self.report.source_name(*first),
-                    first.line,
-                    first.column
-                );
-                self.report.error(Code::DuplicateId, member.place, message);
-                continue;
-            }
-            self.surface_places.insert(member.key.clone(), member.place);
-            if surfaces.len() >= SURFACES_MAX {
-                let message = format!("a bundle has at most {SURFACES_MAX} surfaces");
-                self.report.error(Code::Bound, member.place, message);
-                break;
-            }
-            if let Some(surface) = self.surface(&member.value) {
-                surfaces.insert(member.key.clone(), surface);
-            }
-        }
-        self.model.surfaces = Some(surfaces);
-    }
-
-    fn surface(&mut self, node: &Node) -> Option<Surface> {
-        // `payments.transfer:` with nothing after it is a surface with defaults.
-        let empty = Node { place: node.place, value: Data::Map(Vec::new()) };
-        let node = if matches!(node.value, Data::Null) { &empty } else { node };
-        let mut fields = Fields::open(node, "a surface", self.report)?;
-        let owner = fields.take("owner").and_then(|it| fields::owner(it, self.report));
-        let deadline = fields
-            .take("deadline")
-            .map(|it| (it, fields::duration(it, "deadline", self.form, self.report)));
-        let window = fields
-            .take("idempotency_window")
-            .and_then(|it| fields::duration(it, "idempotency_window", self.form, self.report));
-        let retention = fields
-            .take("retention")
-            .map(|it| retention::retention(it, self.form, self.report).unwrap_or_default());
-        for member in fields.rest() {
-            let key = member.key.as_str();
-            let later = [
-                "allowed_outcomes",
-                "arguments",
-                "context",
-                "evidence",
-                "fail_mode",
-                "outcomes",
-                "receipts",
-                "required",
-                "schema",
-            ];
-            let message = format!("`{key}` of a surface is not supported by this version");
-            let hint = match nearest(key, &["owner", "deadline", "idempotency_window", "retention"])
-            {
-                Some(near) if !later.contains(&key) => format!("did you mean `{near}`?"),
-                _ => "a surface has owner, deadline, idempotency_window and retention".to_owned(),
-            };
-            self.report.error_hint(Code::NotSupported, member.place, message, hint);
-        }
-        let deadline_ms = match deadline {
-            Some((node, Some(ms))) if ms > DEADLINE_MS_MAX => {
-                self.report.error(Code::BadValue, node.place, "a deadline is at most 1h");
-                return None;
-            }
-            Some((_, ms)) => ms?,
-            None => DEADLINE_MS,
-        };
-        let idempotency_window_ms = window.unwrap_or(IDEMPOTENCY_WINDOW_MS);
-        let retention = retention.unwrap_or_default();
-        Some(Surface { owner, deadline_ms, idempotency_window_ms, retention })
     }
 }

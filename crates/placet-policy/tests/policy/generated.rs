@@ -19,13 +19,23 @@ pub(crate) struct RuleInfo {
     pub(crate) constraints: Vec<&'static str>,
 }
 
-/// One rule as a line of YAML.
-pub(crate) struct Generated {
-    pub(crate) lines: Vec<(bool, String)>,
-    pub(crate) info: BTreeMap<String, RuleInfo>,
+/// The document that a line belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Derivers,
+    Floor,
+    Rules,
 }
 
-const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
+/// One rule or deriver as a line of YAML.
+pub(crate) struct Generated {
+    pub(crate) lines: Vec<(Section, String)>,
+    pub(crate) info: BTreeMap<String, RuleInfo>,
+    /// Lines of a `surfaces:` document; none where there is no such document.
+    pub(crate) surfaces: Vec<String>,
+}
+
+pub(crate) const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
 const TAGS: [&str; 4] = ["prod", "pii", "low", "cost"];
 
 fn dotted(random: &mut SplitMix, most: usize) -> String {
@@ -52,7 +62,7 @@ fn list(random: &mut SplitMix, mut item: impl FnMut(&mut SplitMix) -> String) ->
     format!("[{}]", items.join(", "))
 }
 
-fn keys(random: &mut SplitMix, info: &mut RuleInfo) -> Vec<String> {
+fn keys(random: &mut SplitMix, info: &mut RuleInfo, derived: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut add = |random: &mut SplitMix,
                    percent: usize,
@@ -96,7 +106,60 @@ fn keys(random: &mut SplitMix, info: &mut RuleInfo) -> Vec<String> {
     }
     if random.percent(40) {
         info.keys.push("when");
-        out.push(format!("when: '{}'", boolean(random, 3)));
+        let mut when = boolean(random, 3);
+        if derived && random.percent(40) {
+            info.keys.push("derived");
+            let op = pick(random, &["&&", "||"]);
+            when = format!("({when}) {op} {}", derived_fact(random));
+        }
+        out.push(format!("when: '{when}'"));
+    }
+    out
+}
+
+fn derived_fact(random: &mut SplitMix) -> String {
+    match random.below(4) {
+        0 => format!("verified.zone == \"{}\"", pick(random, &["inside", "outside"])),
+        1 => format!("verified.risk_level >= {}", random.below(4)),
+        2 => "has(verified.zone)".to_owned(),
+        _ => format!("verified.risk_tier == \"{}\"", pick(random, &["low", "high"])),
+    }
+}
+
+/// Derivers over the same vocabulary. The first two declare everything that conditions ask for.
+fn derivers(random: &mut SplitMix) -> Vec<String> {
+    let mut out = Vec::new();
+    for number in 0..2 + random.below(3) {
+        let mut info = RuleInfo::default();
+        let mut text = format!("id: d{number}");
+        if random.percent(60) {
+            let keys = keys(random, &mut info, false).join(", ");
+            text.push_str(&format!(", match: {{ {keys} }}"));
+        }
+        if random.percent(60) {
+            let test = match random.below(4) {
+                0 => "read: arguments.s, any_of: { values: [a, b] }",
+                1 => "read: arguments.list, any_of: { values: [\"1\"], regex: [\"^[a-c]$\"] }",
+                2 => "read: target, any_of: { paths: [\"/a/**\", \"/*/b\"] }",
+                _ => "read: topic, any_of: { hosts: [\"*.b\", \"job.a\"] }",
+            };
+            text.push_str(&format!(", {test}"));
+            if random.percent(50) {
+                text.push_str(", missing: true");
+            }
+        }
+        let mut finds = Vec::new();
+        if number == 0 || random.percent(40) {
+            finds.push(format!("risk_tags: [{}]", pick(random, &TAGS)));
+        }
+        if number == 0 || random.percent(40) {
+            finds.push(format!("facts: {{ zone: {} }}", pick(random, &["inside", "outside"])));
+        }
+        if number == 1 || random.percent(30) || finds.is_empty() {
+            finds.push(format!("risk_tier: {}", pick(random, &["low", "medium", "high"])));
+        }
+        text.push_str(&format!(", {}", finds.join(", ")));
+        out.push(format!("  - {{ {text} }}\n"));
     }
     out
 }
@@ -126,9 +189,9 @@ fn constraints(random: &mut SplitMix, info: &mut RuleInfo) -> String {
     out.join(", ")
 }
 
-fn rule(random: &mut SplitMix, number: usize) -> (bool, String, RuleInfo) {
+fn rule(random: &mut SplitMix, number: usize, derived: bool) -> (Section, String, RuleInfo) {
     let mut info = RuleInfo::default();
-    let keys = keys(random, &mut info).join(", ");
+    let keys = keys(random, &mut info, derived).join(", ");
     let mut floor = random.percent(8);
     let word = match random.below(100) {
         0..38 => "allow",
@@ -161,35 +224,59 @@ fn rule(random: &mut SplitMix, number: usize) -> (bool, String, RuleInfo) {
     } else if word == "throttle" && random.percent(50) {
         text.push_str(&format!(", retry_after: {}s", 1 + random.below(9)));
     }
+    if !limited && random.percent(12) {
+        info.keys.push("after");
+        let same = pick(random, &["execution", "actor", "workspace, actor"]);
+        text.push_str(&format!(
+            ", after: {{ surface: \"{}\", within: {}m, same: [{same}] }}",
+            glob(random, ".", 2),
+            1 + random.below(9)
+        ));
+    }
+    if random.percent(8) {
+        info.keys.push("schedule");
+        text.push_str(", schedule: { days: [mon, fri], from: \"09:00\", until: \"17:00\" }");
+    }
     if !floor && random.percent(4) {
         text.push_str(", advice: true");
     }
-    (floor, format!("  - {{ {text} }}\n"), info)
+    let section = if floor { Section::Floor } else { Section::Rules };
+    (section, format!("  - {{ {text} }}\n"), info)
 }
 
 pub(crate) fn rules(random: &mut SplitMix) -> Generated {
-    let mut out = Generated { lines: Vec::new(), info: BTreeMap::new() };
+    let mut out = Generated { lines: Vec::new(), info: BTreeMap::new(), surfaces: Vec::new() };
+    let derived = random.percent(35);
+    if derived {
+        out.lines.extend(derivers(random).into_iter().map(|line| (Section::Derivers, line)));
+    }
     for number in 0..3 + random.below(14) {
-        let (floor, line, info) = rule(random, number);
+        let (section, line, info) = rule(random, number, derived);
         out.info.insert(format!("r{number}"), info);
-        out.lines.push((floor, line));
+        out.lines.push((section, line));
+    }
+    if random.percent(35) {
+        out.surfaces = crate::generated_surfaces::surfaces(random);
     }
     out
 }
 
 /// The document of some lines.
-pub(crate) fn document<'a>(lines: impl Iterator<Item = &'a (bool, String)> + Clone) -> String {
-    let part = |floor: bool| {
+pub(crate) fn document<'a>(lines: impl Iterator<Item = &'a (Section, String)> + Clone) -> String {
+    let part = |section: Section| {
         lines
             .clone()
-            .filter(move |line| line.0 == floor)
+            .filter(move |line| line.0 == section)
             .map(|line| line.1.as_str())
             .collect::<String>()
     };
-    let (floor, rules) = (part(true), part(false));
+    let rules = part(Section::Rules);
     let mut out = "version: v1\n".to_owned();
-    if !floor.is_empty() {
-        out.push_str(&format!("floor:\n{floor}"));
+    for (name, section) in [("derivers", Section::Derivers), ("floor", Section::Floor)] {
+        let lines = part(section);
+        if !lines.is_empty() {
+            out.push_str(&format!("{name}:\n{lines}"));
+        }
     }
     if rules.is_empty() {
         out.push_str("rules: []\n");
@@ -261,6 +348,7 @@ pub(crate) fn request(random: &mut SplitMix) -> (Request, Caller) {
         }
         body.set("arguments", arguments);
     }
+    crate::generated_surfaces::demanded(random, &mut body);
     let actor = pick(random, &["agent:a", "agent:a/b", "human:b", "service:job", "agent:x-1/a/b"]);
     let environment = pick(random, &["production", "staging", "test"]);
     let mut roles = std::collections::BTreeSet::new();

@@ -106,6 +106,11 @@ impl World {
         Self::start(dir, bundle, dev, options, None, None, |_| {}).await
     }
 
+    /// A world whose workspaces have no bundle until one is published.
+    pub(crate) async fn without_bundle() -> Self {
+        Self::with(None, false, ServerOptions::default()).await
+    }
+
     /// A world in which states of workspaces leave memory after so long without a request.
     pub(crate) async fn idle_after(idle: Duration) -> Self {
         let (dir, bundle) = (TempDir::new().unwrap(), Some(BUNDLE.to_owned()));

@@ -176,10 +176,16 @@ impl<'a> Facts<'a> {
             Event::SignerRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }
-            Event::Genesis(_)
-            | Event::BundleArmed(_)
-            | Event::Gap(_)
-            | Event::AdmissionRefused(_) => Self::default(),
+            Event::BundleDrafted(event) => by(Some(&event.by)),
+            Event::BundleArmed(event) => {
+                Self { actor: event.by.as_ref(), decision: event.decision, ..Self::default() }
+            }
+            Event::BundleWithdrawn(event) => by(Some(&event.by)),
+            Event::ReviewClosed(event) => Self { actor: Some(&event.by), ..about(event.decision) },
+            Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => {
+                Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
+            }
+            Event::Genesis(_) | Event::Gap(_) | Event::AdmissionRefused(_) => Self::default(),
         }
     }
 }

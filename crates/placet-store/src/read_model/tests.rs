@@ -89,7 +89,7 @@ fn event() -> impl Strategy<Value = Event> {
                 not_before: None,
             })
         }),
-        1 => Just(Event::BundleArmed(BundleArmed { bundle: Digest([4; 32]), language: 1, decision: None })),
+        1 => Just(Event::BundleArmed(BundleArmed::seed(Digest([4; 32]), 1))),
     ]
 }
 
@@ -293,8 +293,7 @@ proptest! {
 }
 
 fn armed(count: u64) -> Vec<Entry> {
-    let event =
-        || Event::BundleArmed(BundleArmed { bundle: Digest([4; 32]), language: 1, decision: None });
+    let event = || Event::BundleArmed(BundleArmed::seed(Digest([4; 32]), 1));
     (0..count).map(|time| entry(time, event())).collect()
 }
 

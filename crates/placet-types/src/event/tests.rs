@@ -90,6 +90,15 @@ fn hold(scope: HoldScope) -> Event {
     Event::HoldPlaced(HoldPlaced { hold, scope, by: actor(), reason: "case-2026.7".into() })
 }
 
+fn signed() -> Signed {
+    Signed { key: "ann+00000001+A".into(), signature: "c2ln".into() }
+}
+
+fn author() -> AuthorKey {
+    let decision = Some(DecisionId::from_bytes([1; 16]));
+    AuthorKey { by: actor(), decision, key: "ann+00000001+A".into() }
+}
+
 fn all() -> Vec<Event> {
     let decision_id = DecisionId::from_bytes([1; 16]);
     let approval = ApprovalId::from_bytes([2; 16]);
@@ -162,10 +171,38 @@ fn all() -> Vec<Event> {
         Event::KillLiftRequested(kill.clone()),
         Event::KillLifted(kill),
         Event::BundleArmed(BundleArmed {
-            bundle: Digest([1; 32]),
-            language: 1,
             decision: Some(decision_id),
+            ..BundleArmed::seed(Digest([1; 32]), 1)
         }),
+        Event::BundleArmed(BundleArmed {
+            approvers: vec![actor(), actor()],
+            author: Some(actor()),
+            bundle: Digest([1; 32]),
+            by: Some(actor()),
+            decision: Some(decision_id),
+            how: Arming::Emergency,
+            language: 1,
+            replaces: Some(Digest([2; 32])),
+            review_by: Some(TimeMs(8)),
+            signed: Some(signed()),
+        }),
+        Event::BundleDrafted(BundleDrafted {
+            bundle: Digest([1; 32]),
+            by: actor(),
+            cases: 7,
+            replaces: Some(Digest([2; 32])),
+            rules: 3,
+            signed: Some(signed()),
+            warnings: 1,
+        }),
+        Event::BundleWithdrawn(BundleWithdrawn {
+            bundle: Digest([1; 32]),
+            by: actor(),
+            reason: "case-2026.7".into(),
+        }),
+        Event::ReviewClosed(ReviewClosed { by: actor(), decision: decision_id }),
+        Event::AuthorTrusted(author()),
+        Event::AuthorRevoked(AuthorKey { decision: None, ..author() }),
         Event::KeyCreated(KeyGrant { principal, by: actor(), decision: Some(decision_id) }),
         Event::KeyRevoked(KeyRevoked { key: KeyId::from_bytes([4; 16]), by: actor() }),
         Event::PayloadErased(PayloadErased {

@@ -217,7 +217,7 @@ fn row(found: &Value) -> Vec<String> {
 }
 
 /// Pseudonym keys of a data directory that is only read.
-struct ReadOnlyKeys(Identity);
+pub(crate) struct ReadOnlyKeys(pub(crate) Identity);
 
 impl WorkspaceKeys for ReadOnlyKeys {
     fn workspace_key(&self, name: &WorkspaceName) -> Result<Option<Secret>, PortError> {

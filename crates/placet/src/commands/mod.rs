@@ -12,6 +12,7 @@ pub(crate) mod hold;
 pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod policy;
+pub(crate) mod publish;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod witness;

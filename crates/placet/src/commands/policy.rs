@@ -1,6 +1,10 @@
 //! `policy compile` and `policy explain`: what a bundle is, and why it says what it says.
 
-use super::authoring::{self, Authoring};
+mod backtest;
+mod diff;
+
+use crate::commands::authoring::{self, Authoring};
+use crate::commands::publish;
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
@@ -11,6 +15,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub(crate) use backtest::open_log;
+
 /// Work with policy bundles.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -18,7 +24,12 @@ use std::process::ExitCode;
   placet policy lint --bundle policy/ --deny warnings
   placet policy test --bundle policy/ --coverage
   placet policy fmt policy/
-  placet policy explain request.json --bundle policy/ --role support")]
+  placet policy explain request.json --bundle policy/ --role support
+  placet policy publish --bundle policy/ --reason \"limits for autumn\"
+  placet policy rollback                       # to the bundle before, at once, to be reviewed
+  placet policy history
+  placet policy diff policy/ policy-next/                 # which decisions change; 14 if any does
+  placet policy backtest policy-next/ --data ./placet-data --since 30d")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -28,6 +39,8 @@ pub(crate) struct PolicyArgs {
 enum PolicyCommand {
     #[command(flatten)]
     Authoring(Authoring),
+    #[command(flatten)]
+    Life(publish::LifeCommand),
     /// Compile a bundle: all of it, or every place that is wrong.
     Compile {
         /// Directory of YAML documents.
@@ -56,12 +69,17 @@ enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    Diff(Box<diff::DiffArgs>),
+    Backtest(Box<backtest::BacktestArgs>),
 }
 
 /// Runs it.
-pub(crate) fn run(args: PolicyArgs) -> Done {
+pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
         PolicyCommand::Authoring(command) => authoring::run(command),
+        PolicyCommand::Life(command) => publish::run(command).await,
+        PolicyCommand::Diff(args) => diff::run(&args),
+        PolicyCommand::Backtest(args) => backtest::run(&args),
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
