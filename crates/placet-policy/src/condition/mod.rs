@@ -113,6 +113,9 @@ pub(crate) enum AstNode {
     Call(Op, Vec<Ast>),
 }
 
+/// Hears of each term and its truth; `None` where it was not asked.
+type Tell<'a> = dyn FnMut(&str, Option<Result<bool, ConditionError>>) + 'a;
+
 /// A compiled condition.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition(Arc<Compiled>);
@@ -151,7 +154,7 @@ impl Condition {
     pub(crate) fn terms(
         &self,
         facts: Option<Facts<'_>>,
-        tell: &mut dyn FnMut(&str, Option<Result<bool, ConditionError>>),
+        tell: &mut Tell<'_>,
     ) {
         terms(&self.0.expr, &self.0.ast, facts, tell);
     }
@@ -174,7 +177,7 @@ fn terms(
     expr: &Expr,
     ast: &Ast,
     facts: Option<Facts<'_>>,
-    tell: &mut dyn FnMut(&str, Option<Result<bool, ConditionError>>),
+    tell: &mut Tell<'_>,
 ) {
     let args = match &ast.node {
         AstNode::Call(_, args) => args.as_slice(),
