@@ -11,7 +11,6 @@ use crate::read::fields::{self, Fields, Form};
 use crate::syntax::{Data, Member, Node};
 use placet_types::ids::{ActorId, Amount, is_label, is_name};
 use placet_types::json::{Object, Value};
-use placet_types::policy::Constraints;
 use placet_types::request::nearest;
 
 /// What may stand somewhere in a document. The value in the normal form is named with each.

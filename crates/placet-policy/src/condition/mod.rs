@@ -151,11 +151,7 @@ impl Condition {
 
     /// Calls `tell` for each term in the order of the text: with its truth where it is asked, with `None`
     /// where another term has already decided, and always with `None` without facts.
-    pub(crate) fn terms(
-        &self,
-        facts: Option<Facts<'_>>,
-        tell: &mut Tell<'_>,
-    ) {
+    pub(crate) fn terms(&self, facts: Option<Facts<'_>>, tell: &mut Tell<'_>) {
         terms(&self.0.expr, &self.0.ast, facts, tell);
     }
 
@@ -173,12 +169,7 @@ impl Condition {
     }
 }
 
-fn terms(
-    expr: &Expr,
-    ast: &Ast,
-    facts: Option<Facts<'_>>,
-    tell: &mut Tell<'_>,
-) {
+fn terms(expr: &Expr, ast: &Ast, facts: Option<Facts<'_>>, tell: &mut Tell<'_>) {
     let args = match &ast.node {
         AstNode::Call(_, args) => args.as_slice(),
         _ => &[],

@@ -2,6 +2,7 @@
 
 use super::{Field, Shape};
 use placet_types::json::{Object, Value};
+use placet_types::policy::Constraints;
 
 impl Shape {
     /// Whether it is a mapping from names that an author chooses.
