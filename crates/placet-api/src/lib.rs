@@ -9,6 +9,7 @@
 
 mod approval;
 mod audit;
+mod authoring;
 mod authzen;
 mod decision;
 pub mod error;
@@ -22,6 +23,10 @@ pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 pub use audit::{
     AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
     TrustKeyDocument,
+};
+pub use authoring::{
+    CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
+    LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
 };
 pub use authzen::{
     AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,

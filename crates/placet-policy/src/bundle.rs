@@ -9,6 +9,7 @@ use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
+use crate::syntax::Node;
 use crate::{read, syntax};
 use placet_types::json::{self, Limits};
 use placet_types::policy::{Force, Hit, Layer, RuleEffect, Verdict};
@@ -78,23 +79,28 @@ impl Bundle {
     /// # Errors
     /// Everything that is wrong, sorted by file, line and column; at most 100 findings.
     pub fn compile<H: Hasher>(sources: &[Source]) -> Result<Self, Vec<Diagnostic>> {
-        on_big_stack(|| {
-            let named = sources.iter().map(|it| (it.name.as_str(), it.text.as_str()));
-            let mut report = Report::new(named);
-            let size = sources.iter().fold(0_usize, |sum, it| sum.saturating_add(it.text.len()));
-            if size > BUNDLE_BYTES_MAX {
-                let message =
-                    format!("{size} bytes of policy, more than the {BUNDLE_BYTES_MAX} allowed");
-                report.error(Code::Bound, Place::default(), message);
-                return Err(report.finish());
-            }
-            let mut documents = Vec::with_capacity(sources.len());
-            for (at, source) in sources.iter().enumerate() {
-                documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
-            }
-            let model = read::documents(&documents, &mut report);
-            Self::build::<H>(model, report)
-        })
+        on_big_stack(|| Self::compile_with_trees::<H>(sources).map(|(bundle, _)| bundle))
+    }
+
+    /// As [`Bundle::compile`] and with the trees of the documents. Needs a big stack.
+    pub(crate) fn compile_with_trees<H: Hasher>(
+        sources: &[Source],
+    ) -> Result<(Self, Vec<Node>), Vec<Diagnostic>> {
+        let named = sources.iter().map(|it| (it.name.as_str(), it.text.as_str()));
+        let mut report = Report::new(named);
+        let size = sources.iter().fold(0_usize, |sum, it| sum.saturating_add(it.text.len()));
+        if size > BUNDLE_BYTES_MAX {
+            let message =
+                format!("{size} bytes of policy, more than the {BUNDLE_BYTES_MAX} allowed");
+            report.error(Code::Bound, Place::default(), message);
+            return Err(report.finish());
+        }
+        let mut documents = Vec::with_capacity(sources.len());
+        for (at, source) in sources.iter().enumerate() {
+            documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
+        }
+        let model = read::documents(&documents, &mut report);
+        Ok((Self::build::<H>(model, report)?, documents))
     }
 
     /// Rebuilds a bundle from [`Bundle::normalised`] bytes: the same digest, the same verdicts.
@@ -356,7 +362,7 @@ fn is_built_in(name: &str) -> bool {
 
 /// Runs `compile` on a thread with a stack of known size. A panic of a parser becomes a finding:
 /// it is a defect, and still no reason to stop a server or to let a bundle pass.
-fn on_big_stack<T: Send>(
+pub(crate) fn on_big_stack<T: Send>(
     compile: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
 ) -> Result<T, Vec<Diagnostic>> {
     let failed = |message: String| {

@@ -9,6 +9,7 @@ use crate::read::fields::{self, Fields, Form};
 use crate::syntax::{Data, Member, Node};
 use placet_types::ids::{ActorId, Amount, is_label, is_name};
 use placet_types::json::{Object, Value};
+use placet_types::policy::Constraints;
 use placet_types::request::nearest;
 
 /// What may stand somewhere in a document. The value in the normal form is named with each.
@@ -49,6 +50,16 @@ pub(crate) enum Shape {
     Label,
     /// A mapping of JSON that something else gives its meaning.
     Json,
+    /// A condition; read where the facts are known that it may ask for.
+    Condition,
+    /// Constraints of a permit.
+    Constraints,
+    /// A distance from UTC, `"+02:00"`; read by `schedule`.
+    Offset,
+    /// A list of at most 256 in which repetition says nothing.
+    Several(&'static Shape),
+    /// [`Shape::Several`], or one without brackets.
+    OneOrMore(&'static Shape),
     /// A list whose order matters.
     List(&'static Shape),
     /// A list whose order does not matter and in which nothing occurs twice; sorted in the normal form.
@@ -120,7 +131,9 @@ pub(crate) fn read(
         Shape::Bool => fields::boolean(node, what, report).map(Value::from),
         Shape::Actor => word(node, what, is_actor, "an actor, kind:name", report),
         Shape::Label => word(node, what, is_label, "lower-case letters, digits and -", report),
-        Shape::Json => object(node, what, report),
+        Shape::Json | Shape::Constraints => object(node, what, report),
+        Shape::Condition | Shape::Offset => fields::text(node, what, report).map(|it| it.0.into()),
+        Shape::Several(item) | Shape::OneOrMore(item) => set(node, what, item, form, report),
         Shape::List(item) => items(node, what, item, form, report).map(Value::from),
         Shape::Set(item) => set(node, what, item, form, report),
         Shape::Map(key, value) => map(node, what, key, value, form, report),
@@ -525,7 +538,7 @@ impl Shape {
             Self::Prose(most) => {
                 text("text for people").with("minLength", 1_u32).with("maxLength", int(*most))
             }
-            Self::Name => text("a name"),
+            Self::Name => text("a name").with("pattern", "^[A-Za-z0-9._@:/+-]{1,200}$"),
             Self::Id => text("an id").with("pattern", "^[A-Za-z0-9._-]{1,128}$"),
             Self::Matching(of) => text(of.hint),
             Self::Int(least, most) => {
@@ -533,7 +546,7 @@ impl Shape {
             }
             Self::Schema => text("a subset of JSON Schema 2020-12").with("type", "object"),
             Self::Duration | Self::Age => text("a duration: 500ms, 30s, 30m, 1h, 7d")
-                .with("pattern", "^(0|[1-9][0-9]*)(ms|s|m|h|d)$"),
+                .with("pattern", "^[1-9][0-9]*(ms|s|m|h|d)$"),
             Self::Amount => {
                 let forms = [
                     Object::new().with("type", "integer").with("minimum", 0_u32),
@@ -567,11 +580,20 @@ impl Shape {
             }
             Self::Label => text("a label").with("pattern", "^[a-z0-9-]{1,63}$"),
             Self::Json => Object::new().with("type", "object"),
+            Self::Condition => text("a condition: a typed subset of CEL")
+                .with("minLength", 1_u32)
+                .with("maxLength", 4096_u32),
+            Self::Constraints => constraints_schema(),
+            Self::Offset => {
+                text("a distance from UTC").with("pattern", "^[+-](0[0-9]|1[0-4]):[0-5][0-9]$")
+            }
+            Self::Several(item) => several(item),
+            Self::OneOrMore(item) => {
+                let forms = vec![Value::Object(item.schema()), Value::Object(several(item))];
+                Object::new().with("anyOf", forms)
+            }
             Self::List(item) => Object::new().with("type", "array").with("items", item.schema()),
-            Self::Set(item) => Object::new()
-                .with("type", "array")
-                .with("items", item.schema())
-                .with("uniqueItems", true),
+            Self::Set(item) => Object::new().with("type", "array").with("items", item.schema()),
             Self::Map(_, value) => {
                 Object::new().with("type", "object").with("additionalProperties", value.schema())
             }
@@ -579,6 +601,52 @@ impl Shape {
             Self::Entries(of) => Object::new().with("type", "array").with("items", schema_of(of)),
         }
     }
+}
+
+fn several(item: &Shape) -> Object {
+    Object::new().with("type", "array").with("items", item.schema()).with("maxItems", 256_u32)
+}
+
+/// As [`Constraints::from_object`] reads them.
+fn constraints_schema() -> Object {
+    let list = || {
+        let item = Object::new()
+            .with("type", "string")
+            .with("minLength", 1_u32)
+            .with("maxLength", 512_u32);
+        Object::new().with("type", "array").with("items", item).with("minItems", 1_u32)
+    };
+    let whole = || Object::new().with("type", "integer");
+    let bounds = Object::new().with("min", whole()).with("max", whole()).with("one_of", list());
+    let bounds = Object::new()
+        .with("type", "object")
+        .with("properties", bounds)
+        .with("additionalProperties", false)
+        .with("minProperties", 1_u32);
+    let mut properties = Object::new();
+    for key in Constraints::KEYS {
+        let schema = match key {
+            "arguments" => Object::new()
+                .with("type", "object")
+                .with("patternProperties", Object::new().with("^/", bounds.clone()))
+                .with("additionalProperties", false),
+            "read_only" => Object::new().with("type", "boolean"),
+            "redaction" => {
+                let words = ["none", "secrets", "personal", "full"];
+                Object::new().with("enum", words.map(Value::from).to_vec())
+            }
+            key if key.starts_with("max_") => {
+                whole().with("minimum", 0_u32).with("maximum", 1_i64 << 53)
+            }
+            _ => list(),
+        };
+        properties.set(key, schema);
+    }
+    Object::new()
+        .with("type", "object")
+        .with("properties", properties)
+        .with("additionalProperties", false)
+        .with("minProperties", 1_u32)
 }
 
 fn int(value: usize) -> i64 {

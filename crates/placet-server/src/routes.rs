@@ -6,7 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authzen, decisions, events, log, manage, meta, policies, privacy, signers,
+    approvals, audit, authoring, authzen, decisions, events, log, manage, meta, policies, privacy,
+    signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -59,6 +60,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("confirmClock", manage::confirm_clock);
     routes.add("rotateSigner", signers::rotate);
     routes.add("revokeSigner", signers::revoke);
+    routes.add("lintPolicy", authoring::lint);
+    routes.add("testPolicy", authoring::test);
+    routes.add("explainPolicy", authoring::explain);
     routes.add("getTrust", signers::trust);
     routes.add("getHandovers", signers::handovers);
     routes.add("evaluateAccess", authzen::evaluation);

@@ -4,7 +4,7 @@
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_policy::{Bundle, Diagnostic, read_dir};
+use placet_policy::{Bundle, Diagnostic, Source, read_dir};
 use placet_runtime::DryRun;
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
@@ -88,20 +88,24 @@ pub(crate) enum Compiled {
     Bad(Vec<Diagnostic>),
 }
 
-/// Compiles the documents of a directory.
-pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
+/// The documents of a directory.
+pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
     if dir.exists() && !dir.is_dir() {
         let detail = format!("{} is a file; a bundle is a directory", dir.display());
         let fault = Fault::new("bundle_unreadable", detail);
         return Err(fault.next("name the directory that holds the YAML documents").into());
     }
-    let sources = read_dir(dir).map_err(|error| {
+    read_dir(dir).map_err(|error| {
         let text = error.to_string();
         let place = dir.display().to_string();
         let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
-        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents")
-    })?;
-    Ok(match Bundle::compile::<Fast>(&sources) {
+        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents").into()
+    })
+}
+
+/// Compiles the documents of a directory.
+pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
+    Ok(match Bundle::compile::<Fast>(&sources(dir)?) {
         Ok(bundle) => Compiled::Good(Box::new(bundle)),
         Err(found) => Compiled::Bad(found),
     })

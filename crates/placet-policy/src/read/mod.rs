@@ -295,6 +295,9 @@ impl<'a, 'r> Reader<'a, 'r> {
             return;
         };
         for item in items {
+            if self.report.is_full() {
+                return;
+            }
             if self.model.rules.len() >= RULES_MAX {
                 let message = format!("a bundle has at most {RULES_MAX} rules");
                 self.report.error(Code::Bound, item.place, message);

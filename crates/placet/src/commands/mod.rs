@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod authoring;
 pub(crate) mod backup;
 pub(crate) mod compare;
 pub(crate) mod data;

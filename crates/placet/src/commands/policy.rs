@@ -3,8 +3,8 @@
 mod backtest;
 mod diff;
 
+use crate::commands::authoring::{self, Authoring};
 use crate::commands::publish;
-
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
@@ -22,6 +22,9 @@ pub(crate) use backtest::open_log;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet policy compile --bundle policy/
+  placet policy lint --bundle policy/ --deny warnings
+  placet policy test --bundle policy/ --coverage
+  placet policy fmt policy/
   placet policy explain request.json --bundle policy/ --role support
   placet policy publish --bundle policy/ --reason \"limits for autumn\"
   placet policy rollback                       # to the bundle before, at once, to be reviewed
@@ -35,6 +38,8 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand, Debug)]
 enum PolicyCommand {
+    #[command(flatten)]
+    Authoring(Authoring),
     #[command(flatten)]
     Life(publish::LifeCommand),
     /// Compile a bundle: all of it, or every place that is wrong.
@@ -78,6 +83,7 @@ enum PolicyCommand {
 /// Runs it.
 pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
+        PolicyCommand::Authoring(command) => authoring::run(command),
         PolicyCommand::Life(command) => publish::run(command).await,
         PolicyCommand::Diff(args) => diff::run(&args),
         PolicyCommand::Backtest(args) => backtest::run(&args),
