@@ -1,6 +1,7 @@
 //! Commands and plans: all that may be asked of a workspace, with every fact it rests on, and what
 //! comes of it.
 
+use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -80,6 +81,8 @@ pub enum Command {
     RevokeSigner(RevokeSigner),
     /// Start the log.
     Found(Box<Genesis>),
+    /// Set or clear the bundle beside the one in force.
+    ShadowBundle(ShadowBundle),
     /// Put the bundle of a start in force.
     ArmBundle(Box<BundleArmed>),
     /// Record that a bundle was uploaded.
@@ -136,6 +139,7 @@ impl Command {
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),
             Self::RevokeSigner(command) => Some(&command.by),
+            Self::ShadowBundle(command) => Some(&command.by),
             Self::Trip(command) => command.who.as_ref(),
             Self::RevokePermit(_)
             | Self::Found(_)
@@ -192,6 +196,8 @@ pub struct Decide {
     pub verdict: Verdict,
     /// For each hit with a `limit:`, the pseudonym of rule and key values.
     pub windows: Vec<Option<Tag>>,
+    /// What the shadow bundle says, where there is one.
+    pub shadow: Option<Box<Shadow>>,
 }
 
 /// A vote on a held decision.

@@ -37,6 +37,7 @@ mod idempotency;
 mod memory;
 mod policies;
 mod privacy;
+mod shadow;
 mod signers;
 mod snapshot;
 mod state;
@@ -52,6 +53,7 @@ pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming
 pub use idempotency::IdempotencyKeys;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
+pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::step;

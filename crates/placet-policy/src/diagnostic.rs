@@ -83,6 +83,8 @@ codes! {
     DuplicateId "duplicate_id";
     /// Keys that do not go together.
     Conflict "conflict";
+    /// A role that `roles:` does not declare.
+    UnknownRole "unknown_role";
     /// A condition that does not parse.
     ConditionSyntax "condition_syntax";
     /// A condition that could never be evaluated.

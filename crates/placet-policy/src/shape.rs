@@ -2,6 +2,7 @@
 //! normal form is written and its JSON Schema is made. Owns the correspondence of the four; refuses to
 //! know what a document means.
 
+use crate::access::Permission;
 use crate::diagnostic::{Code, Place, Report};
 use crate::pattern::Dialect;
 use crate::read::fields::{self, Fields, Form};
@@ -35,12 +36,14 @@ pub(crate) enum Shape {
     Word(&'static [&'static str]),
     /// A pattern.
     Pattern(Dialect),
+    /// `true` or `false`.
+    Bool,
+    /// A permission with one of these verbs: `propose:payments.*/transfer`.
+    Permission(&'static [&'static str]),
     /// A time of day, `09:00`; minutes since midnight in the normal form.
     TimeOfDay,
     /// An instant, `2026-01-31T09:00:00Z`; integer milliseconds in the normal form.
     Instant,
-    /// True or false.
-    Bool,
     /// An actor, `kind:name`.
     Actor,
     /// A name of lower-case letters, digits and `-`: an environment, a workspace.
@@ -122,6 +125,7 @@ pub(crate) fn read(
         Shape::Amount => amount(node, what, form, report),
         Shape::Word(words) => one_of(node, what, words, report),
         Shape::Pattern(dialect) => pattern(node, what, *dialect, report),
+        Shape::Permission(verbs) => permission(node, what, verbs, report),
         Shape::TimeOfDay => time_of_day(node, what, form, report),
         Shape::Instant => instant(node, what, form, report),
         Shape::Bool => fields::boolean(node, what, report).map(Value::from),
@@ -237,6 +241,28 @@ fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -
         Err(refusal) => {
             let message = format!("bad pattern `{text}` in `{what}`: {}", refusal.message);
             report.push(Code::BadPattern, crate::Severity::Error, place, message, refusal.hint);
+            None
+        }
+    }
+}
+
+fn permission(node: &Node, what: &str, verbs: &[&str], report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    match Permission::parse(&text) {
+        Ok(it) if verbs.contains(&it.verb.as_str()) => Some(Value::from(text)),
+        Ok(it) => {
+            let message = format!("`{what}` does not take `{}` permissions", it.verb.as_str());
+            let hint = format!("verbs are {} here", verbs.join(", "));
+            report.error_hint(Code::BadValue, place, message, hint);
+            None
+        }
+        Err(why) => {
+            let hint = format!(
+                "a verb ({}), a colon, surfaces and perhaps a slash and actions: propose:payments.*/transfer",
+                verbs.join(", ")
+            );
+            let message = format!("`{text}` in `{what}` is no permission: {why}");
+            report.error_hint(Code::BadPattern, place, message, hint);
             None
         }
     }
@@ -498,6 +524,11 @@ pub(crate) fn duplicate(id: &str, what: &str, first: Place, place: Place, report
 }
 
 impl Shape {
+    /// Whether it is a mapping from names that an author chooses.
+    pub(crate) const fn is_map(&self) -> bool {
+        matches!(self, Self::Map(..))
+    }
+
     /// The JSON Schema (2020-12) of documents of this shape.
     pub(crate) fn schema(&self) -> Object {
         let text = |description: &str| {
@@ -530,6 +561,11 @@ impl Shape {
             }
             Self::Pattern(_) => {
                 text("a pattern: `*` one segment, `**` any number").with("minLength", 1_u32)
+            }
+            Self::Permission(verbs) => {
+                let pattern = format!("^({}):[^/]+(/[^/]+)?$", verbs.join("|"));
+                text("a permission: a verb, a colon, surfaces, perhaps a slash and actions")
+                    .with("pattern", pattern)
             }
             Self::TimeOfDay => {
                 text("a time of day").with("pattern", "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")

@@ -5,6 +5,8 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/access.rs"]
+mod access;
 #[path = "policy/cases.rs"]
 mod cases;
 #[path = "policy/contract.rs"]
@@ -39,3 +41,5 @@ mod samples;
 mod schema;
 #[path = "policy/search.rs"]
 mod search;
+#[path = "policy/typed.rs"]
+mod typed;

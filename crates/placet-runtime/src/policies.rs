@@ -88,6 +88,17 @@ pub struct Policies {
     pub solo: bool,
 }
 
+/// What people have to look after.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyMatters {
+    /// Uploaded, never in force; newest first.
+    pub drafts: Vec<(Digest, Draft)>,
+    /// Emergencies that nobody has reviewed.
+    pub reviews: Vec<Review>,
+    /// Authors whose signature counts.
+    pub authors: Vec<Author>,
+}
+
 /// Cases of a bundle that it has to pass before it is armed; how many there were.
 ///
 /// # Errors
@@ -296,7 +307,7 @@ impl Plane {
     }
 
     /// Keeps the bytes of a bundle, durably.
-    async fn put_bundle(&self, bundle: &Arc<Bundle>) -> Result<(), PlaneError> {
+    pub(crate) async fn put_bundle(&self, bundle: &Arc<Bundle>) -> Result<(), PlaneError> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.send(Message::KeepBundle(bundle.clone(), reply))?;
         let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
@@ -500,15 +511,16 @@ impl Plane {
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub async fn policy_matters(
-        &self,
-        workspace: &Workspace,
-    ) -> Result<(Vec<(Digest, Draft)>, Vec<Review>, Vec<Author>), PlaneError> {
+    pub async fn policy_matters(&self, workspace: &Workspace) -> Result<PolicyMatters, PlaneError> {
         self.look(workspace.no, |state| {
             let mut drafts: Vec<_> =
                 state.drafts().map(|(bundle, draft)| (*bundle, draft.clone())).collect();
             drafts.sort_by_key(|(_, draft)| std::cmp::Reverse(draft.index));
-            (drafts, state.reviews().cloned().collect(), state.authors().cloned().collect())
+            PolicyMatters {
+                drafts,
+                reviews: state.reviews().cloned().collect(),
+                authors: state.authors().cloned().collect(),
+            }
         })
         .await
     }

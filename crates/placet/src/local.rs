@@ -11,7 +11,7 @@ use placet_runtime::ports::Clock;
 use placet_types::event::{DecisionEvent, Matched};
 use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use placet_types::json::{self, Limits, Object};
-use placet_types::policy::{Reason, RuleEffect};
+use placet_types::policy::RuleEffect;
 use placet_types::{Caller, Digests, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -221,11 +221,12 @@ impl Dry {
     fn reasons(&self) -> Vec<Value> {
         let mut out = Vec::new();
         for reason in &self.event.reasons {
-            if *reason != Reason::Rule {
+            let speaking = self.event.rules.iter().filter(|id| reason.is_of(id));
+            if speaking.clone().next().is_none() {
                 out.push(json!({"code": reason.as_str(), "text": reason.text()}));
                 continue;
             }
-            for id in &self.event.rules {
+            for id in speaking {
                 let rule = self.effects.iter().find(|rule| rule.id == *id);
                 let text = rule.and_then(|rule| rule.reason.as_deref());
                 let text = text.unwrap_or(reason.text());

@@ -26,6 +26,8 @@ mod input;
 mod people;
 #[path = "cli/policies.rs"]
 mod policies;
+#[path = "cli/presets.rs"]
+mod presets;
 #[path = "cli/privacy.rs"]
 mod privacy;
 #[path = "cli/rotation.rs"]

@@ -4,13 +4,14 @@
 mod check;
 mod eval;
 mod parse;
+mod types;
 
 use placet_types::policy::ConditionError;
 use std::sync::Arc;
 
-pub(crate) use check::Scope;
 use check::{Expr, Field};
 pub(crate) use eval::Facts;
+pub(crate) use types::{Asserted, Known, Record, Scope};
 
 /// Why a condition does not compile, and where in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! The document kinds that are declared by their shape: what each may say. Documents whose engine part
 //! is in another crate are read, checked and digested here and handed out as normalised values.
 
-mod budgets;
+pub(crate) mod budgets;
+mod capabilities;
 mod changes;
 mod models;
 mod modes;
 mod notify;
 mod outputs;
+pub(crate) mod roles;
 mod rules;
 pub(crate) mod surfaces;
 mod tests;
@@ -27,18 +29,20 @@ pub(crate) struct Kind {
 /// All kinds that are declared by a shape.
 pub(crate) const DECLARED: &[Kind] = &[
     budgets::KIND,
+    capabilities::KIND,
     changes::KIND,
     models::KIND,
     modes::KIND,
     notify::KIND,
     outputs::KIND,
+    roles::KIND,
     tests::KIND,
     topics::KIND,
 ];
 
 /// Kinds with readers of their own, whose shape says what these accept but for what one key demands of
 /// another.
-const WRITTEN: &[Kind] = &[rules::DERIVERS, rules::FLOOR, rules::RULES, SURFACES];
+const WRITTEN: &[Kind] = &[rules::APPROVALS, rules::DERIVERS, rules::FLOOR, rules::RULES, SURFACES];
 
 const SURFACES: Kind = Kind {
     name: "surfaces",

@@ -66,6 +66,7 @@ fn decision() -> impl Strategy<Value = Event> {
                 retry_after_ms: None,
                 permit: None,
                 deadline: TimeMs(0),
+                would: None,
             }))
         })
 }

@@ -9,6 +9,7 @@ pub(crate) mod data;
 pub(crate) mod decide;
 mod governed;
 pub(crate) mod hold;
+pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod policy;
