@@ -18,6 +18,8 @@ mod people;
 mod places;
 #[path = "server/privacy.rs"]
 mod privacy;
+#[path = "server/publishing.rs"]
+mod publishing;
 #[path = "server/reading.rs"]
 mod reading;
 #[path = "server/rotation.rs"]
