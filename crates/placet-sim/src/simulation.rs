@@ -349,6 +349,9 @@ impl Simulation {
         {
             driver.idle();
         }
+        if self.plan.idle && !self.world.is_calm() && self.schedule.per_mille(60) {
+            self.send_away();
+        }
     }
 
     fn advance(&mut self, by: u64) {
@@ -361,7 +364,7 @@ impl Simulation {
 
     fn fault(&mut self) -> Held {
         let plan = self.plan;
-        let kind = self.faults.below(13);
+        let kind = self.faults.below(12);
         match kind {
             0..=2 if plan.crash && self.driver.is_some() => return self.crash("power fails"),
             3 | 4 if plan.append => {
@@ -410,16 +413,19 @@ impl Simulation {
                 self.world.disks.lock().kill_file = true;
             }
             10 if plan.crash && self.driver.is_some() => return self.stop(),
-            11 | 12 if plan.idle => {
-                if let Some(driver) = &mut self.driver {
-                    let gone = driver.send_away();
-                    self.world.totals.borrow_mut().idle += gone;
-                    self.world.say(format_args!("{gone} idle states leave memory"));
-                }
-            }
+            11 if plan.idle => self.send_away(),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Workspaces that nobody has asked for, as far as the instance knows.
+    fn send_away(&mut self) {
+        let gone = self.driver.as_mut().map_or(0, Driver::send_away);
+        if gone > 0 {
+            self.world.totals.borrow_mut().idle += gone;
+            self.world.say(format_args!("{gone} idle states leave memory"));
+        }
     }
 
     fn note(&mut self, what: std::fmt::Arguments<'_>) {
