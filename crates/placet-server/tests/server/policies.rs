@@ -65,8 +65,8 @@ async fn an_author_proposes_another_admin_releases_and_the_log_says_all_of_it() 
     let world = World::new().await;
     let ann = world.admin.clone();
     let bot = world.key("agent:bot", &[]).await;
-    let smith = world.key("agent:smith", &["admin"]).await;
     let eve = world.key("human:eve", &["auditor"]).await;
+    let smith = world.key("agent:smith", &["admin"]).await;
     let made = r#"{"actor":"human:bea","environment":"production","roles":["admin"]}"#;
     let bea = world.post("/api/v1/keys", &ann, made).await.json();
     let bea = at(&bea, "/key").to_owned();
