@@ -9,6 +9,7 @@
 
 mod approval;
 mod audit;
+mod authoring;
 mod authzen;
 mod decision;
 pub mod error;
@@ -17,12 +18,17 @@ mod policy;
 mod privacy;
 mod shadow;
 mod signer;
+mod surface;
 mod text;
 
 pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 pub use audit::{
     AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
     TrustKeyDocument,
+};
+pub use authoring::{
+    CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
+    LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
 };
 pub use authzen::{
     AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
@@ -54,4 +60,5 @@ pub use privacy::{
 };
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
+pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

@@ -40,12 +40,14 @@ pub mod replay;
 pub mod scan;
 mod sealed;
 mod seat;
+mod seeking;
 mod sequencer;
 mod shadow;
 mod signing;
 mod snapshot;
 mod snapshotter;
 mod start_error;
+mod tiling;
 mod workspace;
 
 pub use admin::{Admission, KeySpec};
@@ -62,8 +64,8 @@ pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{
-    BundleRefusal, NowArmed, Policies, PolicyAct, Publication, REVIEW_MS, Upload, author_request,
-    changes, publish_request, rollback_request,
+    BundleRefusal, NowArmed, Policies, PolicyAct, PolicyMatters, Publication, REVIEW_MS, Upload,
+    author_request, changes, publish_request, rollback_request,
 };
 pub use privacy::{ErasePlan, EraseSpec, Selection};
 pub use pseudonyms::Pseudonyms;
@@ -71,4 +73,5 @@ pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};
 pub use snapshotter::{SnapshotPlan, SnapshotTotals};
 pub use start_error::StartError;
+pub use tiling::Tiling;
 pub use workspace::{InForce, SignedHead, Workspace};

@@ -16,6 +16,10 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "target": "account:4711",
         "arguments": {"amount": 12.5, "currency": "EUR"},
     });
+    let source = json!({
+        "name": "rules.yaml",
+        "text": "version: v1\nrules:\n  - { id: refund, match: { surfaces: [payments.refund] }, decision: allow }\n",
+    });
     let user = json!({"type": "user", "id": "alice"});
     let action = json!({"name": "read"});
     let resource = json!({"type": "record", "id": "record-1"});
@@ -43,6 +47,11 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "ShadowRequest" => json!({"bundle": {
             "type": "placet/bundle/1",
             "rules": [{"id": "allow-all", "match": {}, "decision": "allow"}],
+        }}),
+        "LintRequest" => json!({"sources": [source]}),
+        "TestRequest" => json!({"sources": [source]}),
+        "ExplainRequest" => json!({"sources": [source], "request": {
+            "surface": "payments.refund", "action": "create", "idempotency_key": "refund-4711",
         }}),
         "AccessEvaluationRequest" => json!({
             "subject": user, "action": action, "resource": resource,

@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod auth;
+mod authoring;
 mod authzen;
 mod call;
 mod decisions;

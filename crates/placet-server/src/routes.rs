@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authzen, decisions, events, log, manage, meta, policies, privacy, shadow,
-    signers,
+    approvals, audit, authoring, authzen, decisions, events, log, manage, meta, policies, privacy,
+    shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -49,6 +49,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
     routes.add("streamEvents", events::stream);
+    routes.add("listSurfaces", meta::surfaces);
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);
@@ -63,6 +64,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("clearShadow", shadow::clear);
     routes.add("rotateSigner", signers::rotate);
     routes.add("revokeSigner", signers::revoke);
+    routes.add("lintPolicy", authoring::lint);
+    routes.add("testPolicy", authoring::test);
+    routes.add("explainPolicy", authoring::explain);
     routes.add("getTrust", signers::trust);
     routes.add("getHandovers", signers::handovers);
     routes.add("evaluateAccess", authzen::evaluation);

@@ -26,12 +26,16 @@ mod places;
 mod policies;
 #[path = "server/privacy.rs"]
 mod privacy;
+#[path = "server/publishing.rs"]
+mod publishing;
 #[path = "server/reading.rs"]
 mod reading;
 #[path = "server/rotation.rs"]
 mod rotation;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "server/swapping.rs"]
+mod swapping;
 #[path = "server/tenants.rs"]
 mod tenants;
 #[path = "server/world.rs"]

@@ -8,7 +8,8 @@ use placet_policy::naive::{self, Mutant};
 use placet_policy::{Bundle, Scratch, Source};
 use placet_types::json::{Object, Value};
 use placet_types::policy::{
-    ApprovalSpec, Combined, Constraints, Effect, Hit, Layer, Outcome, Velocity, Verdict, combine,
+    ApprovalSpec, Combined, Constraints, Effect, Force, Hit, Layer, Outcome, Velocity, Verdict,
+    combine,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -224,6 +225,7 @@ fn told(combined: &Combined) -> String {
 pub(crate) fn compiled(generated: &Generated) -> Bundle {
     let mut sources = vec![source("generated.yaml", &document(generated.lines.iter()))];
     sources.extend(surfaces(&generated.surfaces));
+    sources.extend(beside(generated));
     let text = sources.iter().map(|source| source.text.as_str()).collect::<String>();
     Bundle::compile::<Sha2>(&sources).unwrap_or_else(|found| panic!("{}\n{text}", render(&found)))
 }
@@ -234,6 +236,11 @@ fn surfaces(lines: &[String]) -> Option<Source> {
     (!lines.is_empty()).then(|| source("surfaces.yaml", &text))
 }
 
+/// The documents of other kinds.
+fn beside(generated: &Generated) -> impl Iterator<Item = Source> {
+    generated.documents.iter().zip(0..).map(|(text, at)| source(&format!("more-{at}.yaml"), text))
+}
+
 #[derive(Default)]
 struct Spread {
     requests: u32,
@@ -242,6 +249,7 @@ struct Spread {
     outcomes: BTreeMap<&'static str, u32>,
     keys: BTreeMap<&'static str, u32>,
     constraints: BTreeMap<&'static str, u32>,
+    layers: BTreeMap<Layer, u32>,
     causes: BTreeMap<&'static str, u32>,
     mutants: BTreeMap<String, u32>,
 }
@@ -272,9 +280,9 @@ impl Spread {
         self.candidates += verdict.hits.len() as u64;
         *self.outcomes.entry(combined.outcome.as_str()).or_default() += 1;
         for hit in &verdict.hits {
+            *self.layers.entry(hit.rule.layer).or_default() += 1;
             if hit.rule.layer == Layer::Contract {
                 *self.causes.entry(hit.rule.cause.as_str()).or_default() += 1;
-                continue;
             }
             // Markers stand in no line.
             let Some(info) = generated.info.get(&hit.rule.id) else { continue };
@@ -293,8 +301,8 @@ impl Spread {
             self.requests, self.candidates, self.erring
         );
         println!(
-            "outcomes {:?}\nkeys {:?}\nconstraints {:?}\nmutants {:?}",
-            self.outcomes, self.keys, self.constraints, self.mutants
+            "outcomes {:?}\nkeys {:?}\nconstraints {:?}\nlayers {:?}\nmutants {:?}",
+            self.outcomes, self.keys, self.constraints, self.layers, self.mutants
         );
         assert!(self.requests >= 1_000_000);
         assert!(self.erring * 20 >= self.requests);
@@ -307,6 +315,9 @@ impl Spread {
                 self.requests,
                 outcome.as_str()
             );
+        }
+        for layer in [Layer::Access, Layer::Floor, Layer::Rules, Layer::Models, Layer::Approvals] {
+            assert!(self.layers.get(&layer).is_some_and(|count| *count >= 2000), "{layer:?}");
         }
         assert_eq!(self.keys.len(), 19);
         assert!(self.keys.values().all(|count| *count >= 2000));
@@ -404,6 +415,7 @@ fn no_order_of_rules_or_files_matters() {
                     source(&format!("{}-{file}.yaml", random.below(99)), &document(lines))
                 })
                 .collect();
+            sources.extend(beside(&generated));
             shuffle(&mut random, &mut generated.surfaces);
             sources.extend(surfaces(&generated.surfaces));
             shuffle(&mut random, &mut sources);
@@ -425,7 +437,19 @@ fn no_order_of_rules_or_files_matters() {
 
 #[test]
 fn the_bench_generator_agrees_with_the_reference() {
-    use placet_policy::generate::{Shape, workload};
+    use placet_policy::generate::{Shape, surfaces, workload};
+    let load = surfaces(60, 300, 7).unwrap();
+    let bundle = Bundle::compile::<Sha2>(&load.sources).unwrap();
+    for (request, caller) in &load.requests {
+        let verdict = bundle.evaluate(request, caller, &mut Scratch::default());
+        assert_eq!(verdict, naive::evaluate(&bundle, request, caller, None));
+        // Evidence dates from a fixed day; nothing else about a request fails its contract.
+        let failed = verdict.hits.iter().filter(|hit| hit.rule.layer == Layer::Contract);
+        assert!(
+            failed.clone().all(|hit| hit.force != Force::Always || hit.rule.outcomes.is_some())
+        );
+        assert!(failed.count() >= 1);
+    }
     for shape in [Shape::Plain, Shape::Condition, Shape::OnlyWhen] {
         let load = workload(120, 200, shape, 7).unwrap();
         let bundle = Bundle::compile::<Sha2>(&load.sources).unwrap();

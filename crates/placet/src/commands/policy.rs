@@ -4,11 +4,12 @@ mod backtest;
 mod diff;
 mod shadow;
 
+use crate::commands::authoring::{self, Authoring};
 use crate::commands::publish;
-
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
+use crate::presets;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use placet_policy::{Bundle, Diagnostic, Finding, RuleTrace};
@@ -22,6 +23,9 @@ pub(crate) use backtest::open_log;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet policy compile --bundle policy/
+  placet policy lint --bundle policy/ --deny warnings
+  placet policy test --bundle policy/ --coverage
+  placet policy fmt policy/
   placet policy explain request.json --bundle policy/ --role support
   placet policy publish --bundle policy/ --reason \"limits for autumn\"
   placet policy rollback                       # to the bundle before, at once, to be reviewed
@@ -36,6 +40,8 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand, Debug)]
 enum PolicyCommand {
+    #[command(flatten)]
+    Authoring(Authoring),
     #[command(flatten)]
     Life(publish::LifeCommand),
     /// Compile a bundle: all of it, or every place that is wrong.
@@ -66,6 +72,12 @@ enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the policies to start from; `placet init --preset NAME` writes one.
+    Presets {
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     Diff(Box<diff::DiffArgs>),
     Backtest(Box<backtest::BacktestArgs>),
     Shadow(Box<shadow::ShadowArgs>),
@@ -74,6 +86,7 @@ enum PolicyCommand {
 /// Runs it.
 pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
+        PolicyCommand::Authoring(command) => authoring::run(command),
         PolicyCommand::Life(command) => publish::run(command).await,
         PolicyCommand::Diff(args) => diff::run(&args),
         PolicyCommand::Backtest(args) => backtest::run(&args),
@@ -82,6 +95,7 @@ pub(crate) async fn run(args: PolicyArgs) -> Done {
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
         }
+        PolicyCommand::Presets { json } => Ok(list_presets(json)),
     }
 }
 
@@ -108,6 +122,7 @@ fn compile(dir: &Path, out: Option<&Path>, json: bool) -> Done {
             "ok": true,
             "digest": bundle.digest().to_string(),
             "rules": bundle.rule_count(),
+            "surfaces": bundle.surfaces().map(|it| local::from_object(&it)).collect::<Vec<_>>(),
             "warnings": local::diagnostics(bundle.warnings()),
         }));
     } else {
@@ -119,6 +134,26 @@ fn compile(dir: &Path, out: Option<&Path>, json: bool) -> Done {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list_presets(json: bool) -> ExitCode {
+    if json {
+        let all: Vec<_> = presets::ALL
+            .iter()
+            .map(|preset| {
+                let files: Vec<&str> = preset.files.iter().map(|(name, _)| *name).collect();
+                json!({"name": preset.name, "about": preset.about, "files": files})
+            })
+            .collect();
+        output::document(&json!({"presets": all}));
+    } else {
+        let rows: Vec<Vec<String>> = presets::ALL
+            .iter()
+            .map(|preset| vec![preset.name.to_owned(), preset.about.to_owned()])
+            .collect();
+        output::line(&output::table(&["preset", "what it is for"], &rows));
+    }
+    ExitCode::SUCCESS
 }
 
 fn print(found: &[Diagnostic]) {
@@ -193,6 +228,9 @@ fn why(rule: &RuleTrace) -> String {
             Err(error) => ('!', error.as_str()),
         };
         lines.push(format!("{sign} {} is {value}", condition.text));
+    }
+    if let Some(note) = &rule.note {
+        lines.push(format!("{} {note}", if rule.matched { '!' } else { '+' }));
     }
     if lines.is_empty() {
         lines.push("+ matches everything".to_owned());

@@ -40,6 +40,11 @@ fn the_log_is_exported_as_the_guide_says() {
 }
 
 #[test]
+fn a_policy_is_written_as_the_guide_says() {
+    follow("docs/guides/write-policy.md", 5);
+}
+
+#[test]
 fn a_policy_is_published_as_the_guide_says() {
     follow("docs/guides/publish-a-policy.md", 7);
 }
