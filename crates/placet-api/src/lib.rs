@@ -9,12 +9,14 @@
 
 mod approval;
 mod audit;
+mod authoring;
 mod authzen;
 mod decision;
 pub mod error;
 mod manage;
 mod policy;
 mod privacy;
+mod shadow;
 mod signer;
 mod surface;
 mod text;
@@ -23,6 +25,10 @@ pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 pub use audit::{
     AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
     TrustKeyDocument,
+};
+pub use authoring::{
+    CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
+    LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
 };
 pub use authzen::{
     AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
@@ -52,6 +58,7 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

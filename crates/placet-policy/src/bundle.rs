@@ -1,6 +1,7 @@
 //! The bundle: compiled all or nothing, immutable, named by its digest. Owns the order of the
 //! steps from text to index and the evaluation of one request; keeps no state between requests.
 
+use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
@@ -8,6 +9,7 @@ use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
+use crate::syntax::Node;
 use crate::{read, syntax};
 use placet_types::json::{self, Limits, Object};
 use placet_types::policy::{Force, Hit, Layer, RuleEffect, Verdict};
@@ -77,23 +79,28 @@ impl Bundle {
     /// # Errors
     /// Everything that is wrong, sorted by file, line and column; at most 100 findings.
     pub fn compile<H: Hasher>(sources: &[Source]) -> Result<Self, Vec<Diagnostic>> {
-        on_big_stack(|| {
-            let named = sources.iter().map(|it| (it.name.as_str(), it.text.as_str()));
-            let mut report = Report::new(named);
-            let size = sources.iter().fold(0_usize, |sum, it| sum.saturating_add(it.text.len()));
-            if size > BUNDLE_BYTES_MAX {
-                let message =
-                    format!("{size} bytes of policy, more than the {BUNDLE_BYTES_MAX} allowed");
-                report.error(Code::Bound, Place::default(), message);
-                return Err(report.finish());
-            }
-            let mut documents = Vec::with_capacity(sources.len());
-            for (at, source) in sources.iter().enumerate() {
-                documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
-            }
-            let model = read::documents(&documents, &mut report);
-            Self::build::<H>(model, report)
-        })
+        on_big_stack(|| Self::compile_with_trees::<H>(sources).map(|(bundle, _)| bundle))
+    }
+
+    /// As [`Bundle::compile`] and with the trees of the documents. Needs a big stack.
+    pub(crate) fn compile_with_trees<H: Hasher>(
+        sources: &[Source],
+    ) -> Result<(Self, Vec<Node>), Vec<Diagnostic>> {
+        let named = sources.iter().map(|it| (it.name.as_str(), it.text.as_str()));
+        let mut report = Report::new(named);
+        let size = sources.iter().fold(0_usize, |sum, it| sum.saturating_add(it.text.len()));
+        if size > BUNDLE_BYTES_MAX {
+            let message =
+                format!("{size} bytes of policy, more than the {BUNDLE_BYTES_MAX} allowed");
+            report.error(Code::Bound, Place::default(), message);
+            return Err(report.finish());
+        }
+        let mut documents = Vec::with_capacity(sources.len());
+        for (at, source) in sources.iter().enumerate() {
+            documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
+        }
+        let model = read::documents(&documents, &mut report);
+        Ok((Self::build::<H>(model, report)?, documents))
     }
 
     /// Rebuilds a bundle from [`Bundle::normalised`] bytes: the same digest, the same verdicts.
@@ -144,7 +151,7 @@ impl Bundle {
             limit_key: (rule.effect.limit.is_some() || rule.effect.after.is_some())
                 .then(|| rule.limit_key.clone().into_boxed_slice()),
         });
-        let layers = Layers::new(model.surfaces.as_ref());
+        let layers = Layers::new(&model);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -185,7 +192,7 @@ impl Bundle {
     /// The rule of this id.
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Arc<RuleEffect>> {
-        let written = [Layer::Floor, Layer::Rules].into_iter().find_map(|layer| {
+        let written = Layer::ALL.into_iter().find_map(|layer| {
             let order = |it: &Compiled| (it.effect.layer, it.effect.id.as_str()).cmp(&(layer, id));
             let at = self.rules.binary_search_by(order).ok()?;
             self.rules.get(at).map(|rule| &rule.effect)
@@ -193,7 +200,8 @@ impl Bundle {
         written.or_else(|| self.layers.rule(id))
     }
 
-    /// How many rules `floor:` and `rules:` hold.
+    /// How many rules matching can find: those of `floor:`, `rules:` and `approvals:`, and what manifests
+    /// and roles add to them.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len()
@@ -257,6 +265,8 @@ impl Bundle {
         }
         let derived = self.derive(request, caller, scratch);
         let facts = derived.facts(request, caller);
+        self.layers.demands().ask(facts, scratch, &mut verdict.hits);
+        let demanded = !verdict.hits.is_empty();
         self.index.candidates(facts, scratch);
         let candidates = std::mem::take(&mut scratch.candidates);
         self.warm(&candidates);
@@ -280,6 +290,9 @@ impl Bundle {
             });
         }
         scratch.candidates = candidates;
+        if demanded {
+            verdict.hits.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
+        }
         verdict
     }
 
@@ -306,12 +319,12 @@ impl Bundle {
         std::hint::black_box(counts.fold(0_usize, |sum, count| sum ^ count));
     }
 
-    pub(crate) fn layers(&self) -> &Layers {
-        &self.layers
-    }
-
     pub(crate) fn model(&self) -> &Model {
         &self.model
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -361,7 +374,7 @@ fn is_built_in(name: &str) -> bool {
 
 /// Runs `compile` on a thread with a stack of known size. A panic of a parser becomes a finding:
 /// it is a defect, and still no reason to stop a server or to let a bundle pass.
-fn on_big_stack<T: Send>(
+pub(crate) fn on_big_stack<T: Send>(
     compile: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
 ) -> Result<T, Vec<Diagnostic>> {
     let failed = |message: String| {

@@ -2,6 +2,7 @@
 //! each condition gave. Owns no matching of its own: it asks the index and the same conditions as
 //! [`Bundle::evaluate`], only without skipping anything.
 
+use crate::access;
 use crate::bundle::{Bundle, Compiled, Scratch, force, limit_values};
 use crate::condition::Facts;
 use crate::contract::Demand;
@@ -91,7 +92,8 @@ pub struct Trace {
     pub derived_tags: Vec<String>,
     /// The facts that they found.
     pub derived_facts: Object,
-    /// Every rule, sorted by layer and id.
+    /// Every rule, and every demand of the other layers that concerns the request, sorted by layer and
+    /// id. A demand matches where it is not met.
     pub rules: Vec<RuleTrace>,
 }
 
@@ -111,10 +113,14 @@ impl Bundle {
             .flat_map(|entry| &entry.demands)
             .map(|demand| explain_demand(demand, request))
             .collect();
+        if surface_known {
+            self.layers().demands().ask(facts, &mut scratch, &mut rules);
+        }
         let written = compiled.iter().zip(0_u32..);
         rules.extend(
             written.map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch)),
         );
+        rules.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
         let added =
             derived.request.as_ref().map(|with| with.risk_tags.difference(&request.risk_tags));
         let derived_tags = added.into_iter().flatten().cloned().collect();

@@ -1,12 +1,13 @@
-//! Rules that follow from documents other than `floor:` and `rules:`: found by one look-up of the surface,
+//! Rules that follow from documents other than `floor:` and `rules:`: found by a few look-ups,
 //! whatever their number. Owns where their hits stand among those of the index; each only restricts.
 
+use crate::access::Demands;
 use crate::bundle::SurfaceContract;
-use crate::contract::{Demand, Surface};
+use crate::contract::Demand;
 use crate::index::FastMap;
+use crate::model::Model;
 use placet_types::Request;
 use placet_types::policy::{Hit, Layer, RuleEffect};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One surface as it is looked up.
@@ -21,14 +22,17 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     surfaces: Option<FastMap<Box<str>, Entry>>,
+    /// What manifests, roles and models demand.
+    demands: Demands,
     /// Every rule that follows from a document, sorted by layer and id.
     rules: Vec<Arc<RuleEffect>>,
 }
 
 impl Layers {
-    pub(crate) fn new(surfaces: Option<&BTreeMap<String, Surface>>) -> Self {
-        let mut rules = Vec::new();
-        let surfaces = surfaces.map(|surfaces| {
+    pub(crate) fn new(model: &Model) -> Self {
+        let demands = Demands::new(model);
+        let mut rules = demands.effects().to_vec();
+        let surfaces = model.surfaces.as_ref().map(|surfaces| {
             let entries = surfaces.iter().map(|(name, surface)| {
                 let contract = SurfaceContract {
                     known: true,
@@ -42,7 +46,7 @@ impl Layers {
             entries.collect()
         });
         rules.sort_by(|a, b| (a.layer, &a.id).cmp(&(b.layer, &b.id)));
-        Self { surfaces, rules }
+        Self { surfaces, demands, rules }
     }
 
     /// Whether there is a `surfaces:` document at all.
@@ -53,6 +57,11 @@ impl Layers {
     #[inline]
     pub(crate) fn surface(&self, name: &str) -> Option<&Entry> {
         self.surfaces.as_ref()?.get(name)
+    }
+
+    /// What manifests, roles and models demand.
+    pub(crate) fn demands(&self) -> &Demands {
+        &self.demands
     }
 
     /// Every rule that follows from a document, sorted by layer and id.

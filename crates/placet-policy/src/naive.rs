@@ -3,14 +3,15 @@
 //! code of matching or evaluation; written to be obviously right, not to be fast.
 
 mod contract;
+mod layers;
 mod mutant;
 
 use crate::bundle::Bundle;
 use crate::condition::{Ast, AstNode, Op};
-use crate::model::{LimitKey, Match, MatchKey, Rule};
+use crate::model::{LimitKey, Match, MatchKey, RiskTier, Rule};
 use crate::pattern::Dialect;
 use placet_types::json::{Number, Object, Value as Json};
-use placet_types::policy::{ConditionError, Effect, Force, Hit, Verdict};
+use placet_types::policy::{ConditionError, Effect, Force, Hit, Layer, Verdict};
 use placet_types::{Caller, Request};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -42,7 +43,10 @@ pub fn evaluate(
         if let Some(surface) = contract {
             hits.extend(naive.contract(bundle, surface));
         }
-        for rule in &bundle.model().rules {
+        hits.extend(naive.layers(bundle));
+        // What follows from manifests and roles was told from these documents already.
+        let written = |rule: &&Rule| rule.effect.layer != Layer::Access;
+        for rule in bundle.model().rules.iter().filter(written) {
             hits.extend(naive.rule(rule));
             if mutant == Some(Mutant::FirstMatchWins) && !hits.is_empty() {
                 break;
@@ -100,7 +104,8 @@ fn derive(
         if mutant != Some(Mutant::DerivedTagsIgnored) {
             out.risk_tags.extend(deriver.risk_tags.iter().cloned());
         }
-        levels.extend(deriver.risk_tier);
+        let failed = truth.is_err();
+        levels.extend(deriver.risk_tier.map(|it| if failed { it.max(RiskTier::High) } else { it }));
         for (name, value) in deriver.facts.iter() {
             let value = truth.is_ok().then(|| value.clone());
             found.entry(name.to_owned()).or_default().push(value);
@@ -153,6 +158,12 @@ impl Naive<'_> {
         if truth.is_err()
             && rule.effect.effect == Effect::Deny
             && self.is(Mutant::ErringDenyIgnored)
+        {
+            return None;
+        }
+        if truth.is_err()
+            && rule.effect.layer == Layer::Approvals
+            && self.is(Mutant::ErringApprovalIgnored)
         {
             return None;
         }

@@ -2,6 +2,9 @@
 //! normal form is written and its JSON Schema is made. Owns the correspondence of the four; refuses to
 //! know what a document means.
 
+mod schema;
+
+use crate::access::Permission;
 use crate::diagnostic::{Code, Place, Report};
 use crate::pattern::Dialect;
 use crate::read::fields::{self, Fields, Form};
@@ -34,18 +37,30 @@ pub(crate) enum Shape {
     Word(&'static [&'static str]),
     /// A pattern.
     Pattern(Dialect),
+    /// `true` or `false`.
+    Bool,
+    /// A permission with one of these verbs: `propose:payments.*/transfer`.
+    Permission(&'static [&'static str]),
     /// A time of day, `09:00`; minutes since midnight in the normal form.
     TimeOfDay,
     /// An instant, `2026-01-31T09:00:00Z`; integer milliseconds in the normal form.
     Instant,
-    /// True or false.
-    Bool,
     /// An actor, `kind:name`.
     Actor,
     /// A name of lower-case letters, digits and `-`: an environment, a workspace.
     Label,
     /// A mapping of JSON that something else gives its meaning.
     Json,
+    /// A condition; read where the facts are known that it may ask for.
+    Condition,
+    /// Constraints of a permit.
+    Constraints,
+    /// A distance from UTC, `"+02:00"`; read by `schedule`.
+    Offset,
+    /// A list of at most 256 in which repetition says nothing.
+    Several(&'static Shape),
+    /// [`Shape::Several`], or one without brackets.
+    OneOrMore(&'static Shape),
     /// A list whose order matters.
     List(&'static Shape),
     /// A list whose order does not matter and in which nothing occurs twice; sorted in the normal form.
@@ -111,12 +126,15 @@ pub(crate) fn read(
         Shape::Amount => amount(node, what, form, report),
         Shape::Word(words) => one_of(node, what, words, report),
         Shape::Pattern(dialect) => pattern(node, what, *dialect, report),
+        Shape::Permission(verbs) => permission(node, what, verbs, report),
         Shape::TimeOfDay => time_of_day(node, what, form, report),
         Shape::Instant => instant(node, what, form, report),
         Shape::Bool => fields::boolean(node, what, report).map(Value::from),
         Shape::Actor => word(node, what, is_actor, "an actor, kind:name", report),
         Shape::Label => word(node, what, is_label, "lower-case letters, digits and -", report),
-        Shape::Json => object(node, what, report),
+        Shape::Json | Shape::Constraints => object(node, what, report),
+        Shape::Condition | Shape::Offset => fields::text(node, what, report).map(|it| it.0.into()),
+        Shape::Several(item) | Shape::OneOrMore(item) => set(node, what, item, form, report),
         Shape::List(item) => items(node, what, item, form, report).map(Value::from),
         Shape::Set(item) => set(node, what, item, form, report),
         Shape::Map(key, value) => map(node, what, key, value, form, report),
@@ -224,6 +242,28 @@ fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -
         Err(refusal) => {
             let message = format!("bad pattern `{text}` in `{what}`: {}", refusal.message);
             report.push(Code::BadPattern, crate::Severity::Error, place, message, refusal.hint);
+            None
+        }
+    }
+}
+
+fn permission(node: &Node, what: &str, verbs: &[&str], report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    match Permission::parse(&text) {
+        Ok(it) if verbs.contains(&it.verb.as_str()) => Some(Value::from(text)),
+        Ok(it) => {
+            let message = format!("`{what}` does not take `{}` permissions", it.verb.as_str());
+            let hint = format!("verbs are {} here", verbs.join(", "));
+            report.error_hint(Code::BadValue, place, message, hint);
+            None
+        }
+        Err(why) => {
+            let hint = format!(
+                "a verb ({}), a colon, surfaces and perhaps a slash and actions: propose:payments.*/transfer",
+                verbs.join(", ")
+            );
+            let message = format!("`{text}` in `{what}` is no permission: {why}");
+            report.error_hint(Code::BadPattern, place, message, hint);
             None
         }
     }
@@ -482,83 +522,4 @@ pub(crate) fn duplicate(id: &str, what: &str, first: Place, place: Place, report
     let (line, column) = (first.line, first.column);
     let message = format!("duplicate `{id}` in `{what}`, first in {file}:{line}:{column}");
     report.error_hint(Code::DuplicateId, place, message, "ids are unique in the whole bundle");
-}
-
-impl Shape {
-    /// The JSON Schema (2020-12) of documents of this shape.
-    pub(crate) fn schema(&self) -> Object {
-        let text = |description: &str| {
-            Object::new().with("type", "string").with("description", description)
-        };
-        match self {
-            Self::Prose(most) => {
-                text("text for people").with("minLength", 1_u32).with("maxLength", int(*most))
-            }
-            Self::Name => text("a name"),
-            Self::Id => text("an id").with("pattern", "^[A-Za-z0-9._-]{1,128}$"),
-            Self::Matching(of) => text(of.hint),
-            Self::Int(least, most) => {
-                Object::new().with("type", "integer").with("minimum", *least).with("maximum", *most)
-            }
-            Self::Schema => text("a subset of JSON Schema 2020-12").with("type", "object"),
-            Self::Duration | Self::Age => text("a duration: 500ms, 30s, 30m, 1h, 7d")
-                .with("pattern", "^(0|[1-9][0-9]*)(ms|s|m|h|d)$"),
-            Self::Amount => {
-                let forms = [
-                    Object::new().with("type", "integer").with("minimum", 0_u32),
-                    text("a decimal with at most six decimals")
-                        .with("pattern", "^[0-9]+([.][0-9]{1,6})?$"),
-                ];
-                Object::new().with("oneOf", forms.map(Value::Object).to_vec())
-            }
-            Self::Word(words) => {
-                let words: Vec<Value> = words.iter().map(|word| Value::from(*word)).collect();
-                Object::new().with("enum", words)
-            }
-            Self::Pattern(_) => {
-                text("a pattern: `*` one segment, `**` any number").with("minLength", 1_u32)
-            }
-            Self::TimeOfDay => {
-                text("a time of day").with("pattern", "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")
-            }
-            Self::Instant => text("an instant in UTC, 2026-01-31T09:00:00Z").with(
-                "pattern",
-                "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,3})?Z$",
-            ),
-            Self::Bool => Object::new().with("type", "boolean"),
-            Self::Actor => {
-                text("an actor, kind:name").with("pattern", "^(agent|service|human):.+$")
-            }
-            Self::Label => text("a label").with("pattern", "^[a-z0-9-]{1,63}$"),
-            Self::Json => Object::new().with("type", "object"),
-            Self::List(item) => Object::new().with("type", "array").with("items", item.schema()),
-            Self::Set(item) => Object::new()
-                .with("type", "array")
-                .with("items", item.schema())
-                .with("uniqueItems", true),
-            Self::Map(_, value) => {
-                Object::new().with("type", "object").with("additionalProperties", value.schema())
-            }
-            Self::Record(of) => schema_of(of),
-            Self::Entries(of) => Object::new().with("type", "array").with("items", schema_of(of)),
-        }
-    }
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn schema_of(of: &[Field]) -> Object {
-    let mut properties = Object::new();
-    for field in of {
-        properties.set(field.name, field.shape.schema().with("description", field.doc));
-    }
-    let required: Vec<Value> =
-        of.iter().filter(|field| field.required).map(|field| Value::from(field.name)).collect();
-    Object::new()
-        .with("type", "object")
-        .with("properties", properties)
-        .with_opt("required", (!required.is_empty()).then_some(required))
-        .with("additionalProperties", false)
 }

@@ -16,6 +16,10 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "target": "account:4711",
         "arguments": {"amount": 12.5, "currency": "EUR"},
     });
+    let source = json!({
+        "name": "rules.yaml",
+        "text": "version: v1\nrules:\n  - { id: refund, match: { surfaces: [payments.refund] }, decision: allow }\n",
+    });
     let user = json!({"type": "user", "id": "alice"});
     let action = json!({"name": "read"});
     let resource = json!({"type": "record", "id": "record-1"});
@@ -40,6 +44,15 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),
+        "ShadowRequest" => json!({"bundle": {
+            "type": "placet/bundle/1",
+            "rules": [{"id": "allow-all", "match": {}, "decision": "allow"}],
+        }}),
+        "LintRequest" => json!({"sources": [source]}),
+        "TestRequest" => json!({"sources": [source]}),
+        "ExplainRequest" => json!({"sources": [source], "request": {
+            "surface": "payments.refund", "action": "create", "idempotency_key": "refund-4711",
+        }}),
         "AccessEvaluationRequest" => json!({
             "subject": user, "action": action, "resource": resource,
             "context": {"obligations_supported": ["custom"]},
@@ -69,6 +82,7 @@ pub(crate) fn parameter(name: &str) -> Option<&'static str> {
         "receipt" => "inline",
         "wait" => "1s",
         "payload" | "include_resolved" => "true",
+        "would_differ" => "false",
         "index" | "from" | "min_index" | "Last-Event-ID" | "old" => "0",
         "limit" => "50",
         "order" => "asc",

@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod auth;
+mod authoring;
 mod authzen;
 mod call;
 mod decisions;
@@ -28,6 +29,7 @@ mod problem;
 mod publishing;
 mod routes;
 mod server;
+mod shadow;
 mod signers;
 mod witness;
 

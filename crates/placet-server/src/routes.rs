@@ -6,7 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authzen, decisions, events, log, manage, meta, policies, privacy, signers,
+    approvals, audit, authoring, authzen, decisions, events, log, manage, meta, policies, privacy,
+    shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -58,8 +59,14 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listWorkspaces", manage::workspaces);
     routes.add("createWorkspace", manage::create_workspace);
     routes.add("confirmClock", manage::confirm_clock);
+    routes.add("getShadow", shadow::get);
+    routes.add("setShadow", shadow::set);
+    routes.add("clearShadow", shadow::clear);
     routes.add("rotateSigner", signers::rotate);
     routes.add("revokeSigner", signers::revoke);
+    routes.add("lintPolicy", authoring::lint);
+    routes.add("testPolicy", authoring::test);
+    routes.add("explainPolicy", authoring::explain);
     routes.add("getTrust", signers::trust);
     routes.add("getHandovers", signers::handovers);
     routes.add("evaluateAccess", authzen::evaluation);

@@ -80,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) deciding: Arc<Semaphore>,
     /// Places of calls that read the store.
     pub(crate) reading: Arc<Semaphore>,
+    /// Places of calls that compile, lint and try policies.
+    pub(crate) authoring: Arc<Semaphore>,
     /// KiB of bodies that calls may hold together.
     pub(crate) bodies: Arc<Semaphore>,
     /// Texts of the bundles that were in force, by digest.
@@ -95,6 +97,9 @@ const WORKING_MAX: u32 = 1 << 16;
 /// keeps some more.
 const READING_MAX: usize = 16;
 
+/// Most calls at once that compile policies: each takes a thread and tens of megabytes.
+const AUTHORING_MAX: usize = 2;
+
 /// Bundles whose texts are kept.
 const TEXTS_MAX: usize = 64;
 
@@ -107,6 +112,7 @@ impl Server {
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
             deciding: Arc::new(Semaphore::new(options.deciding_max)),
             reading: Arc::new(Semaphore::new(READING_MAX)),
+            authoring: Arc::new(Semaphore::new(AUTHORING_MAX)),
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
             filling: Mutex::new(()),

@@ -4,14 +4,14 @@
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_policy::{Bundle, Diagnostic, read_dir};
+use placet_policy::{Bundle, Diagnostic, Source, read_dir};
 use placet_runtime::DryRun;
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
 use placet_types::event::{DecisionEvent, Matched};
 use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use placet_types::json::{self, Limits, Object};
-use placet_types::policy::{Reason, RuleEffect};
+use placet_types::policy::RuleEffect;
 use placet_types::{Caller, Digests, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -88,20 +88,24 @@ pub(crate) enum Compiled {
     Bad(Vec<Diagnostic>),
 }
 
-/// Compiles the documents of a directory.
-pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
+/// The documents of a directory.
+pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
     if dir.exists() && !dir.is_dir() {
         let detail = format!("{} is a file; a bundle is a directory", dir.display());
         let fault = Fault::new("bundle_unreadable", detail);
         return Err(fault.next("name the directory that holds the YAML documents").into());
     }
-    let sources = read_dir(dir).map_err(|error| {
+    read_dir(dir).map_err(|error| {
         let text = error.to_string();
         let place = dir.display().to_string();
         let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
-        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents")
-    })?;
-    Ok(match Bundle::compile::<Fast>(&sources) {
+        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents").into()
+    })
+}
+
+/// Compiles the documents of a directory.
+pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
+    Ok(match Bundle::compile::<Fast>(&sources(dir)?) {
         Ok(bundle) => Compiled::Good(Box::new(bundle)),
         Err(found) => Compiled::Bad(found),
     })
@@ -217,11 +221,12 @@ impl Dry {
     fn reasons(&self) -> Vec<Value> {
         let mut out = Vec::new();
         for reason in &self.event.reasons {
-            if *reason != Reason::Rule {
+            let speaking = self.event.rules.iter().filter(|id| reason.is_of(id));
+            if speaking.clone().next().is_none() {
                 out.push(json!({"code": reason.as_str(), "text": reason.text()}));
                 continue;
             }
-            for id in &self.event.rules {
+            for id in speaking {
                 let rule = self.effects.iter().find(|rule| rule.id == *id);
                 let text = rule.and_then(|rule| rule.reason.as_deref());
                 let text = text.unwrap_or(reason.text());

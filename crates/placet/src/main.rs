@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod local;
 mod output;
+mod presets;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -61,6 +62,7 @@ enum Command {
     Restore(commands::backup::RestoreArgs),
     Data(commands::data::DataArgs),
     Hold(commands::hold::HoldArgs),
+    Init(commands::init::InitArgs),
     Policy(commands::policy::PolicyArgs),
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -120,6 +122,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
+        Command::Init(args) => commands::init::run(&args),
         Command::Policy(args) => commands::policy::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {

@@ -2,6 +2,8 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/authoring.rs"]
+mod authoring;
 #[path = "cli/backtest.rs"]
 mod backtest;
 #[path = "cli/backup.rs"]
@@ -24,6 +26,8 @@ mod input;
 mod people;
 #[path = "cli/policies.rs"]
 mod policies;
+#[path = "cli/presets.rs"]
+mod presets;
 #[path = "cli/privacy.rs"]
 mod privacy;
 #[path = "cli/rotation.rs"]

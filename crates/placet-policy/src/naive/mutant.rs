@@ -67,11 +67,35 @@ pub enum Mutant {
     ExpiryIgnored,
     /// Every outcome is allowed.
     OutcomesIgnored,
+    /// A capability without a manifest passes.
+    UnknownCapabilityPasses,
+    /// Whoever it is may trigger a capability.
+    AnybodyTriggers,
+    /// Manifests bound no surface, model, branch or permission.
+    ManifestIgnored,
+    /// A step without a branch passes a manifest that lists branches.
+    BranchOptional,
+    /// Whoever it is may propose what a role may.
+    AnybodyProposes,
+    /// The actions of a permission are not looked at.
+    ActionsIgnored,
+    /// What nobody does alone everybody does.
+    AloneIgnored,
+    /// Checkpoints of manifests hold nobody up.
+    CheckpointIgnored,
+    /// A role that reads also writes.
+    AuditorWrites,
+    /// Models that are not on the allow list pass.
+    ModelsIgnored,
+    /// Routes bind nobody.
+    RoutesIgnored,
+    /// A row of `approvals:` whose condition fails demands nothing.
+    ErringApprovalIgnored,
 }
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 44] = [
         Self::FirstMatchWins,
         Self::ErringDenyIgnored,
         Self::AbsentInverted,
@@ -104,5 +128,17 @@ impl Mutant {
         Self::AgelessEvidence,
         Self::ExpiryIgnored,
         Self::OutcomesIgnored,
+        Self::UnknownCapabilityPasses,
+        Self::AnybodyTriggers,
+        Self::ManifestIgnored,
+        Self::BranchOptional,
+        Self::AnybodyProposes,
+        Self::ActionsIgnored,
+        Self::AloneIgnored,
+        Self::CheckpointIgnored,
+        Self::AuditorWrites,
+        Self::ModelsIgnored,
+        Self::RoutesIgnored,
+        Self::ErringApprovalIgnored,
     ];
 }

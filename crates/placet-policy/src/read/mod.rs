@@ -1,10 +1,12 @@
 //! From document trees to the validated model. Owns which top keys and values a bundle may have;
 //! every refusal names its place. Knows neither YAML nor the index.
 
+mod approvals;
 mod deriver;
 pub(crate) mod fields;
 pub(crate) mod matches;
 mod retention;
+mod roles;
 mod rule;
 mod surface;
 mod timing;
@@ -31,9 +33,7 @@ const LABEL_NAMES_MAX: usize = 1024;
 
 /// Kinds with a reader of their own, in the order in which they are read: what conditions may ask for is
 /// declared before the conditions.
-const KINDS: [&str; 4] = ["surfaces", "derivers", "floor", "rules"];
-/// Document kinds that are designed and not yet part of this version.
-const LATER: [&str; 3] = ["approvals", "capabilities", "roles"];
+const KINDS: [&str; 5] = ["surfaces", "derivers", "floor", "rules", "approvals"];
 
 /// All kinds of this version, in the order in which they are read.
 fn kinds() -> impl Iterator<Item = &'static str> {
@@ -50,6 +50,7 @@ pub(crate) struct Reader<'a, 'r> {
     label_names: BTreeSet<String>,
     deriver_places: BTreeMap<String, Place>,
     conditions: Conditions,
+    mentions: roles::Mentions,
 }
 
 /// Reads YAML documents.
@@ -81,10 +82,18 @@ impl<'a, 'r> Reader<'a, 'r> {
             label_names: BTreeSet::new(),
             deriver_places: BTreeMap::new(),
             conditions: Conditions::default(),
+            mentions: roles::Mentions::default(),
         }
     }
 
     fn finish(mut self) -> Model {
+        roles::imply(&mut self.model, self.report);
+        self.mentions.check(&self.model, self.report);
+        roles::approvers(&self.model, &self.ids, self.report);
+        if self.model.rules.len() > RULES_MAX {
+            let message = format!("a bundle has at most {RULES_MAX} rules, implied ones included");
+            self.report.error(Code::Bound, Place::default(), message);
+        }
         self.model
             .rules
             .sort_by(|a, b| (a.effect.layer, &a.effect.id).cmp(&(b.effect.layer, &b.effect.id)));
@@ -116,17 +125,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             if kinds().any(|kind| kind == key) {
                 found.push(key);
                 sections.push(member);
-            } else if LATER.contains(&key) {
-                let message =
-                    format!("document kind `{key}` is known but not supported by this version");
-                self.report.error_hint(
-                    Code::NotSupported,
-                    member.place,
-                    message,
-                    format!("this version reads {}", kinds().collect::<Vec<_>>().join(", ")),
-                );
             } else {
-                let mut known: Vec<&str> = kinds().chain(LATER).collect();
+                let mut known: Vec<&str> = kinds().collect();
                 known.extend(["version", "kind"]);
                 let hint = nearest(key, &known).map_or_else(
                     || "a document holds `version` and one of rules, floor, surfaces".to_owned(),
@@ -178,11 +178,13 @@ impl<'a, 'r> Reader<'a, 'r> {
     fn sections(&mut self, sections: &[&Member]) {
         for kind in kinds() {
             for member in sections.iter().filter(|member| member.key == kind) {
+                self.mentions.collect(kind, &member.value, self.report);
                 match kind {
                     "rules" => self.rules(Layer::Rules, &member.value),
                     "floor" => self.rules(Layer::Floor, &member.value),
                     "surfaces" => self.surfaces(&member.value),
                     "derivers" => self.derivers(&member.value),
+                    "approvals" => self.rules(Layer::Approvals, &member.value),
                     _ => self.declared(kind, &member.value),
                 }
             }
@@ -208,30 +210,57 @@ impl<'a, 'r> Reader<'a, 'r> {
         }
     }
 
-    /// Two documents of one kind: lists of entries are united, everything else stands in one place.
+    /// Two documents of one kind: entries with ids or names are united, everything else stands in one
+    /// place.
     fn unite(&mut self, kind: &Kind, node: &Node, before: Value, more: Value) -> Value {
-        let (Value::Array(mut all), Value::Array(more)) = (before.clone(), more) else {
-            let message = format!("`{}` stands in two documents", kind.name);
-            let hint = "one document of a bundle holds all of it";
-            self.report.error_hint(Code::Conflict, node.place, message, hint);
-            return before;
-        };
+        match (kind.shape.is_map(), before, more) {
+            (_, Value::Array(all), Value::Array(more)) => self.unite_lists(kind, node, all, more),
+            (true, Value::Object(mut all), Value::Object(more)) => {
+                for (name, value) in more.iter() {
+                    if all.get(name).is_some() {
+                        self.twice(name, kind, node);
+                    } else {
+                        all.set(name, value.clone());
+                    }
+                }
+                Value::Object(all)
+            }
+            (_, before, _) => {
+                let message = format!("`{}` stands in two documents", kind.name);
+                let hint = "one document of a bundle holds all of it";
+                self.report.error_hint(Code::Conflict, node.place, message, hint);
+                before
+            }
+        }
+    }
+
+    fn unite_lists(
+        &mut self,
+        kind: &Kind,
+        node: &Node,
+        mut all: Vec<Value>,
+        more: Vec<Value>,
+    ) -> Value {
         let id = |value: &Value| {
             let id = value.as_object().and_then(|it| it.get("id")).and_then(Value::as_str);
             id.unwrap_or_default().to_owned()
         };
         let mut ids: BTreeSet<String> = all.iter().map(id).collect();
         for value in more {
-            if !ids.insert(id(&value)) {
-                let message = format!("duplicate `{}` in `{}`", id(&value), kind.name);
-                let hint = "ids are unique in the whole bundle";
-                self.report.error_hint(Code::DuplicateId, node.place, message, hint);
-            } else {
+            if ids.insert(id(&value)) {
                 all.push(value);
+            } else {
+                self.twice(&id(&value), kind, node);
             }
         }
         all.sort_by_key(id);
         Value::Array(all)
+    }
+
+    fn twice(&mut self, id: &str, kind: &Kind, node: &Node) {
+        let message = format!("duplicate `{id}` in `{}`", kind.name);
+        let hint = "ids are unique in the whole bundle";
+        self.report.error_hint(Code::DuplicateId, node.place, message, hint);
     }
 
     fn derivers(&mut self, node: &Node) {
@@ -266,14 +295,21 @@ impl<'a, 'r> Reader<'a, 'r> {
             return;
         };
         for item in items {
+            if self.report.is_full() {
+                return;
+            }
             if self.model.rules.len() >= RULES_MAX {
                 let message = format!("a bundle has at most {RULES_MAX} rules");
                 self.report.error(Code::Bound, item.place, message);
                 return;
             }
-            if let Some((rule, id_place)) =
-                rule::rule(layer, item, self.form, &mut self.conditions, self.report)
-            {
+            let read = match layer {
+                Layer::Approvals => {
+                    approvals::row(item, self.form, &mut self.conditions, self.report)
+                }
+                _ => rule::rule(layer, item, self.form, &mut self.conditions, self.report),
+            };
+            if let Some((rule, id_place)) = read {
                 let id = rule.effect.id.clone();
                 if let Some(first) = self.ids.get(&id) {
                     let message = format!(

@@ -40,13 +40,12 @@ rules:
     );
     check(
         r#"version: v1
-roles:
-  admin: {}
+test: []
 "#,
-        r#"2:1: error[not_supported]: document kind `roles` is known but not supported by this version
-  | roles:
-  | ^^^^^
-  = hint: this version reads budgets, changes, models, modes, notify, outputs, tests, topics, surfaces, derivers, floor, rules"#,
+        r#"2:1: error[unknown_key]: unknown key `test`
+  | test: []
+  | ^^^^
+  = hint: did you mean `tests`?"#,
     );
     check(
         r#"version: v1

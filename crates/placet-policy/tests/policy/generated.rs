@@ -30,6 +30,8 @@ pub(crate) enum Section {
 /// One rule or deriver as a line of YAML.
 pub(crate) struct Generated {
     pub(crate) lines: Vec<(Section, String)>,
+    /// Documents of other kinds, each complete.
+    pub(crate) documents: Vec<String>,
     pub(crate) info: BTreeMap<String, RuleInfo>,
     /// Lines of a `surfaces:` document; none where there is no such document.
     pub(crate) surfaces: Vec<String>,
@@ -245,8 +247,10 @@ fn rule(random: &mut SplitMix, number: usize, derived: bool) -> (Section, String
 }
 
 pub(crate) fn rules(random: &mut SplitMix) -> Generated {
-    let mut out = Generated { lines: Vec::new(), info: BTreeMap::new(), surfaces: Vec::new() };
     let derived = random.percent(35);
+    let documents = documents(random, derived);
+    let (lines, info, surfaces) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut out = Generated { lines, documents, info, surfaces };
     if derived {
         out.lines.extend(derivers(random).into_iter().map(|line| (Section::Derivers, line)));
     }
@@ -259,6 +263,107 @@ pub(crate) fn rules(random: &mut SplitMix) -> Generated {
         out.surfaces = crate::generated_surfaces::surfaces(random);
     }
     out
+}
+
+/// Manifests, roles, models and approvals, in some bundles.
+fn documents(random: &mut SplitMix, derived: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut add = |random: &mut SplitMix, percent, text: &dyn Fn(&mut SplitMix) -> String| {
+        if random.percent(percent) {
+            out.push(format!("version: v1\n{}", text(random)));
+        }
+    };
+    add(random, 25, &capabilities);
+    add(random, 25, &roles);
+    add(random, 20, &models);
+    add(random, 25, &|random| approvals(random, derived));
+    out
+}
+
+fn permission(random: &mut SplitMix, verbs: &[&str]) -> String {
+    let verb = pick(random, verbs);
+    let actions =
+        if random.percent(40) { format!("/{}", glob(random, ".", 2)) } else { String::new() };
+    format!("{verb}:{}{actions}", glob(random, ".", 2))
+}
+
+fn capabilities(random: &mut SplitMix) -> String {
+    let mut text = "capabilities:\n".to_owned();
+    for name in ["triage", "deploy"] {
+        let roles = list(random, |random| pick(random, &["operator", "support", "*", "writer"]));
+        let wide = pick(random, &["**", "a.**", "**"]);
+        let mut keys =
+            format!("allowed_roles: {roles}, surfaces: [\"{}\", \"{wide}\"]", glob(random, ".", 2));
+        let name_of = |any, items: &'static [&'static str]| {
+            move |random: &mut SplitMix| {
+                if random.percent(any) { "*".to_owned() } else { pick(random, items) }
+            }
+        };
+        if random.percent(30) {
+            let models = if random.percent(50) { "[small]" } else { "[]" };
+            keys.push_str(&format!(", models: {models}"));
+        }
+        if random.percent(30) {
+            let branches = list(random, name_of(40, &["v1", "v2"]));
+            keys.push_str(&format!(", branches: {branches}"));
+        }
+        if random.percent(30) {
+            let all = list(random, |random| permission(random, &["propose", "read"]));
+            keys.push_str(&format!(", permissions: {all}"));
+        }
+        if random.percent(40) {
+            let actions = list(random, |random| glob(random, ".", 2));
+            keys.push_str(&format!(
+                ", checkpoints: [{{ id: c, actions: {actions}, roles: {{ operator: 2 }}, expires: 9m }}]"
+            ));
+        }
+        text.push_str(&format!("  {name}: {{ {keys} }}\n"));
+    }
+    text
+}
+
+fn roles(random: &mut SplitMix) -> String {
+    let mut text = "roles:\n".to_owned();
+    for name in ["support", "writer"] {
+        let may = list(random, |random| permission(random, &["propose", "read"]));
+        text.push_str(&format!("  {name}: {{ may: {may}"));
+        if random.percent(50) {
+            let what = permission(random, &["propose", "approve"]);
+            text.push_str(&format!(
+                ", must_not_alone: [{{ id: x, permission: \"{what}\", approvers: {{ admin: 1 }} }}]"
+            ));
+        }
+        text.push_str(" }\n");
+    }
+    if random.percent(40) {
+        let may = permission(random, &["read"]);
+        text.push_str(&format!("  auditor: {{ read_only: true, may: [\"{may}\"] }}\n"));
+    }
+    text
+}
+
+fn models(random: &mut SplitMix) -> String {
+    let allow = pick(random, &["[small]", "[small, large]", "[\"*\"]", "[small, large]"]);
+    let mut text = format!("models:\n  allow: {allow}\n");
+    if random.percent(60) {
+        let whom = pick(random, &["capabilities: [triage]", "teams: [pay]", "teams: [ops, pay]"]);
+        text.push_str(&format!("  routes: [{{ id: r, {whom}, models: [small] }}]\n"));
+    }
+    text
+}
+
+fn approvals(random: &mut SplitMix, derived: bool) -> String {
+    let mut text = "approvals:\n".to_owned();
+    for number in 0..=random.below(2) {
+        let matches = keys(random, &mut RuleInfo::default(), derived).join(", ");
+        let role = pick(random, &["operator", "admin"]);
+        let count = 1 + random.below(3);
+        text.push_str(&format!(
+            "  - {{ id: q{number}, match: {{ {matches} }}, roles: {{ {role}: {count} }}, expires: {}m }}\n",
+            1 + random.below(90)
+        ));
+    }
+    text
 }
 
 /// The document of some lines.
@@ -352,8 +457,10 @@ pub(crate) fn request(random: &mut SplitMix) -> (Request, Caller) {
     let actor = pick(random, &["agent:a", "agent:a/b", "human:b", "service:job", "agent:x-1/a/b"]);
     let environment = pick(random, &["production", "staging", "test"]);
     let mut roles = std::collections::BTreeSet::new();
-    for role in ["admin", "operator", "support"] {
-        if random.percent(40) {
+    for (role, percent) in
+        [("admin", 40), ("operator", 40), ("support", 40), ("writer", 10), ("auditor", 6)]
+    {
+        if random.percent(percent) {
             roles.insert(role.to_owned());
         }
     }

@@ -225,6 +225,7 @@ fn told(combined: &Combined) -> String {
 pub(crate) fn compiled(generated: &Generated) -> Bundle {
     let mut sources = vec![source("generated.yaml", &document(generated.lines.iter()))];
     sources.extend(surfaces(&generated.surfaces));
+    sources.extend(beside(generated));
     let text = sources.iter().map(|source| source.text.as_str()).collect::<String>();
     Bundle::compile::<Sha2>(&sources).unwrap_or_else(|found| panic!("{}\n{text}", render(&found)))
 }
@@ -235,6 +236,11 @@ fn surfaces(lines: &[String]) -> Option<Source> {
     (!lines.is_empty()).then(|| source("surfaces.yaml", &text))
 }
 
+/// The documents of other kinds.
+fn beside(generated: &Generated) -> impl Iterator<Item = Source> {
+    generated.documents.iter().zip(0..).map(|(text, at)| source(&format!("more-{at}.yaml"), text))
+}
+
 #[derive(Default)]
 struct Spread {
     requests: u32,
@@ -243,6 +249,7 @@ struct Spread {
     outcomes: BTreeMap<&'static str, u32>,
     keys: BTreeMap<&'static str, u32>,
     constraints: BTreeMap<&'static str, u32>,
+    layers: BTreeMap<Layer, u32>,
     causes: BTreeMap<&'static str, u32>,
     mutants: BTreeMap<String, u32>,
 }
@@ -273,9 +280,9 @@ impl Spread {
         self.candidates += verdict.hits.len() as u64;
         *self.outcomes.entry(combined.outcome.as_str()).or_default() += 1;
         for hit in &verdict.hits {
+            *self.layers.entry(hit.rule.layer).or_default() += 1;
             if hit.rule.layer == Layer::Contract {
                 *self.causes.entry(hit.rule.cause.as_str()).or_default() += 1;
-                continue;
             }
             // Markers stand in no line.
             let Some(info) = generated.info.get(&hit.rule.id) else { continue };
@@ -294,8 +301,8 @@ impl Spread {
             self.requests, self.candidates, self.erring
         );
         println!(
-            "outcomes {:?}\nkeys {:?}\nconstraints {:?}\nmutants {:?}",
-            self.outcomes, self.keys, self.constraints, self.mutants
+            "outcomes {:?}\nkeys {:?}\nconstraints {:?}\nlayers {:?}\nmutants {:?}",
+            self.outcomes, self.keys, self.constraints, self.layers, self.mutants
         );
         assert!(self.requests >= 1_000_000);
         assert!(self.erring * 20 >= self.requests);
@@ -308,6 +315,9 @@ impl Spread {
                 self.requests,
                 outcome.as_str()
             );
+        }
+        for layer in [Layer::Access, Layer::Floor, Layer::Rules, Layer::Models, Layer::Approvals] {
+            assert!(self.layers.get(&layer).is_some_and(|count| *count >= 2000), "{layer:?}");
         }
         assert_eq!(self.keys.len(), 19);
         assert!(self.keys.values().all(|count| *count >= 2000));
@@ -405,6 +415,7 @@ fn no_order_of_rules_or_files_matters() {
                     source(&format!("{}-{file}.yaml", random.below(99)), &document(lines))
                 })
                 .collect();
+            sources.extend(beside(&generated));
             shuffle(&mut random, &mut generated.surfaces);
             sources.extend(surfaces(&generated.surfaces));
             shuffle(&mut random, &mut sources);

@@ -18,6 +18,9 @@ fn the_committed_document_is_fresh() {
     );
 }
 
+/// The member of a body that holds the documents of a policy.
+const POLICY: &str = r#""sources":[{"name":"a.yaml","text":"version: v1\nrules: []\n"}]"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_operation_is_reached() {
     let world = World::new().await;
@@ -91,6 +94,14 @@ async fn every_operation_is_reached() {
         get("/api/v1/keys"),
         ("POST", "/api/v1/keys".to_owned(), &ann, key.to_owned()),
         ("DELETE", gone, &ann, none.clone()),
+        ("POST", "/api/v1/policies/lint".to_owned(), &bot, format!("{{{POLICY}}}")),
+        ("POST", "/api/v1/policies/test".to_owned(), &bot, format!("{{{POLICY}}}")),
+        (
+            "POST",
+            "/api/v1/policies/explain".to_owned(),
+            &bot,
+            format!(r#"{{{POLICY},"request":{}}}"#, request("e", "")),
+        ),
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),

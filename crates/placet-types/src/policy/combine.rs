@@ -172,6 +172,17 @@ impl Reason {
         }
     }
 
+    /// Whether a deciding rule with this id speaks for the code, with a text of its own.
+    #[must_use]
+    pub fn is_of(self, rule: &str) -> bool {
+        let layer = Layer::of(rule, false);
+        match self {
+            Self::Rule => layer == Layer::Floor,
+            Self::ApprovalRule => matches!(layer, Layer::Access | Layer::Approvals),
+            _ => false,
+        }
+    }
+
     /// Parses the stable code.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

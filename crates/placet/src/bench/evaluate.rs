@@ -1,6 +1,5 @@
 //! Evaluating one request: thread CPU time, minimum of fifteen batches, from 10 to 10,000 rules of
-//! the fixed generator and from 10 to 10,000 surfaces with contracts; beside it the time of SHA-256 over
-//! 1 KiB.
+//! the fixed generator, and of what else must not grow; beside it the time of SHA-256 over 1 KiB.
 
 use super::report::{Report, Row};
 use anyhow::{Context, Result};
@@ -24,11 +23,13 @@ pub(super) struct Evaluate {
     /// Requests per batch
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
+    #[arg(skip)]
+    smoke: bool,
 }
 
 impl Evaluate {
     pub(super) fn smoke(self) -> Self {
-        Self { requests: 50 }
+        Self { requests: 50, smoke: true }
     }
 }
 
@@ -88,6 +89,7 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
             rows.push(growth.at_most(1.3));
         }
     }
+    rows.extend(super::layers::rows(args.requests, args.smoke)?);
     rows.push(Row::new("compile 10,000 rules with conditions", compile(10_000)?, "s").at_most(2.0));
     rows.push(
         Row::new("canonicalise and digest a 1 KiB request", digest(args.requests)?, "ns")

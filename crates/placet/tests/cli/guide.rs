@@ -11,7 +11,7 @@ fn the_first_decision_is_made_as_the_guide_says() {
 
 #[test]
 fn a_policy_is_changed_as_the_guide_says() {
-    follow("docs/guides/change-a-policy.md", 5);
+    follow("docs/guides/change-a-policy.md", 9);
 }
 
 #[test]
@@ -37,6 +37,11 @@ fn an_authzen_gate_is_answered_as_the_guide_says() {
 #[test]
 fn the_log_is_exported_as_the_guide_says() {
     follow("docs/guides/export.md", 5);
+}
+
+#[test]
+fn a_policy_is_written_as_the_guide_says() {
+    follow("docs/guides/write-policy.md", 5);
 }
 
 #[test]
