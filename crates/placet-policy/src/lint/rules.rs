@@ -16,7 +16,7 @@ const PAIRS_MAX: usize = 2_000_000;
 
 pub(super) fn check(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
-    let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_marker()).collect();
+    let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_implied()).collect();
     for rule in &rules {
         one(lint, rule);
     }

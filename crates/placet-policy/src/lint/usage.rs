@@ -47,7 +47,7 @@ fn surfaces(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
     let rules = &bundle.model().rules;
     for name in bundle.model().surfaces.iter().flat_map(|it| it.keys()) {
-        if !rules.iter().any(|rule| !rule.is_marker() && covers_surface(rule, name)) {
+        if !rules.iter().any(|rule| !rule.is_implied() && covers_surface(rule, name)) {
             let place = lint.at("surfaces", name, &[]);
             let message = format!("no rule covers `{name}`: whatever is asked of it is SILENCE");
             lint.push(Code::UncoveredSurface, Severity::Warning, place, message, None);
@@ -142,7 +142,7 @@ fn roles(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
         _ => return,
     }
     let bundle = lint.bundle;
-    for rule in bundle.model().rules.iter().filter(|it| !it.is_marker()) {
+    for rule in bundle.model().rules.iter().filter(|it| !it.is_implied()) {
         let (kind, id) = (rule.effect.layer.as_str(), rule.effect.id.as_str());
         let unknown = |role: &&String| !declared.contains(role.as_str()) && *role != "*";
         for role in rule.matches.lists.get(&MatchKey::Roles).into_iter().flatten().filter(unknown) {
@@ -165,7 +165,7 @@ fn undeclared(lint: &mut Lint<'_, '_>, role: &str, place: crate::diagnostic::Pla
 /// Rules that no case asks, and cases that name rules that are not there.
 fn cases(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
-    let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_marker()).collect();
+    let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_implied()).collect();
     if rules.is_empty() {
         return;
     }
