@@ -167,6 +167,9 @@ pub struct EvaluationContext<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub evaluated_at: Option<Instant>,
+    /// Where its receipt is, relative to the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
     /// What the gate has to do, or not go ahead.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub obligations: Vec<ObligationDocument<'a>>,

@@ -142,6 +142,7 @@ impl State {
                 *self.kill_mut(kill.scope) = None;
                 self.last_override = Some(index);
             }
+            Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
             Event::BundleDrafted(drafted) => self.apply_drafted(drafted, index),
             Event::BundleArmed(armed) => self.apply_armed(armed, index)?,
             Event::BundleWithdrawn(withdrawn) => self.apply_withdrawn(withdrawn)?,
@@ -184,6 +185,7 @@ impl State {
         if event.permit.is_some() {
             self.not_killed()?;
         }
+        self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.
         if self.idempotency.get(&event.idempotency, now).is_some_and(|attempt| attempt.bound) {
             return Err("its idempotency key is bound to another decision");

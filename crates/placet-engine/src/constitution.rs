@@ -19,6 +19,10 @@ pub const CONSTITUTION: u32 = 2;
 pub(crate) const ADMIN: &str = "admin";
 /// Roles of those who may do alone what cannot wait.
 pub(crate) const URGENT: [&str; 2] = ["admin", "operator"];
+/// How many demands of a bundle count on `policy.*`, and of how many roles each: a decision has to fit
+/// its entry, whatever the bundle says.
+const DEMANDS_MAX: usize = 8;
+const ROLES_MAX: usize = 4;
 /// Rules of the constitution begin with this.
 const PREFIX: &str = "constitution.";
 
@@ -134,8 +138,12 @@ pub(crate) fn verdict<'a>(
         Reach::Free | Reach::Tightened => {}
         Reach::Recovery => verdict.hits.clear(),
         Reach::Publishing => {
-            verdict.hits =
-                given.hits.iter().filter_map(|hit| demand(state, hit, proposers.clone())).collect();
+            verdict.hits = given
+                .hits
+                .iter()
+                .filter_map(|hit| demand(state, hit, proposers.clone()))
+                .take(DEMANDS_MAX)
+                .collect();
         }
     }
     let place = (hit.rule.layer, hit.rule.id.clone());
@@ -162,11 +170,12 @@ fn demand<'a>(
         return None;
     }
     let roles = rule.approval.clone().unwrap_or_default().roles;
-    let met = roles.iter().all(|(role, count)| {
-        let people = state.people(role);
-        let others = people.iter().filter(|who| !proposers.clone().any(|by| by == **who));
-        others.count() as u64 >= u64::from(*count)
-    });
+    let met = roles.len() <= ROLES_MAX
+        && roles.iter().all(|(role, count)| {
+            let people = state.people(role);
+            let others = people.iter().filter(|who| !proposers.clone().any(|by| by == **who));
+            others.count() as u64 >= u64::from(*count)
+        });
     met.then(|| {
         let rule = RuleEffect {
             constraints: None,

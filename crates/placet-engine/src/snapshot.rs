@@ -1,4 +1,4 @@
-//! Saving a state and reading it back: a compact binary form of version 3, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 4, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
@@ -8,6 +8,7 @@ use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
 use crate::privacy::LegalHold;
+use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use crate::state::{Bounds, Counters, Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x03";
+const MAGIC: &[u8; 8] = b"plstate\x04";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -33,6 +34,7 @@ impl State {
             origin,
             workspace,
             policy,
+            shadow,
             policies,
             keys,
             idempotency: _,
@@ -66,6 +68,7 @@ impl State {
         w.put(origin);
         w.put(&workspace.as_ref().map(|name| String::from(name.as_str())));
         w.put(policy);
+        w.put(shadow);
         w.put(policies);
         w.list(keys.values(), Writer::put);
         w.put(windows);
@@ -123,6 +126,7 @@ impl State {
                 Some(name) => Some(WorkspaceName::parse(&name)?),
             },
             policy: r.get()?,
+            shadow: r.get()?,
             policies: r.get()?,
             keys: r.rising(
                 |(id, _)| id,
@@ -228,6 +232,26 @@ impl Code for Windows {
             windows.restore(tag, ends, times)?;
         }
         Some(windows)
+    }
+}
+
+impl Code for Shadowing {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { bundle, index, compared, differed, skipped } = self;
+        w.put(bundle);
+        w.put(index);
+        w.put(compared);
+        w.put(differed);
+        w.put(skipped);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            bundle: r.get()?,
+            index: r.get()?,
+            compared: r.get()?,
+            differed: r.get()?,
+            skipped: r.get()?,
+        })
     }
 }
 

@@ -1,13 +1,14 @@
 //! The fold of a workspace's log. Bounded in every part; memory grows with what is open, with keys
 //! in their windows, and by bits per decision.
 
-use crate::command::Rejection;
 use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
+use crate::rejection::Rejection;
+use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -93,6 +94,8 @@ pub struct State {
     pub(crate) origin: String,
     pub(crate) workspace: Option<WorkspaceName>,
     pub(crate) policy: Option<Digest>,
+    /// The bundle beside the one in force.
+    pub(crate) shadow: Option<Shadowing>,
     pub(crate) policies: Policies,
     pub(crate) keys: BTreeMap<KeyId, Key>,
     pub(crate) idempotency: IdempotencyKeys,
@@ -297,6 +300,7 @@ impl State {
             origin: String::new(),
             workspace: None,
             policy: None,
+            shadow: None,
             policies: Policies::default(),
             keys: BTreeMap::new(),
             idempotency: IdempotencyKeys::default(),

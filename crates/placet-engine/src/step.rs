@@ -1,12 +1,12 @@
 //! One command, one plan: the dispatcher and the short commands.
 
-use crate::command::{
-    Command, Consume, CreateKey, Lift, Plan, Rejection, Report, RevokePermit, Trip, Who,
-};
+use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
 use crate::decide::{decide, killed};
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
+use crate::rejection::Rejection;
+use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
 use alloc::collections::BTreeMap;
@@ -47,6 +47,7 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::RevokeSigner(command) => signers::revoke(state, command),
         Command::Found(_) if state.next_index > 0 => Ok(Plan::Nothing),
         Command::Found(genesis) => append(Event::Genesis(genesis.as_ref().clone())),
+        Command::ShadowBundle(command) => shadow::set(state, command),
         Command::ArmBundle(armed) => policies::seed(state, armed),
         Command::DraftBundle(command) => policies::draft(state, command),
         Command::ArmUnder(command) => policies::arm_under::<H>(state, command, now),

@@ -11,7 +11,7 @@ use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retentio
 use crate::source::Source;
 use crate::syntax::Node;
 use crate::{read, syntax};
-use placet_types::json::{self, Limits};
+use placet_types::json::{self, Limits, Object};
 use placet_types::policy::{Force, Hit, Layer, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Hasher, Request};
 use std::fmt;
@@ -224,6 +224,18 @@ impl Bundle {
     /// Whether a surface that no document lists is known.
     fn knows_unlisted(&self, name: &str) -> bool {
         !self.layers.lists_surfaces() || is_built_in(name)
+    }
+
+    /// Whether only surfaces that a document lists are known, besides those that are built in.
+    #[must_use]
+    pub fn lists_surfaces(&self) -> bool {
+        self.layers.lists_surfaces()
+    }
+
+    /// All listed surfaces with their contracts, by name, as people and gates read them.
+    pub fn surfaces(&self) -> impl Iterator<Item = Object> {
+        let surfaces = self.model.surfaces.iter().flatten();
+        surfaces.map(|(name, surface)| surface.to_wire().with("name", name.as_str()))
     }
 
     /// How long a surface keeps its payloads: for good where the bundle says nothing.

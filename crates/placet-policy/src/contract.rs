@@ -18,8 +18,8 @@ pub(crate) struct Surface {
     pub(crate) deadline_ms: u64,
     pub(crate) idempotency_window_ms: u64,
     pub(crate) retention: Retention,
-    pub(crate) arguments: Option<Schema>,
-    pub(crate) context: Option<Schema>,
+    pub(crate) arguments: Option<Arc<Schema>>,
+    pub(crate) context: Option<Arc<Schema>>,
     /// Sorted, without repetition.
     pub(crate) required: Vec<Needed>,
     /// By type.
@@ -226,12 +226,12 @@ pub(crate) struct Demand {
 #[derive(Debug)]
 enum What {
     Field(Needed),
-    Arguments(Schema),
-    Context(Schema),
+    Arguments(Arc<Schema>),
+    Context(Arc<Schema>),
     /// There is evidence of this type.
-    Evidence(String, EvidenceSpec),
+    Evidence(Box<(String, EvidenceSpec)>),
     /// It is not too old.
-    Fresh(String, EvidenceSpec),
+    Fresh(Box<(String, EvidenceSpec)>),
     Outcomes,
 }
 
@@ -258,13 +258,11 @@ impl Demand {
                 let context = request.context.as_ref().unwrap_or(&nothing);
                 (!schema.fits_object(context)).then_some(Force::Always)
             }
-            What::Evidence(kind, spec) => match best(spec, kind, request) {
+            What::Evidence(of) => match best(&of.1, &of.0, request) {
                 None => Some(Force::Always),
                 Some((from, _)) => Some(Force::Until(from)),
             },
-            What::Fresh(kind, spec) => {
-                best(spec, kind, request).map(|(_, until)| Force::From(until))
-            }
+            What::Fresh(of) => best(&of.1, &of.0, request).map(|(_, until)| Force::From(until)),
             What::Outcomes => Some(Force::Always),
         }
     }
@@ -283,14 +281,16 @@ impl Demand {
                 fault(schema, Some(&Value::Object(request.context.clone().unwrap_or_default())))
             }
             (What::Arguments(_) | What::Context(_), None) => "fits".to_owned(),
-            (What::Evidence(kind, _), Some(Force::Until(from))) => {
+            (What::Evidence(of), Some(Force::Until(from))) => {
+                let kind = &of.0;
                 format!("{kind} is there and counts from {}", from.rfc3339())
             }
-            (What::Evidence(kind, _), _) => format!("no well-formed {kind} of a known issuer"),
-            (What::Fresh(kind, _), Some(Force::From(until))) => {
+            (What::Evidence(of), _) => format!("no well-formed {} of a known issuer", of.0),
+            (What::Fresh(of), Some(Force::From(until))) => {
+                let kind = &of.0;
                 format!("{kind} counts until {}", until.rfc3339())
             }
-            (What::Fresh(kind, _), _) => format!("there is no {kind} that could expire"),
+            (What::Fresh(of), _) => format!("there is no {} that could expire", of.0),
             (What::Outcomes, _) => {
                 let allowed = self.effect.outcomes.as_deref().unwrap_or_default();
                 let words: Vec<&str> = allowed.iter().map(|it| it.as_str()).collect();
@@ -352,11 +352,11 @@ impl Surface {
         for (kind, spec) in &self.evidence {
             let text = format!("the surface demands evidence of type {kind}");
             let what = format!("evidence.{kind}");
-            let demand = What::Evidence(kind.clone(), spec.clone());
+            let demand = What::Evidence(Box::new((kind.clone(), spec.clone())));
             add(&what, Reason::EvidenceMissing, &text, None, demand);
             let text = format!("evidence of type {kind} is too old");
             let what = format!("fresh.{kind}");
-            let demand = What::Fresh(kind.clone(), spec.clone());
+            let demand = What::Fresh(Box::new((kind.clone(), spec.clone())));
             add(&what, Reason::EvidenceExpired, &text, None, demand);
         }
         if let Some(outcomes) = &self.outcomes {
@@ -366,6 +366,31 @@ impl Surface {
         }
         out.sort_by(|a, b| a.effect.id.cmp(&b.effect.id));
         out.into_boxed_slice()
+    }
+
+    /// As the API shows it: the normal form with units in the names.
+    pub(crate) fn to_wire(&self) -> Object {
+        const UNITS: [&str; 5] = ["deadline", "idempotency_window", "max_age", "min", "payload"];
+        fn with_units(object: Object) -> Object {
+            let mut out = Object::new();
+            for (name, value) in object {
+                let timed = UNITS.contains(&name.as_str());
+                out.set(if timed { format!("{name}_ms") } else { name }, value);
+            }
+            out
+        }
+        let mut out = with_units(self.to_object());
+        if let Some(Value::Object(retention)) = out.remove("retention") {
+            out.set("retention", with_units(retention));
+        }
+        if let Some(Value::Array(evidence)) = out.remove("evidence") {
+            let each = evidence.into_iter().map(|item| match item {
+                Value::Object(item) => Value::Object(with_units(item)),
+                other => other,
+            });
+            out.set("evidence", each.collect::<Vec<_>>());
+        }
+        out
     }
 
     /// The normal form. What says nothing is left out.

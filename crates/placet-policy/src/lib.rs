@@ -30,6 +30,7 @@ mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
+mod provenance;
 mod read;
 mod schema;
 mod search;
@@ -48,6 +49,8 @@ pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
 pub use search::{Sought, Unlisted};
+
+pub use provenance::Grant;
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

@@ -49,9 +49,9 @@ const VERIFIED: [MatchKey; 4] =
 /// none.
 fn rests_on_verified(matches: &Match) -> bool {
     let everything = |pattern: &String| pattern == "*" || pattern == "**";
-    let by_key = VERIFIED.iter().any(|key| {
-        matches.lists.get(key).is_some_and(|patterns| !patterns.iter().any(everything))
-    });
+    let by_key = VERIFIED
+        .iter()
+        .any(|key| matches.lists.get(key).is_some_and(|patterns| !patterns.iter().any(everything)));
     by_key || matches.when.as_ref().is_some_and(|condition| demands(condition.ast(), true))
 }
 

@@ -39,3 +39,5 @@ mod samples;
 mod schema;
 #[path = "policy/search.rs"]
 mod search;
+#[path = "policy/typed.rs"]
+mod typed;

@@ -175,6 +175,14 @@ pub(crate) fn assemble(
             }
             shared.set_policy(policy);
         }
+        if let Some(shadow) = folded.state.shadow() {
+            // It decides nothing, so it keeps nothing from starting either.
+            let loaded = policies::load(&stores, options.bundle.as_ref(), shadow.bundle)?;
+            shared.shadow.store(loaded.bundle);
+            if let Some((digest, why)) = loaded.lost {
+                notices.push(format!("workspace {name}: its shadow bundle {digest}: {why}"));
+            }
+        }
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
         positions.insert(no, stores.model_writer.position(no)?);
         let solo = folded.state.solo();
@@ -270,6 +278,7 @@ pub(crate) fn assemble(
         committer: committing,
         workspaces: ArcSwap::from_pointee(Workspaces { all, by_name }),
         creating: tokio::sync::Mutex::new(()),
+        shadowing: tokio::sync::Mutex::default(),
         directory,
         pool,
         journal: stores.reader,

@@ -101,7 +101,7 @@ impl DryRun {
             deadline: now.plus(contract.deadline_ms),
             permit_ms: PERMIT_MS,
         };
-        let command = proposal.command(&keys, verdict.clone(), given);
+        let command = proposal.command(&keys, (verdict.clone(), None), given);
         let plan = step::<Fast>(&self.state, &Command::Decide(Box::new(command)), now)
             .map_err(|rejection| DryError(rejection.to_string()))?;
         let event = match plan {

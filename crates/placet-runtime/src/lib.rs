@@ -41,6 +41,7 @@ pub mod scan;
 mod sealed;
 mod seat;
 mod sequencer;
+mod shadow;
 mod signing;
 mod snapshot;
 mod snapshotter;
@@ -61,8 +62,8 @@ pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{
-    BundleRefusal, NowArmed, Policies, PolicyAct, Publication, REVIEW_MS, Upload, author_request,
-    changes, publish_request, rollback_request,
+    BundleRefusal, NowArmed, Policies, PolicyAct, PolicyMatters, Publication, REVIEW_MS, Upload,
+    author_request, changes, publish_request, rollback_request,
 };
 pub use privacy::{ErasePlan, EraseSpec, Selection};
 pub use pseudonyms::Pseudonyms;

@@ -13,7 +13,7 @@ use crate::pool::SlotPool;
 use crate::ports::{
     Clock, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
 };
-use crate::proposal::{Given, Proposal, evaluate, reread};
+use crate::proposal::{Given, Proposal, evaluate, evaluate_beside, reread};
 use crate::recent::Recent;
 use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
@@ -46,6 +46,8 @@ pub struct Plane {
     pub(crate) committer: SyncSender<Errand>,
     pub(crate) workspaces: ArcSwap<Workspaces>,
     pub(crate) creating: tokio::sync::Mutex<()>,
+    /// One after the other sets a shadow bundle: the last one in the log is the one in use.
+    pub(crate) shadowing: tokio::sync::Mutex<()>,
     pub(crate) directory: Directory,
     pub(crate) pool: Arc<SlotPool>,
     pub(crate) journal: Arc<dyn JournalReader>,
@@ -222,6 +224,7 @@ impl Plane {
         for _ in 0..MOVED_MAX {
             let bundle = workspace.bundle();
             let verdict = evaluate(bundle.as_deref(), request, caller);
+            let shadow = evaluate_beside(workspace.shadow().as_deref(), request, caller);
             // A bundle has no say in how long one has to replace it.
             let contract = bundle
                 .as_ref()
@@ -239,7 +242,7 @@ impl Plane {
                 deadline: received.plus(deadline_ms),
                 permit_ms: PERMIT_MS,
             };
-            let (decide, payload) = proposal.sealed(&keys, slot.no, verdict, given);
+            let (decide, payload) = proposal.sealed(&keys, slot.no, (verdict, shadow), given);
             match self.submit(workspace.no, Command::Decide(Box::new(decide)), payload).await {
                 Err(PlaneError::PolicyMoved) => {}
                 Err(error) => return Err(error),

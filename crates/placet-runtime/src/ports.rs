@@ -324,6 +324,8 @@ pub struct AuditFilter {
     pub surface: Option<String>,
     /// Outcome.
     pub outcome: Option<Outcome>,
+    /// Decisions on which a shadow bundle came to something else.
+    pub would_differ: bool,
     /// Event type.
     pub event_type: Option<String>,
     /// From this instant on.

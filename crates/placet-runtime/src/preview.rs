@@ -58,7 +58,7 @@ impl Plane {
                     permit_ms: PERMIT_MS,
                 };
                 let verdict = evaluate(bundle.as_deref(), request, caller);
-                Command::Decide(Box::new(proposal.command(&keys, verdict, given)))
+                Command::Decide(Box::new(proposal.command(&keys, (verdict, None), given)))
             })
             .collect();
         let plans = self.look(workspace.no, move |state| {

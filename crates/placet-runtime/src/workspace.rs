@@ -7,7 +7,7 @@ use crate::ports::{Batch, Secret, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
 use crate::signing::Signing;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use placet_engine::LogSigner;
 use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
@@ -33,6 +33,8 @@ pub struct Workspace {
     signers: ArcSwap<Vec<LogSigner>>,
     names: Pseudonyms,
     policy: ArcSwap<InForce>,
+    /// The bundle beside it, asked for the record alone.
+    pub(crate) shadow: ArcSwapOption<Bundle>,
     tree: Mutex<Tree<Fast>>,
     head: ArcSwap<SignedHead>,
     pub(crate) published: ArcSwap<SignedHead>,
@@ -123,6 +125,7 @@ impl Workspace {
             signers: ArcSwap::from_pointee(signers),
             names: Pseudonyms::new(pseudonym_key),
             policy: ArcSwap::from_pointee(InForce::default()),
+            shadow: ArcSwapOption::empty(),
             tree: Mutex::new(tree),
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
@@ -185,6 +188,12 @@ impl Workspace {
     #[must_use]
     pub fn in_force(&self) -> Arc<InForce> {
         self.policy.load_full()
+    }
+
+    /// The bundle that decisions are made under a second time, for the record alone.
+    #[must_use]
+    pub fn shadow(&self) -> Option<Arc<Bundle>> {
+        self.shadow.load_full()
     }
 
     /// From here on this decides.

@@ -23,7 +23,7 @@ const REACH: Duration = Duration::from_secs(5);
 /// Most entries of one trace.
 const TRACE_MAX: usize = 1000;
 
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 15] = [
     "decision",
     "trace",
     "actor",
@@ -32,6 +32,7 @@ const PARAMETERS: [&str; 14] = [
     "surface",
     "outcome",
     "type",
+    "would_differ",
     "since",
     "until",
     "order",
@@ -89,6 +90,9 @@ fn filter(query: &Query, workspace: &Workspace, now: TimeMs) -> Result<AuditFilt
         outcome: query.parsed("outcome", "an outcome such as DENY", |text| {
             Outcome::parse(&text.to_ascii_uppercase())
         })?,
+        would_differ: query
+            .parsed("would_differ", "true or false", |text| text.parse::<bool>().ok())?
+            .unwrap_or(false),
         event_type: query.get("type").map(str::to_owned),
         since: query.parsed("since", instant, time)?,
         until: query.parsed("until", instant, time)?,

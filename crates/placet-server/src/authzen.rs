@@ -100,6 +100,7 @@ impl<'a> Gate<'a> {
             Some(id) => Some(self.held(id).await?),
         };
         let names = self.session.workspace.names();
+        let by_request_id = approval.is_none() && matches!(self.naming, Naming::RequestId(_));
         let key = match (approval, &self.naming, at) {
             (Some(key), ..) => key,
             (None, Naming::Key(key), None) => key.clone(),
@@ -111,7 +112,7 @@ impl<'a> Gate<'a> {
             (None, Naming::Fresh, _) => random(),
         };
         let mut answer = self.decide(&body, &key).await?;
-        if matches!(self.naming, Naming::RequestId(_)) && self.is_stale(&answer) {
+        if by_request_id && self.is_stale(&answer) {
             answer = self.decide(&body, &random()).await?;
         }
         answer::present(self, answer, tuple.takes_custom()).await

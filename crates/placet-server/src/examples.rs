@@ -44,6 +44,10 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),
+        "ShadowRequest" => json!({"bundle": {
+            "type": "placet/bundle/1",
+            "rules": [{"id": "allow-all", "match": {}, "decision": "allow"}],
+        }}),
         "LintRequest" => json!({"sources": [source]}),
         "TestRequest" => json!({"sources": [source]}),
         "ExplainRequest" => json!({"sources": [source], "request": {
@@ -78,6 +82,7 @@ pub(crate) fn parameter(name: &str) -> Option<&'static str> {
         "receipt" => "inline",
         "wait" => "1s",
         "payload" | "include_resolved" => "true",
+        "would_differ" => "false",
         "index" | "from" | "min_index" | "Last-Event-ID" | "old" => "0",
         "limit" => "50",
         "order" => "asc",

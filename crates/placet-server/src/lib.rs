@@ -29,6 +29,7 @@ mod problem;
 mod publishing;
 mod routes;
 mod server;
+mod shadow;
 mod signers;
 mod witness;
 

@@ -19,7 +19,8 @@ use placet_engine::{Armed, Rejection};
 use placet_policy::Source;
 use placet_runtime::crypto::Fast;
 use placet_runtime::{
-    NowArmed, PlaneError, Publication, Upload, author_request, publish_request, rollback_request,
+    NowArmed, PlaneError, PolicyMatters, Publication, Upload, author_request, publish_request,
+    rollback_request,
 };
 use placet_tlog::{BundleSignature, VerifierKey};
 use placet_types::event::PayloadErased;
@@ -207,7 +208,8 @@ pub(crate) async fn current(call: Call) -> Result<Response, Problem> {
     if session.has_any(&OVERSEERS) {
         let names = names(&call.server, &session);
         let name = |who: &str| names.get(who).cloned().unwrap_or_else(|| who.to_owned());
-        let (drafts, reviews, authors) = plane.policy_matters(&session.workspace).await?;
+        let PolicyMatters { drafts, reviews, authors } =
+            plane.policy_matters(&session.workspace).await?;
         let drafts = drafts.iter().map(|(bundle, draft)| PolicyDraftDocument {
             bundle: Sha(*bundle),
             since: Instant(draft.since),
@@ -299,7 +301,7 @@ async fn change_author(mut call: Call, trust: bool) -> Result<Response, Problem>
         .to_string();
     let plane = call.server.plane.clone();
     let (workspace, principal) = (&session.workspace, &session.principal);
-    let (.., authors) = plane.policy_matters(workspace).await?;
+    let authors = plane.policy_matters(workspace).await?.authors;
     let counts = authors.iter().any(|author| author.key == key);
     if !trust && !counts {
         return Err(PlaneError::NotFound("author key").into());

@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, decisions, events, log, manage, meta, policies, privacy,
-    signers,
+    shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -49,6 +49,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
     routes.add("streamEvents", events::stream);
+    routes.add("listSurfaces", meta::surfaces);
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);
@@ -58,6 +59,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listWorkspaces", manage::workspaces);
     routes.add("createWorkspace", manage::create_workspace);
     routes.add("confirmClock", manage::confirm_clock);
+    routes.add("getShadow", shadow::get);
+    routes.add("setShadow", shadow::set);
+    routes.add("clearShadow", shadow::clear);
     routes.add("rotateSigner", signers::rotate);
     routes.add("revokeSigner", signers::revoke);
     routes.add("lintPolicy", authoring::lint);

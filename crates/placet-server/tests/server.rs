@@ -32,6 +32,8 @@ mod reading;
 mod rotation;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "server/swapping.rs"]
+mod swapping;
 #[path = "server/tenants.rs"]
 mod tenants;
 #[path = "server/world.rs"]

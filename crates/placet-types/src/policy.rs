@@ -1,6 +1,7 @@
 //! What policy says: rule effects, constraints with their meets, approval requirements, the
 //! verdict, and the one combination of them (strictest wins). Refuses to know how rules matched.
 
+mod aspect;
 mod combine;
 mod constraints;
 mod schedule;
@@ -13,6 +14,7 @@ use alloc::vec::Vec;
 
 use crate::Digest;
 use crate::ids::TimeMs;
+pub use aspect::Aspect;
 pub use combine::{Combined, Reason, Velocity, combine, restrict};
 pub use constraints::{Bounds, ConstraintError, Constraints, RedactionLevel};
 pub use schedule::{Schedule, Weekday};

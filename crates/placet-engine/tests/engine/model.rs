@@ -131,6 +131,7 @@ impl Model {
                 assert!(two || entry.dev || entry.solo, "lifted by one person");
             }
             Event::BundleArmed(armed) => self.policy = Some(armed.bundle),
+            Event::BundleShadowed(_) => {}
             Event::KeyCreated(grant) => {
                 let p = &grant.principal;
                 self.keys.insert(p.key, (p.actor.clone(), p.roles.clone()));

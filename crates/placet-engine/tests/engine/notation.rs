@@ -325,6 +325,7 @@ impl Scene {
             permit_ms: options.num("permit").unwrap_or(60_000),
             verdict,
             windows,
+            shadow: None,
         }
     }
 

@@ -135,7 +135,7 @@ impl Scope {
         let all = known.unwrap_or_default();
         let mut rest = all.iter();
         let together = rest.next().map(|first| {
-            rest.fold((**first).clone(), |so_far, next| Asserted {
+            rest.fold(Asserted::clone(first), |so_far, next| Asserted {
                 arguments: so_far.arguments.either(&next.arguments),
                 context: so_far.context.either(&next.context),
             })

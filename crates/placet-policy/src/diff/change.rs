@@ -3,37 +3,8 @@
 //! decisions come from.
 
 use placet_types::json::{Object, Value};
-use placet_types::policy::{ApprovalSpec, Combined, Hit, Outcome, Verdict};
+use placet_types::policy::{ApprovalSpec, Aspect, Combined, Hit, Outcome, Verdict};
 use std::fmt;
-
-/// What differs between two decisions of the same outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Aspect {
-    /// The united constraints.
-    Constraints,
-    /// Who has to approve, or for how long one may.
-    Approval,
-    /// When a throttled caller may come back.
-    RetryAfter,
-    /// The sliding windows, sequences and schedules that would be looked at, as they are declared.
-    Limits,
-    /// The deciding rules.
-    Rules,
-}
-
-impl Aspect {
-    /// `constraints`, `approval`, `retry_after`, `limits`, `rules`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Constraints => "constraints",
-            Self::Approval => "approval",
-            Self::RetryAfter => "retry_after",
-            Self::Limits => "limits",
-            Self::Rules => "rules",
-        }
-    }
-}
 
 /// From one decision to the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,8 +19,9 @@ use placet_types::policy::{Combined, Force, Velocity, Verdict, combine};
 use placet_types::{Caller, Digest, Request};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use change::{Aspect, Side, Transition};
+pub use change::{Side, Transition};
 pub use documents::{How, Part};
+pub use placet_types::policy::Aspect;
 use space::Space;
 
 /// How far to look.

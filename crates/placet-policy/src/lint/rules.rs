@@ -202,7 +202,8 @@ fn fields(ast: &Ast, out: &mut BTreeSet<String>) -> bool {
             fields(index, out) || left
         }
         AstNode::List(items) | AstNode::Call(_, items) => {
-            items.iter().fold(false, |found, item| fields(item, out) || found)
+            // All of them: each tells what it reads.
+            items.iter().filter(|item| fields(item, out)).count() > 0
         }
         _ => false,
     }

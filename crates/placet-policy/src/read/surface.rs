@@ -2,6 +2,7 @@
 //! with one another.
 
 use super::{Form, Reader, SURFACES_MAX, retention, shape};
+use crate::condition::Asserted;
 use crate::contract::{EvidenceSpec, Needed, Receipts, Surface};
 use crate::diagnostic::{Code, Place, Report, Severity};
 use crate::documents::surfaces::{NAME, SURFACE};
@@ -11,6 +12,7 @@ use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Longest deadline to decide.
 const DEADLINE_MS_MAX: u64 = 3_600_000;
@@ -65,6 +67,15 @@ impl Reader<'_, '_> {
                 }
             };
             if let Some(surface) = surface(node, &member.key, self.form, self.report) {
+                let known =
+                    |schema: Option<&Arc<Schema>>| schema.map(|it| it.known()).unwrap_or_default();
+                let asserted = Asserted {
+                    arguments: known(surface.arguments.as_ref()),
+                    context: known(surface.context.as_ref()),
+                };
+                if asserted != Asserted::default() {
+                    self.conditions.scope.declare_surface(&member.key, asserted);
+                }
                 surfaces.insert(member.key.clone(), surface);
             }
         }
@@ -87,7 +98,7 @@ fn surface(node: &Node, name: &str, form: Form, report: &mut Report<'_>) -> Opti
         Some(member) => retention::retention(&member.value, form, report)?,
         None => Default::default(),
     };
-    let schema = |key: &str| of.get(key).and_then(Schema::compile);
+    let schema = |key: &str| of.get(key).and_then(Schema::compile).map(Arc::new);
     if let Some(ty) = of.get("context").and_then(|it| it.get("type"))
         && ty.as_str() != Some("object")
     {

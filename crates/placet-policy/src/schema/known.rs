@@ -1,7 +1,7 @@
 //! What a schema tells the conditions of rules about the types of fields. Where it leaves a choice nothing
 //! is known.
 
-use super::{Additional, Node, Schema, Type};
+use super::{Additional, Node, Objects, Schema, Type};
 use crate::condition::{Known, Record};
 
 impl Schema {
@@ -12,22 +12,28 @@ impl Schema {
 
 impl Node {
     fn known(&self) -> Known {
-        let Some(types) = &self.types else { return Known::Dynamic };
-        match types.as_slice() {
-            [Type::Boolean] => Known::Bool,
-            [Type::Integer] => Known::Int,
-            [Type::Number] | [Type::Integer, Type::Number] => Known::Number,
-            [Type::String] => Known::Text,
-            [Type::Array] => {
-                let item = self.items.as_ref().map_or(Known::Dynamic, |items| items.known());
-                Known::List(Box::new(item))
-            }
-            [Type::Object] => {
-                let fields = self.properties.iter().map(|(name, node)| (name.to_string(), node.known()));
-                let closed = matches!(self.additional, Additional::Nothing);
-                Known::Record(Record { fields: fields.collect(), closed })
-            }
-            _ => Known::Dynamic,
+        let only = |types: &[Type]| self.types == types.iter().fold(0, |all, it| all | it.bit());
+        if only(&[Type::Boolean]) {
+            Known::Bool
+        } else if only(&[Type::Integer]) {
+            Known::Int
+        } else if only(&[Type::Number]) || only(&[Type::Integer, Type::Number]) {
+            Known::Number
+        } else if only(&[Type::String]) {
+            Known::Text
+        } else if only(&[Type::Array]) {
+            Known::List(Box::new(self.items().map_or(Known::Dynamic, Self::known)))
+        } else if only(&[Type::Object]) {
+            Known::Record(self.object.as_deref().map(Objects::known).unwrap_or_default())
+        } else {
+            Known::Dynamic
         }
+    }
+}
+
+impl Objects {
+    fn known(&self) -> Record {
+        let fields = self.properties.iter().map(|(name, node)| (name.to_string(), node.known()));
+        Record { fields: fields.collect(), closed: matches!(self.additional, Additional::Nothing) }
     }
 }

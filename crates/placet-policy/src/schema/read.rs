@@ -199,11 +199,7 @@ impl Read<'_, '_> {
             types.push(ty);
         }
         types.sort();
-        let words: Vec<Value> = types
-            .iter()
-            .filter_map(|it| Type::WORDS.get(*it as usize))
-            .map(|it| Value::from(*it))
-            .collect();
+        let words: Vec<Value> = types.iter().map(|it| Value::from(it.word())).collect();
         match <[Value; 1]>::try_from(words) {
             Ok([word]) => Some(word),
             Err(words) if words.is_empty() => {
@@ -344,8 +340,7 @@ impl Read<'_, '_> {
             if wanted.iter().any(|ty| types.contains(ty)) {
                 continue;
             }
-            let words: Vec<&str> =
-                wanted.iter().filter_map(|it| Type::WORDS.get(*it as usize).copied()).collect();
+            let words: Vec<&str> = wanted.iter().map(|it| it.word()).collect();
             let message =
                 format!("`{}` says nothing without `type: {}`", member.key, words.join("` or `"));
             let hint = format!("add `type: {}`, or leave it out", words.first().unwrap_or(&""));

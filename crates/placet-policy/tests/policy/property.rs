@@ -8,7 +8,8 @@ use placet_policy::naive::{self, Mutant};
 use placet_policy::{Bundle, Scratch, Source};
 use placet_types::json::{Object, Value};
 use placet_types::policy::{
-    ApprovalSpec, Combined, Constraints, Effect, Hit, Layer, Outcome, Velocity, Verdict, combine,
+    ApprovalSpec, Combined, Constraints, Effect, Force, Hit, Layer, Outcome, Velocity, Verdict,
+    combine,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -436,7 +437,19 @@ fn no_order_of_rules_or_files_matters() {
 
 #[test]
 fn the_bench_generator_agrees_with_the_reference() {
-    use placet_policy::generate::{Shape, workload};
+    use placet_policy::generate::{Shape, surfaces, workload};
+    let load = surfaces(60, 300, 7).unwrap();
+    let bundle = Bundle::compile::<Sha2>(&load.sources).unwrap();
+    for (request, caller) in &load.requests {
+        let verdict = bundle.evaluate(request, caller, &mut Scratch::default());
+        assert_eq!(verdict, naive::evaluate(&bundle, request, caller, None));
+        // Evidence dates from a fixed day; nothing else about a request fails its contract.
+        let failed = verdict.hits.iter().filter(|hit| hit.rule.layer == Layer::Contract);
+        assert!(
+            failed.clone().all(|hit| hit.force != Force::Always || hit.rule.outcomes.is_some())
+        );
+        assert!(failed.count() >= 1);
+    }
     for shape in [Shape::Plain, Shape::Condition, Shape::OnlyWhen] {
         let load = workload(120, 200, shape, 7).unwrap();
         let bundle = Bundle::compile::<Sha2>(&load.sources).unwrap();

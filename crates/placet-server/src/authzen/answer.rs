@@ -72,6 +72,7 @@ pub(super) async fn present(
         reason_user: reason.map(|reason| ReasonField { en: for_user(reason) }),
         evaluation_id: Some(IdText(event.decision)),
         evaluated_at: Some(Instant(answer.time)),
+        receipt: Some(format!("/api/v1/receipts/{}", event.decision)),
         obligations: match reason {
             None => obligations(&event.constraints),
             Some(_) => Vec::new(),

@@ -1,36 +1,29 @@
 //! Publishing, going back, signatures and crash points, over HTTP and a real store.
 
-use crate::world::{Answer, BUNDLE, World, at, request};
+use crate::world::{Answer, BUNDLE, World, at};
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::{Fast, MemorySigner};
-use placet_runtime::ports::{
-    AppendError, Batch, Journal, JournalReader, PortError, Signer, WorkspaceNo,
-};
+use placet_runtime::ports::Signer;
 use placet_runtime::replay::{Sources, replay};
 use placet_server::{ServerOptions, open_stores};
 use placet_store::{Create, DataDir};
 use placet_tlog::{BundleSignature, VerifierKey};
 use placet_types::Digest;
 use placet_types::event::{Entry, Event};
-use placet_types::ids::WorkspaceName;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-const POLICIES: &str = "/api/v1/policies";
+pub(crate) const POLICIES: &str = "/api/v1/policies";
 const ROLLBACK: &str = "/api/v1/policies/rollback";
 
 /// A bundle under which transfers are permitted or denied; `n` makes it another one.
-fn rules(n: u32, decision: &str) -> String {
+pub(crate) fn rules(n: u32, decision: &str) -> String {
     format!(
         "version: v1\nrules:\n  - id: transfers\n    match: {{ surfaces: [\"payments.transfer\"] }}\n    \
          decision: {decision}\n    reason: \"bundle {n}\"\n"
     )
 }
 
-fn body(text: &str, more: Value) -> String {
+pub(crate) fn body(text: &str, more: Value) -> String {
     let mut body = json!({"sources": [{"name": "rules.yaml", "text": text}]});
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
@@ -38,16 +31,16 @@ fn body(text: &str, more: Value) -> String {
     body.to_string()
 }
 
-fn keyed(text: &str, key: &str) -> String {
+pub(crate) fn keyed(text: &str, key: &str) -> String {
     body(text, json!({"idempotency_key": key}))
 }
 
-fn compile(text: &str) -> Bundle {
+pub(crate) fn compile(text: &str) -> Bundle {
     let source = Source { name: "policy.yaml".into(), text: text.into() };
     Bundle::compile::<Fast>(&[source]).unwrap_or_else(|found| panic!("{found:?}"))
 }
 
-fn digest(text: &str) -> String {
+pub(crate) fn digest(text: &str) -> String {
     compile(text).digest().to_string()
 }
 
@@ -59,11 +52,11 @@ async fn vote(world: &World, held: &Answer, by: &str) -> Answer {
     world.post(&path, by, &format!(r#"{{"action_digest":"{digest}"}}"#)).await
 }
 
-async fn current(world: &World, key: &str) -> Value {
+pub(crate) async fn current(world: &World, key: &str) -> Value {
     world.get("/api/v1/policies/current", key).await.ok()
 }
 
-async fn outcome(world: &World, key: &str, idempotency: &str) -> String {
+pub(crate) async fn outcome(world: &World, key: &str, idempotency: &str) -> String {
     at(&world.decide(key, idempotency, "").await, "/outcome").to_owned()
 }
 
@@ -74,7 +67,9 @@ async fn an_author_proposes_another_admin_releases_and_the_log_says_all_of_it() 
     let bot = world.key("agent:bot", &[]).await;
     let smith = world.key("agent:smith", &["admin"]).await;
     let eve = world.key("human:eve", &["auditor"]).await;
-    let bea = world.key("human:bea", &["admin"]).await;
+    let made = r#"{"actor":"human:bea","environment":"production","roles":["admin"]}"#;
+    let bea = world.post("/api/v1/keys", &ann, made).await.json();
+    let bea = at(&bea, "/key").to_owned();
     let before = digest(BUNDLE);
     let new = rules(1, "deny");
     assert_eq!(outcome(&world, &bot, "a").await, "PERMIT");
@@ -107,11 +102,9 @@ async fn an_author_proposes_another_admin_releases_and_the_log_says_all_of_it() 
     let to = "/api/v1/policies/release";
     world.post(to, &ann, &release(&id)).await.refused(409, "approval_pending");
     assert_eq!(vote(&world, &held, &ann).await.json()["code"], "own_approval");
-    let started = Instant::now();
     let approved = vote(&world, &held, &bea).await.ok();
     assert_eq!(at(&approved, "/state"), "consumed", "whoever completes the approval releases it");
     assert_eq!(outcome(&world, &bot, "c").await, "DENY");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 
     // Whoever asks again hears how it came to be, whichever way.
     let again = world.post(POLICIES, &ann, &asked).await.ok();
@@ -138,7 +131,7 @@ async fn an_author_proposes_another_admin_releases_and_the_log_says_all_of_it() 
 
 /// Receipts of the entries under a signed checkpoint, with the bytes, show anybody which bundle was in
 /// force when: nothing else is asked. Then a restart, and a replay.
-async fn check_log(world: World, admin: &str) -> World {
+pub(crate) async fn check_log(world: World, admin: &str) -> World {
     let found = world.get("/api/v1/audit?type=bundle.armed&order=asc", admin).await.ok();
     let trust = world.get("/.well-known/placet-keys", "").await.text;
     let trust = placet_tlog::Trust::parse::<Fast>(trust.as_bytes()).unwrap();
@@ -156,7 +149,7 @@ async fn check_log(world: World, admin: &str) -> World {
         assert_eq!(Digest(Fast::sha256(&[bytes.as_bytes()])), armed.bundle);
     }
     let mut differences = None;
-    let world = world.restart_after(|data| differences = Some(replayed(data))).await;
+    let world = world.unseeded().restart_after(|data| differences = Some(replayed(data))).await;
     assert_eq!(differences, Some(0));
     world
 }
@@ -498,223 +491,4 @@ async fn workspaces_do_not_see_each_others_bundles() {
     world.post(ROLLBACK, &ann, &to).await.refused(404, "not_found");
     let withdraw = format!("{path}/withdraw");
     world.post(&withdraw, &ann, r#"{"reason":"x"}"#).await.refused(404, "not_found");
-}
-
-/// Decisions under full load while bundles are swapped: none fails, and each outcome is that of the
-/// bundle that its entry names.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_decision_is_made_under_exactly_the_bundle_that_it_names() {
-    let world = Arc::new(World::new().await);
-    let ann = world.admin.clone();
-    let bot = world.key("agent:bot", &[]).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let made = Arc::new(AtomicUsize::new(0));
-    let mut outcomes: BTreeMap<String, &str> = BTreeMap::new();
-    outcomes.insert(digest(BUNDLE), "PERMIT");
-    let clients: Vec<_> = (0..8)
-        .map(|client| {
-            let (world, bot) = (world.clone(), bot.clone());
-            let (stop, made) = (stop.clone(), made.clone());
-            tokio::spawn(async move {
-                let mut seen = Vec::new();
-                for n in 0.. {
-                    if stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    let body = request(&format!("{client}-{n}"), "");
-                    let answer = world.post("/api/v1/decisions", &bot, &body);
-                    let answer = answer.await.ok();
-                    made.fetch_add(1, Ordering::SeqCst);
-                    let pair =
-                        (at(&answer, "/policy").to_owned(), at(&answer, "/outcome").to_owned());
-                    seen.push(pair);
-                }
-                seen
-            })
-        })
-        .collect();
-    for n in 0..24 {
-        let decision = if n % 2 == 0 { "deny" } else { "allow" };
-        outcomes.insert(digest(&rules(n, decision)), if n % 2 == 0 { "DENY" } else { "PERMIT" });
-        let before = made.load(Ordering::SeqCst);
-        world.post(POLICIES, &ann, &keyed(&rules(n, decision), &format!("p{n}"))).await.ok();
-        // Effective for the next decision.
-        let next = world.decide(&bot, &format!("next-{n}"), "").await;
-        assert_eq!(at(&next, "/policy"), digest(&rules(n, decision)));
-        while made.load(Ordering::SeqCst) < before + 16 {
-            tokio::task::yield_now().await;
-        }
-    }
-    stop.store(true, Ordering::SeqCst);
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for client in clients {
-        for (policy, outcome) in client.await.unwrap() {
-            assert_eq!(outcomes.get(&policy), Some(&outcome.as_str()), "{policy}");
-            *seen.entry(policy).or_default() += 1;
-        }
-    }
-    assert!(seen.len() > 12, "decisions under {} bundles", seen.len());
-    let world = Arc::into_inner(world).unwrap();
-    check_log(world, &ann).await;
-}
-
-/// How far a journal lets an arming come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Crash {
-    /// The bytes are kept, and nothing refers to them.
-    BeforeDraft,
-    /// The decision is durable, the arming is not.
-    BeforeArming,
-    /// The arming is durable, and nobody was told.
-    AfterArming,
-}
-
-struct Crashing {
-    journal: Box<dyn Journal>,
-    at: Arc<Mutex<Option<Crash>>>,
-}
-
-impl Journal for Crashing {
-    fn append(&mut self, batches: &[Batch]) -> Result<(), AppendError> {
-        let at = *self.at.lock().unwrap();
-        let has = |kind: &str| {
-            let needle = format!("\"type\":\"{kind}\"");
-            batches.iter().any(|batch| {
-                batch.frames.windows(needle.len()).any(|window| window == needle.as_bytes())
-            })
-        };
-        let gone = || Err(AppendError::Unknown("the process is gone".into()));
-        match at {
-            Some(Crash::BeforeDraft) if has("bundle.drafted") => gone(),
-            Some(Crash::BeforeArming) if has("bundle.armed") => gone(),
-            Some(Crash::AfterArming) if has("bundle.armed") => {
-                self.journal.append(batches)?;
-                gone()
-            }
-            _ => self.journal.append(batches),
-        }
-    }
-
-    fn create_workspace(&mut self, name: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
-        self.journal.create_workspace(name)
-    }
-
-    fn put_bundle(&mut self, digest: &[u8; 32], bytes: &[u8]) -> Result<(), PortError> {
-        self.journal.put_bundle(digest, bytes)
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_crash_anywhere_the_log_says_what_is_in_force() {
-    for crash in [Crash::BeforeDraft, Crash::BeforeArming, Crash::AfterArming] {
-        let world = World::new().await;
-        let (ann, bot) = (world.admin.clone(), world.key("agent:bot", &[]).await);
-        let at_crash = Arc::new(Mutex::new(Some(crash)));
-        let at_journal = at_crash.clone();
-        let world = world
-            .restart_over(
-                |_| {},
-                |stores| {
-                    let empty = Box::new(Nothing);
-                    let journal = std::mem::replace(&mut stores.journal, empty);
-                    stores.journal = Box::new(Crashing { journal, at: at_journal });
-                },
-            )
-            .await;
-        let new = keyed(&rules(1, "deny"), "p1");
-        world.post(POLICIES, &ann, &new).await.refused(503, "store_failed");
-        *at_crash.lock().unwrap() = None;
-        let world = world.restart().await;
-        let armed = crash == Crash::AfterArming;
-        let wanted = if armed { digest(&rules(1, "deny")) } else { digest(BUNDLE) };
-        assert_eq!(at(&current(&world, &ann).await, "/bundle"), wanted, "{crash:?}");
-        let outcome_now = outcome(&world, &bot, "a").await;
-        assert_eq!(outcome_now, if armed { "DENY" } else { "PERMIT" }, "{crash:?}");
-        // The same command goes on from there.
-        let done = world.post(POLICIES, &ann, &new).await.ok();
-        assert_eq!(at(&done, "/bundle"), digest(&rules(1, "deny")), "{crash:?}");
-        check_log(world, &ann).await;
-    }
-}
-
-/// Stands in while journals are exchanged.
-struct Nothing;
-
-impl Journal for Nothing {
-    fn append(&mut self, _: &[Batch]) -> Result<(), AppendError> {
-        Err(AppendError::Fenced)
-    }
-    fn create_workspace(&mut self, _: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
-        Err(PortError::new("nothing"))
-    }
-    fn put_bundle(&mut self, _: &[u8; 32], _: &[u8]) -> Result<(), PortError> {
-        Err(PortError::new("nothing"))
-    }
-}
-
-/// A reader whose bundles are damaged.
-struct Forgetful {
-    reader: Arc<dyn JournalReader>,
-    digest: Digest,
-    instead: Option<Vec<u8>>,
-}
-
-impl JournalReader for Forgetful {
-    fn workspaces(&self) -> Result<Vec<(WorkspaceNo, WorkspaceName)>, PortError> {
-        self.reader.workspaces()
-    }
-    fn head(&self, workspace: WorkspaceNo) -> Result<placet_runtime::ports::Head, PortError> {
-        self.reader.head(workspace)
-    }
-    fn read(&self, no: WorkspaceNo, index: u64, max: usize) -> Result<Vec<Batch>, PortError> {
-        self.reader.read(no, index, max)
-    }
-    fn bundle(&self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, PortError> {
-        if *digest == self.digest.0 { Ok(self.instead.clone()) } else { self.reader.bundle(digest) }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bundle_that_cannot_be_served_silences_its_workspace_and_no_other() {
-    let world = World::without_bundle().await;
-    let ann = world.admin.clone();
-    let bot = world.key("agent:bot", &[]).await;
-    world.post(POLICIES, &ann, &keyed(&rules(1, "allow"), "p1")).await.ok();
-    let made = world.post("/api/v1/workspaces", &ann, r#"{"name":"other","admin":"human:zoe"}"#);
-    let zoe = at(&made.await.json(), "/key").to_owned();
-    let own = rules(2, "allow");
-    world.post(POLICIES, &zoe, &keyed(&own, "p1")).await.ok();
-    assert_eq!(outcome(&world, &bot, "before").await, "PERMIT");
-    let lost = compile(&rules(1, "allow"));
-    let others = String::from_utf8(compile(&own).normalised().to_vec()).unwrap().into_bytes();
-    let mut world = world;
-    for instead in [None, Some(b"{".to_vec()), Some(others)] {
-        let digest = lost.digest();
-        world = world
-            .restart_over(
-                |_| {},
-                |stores| {
-                    let reader = stores.reader.clone();
-                    stores.reader = Arc::new(Forgetful { reader, digest, instead });
-                },
-            )
-            .await;
-        let notices = world.started.as_ref().unwrap().notices.join("\n");
-        assert!(notices.contains("workspace main: the bundle sha256:"), "{notices}");
-        let silent = world.decide(&bot, &format!("{:?}", Instant::now()), "").await;
-        assert_eq!(at(&silent, "/outcome"), "SILENCE");
-        assert_eq!(at(&silent, "/reasons/0/code"), "no_bundle");
-        assert_eq!(outcome(&world, &zoe, &format!("{:?}", Instant::now())).await, "PERMIT");
-        let now = current(&world, &bot).await;
-        assert_eq!(at(&now, "/bundle"), digest.to_string());
-        assert!(now["lost"].is_string(), "{now}");
-        // Nothing is erased on behalf of a retention that nobody can read.
-        let erase = world.post("/api/v1/audit/erase", &ann, r#"{"before":"0s"}"#).await;
-        erase.refused(503, "bundle_lost");
-    }
-    // Another bundle is the way out, under the constitution as ever.
-    world.post(POLICIES, &ann, &keyed(&rules(3, "allow"), "p2")).await.ok();
-    assert_eq!(outcome(&world, &bot, "after").await, "PERMIT");
-    assert_eq!(current(&world, &bot).await["lost"], Value::Null);
-    check_log(world, &ann).await;
 }

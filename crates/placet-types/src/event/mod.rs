@@ -7,6 +7,7 @@ mod other;
 mod policy;
 mod privacy;
 mod read;
+mod shadow;
 mod signer;
 
 use crate::hash::Digest;
@@ -29,6 +30,7 @@ pub use policy::{
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use shadow::{BundleShadowed, Differing, Would};
 pub use signer::{SignerRevoked, SignerRotated};
 
 /// `_type` of every entry.
@@ -140,6 +142,8 @@ pub enum Event {
     BundleDrafted(BundleDrafted),
     /// `bundle.armed`: in force from here on.
     BundleArmed(BundleArmed),
+    /// `bundle.shadowed`: a bundle beside the one in force, or none any more.
+    BundleShadowed(BundleShadowed),
     /// `bundle.withdrawn`: never to be in force again.
     BundleWithdrawn(BundleWithdrawn),
     /// `review.closed`: of what one person did in an emergency.
@@ -187,6 +191,7 @@ impl Event {
             Self::KillLifted(_) => "kill.lifted",
             Self::BundleDrafted(_) => "bundle.drafted",
             Self::BundleArmed(_) => "bundle.armed",
+            Self::BundleShadowed(_) => "bundle.shadowed",
             Self::BundleWithdrawn(_) => "bundle.withdrawn",
             Self::ReviewClosed(_) => "review.closed",
             Self::AuthorTrusted(_) => "author.trusted",

@@ -348,6 +348,7 @@ impl Event {
                 w.str("scope", event.scope.as_str());
                 w.str("source", event.source.as_str());
             }
+            Self::BundleShadowed(event) => event.write(w),
             Self::BundleDrafted(event) => event.write(w),
             Self::BundleArmed(event) => event.write(w),
             Self::BundleWithdrawn(event) => event.write(w),
@@ -414,6 +415,7 @@ impl Event {
             "kill.tripped" => Self::KillTripped(KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(KillEvent::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(KillEvent::read(&mut r)?),
+            "bundle.shadowed" => Self::BundleShadowed(super::BundleShadowed::read(&mut r)?),
             "bundle.drafted" => Self::BundleDrafted(super::BundleDrafted::read(&mut r)?),
             "bundle.armed" => Self::BundleArmed(super::BundleArmed::read(&mut r)?),
             "bundle.withdrawn" => Self::BundleWithdrawn(super::BundleWithdrawn::read(&mut r)?),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
 use crate::json::Object;
-use crate::policy::{ConditionError, Effect, Layer, Outcome, Reason};
+use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -82,6 +82,12 @@ fn decision() -> DecisionEvent {
         retry_after_ms: Some(5),
         permit: Some(permit()),
         deadline: TimeMs(9),
+        would: Some(Would::Differ(Differing {
+            policy: Digest([8; 32]),
+            outcome: Outcome::Deny,
+            aspects: vec![Aspect::Constraints, Aspect::Rules],
+            rules: vec!["stricter".into()],
+        })),
     }
 }
 
@@ -170,6 +176,19 @@ fn all() -> Vec<Event> {
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),
         Event::KillLifted(kill),
+        Event::BundleShadowed(BundleShadowed {
+            by: actor(),
+            bundle: Some(Digest([6; 32])),
+            decision: Some(DecisionId::from_bytes([1; 16])),
+            language: 1,
+        }),
+        Event::BundleShadowed(BundleShadowed {
+            by: actor(),
+            bundle: None,
+            decision: None,
+            language: 1,
+        }),
+        Event::Decision(Arc::new(DecisionEvent { would: Some(Would::Skipped), ..decision() })),
         Event::BundleArmed(BundleArmed {
             decision: Some(decision_id),
             ..BundleArmed::seed(Digest([1; 32]), 1)

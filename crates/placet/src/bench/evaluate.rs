@@ -4,7 +4,7 @@
 use super::report::{Report, Row};
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_policy::generate::{Shape, workload};
+use placet_policy::generate::{Shape, surfaces, workload};
 use placet_policy::{Bundle, Scratch};
 use placet_runtime::crypto::Fast;
 use placet_types::hash::Hasher;
@@ -67,6 +67,26 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
                 let growth = Row::new(format!("{name}, growth 10 to 10,000"), spent / base, "x");
                 rows.push(growth.at_most(1.3));
             }
+        }
+    }
+    let mut first = None;
+    for count in [10, 100, 1000, 10_000] {
+        let work = surfaces(count, 512, SEED).context("the generator's bundle")?;
+        let bundle = Bundle::compile::<Fast>(&work.sources)
+            .map_err(|errors| anyhow::anyhow!("{}", errors.len()))?;
+        let mut scratch = Scratch::default();
+        let spent = nanos(args.requests, |at| {
+            let (request, caller) = &work.requests[at % work.requests.len()];
+            let verdict = bundle.evaluate(request, caller, &mut scratch);
+            black_box(combine(&verdict, |_| Velocity::Open));
+        });
+        rows.push(
+            Row::new(format!("with a contract, {count} surfaces"), spent, "ns").at_most(3000.0),
+        );
+        let base = *first.get_or_insert(spent);
+        if count == 10_000 {
+            let growth = Row::new("with a contract, growth 10 to 10,000", spent / base, "x");
+            rows.push(growth.at_most(1.3));
         }
     }
     rows.extend(super::layers::rows(args.requests, args.smoke)?);

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod diff;
+mod shadow;
 
 use crate::commands::authoring::{self, Authoring};
 use crate::commands::publish;
@@ -30,7 +31,8 @@ pub(crate) use backtest::open_log;
   placet policy rollback                       # to the bundle before, at once, to be reviewed
   placet policy history
   placet policy diff policy/ policy-next/                 # which decisions change; 14 if any does
-  placet policy backtest policy-next/ --data ./placet-data --since 30d")]
+  placet policy backtest policy-next/ --data ./placet-data --since 30d
+  placet policy shadow --bundle policy-next/              # beside the one in force, for the record alone")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -78,6 +80,7 @@ enum PolicyCommand {
     },
     Diff(Box<diff::DiffArgs>),
     Backtest(Box<backtest::BacktestArgs>),
+    Shadow(Box<shadow::ShadowArgs>),
 }
 
 /// Runs it.
@@ -87,6 +90,7 @@ pub(crate) async fn run(args: PolicyArgs) -> Done {
         PolicyCommand::Life(command) => publish::run(command).await,
         PolicyCommand::Diff(args) => diff::run(&args),
         PolicyCommand::Backtest(args) => backtest::run(&args),
+        PolicyCommand::Shadow(args) => shadow::run(&args).await,
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
@@ -118,6 +122,7 @@ fn compile(dir: &Path, out: Option<&Path>, json: bool) -> Done {
             "ok": true,
             "digest": bundle.digest().to_string(),
             "rules": bundle.rule_count(),
+            "surfaces": bundle.surfaces().map(|it| local::from_object(&it)).collect::<Vec<_>>(),
             "warnings": local::diagnostics(bundle.warnings()),
         }));
     } else {
@@ -223,6 +228,9 @@ fn why(rule: &RuleTrace) -> String {
             Err(error) => ('!', error.as_str()),
         };
         lines.push(format!("{sign} {} is {value}", condition.text));
+    }
+    if let Some(note) = &rule.note {
+        lines.push(format!("{} {note}", if rule.matched { '!' } else { '+' }));
     }
     if lines.is_empty() {
         lines.push("+ matches everything".to_owned());

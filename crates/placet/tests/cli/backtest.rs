@@ -158,3 +158,95 @@ fn a_backtest_finds_what_changes_and_nothing_else() {
     assert_eq!(found["coverage"]["kind"], "sampled");
     assert_eq!(found["coverage"]["given"], 13, "{found}");
 }
+
+#[test]
+fn a_shadow_is_recorded_and_changes_nothing() {
+    let mut server = Server::dev();
+    let dir = tempfile::tempdir().unwrap();
+    let lower = altered(&dir.path().join("a"), "amount_cents <= 5000", "amount_cents <= 4000");
+    let refund = |server: &Server, cents: i64| {
+        let key = format!("refund-{cents}");
+        let request = json!({
+            "surface": "payments.refund", "action": "create", "idempotency_key": key,
+            "arguments": {"amount_cents": cents}, "trace_id": key,
+        });
+        let file = server.file("request.json");
+        std::fs::write(&file, request.to_string()).unwrap();
+        server.run(&["decide", &file, "--json"]).exits(0).json()
+    };
+    let none = server.run(&["policy", "shadow", "--status", "--json"]).exits(0).json();
+    assert_eq!(none["shadow"], Value::Null);
+    let set = server.run(&["policy", "shadow", "--bundle", &lower, "--json"]).exits(0).json();
+    assert_eq!(set["shadow"]["compared"], 0, "{set}");
+    assert!(set["index"].is_u64() && set["decision"].is_string(), "{set}");
+    assert_ne!(set["shadow"]["policy"], set["enforced"]);
+    assert_eq!(refund(&server, 1000)["outcome"], "PERMIT");
+    let decided = refund(&server, 4500);
+    assert_eq!(decided["outcome"], "PERMIT");
+    assert_eq!(decided["rules"], json!(["bank.refund-small"]));
+    assert!(decided.get("would").is_none(), "whoever asks hears nothing of it: {decided}");
+    let stands = server.run(&["policy", "shadow", "--status", "--json"]).exits(0).json();
+    assert_eq!(
+        (&stands["shadow"]["compared"], &stands["shadow"]["differed"]),
+        (&json!(2), &json!(1)),
+        "{stands}"
+    );
+    // Still there after a restart, and counting on.
+    server = server.again(&["--dev", "--bundle", &bank()]);
+    assert_eq!(refund(&server, 4600)["outcome"], "PERMIT");
+    let stands = server.run(&["policy", "shadow", "--status", "--json"]).exits(0).json();
+    assert_eq!(
+        (&stands["shadow"]["compared"], &stands["shadow"]["differed"]),
+        (&json!(3), &json!(2)),
+        "{stands}"
+    );
+    let mut found = Vec::new();
+    for _ in 0..100 {
+        let query = server.run(&["audit", "query", "--would-differ", "--ascending", "--json"]);
+        found = query.exits(0).json()["entries"].as_array().unwrap().clone();
+        if found.len() == 2 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let traces: Vec<&Value> =
+        found.iter().map(|entry| &entry["entry"]["predicate"]["data"]["trace"]).collect();
+    assert_eq!(traces, [&json!("refund-4500"), &json!("refund-4600")]);
+    let would = &found[0]["entry"]["predicate"]["data"]["would"];
+    assert_eq!((&would["outcome"], &would["rules"]), (&json!("SILENCE"), &json!([])), "{would}");
+    assert_eq!(would["policy"], stands["shadow"]["policy"]);
+    let both = ["audit", "query", "--would-differ", "--rule", "bank.refund-small", "--json"];
+    assert_eq!(server.run(&both).exits(0).json()["entries"].as_array().unwrap().len(), 2);
+    let cleared = server.run(&["policy", "shadow", "--clear", "--json"]).exits(0).json();
+    assert_eq!(cleared["shadow"], Value::Null);
+    refund(&server, 4700);
+    let data = server.data();
+    let replay = placet(&["audit", "replay", "--data", &data, "--json"]).exits(0).json();
+    assert_eq!(replay["differences"], 0, "{replay}");
+    // Where the request is erased, replay takes the word as recorded.
+    let decision = decided["id"].as_str().unwrap();
+    server.run(&["audit", "erase", "--decision", decision, "--yes"]).exits(0);
+    let replay = placet(&["audit", "replay", "--data", &data, "--json"]).exits(0).json();
+    assert_eq!(replay["differences"], 0, "{replay}");
+    placet(&["policy", "backtest", &bank(), "--data", &data]).exits(0);
+    server.run(&["policy", "shadow", "--bundle", "no/such", "--json"]).exits(1);
+}
+
+#[test]
+fn a_shadow_takes_two_admins_where_there_are_two() {
+    let server = Server::start(&["--admin", "human:ann"]);
+    let ann = server.key.clone().unwrap();
+    let made = server.run_as(&ann, &["key", "create", "human:bob", "--role", "admin", "--json"]);
+    let bob = made.exits(0).json()["key"].as_str().unwrap().to_owned();
+    let set = ["policy", "shadow", "--bundle", &bank(), "--idempotency-key", "s1", "--json"];
+    let waits = server.run_as(&ann, &set).exits(10).json();
+    assert_eq!(waits["decision"]["surface"], "policy.shadow", "{waits}");
+    let approval = waits["decision"]["approval"]["id"].as_str().unwrap();
+    let digest = waits["decision"]["action_digest"].as_str().unwrap();
+    server.run_as(&bob, &["approve", approval, "--digest", digest]).exits(0);
+    let done = server.run_as(&ann, &set).exits(0).json();
+    assert_eq!(done["shadow"]["policy"], done["enforced"], "{done}");
+    let agent = server.run_as(&ann, &["key", "create", "agent:bot", "--json"]);
+    let agent = agent.exits(10).json();
+    assert!(agent["decision"]["approval"]["id"].is_string());
+}

@@ -11,7 +11,7 @@ fn the_first_decision_is_made_as_the_guide_says() {
 
 #[test]
 fn a_policy_is_changed_as_the_guide_says() {
-    follow("docs/guides/change-a-policy.md", 5);
+    follow("docs/guides/change-a-policy.md", 9);
 }
 
 #[test]
