@@ -25,6 +25,8 @@ mod format;
 mod generated;
 #[path = "policy/generated_surfaces.rs"]
 mod generated_surfaces;
+#[path = "policy/hostile.rs"]
+mod hostile;
 #[path = "policy/import.rs"]
 mod import;
 #[path = "policy/language.rs"]

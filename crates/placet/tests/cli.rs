@@ -2,6 +2,8 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/authoring.rs"]
+mod authoring;
 #[path = "cli/backtest.rs"]
 mod backtest;
 #[path = "cli/backup.rs"]
