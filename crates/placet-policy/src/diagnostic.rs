@@ -129,8 +129,6 @@ codes! {
     UntestedRule "untested_rule";
     /// A case that names a rule that is not there.
     UnknownRule "unknown_rule";
-    /// A role that is asked for and not declared.
-    UndeclaredRole "undeclared_role";
     /// A deriver whose findings nothing uses.
     UnusedDeriver "unused_deriver";
     /// A fact that no condition reads.
