@@ -1,8 +1,9 @@
 //! From a request and a verdict to the event `decision`: idempotency, kill, deadline, combination,
 //! queue and window bounds, in that order. No layer loosens an earlier one.
 
-use crate::command::{Decide, Plan, Rejection};
+use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
+use crate::rejection::Rejection;
 use crate::shadow;
 use crate::state::State;
 use alloc::string::String;

@@ -1,8 +1,9 @@
 //! Held decisions: voting, collecting, withdrawing, expiring. Final states are final.
 
-use crate::command::{Collect, Plan, Rejection, Vote, Who};
+use crate::command::{Collect, Plan, Vote, Who};
 use crate::constitution;
 use crate::decide::{killed, requirement};
+use crate::rejection::Rejection;
 use crate::state::{Held, HeldState, State, Timer};
 use alloc::vec::Vec;
 use placet_types::Hasher;

@@ -37,6 +37,7 @@ mod idempotency;
 mod memory;
 mod policies;
 mod privacy;
+mod rejection;
 mod shadow;
 mod signers;
 mod snapshot;
@@ -46,13 +47,13 @@ mod step;
 pub use apply::FoldError;
 pub use command::{
     ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, DraftBundle, Erase, Lift,
-    PlaceHold, Plan, Rejection, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip,
-    Vote, Who,
+    PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use idempotency::IdempotencyKeys;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
+pub use rejection::Rejection;
 pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};

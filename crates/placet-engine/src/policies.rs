@@ -2,10 +2,11 @@
 //! come back, reviews that are due, authors whose signature counts. Owns when a bundle may be armed;
 //! refuses to know what is in one and whether a signature is good.
 
-use crate::command::{ArmUnder, AuthorChange, DraftBundle, Plan, Rejection, Who};
+use crate::command::{ArmUnder, AuthorChange, DraftBundle, Plan, Who};
 use crate::constitution::{ADMIN, URGENT, arming_of};
 use crate::decide::killed;
 use crate::hold::still_demanded;
+use crate::rejection::Rejection;
 use crate::state::{Held, HeldState, State};
 use crate::step::{append, has_role, may_administer};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -3,9 +3,10 @@
 //!
 //! INVARIANT: nothing but the member `would` of a decision and the counts here depends on it.
 
-use crate::command::{Decide, Plan, Rejection, Who};
+use crate::command::{Decide, Plan, Who};
 use crate::constitution::{self, Reach};
 use crate::decide::{Asked, in_force, killed, ruled};
+use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
 use alloc::vec::Vec;

@@ -1,13 +1,13 @@
 //! The fold of a workspace's log. Bounded in every part; memory grows with what is open, with keys
 //! in their windows, and by bits per decision.
 
-use crate::command::Rejection;
 use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
+use crate::rejection::Rejection;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,12 +1,11 @@
 //! One command, one plan: the dispatcher and the short commands.
 
-use crate::command::{
-    Command, Consume, CreateKey, Lift, Plan, Rejection, Report, RevokePermit, Trip, Who,
-};
+use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
 use crate::decide::{decide, killed};
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
+use crate::rejection::Rejection;
 use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};

@@ -83,8 +83,6 @@ codes! {
     DuplicateId "duplicate_id";
     /// Keys that do not go together.
     Conflict "conflict";
-    /// A role that `roles:` does not declare.
-    UnknownRole "unknown_role";
     /// A condition that does not parse.
     ConditionSyntax "condition_syntax";
     /// A condition that could never be evaluated.
@@ -129,6 +127,8 @@ codes! {
     UntestedRule "untested_rule";
     /// A case that names a rule that is not there.
     UnknownRule "unknown_rule";
+    /// A role that is named and that `roles:` does not declare.
+    UndeclaredRole "undeclared_role";
     /// A deriver whose findings nothing uses.
     UnusedDeriver "unused_deriver";
     /// A fact that no condition reads.

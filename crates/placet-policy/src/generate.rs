@@ -111,7 +111,7 @@ pub fn surfaces(count: usize, requests: usize, seed: u64) -> Option<Workload> {
     for (request, _) in &mut work.requests {
         let number = random.below(count);
         request.surface = format!("bench.part-{number}");
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             request.evidence = vec![Value::Object(piece.clone())];
         }
     }

@@ -4,17 +4,17 @@
 
 mod changes;
 mod refusal;
+mod serving;
 mod spec;
 
 use crate::asking::message;
-use crate::boot::Stores;
 use crate::crypto::{Fast, verify_ed25519};
 use crate::error::PlaneError;
 use crate::plane::{MOVED_MAX, PERMIT_MS, Plane, Principal, decision_of};
 use crate::ports::PortError;
 use crate::proposal::{evaluate, reread};
 use crate::sequencer::{Done, Message, Next, Outstanding, Payload};
-use crate::workspace::{InForce, Workspace};
+use crate::workspace::Workspace;
 use placet_engine::{
     ArmUnder, Armed, Author, AuthorChange, Command, Draft, DraftBundle, Rejection, Review, State,
 };
@@ -30,6 +30,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use changes::changes;
 pub use refusal::BundleRefusal;
+use serving::read;
+pub(crate) use serving::{load, self_test};
 pub use spec::{PolicyAct, author_request, publish_request, rollback_request};
 
 /// How long an emergency may go without a review.
@@ -97,52 +99,6 @@ pub struct PolicyMatters {
     pub reviews: Vec<Review>,
     /// Authors whose signature counts.
     pub authors: Vec<Author>,
-}
-
-/// Cases of a bundle that it has to pass before it is armed; how many there were.
-///
-/// # Errors
-/// Each case that came out otherwise, in words.
-pub(crate) fn self_test(bundle: &Bundle) -> Result<u32, Vec<String>> {
-    let count = bundle.cases().filter(|case| case.must_deny).count();
-    crate::dry::self_test(bundle)
-        .map(|()| u32::try_from(count).unwrap_or(u32::MAX))
-        .map_err(|failed| failed.iter().map(ToString::to_string).collect())
-}
-
-/// The bundle that the log says is in force, or why it cannot be: then its workspace is silent, and
-/// the others go on.
-pub(crate) fn load(
-    stores: &Stores,
-    given: Option<&Arc<Bundle>>,
-    digest: Digest,
-) -> Result<InForce, PortError> {
-    let found = match given.filter(|bundle| bundle.digest() == digest) {
-        Some(bundle) => Ok(bundle.clone()),
-        None => match stores.reader.bundle(&digest.0)? {
-            None => Err("its bytes are not in the journal".to_owned()),
-            Some(bytes) => read(&bytes, digest),
-        },
-    };
-    let tested = found.and_then(|bundle| match self_test(&bundle) {
-        Ok(_) => Ok(bundle),
-        Err(cases) => Err(format!("it fails its own cases: {}", cases.join("; "))),
-    });
-    Ok(match tested {
-        Ok(bundle) => InForce::of(Some(bundle)),
-        Err(why) => InForce::lost(digest, why),
-    })
-}
-
-/// A bundle from the bytes that are kept under its digest.
-fn read(bytes: &[u8], digest: Digest) -> Result<Arc<Bundle>, String> {
-    let bundle = Bundle::from_normalised::<Fast>(bytes)
-        .map_err(|found| found.first().map_or_else(String::new, ToString::to_string))?;
-    if bundle.digest() == digest {
-        Ok(Arc::new(bundle))
-    } else {
-        Err("its bytes are those of another bundle".to_owned())
-    }
 }
 
 impl Plane {

@@ -30,27 +30,27 @@ pub(crate) const ALL: [Preset; 5] = [
     preset!(
         "starter",
         "four surfaces to begin with: money, infrastructure, exports, regulated messages",
-        ["floor", "roles", "rules", "surfaces"]
+        ["floor", "roles", "rules", "surfaces", "tests"]
     ),
     preset!(
         "layers",
         "a capability that runs by itself beside one that waits for people, each by its manifest",
-        ["budgets", "capabilities", "models", "roles", "rules"]
+        ["budgets", "capabilities", "models", "roles", "rules", "tests"]
     ),
     preset!(
         "jobs",
         "jobs over topics: reads run, writes to production wait, what destroys is denied",
-        ["outputs", "rules", "topics"]
+        ["outputs", "rules", "tests", "topics"]
     ),
     preset!(
         "duties",
         "separation of duties: owner roles, and who has to approve which change",
-        ["approvals", "derivers", "roles", "rules", "surfaces"]
+        ["approvals", "derivers", "roles", "rules", "surfaces", "tests"]
     ),
     preset!(
         "evolution",
         "changing models by candidates: permitted mutations, prohibited permissions, aliases",
-        ["budgets", "floor", "roles", "rules", "surfaces"]
+        ["budgets", "floor", "roles", "rules", "surfaces", "tests"]
     ),
 ];
 

@@ -103,7 +103,7 @@ impl Manifest {
     fn new(name: &str, from: &Value, effects: &mut Vec<Arc<RuleEffect>>) -> Self {
         let mut demand = |key: &str, dialect: Dialect, cause: Reason, why: &str| {
             let list = AllowList::new(dialect, from.get(key));
-            let id = format!("capability:{name}#{key}");
+            let id = format!("capability:{name}/{key}");
             (list, denial(effects, Layer::Access, &id, cause, why))
         };
         let roles = demand(
@@ -118,7 +118,7 @@ impl Manifest {
         let branches = from.get("branches").map(|_| inside("branches", Dialect::Name));
         let permissions = from.get("permissions").map(|list| {
             let all = texts(Some(list)).filter_map(|text| Permission::parse(text).ok()).collect();
-            let id = format!("capability:{name}#permissions");
+            let id = format!("capability:{name}/permissions");
             (all, denial(effects, Layer::Access, &id, Reason::OutsideManifest, OUTSIDE))
         });
         Self { roles, surfaces, models, branches, permissions }
@@ -243,7 +243,7 @@ pub(crate) fn implied_rules(
                     matches.lists.insert(key, patterns);
                 }
             }
-            let id = format!("access:checkpoint:{name}#{}", text(point, "id"));
+            let id = format!("access:checkpoint:{name}/{}", text(point, "id"));
             out.push(hold(
                 id,
                 matches,
@@ -261,7 +261,7 @@ pub(crate) fn implied_rules(
             if permission.verb == Verb::Propose {
                 matches.lists.insert(MatchKey::Roles, vec![role.name.clone()]);
             }
-            let id = format!("access:alone:{}#{}", role.name, text(duty, "id"));
+            let id = format!("access:alone:{}/{}", role.name, text(duty, "id"));
             out.push(hold(id, matches, duty, "approvers", "nobody does this alone")?);
         }
     }

@@ -113,6 +113,9 @@ pub(crate) enum AstNode {
     Call(Op, Vec<Ast>),
 }
 
+/// Hears of each term and its truth; `None` where it was not asked.
+type Tell<'a> = dyn FnMut(&str, Option<Result<bool, ConditionError>>) + 'a;
+
 /// A compiled condition.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition(Arc<Compiled>);
@@ -148,11 +151,7 @@ impl Condition {
 
     /// Calls `tell` for each term in the order of the text: with its truth where it is asked, with `None`
     /// where another term has already decided, and always with `None` without facts.
-    pub(crate) fn terms(
-        &self,
-        facts: Option<Facts<'_>>,
-        tell: &mut dyn FnMut(&str, Option<Result<bool, ConditionError>>),
-    ) {
+    pub(crate) fn terms(&self, facts: Option<Facts<'_>>, tell: &mut Tell<'_>) {
         terms(&self.0.expr, &self.0.ast, facts, tell);
     }
 
@@ -170,12 +169,7 @@ impl Condition {
     }
 }
 
-fn terms(
-    expr: &Expr,
-    ast: &Ast,
-    facts: Option<Facts<'_>>,
-    tell: &mut dyn FnMut(&str, Option<Result<bool, ConditionError>>),
-) {
+fn terms(expr: &Expr, ast: &Ast, facts: Option<Facts<'_>>, tell: &mut Tell<'_>) {
     let args = match &ast.node {
         AstNode::Call(_, args) => args.as_slice(),
         _ => &[],

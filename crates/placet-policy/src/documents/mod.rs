@@ -1,6 +1,7 @@
 //! The document kinds that are declared by their shape: what each may say. Documents whose engine part
 //! is in another crate are read, checked and digested here and handed out as normalised values.
 
+mod approvals;
 pub(crate) mod budgets;
 mod capabilities;
 mod changes;
@@ -42,7 +43,7 @@ pub(crate) const DECLARED: &[Kind] = &[
 
 /// Kinds with readers of their own, whose shape says what these accept but for what one key demands of
 /// another.
-const WRITTEN: &[Kind] = &[rules::APPROVALS, rules::DERIVERS, rules::FLOOR, rules::RULES, SURFACES];
+const WRITTEN: &[Kind] = &[approvals::KIND, rules::DERIVERS, rules::FLOOR, rules::RULES, SURFACES];
 
 const SURFACES: Kind = Kind {
     name: "surfaces",

@@ -20,7 +20,7 @@ const fn patterns(key: MatchKey, doc: &'static str) -> Field {
     Field::optional(key.as_str(), Shape::Several(item), doc)
 }
 
-const MATCH: Shape = Shape::Record(&[
+pub(super) const MATCH: Shape = Shape::Record(&[
     patterns(MatchKey::Surfaces, "any of these surfaces"),
     patterns(MatchKey::Actions, "any of these actions"),
     patterns(MatchKey::Topics, "any of these topics"),
@@ -118,32 +118,6 @@ pub(super) const FLOOR: Kind = Kind {
     name: "floor",
     shape: RULES_SHAPE,
     doc: "Invariants: rules that deny, hold or throttle and that nothing loosens.",
-};
-
-const ROLES: Shape = Shape::Map(&Shape::Name, &Shape::Int(1, 16));
-
-/// `approvals:`
-pub(super) const APPROVALS: Kind = Kind {
-    name: "approvals",
-    shape: Shape::Entries(&[
-        Field::required("id", Shape::Id, "unique among the approvals"),
-        Field::required("match", MATCH, "as in rules; a condition that fails counts as matched"),
-        Field::required("roles", ROLES, "how many people of each role"),
-        Field::optional("expires", Shape::Duration, "how long one may wait; 1h"),
-        Field::optional("use_within", Shape::Duration, "how long it then counts; 1h"),
-        Field::optional(
-            "escalate",
-            Shape::List(&Shape::Record(&[
-                Field::required("after", Shape::Duration, "how long after it was opened"),
-                Field::required("roles", ROLES, "who may approve besides"),
-            ])),
-            "who may approve besides once it has waited",
-        ),
-        Field::optional("remind", Shape::Duration, "how long before it expires"),
-        Field::optional("reason", Shape::Prose(1024), "text for people"),
-        OWNER,
-    ]),
-    doc: "Who has to approve what the rules grant.",
 };
 
 const fn tests(kind: TestKind, doc: &'static str) -> Field {

@@ -35,7 +35,7 @@ const TOLD_MAX: usize = 100;
 pub(super) fn differences(bundle: &Bundle, order: &[String]) -> Vec<OrderDifference> {
     let rank: BTreeMap<&str, usize> =
         order.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
-    let mut rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_marker()).collect();
+    let mut rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_implied()).collect();
     rules.sort_by_key(|rule| rank.get(rule.effect.id.as_str()).copied());
     let mut out: Vec<OrderDifference> = Vec::new();
     let mut told = BTreeSet::new();

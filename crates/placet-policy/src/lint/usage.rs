@@ -46,7 +46,7 @@ fn surfaces(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
     let rules = &bundle.model().rules;
     for name in bundle.model().surfaces.iter().flat_map(|it| it.keys()) {
-        if !rules.iter().any(|rule| !rule.is_marker() && covers_surface(rule, name)) {
+        if !rules.iter().any(|rule| !rule.is_implied() && covers_surface(rule, name)) {
             let place = lint.at("surfaces", name, &[]);
             let message = format!("no rule covers `{name}`: whatever is asked of it is SILENCE");
             lint.push(Code::UncoveredSurface, Severity::Warning, place, message, None);
@@ -132,7 +132,7 @@ fn derivers(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
 /// Rules that no case asks, and cases that name rules that are not there.
 fn cases(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
-    let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_marker()).collect();
+    let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_implied()).collect();
     if rules.is_empty() {
         return;
     }

@@ -45,7 +45,7 @@ impl Naive<'_> {
         let on = |key: &str, dialect: Dialect, value: &str| {
             list(manifest, key).unwrap_or_default().iter().any(|it| self.glob(dialect, it, value))
         };
-        let mut outside = |key: &str| ids.push(format!("access:capability:{name}#{key}"));
+        let mut outside = |key: &str| ids.push(format!("access:capability:{name}/{key}"));
         let holds = self.caller.roles.iter().any(|role| on("allowed_roles", Dialect::Name, role));
         if !holds && !self.is(Mutant::AnybodyTriggers) {
             outside("allowed_roles");
@@ -85,7 +85,7 @@ impl Naive<'_> {
                 && !self.is(Mutant::CheckpointIgnored)
             {
                 let id = point.get("id").and_then(Json::as_str).unwrap_or_default();
-                ids.push(format!("access:checkpoint:{name}#{id}"));
+                ids.push(format!("access:checkpoint:{name}/{id}"));
             }
         }
     }
@@ -123,7 +123,7 @@ impl Naive<'_> {
                     None => false,
                 };
                 if concerned && !self.is(Mutant::AloneIgnored) {
-                    ids.push(format!("access:alone:{}#{}", role.name, text("id")));
+                    ids.push(format!("access:alone:{}/{}", role.name, text("id")));
                 }
             }
         }

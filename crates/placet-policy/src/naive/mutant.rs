@@ -91,14 +91,6 @@ pub enum Mutant {
     RoutesIgnored,
     /// A row of `approvals:` whose condition fails demands nothing.
     ErringApprovalIgnored,
-    /// Derivers add no tag.
-    DerivedTagsIgnored,
-    /// Of two derivers that disagree on a fact the first is believed.
-    FirstFactBelieved,
-    /// What a deriver cannot read does not count.
-    UnreadableIgnored,
-    /// A sequence or schedule is taken for what applies always.
-    TimelessForce,
 }
 
 impl Mutant {
@@ -148,9 +140,5 @@ impl Mutant {
         Self::ModelsIgnored,
         Self::RoutesIgnored,
         Self::ErringApprovalIgnored,
-        Self::DerivedTagsIgnored,
-        Self::FirstFactBelieved,
-        Self::UnreadableIgnored,
-        Self::TimelessForce,
     ];
 }

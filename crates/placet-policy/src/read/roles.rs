@@ -128,7 +128,7 @@ impl Mentions {
                         |near| format!("did you mean `{near}`?"),
                     );
                     let message = format!("`roles:` does not know the role `{role}`");
-                    report.error_hint(Code::UnknownRole, *place, message, hint);
+                    report.error_hint(Code::UndeclaredRole, *place, message, hint);
                 }
             }
         }

@@ -74,7 +74,7 @@ fn a_capability_stays_inside_its_manifest() {
     };
     says(&bundle, &crm(""), &["sales"], "PERMIT");
     says(&bundle, &crm(r#","model":"small""#), &["sales", "other"], "PERMIT");
-    let deny = |what: &str, code: &str| format!("DENY {code} access:capability:crm-writer#{what}");
+    let deny = |what: &str, code: &str| format!("DENY {code} access:capability:crm-writer/{what}");
     says(&bundle, &crm(""), &["support"], &deny("allowed_roles", "role_not_allowed"));
     says(&bundle, &crm(""), &[], &deny("allowed_roles", "role_not_allowed"));
     says(&bundle, &crm(r#","model":"large""#), &["sales"], &deny("models", "outside_manifest"));
@@ -86,7 +86,7 @@ fn a_capability_stays_inside_its_manifest() {
         &bundle,
         &elsewhere,
         &["sales"],
-        "DENY outside_manifest access:capability:crm-writer#permissions access:capability:crm-writer#surfaces",
+        "DENY outside_manifest access:capability:crm-writer/permissions access:capability:crm-writer/surfaces",
     );
     let note = crm("").replace("crm.record", "crm.note");
     says(&bundle, &note, &["sales"], &deny("permissions", "outside_manifest"));
@@ -95,10 +95,10 @@ fn a_capability_stays_inside_its_manifest() {
     // Any role is a role; an empty list allows nothing.
     let report = r#"{"surface":"report.week","action":"make","capability":"reporter"}"#;
     says(&bundle, report, &["anything"], "PERMIT");
-    says(&bundle, report, &[], "DENY role_not_allowed access:capability:reporter#allowed_roles");
+    says(&bundle, report, &[], "DENY role_not_allowed access:capability:reporter/allowed_roles");
     let model =
         r#"{"surface":"report.week","action":"make","capability":"reporter","model":"small"}"#;
-    says(&bundle, model, &["x"], "DENY outside_manifest access:capability:reporter#models");
+    says(&bundle, model, &["x"], "DENY outside_manifest access:capability:reporter/models");
     // Who names no capability is not touched; who names an unknown one is refused.
     says(&bundle, r#"{"surface":"crm.record","action":"update"}"#, &[], "PERMIT");
     let unknown = r#"{"surface":"report.week","capability":"reporter2"}"#;
@@ -118,7 +118,8 @@ roles:
   controller:
     may: ["approve:payments.**"]
     must_not_alone:
-      - { id: bulk, permission: "approve:payments.bulk", approvers: { admin: 1 } }
+      - { id: bulk, permission: "approve:payments.bulk", approvers: { chief: 1 } }
+  chief: { may: ["approve:payments.bulk"] }
 "#;
 
 #[test]
@@ -138,7 +139,7 @@ fn what_some_role_may_propose_nobody_else_proposes() {
     // Nobody holds the permission to propose it, so roles say nothing of it.
     says(&bundle, &on("weather.change", "rain"), &[], "PERMIT");
     // What an approver must not approve alone asks for the other one, whoever proposes.
-    says(&bundle, &on("payments.bulk", "create"), &["x"], "REQUIRE_APPROVAL admin:1");
+    says(&bundle, &on("payments.bulk", "create"), &["x"], "REQUIRE_APPROVAL chief:1");
     // Built-in roles hold where there is a document.
     says(&bundle, &on("alias.change", "switch"), &["release_owner"], "PERMIT");
     says(&bundle, &on("alias.change", "switch"), &["payer"], refused);
@@ -328,7 +329,7 @@ fn what_a_client_says_is_no_role() {
         &bundle,
         &step("crm-writer"),
         &["payer"],
-        "DENY role_not_allowed access:capability:crm-writer#allowed_roles",
+        "DENY role_not_allowed access:capability:crm-writer/allowed_roles",
     );
     for name in
         ["CRM-writer", "crm-Writer", "crm-writer/", "crm_writer", "crm-writer:v1", "crm.writer"]
@@ -351,7 +352,7 @@ fn refuses(text: &str, expected: &str) {
 fn what_cannot_be_meant_does_not_compile() {
     // An approval by a role that nobody can have.
     let roles = "roles: { payer: {} }\n";
-    let unknown = "error[unknown_role]: `roles:` does not know the role";
+    let unknown = "error[undeclared_role]: `roles:` does not know the role";
     refuses(
         &format!("{roles}approvals: [{{ id: a, match: {{}}, roles: {{ payre: 1 }} }}]"),
         &format!("3:42: {unknown} `payre`"),
@@ -481,8 +482,8 @@ fn an_explanation_tells_what_a_demand_came_to() {
     let body = r#"{"surface":"crm.record","action":"update","capability":"crm-writer","branch":"v1","model":"large"}"#;
     let text = bundle.explain(&request(body), &with_roles(&["sales"])).to_string();
     for line in [
-        "access access:capability:crm-writer#allowed_roles (deny): not matched\n  + allowed_roles: sales among sales\n",
-        "access access:capability:crm-writer#models (deny): matched\n  - models: large, wanted small\n",
+        "access access:capability:crm-writer/allowed_roles (deny): not matched\n  + allowed_roles: sales among sales\n",
+        "access access:capability:crm-writer/models (deny): matched\n  - models: large, wanted small\n",
         "rules all (allow): matched\n",
     ] {
         assert!(text.contains(line), "{text}");

@@ -11,7 +11,6 @@ use placet_tlog::{BundleSignature, VerifierKey};
 use placet_types::Digest;
 use placet_types::event::{Entry, Event};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 pub(crate) const POLICIES: &str = "/api/v1/policies";
 const ROLLBACK: &str = "/api/v1/policies/rollback";
@@ -68,7 +67,9 @@ async fn an_author_proposes_another_admin_releases_and_the_log_says_all_of_it() 
     let bot = world.key("agent:bot", &[]).await;
     let smith = world.key("agent:smith", &["admin"]).await;
     let eve = world.key("human:eve", &["auditor"]).await;
-    let bea = world.key("human:bea", &["admin"]).await;
+    let made = r#"{"actor":"human:bea","environment":"production","roles":["admin"]}"#;
+    let bea = world.post("/api/v1/keys", &ann, made).await.json();
+    let bea = at(&bea, "/key").to_owned();
     let before = digest(BUNDLE);
     let new = rules(1, "deny");
     assert_eq!(outcome(&world, &bot, "a").await, "PERMIT");
@@ -101,11 +102,9 @@ async fn an_author_proposes_another_admin_releases_and_the_log_says_all_of_it() 
     let to = "/api/v1/policies/release";
     world.post(to, &ann, &release(&id)).await.refused(409, "approval_pending");
     assert_eq!(vote(&world, &held, &ann).await.json()["code"], "own_approval");
-    let started = Instant::now();
     let approved = vote(&world, &held, &bea).await.ok();
     assert_eq!(at(&approved, "/state"), "consumed", "whoever completes the approval releases it");
     assert_eq!(outcome(&world, &bot, "c").await, "DENY");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 
     // Whoever asks again hears how it came to be, whichever way.
     let again = world.post(POLICIES, &ann, &asked).await.ok();
@@ -150,7 +149,7 @@ pub(crate) async fn check_log(world: World, admin: &str) -> World {
         assert_eq!(Digest(Fast::sha256(&[bytes.as_bytes()])), armed.bundle);
     }
     let mut differences = None;
-    let world = world.restart_after(|data| differences = Some(replayed(data))).await;
+    let world = world.unseeded().restart_after(|data| differences = Some(replayed(data))).await;
     assert_eq!(differences, Some(0));
     world
 }

@@ -3,6 +3,7 @@
 use crate::policies::{POLICIES, check_log, compile, current, digest, keyed, outcome, rules};
 use crate::world::{BUNDLE, World, at, request};
 use placet_runtime::ports::{AppendError, Batch, Journal, JournalReader, PortError, WorkspaceNo};
+use placet_server::ServerOptions;
 use placet_types::Digest;
 use placet_types::ids::WorkspaceName;
 use serde_json::Value;
@@ -135,7 +136,7 @@ async fn after_a_crash_anywhere_the_log_says_what_is_in_force() {
         let new = keyed(&rules(1, "deny"), "p1");
         world.post(POLICIES, &ann, &new).await.refused(503, "store_failed");
         *at_crash.lock().unwrap() = None;
-        let world = world.restart().await;
+        let world = world.unseeded().restart().await;
         let armed = crash == Crash::AfterArming;
         let wanted = if armed { digest(&rules(1, "deny")) } else { digest(BUNDLE) };
         assert_eq!(at(&current(&world, &ann).await, "/bundle"), wanted, "{crash:?}");
@@ -227,5 +228,41 @@ async fn a_bundle_that_cannot_be_served_silences_its_workspace_and_no_other() {
     world.post(POLICIES, &ann, &keyed(&rules(3, "allow"), "p2")).await.ok();
     assert_eq!(outcome(&world, &bot, "after").await, "PERMIT");
     assert_eq!(current(&world, &bot).await["lost"], Value::Null);
+    let world = world.restart().await;
     check_log(world, &ann).await;
+}
+
+/// Permits what its own case says it must deny.
+const UNTRUE: &str = r#"
+version: v1
+rules:
+  - id: transfers
+    match: { surfaces: ["payments.transfer"] }
+    decision: allow
+tests:
+  - id: no-transfers
+    request: { surface: payments.transfer, action: create }
+    must_deny: true
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_permits_what_it_must_deny_is_refused_wherever_it_comes() {
+    let true_one = UNTRUE.replace("decision: allow", "decision: deny");
+    let world = World::with(None, false, ServerOptions::default()).await;
+    let (ann, bot) = (world.admin.clone(), world.key("agent:bot", &[]).await);
+    let problem = world.post(POLICIES, &ann, &keyed(UNTRUE, "p1")).await;
+    let problem = problem.refused(422, "bundle_untrue");
+    assert!(at(&problem, "/diagnostics/0/message").contains("no-transfers"), "{problem}");
+    assert_eq!(current(&world, &ann).await["bundle"], Value::Null, "nothing replaces nothing");
+    world.post(POLICIES, &ann, &keyed(&true_one, "p2")).await.ok();
+    assert_eq!(outcome(&world, &bot, "a").await, "DENY");
+    let found = world.get("/api/v1/audit?type=bundle.drafted", &ann).await.ok();
+    assert_eq!(found["entries"][0]["entry"]["predicate"]["data"]["cases"], 1);
+    world.post(POLICIES, &ann, &keyed(UNTRUE, "p3")).await.refused(422, "bundle_untrue");
+    assert_eq!(outcome(&world, &bot, "b").await, "DENY");
+
+    // Given to a start it ends the start.
+    let error = World::start_refused(UNTRUE).await;
+    assert_eq!(error.code(), "bundle_untrue", "{error}");
+    assert!(error.to_string().contains("no-transfers"), "{error}");
 }

@@ -169,6 +169,30 @@ impl World {
         }
     }
 
+    /// From here on it starts without a bundle of its own: what was published since decides.
+    pub(crate) fn unseeded(self) -> Self {
+        Self { bundle: None, ..self }
+    }
+
+    /// Starts over a directory with a bundle given by the operator, and does not get there.
+    pub(crate) async fn start_refused(bundle: &str) -> placet_runtime::StartError {
+        let dir = TempDir::new().unwrap();
+        let data = DataDir::open(&dir.path().join("data"), Create::Yes).unwrap();
+        let options = Options {
+            dev: false,
+            solo: false,
+            bundle: Some(compile(bundle)),
+            workspace: WorkspaceName::parse("main").unwrap(),
+            admin: ActorId::parse("human:ann").unwrap(),
+            idle: None,
+            snapshots: SnapshotPlan::default(),
+        };
+        match Plane::start(open_stores(&data).unwrap(), options).await {
+            Ok(_) => panic!("it started"),
+            Err(error) => error,
+        }
+    }
+
     /// Stops everything and starts again on the same directory.
     pub(crate) async fn restart(self) -> Self {
         self.restart_after(|_| {}).await

@@ -155,6 +155,7 @@ fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
         permit_ms: 60_000,
         windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
         verdict,
+        shadow: None,
     })
 }
 

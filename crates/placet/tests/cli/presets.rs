@@ -123,10 +123,20 @@ fn presets_decide_as_their_tables_say() {
                 let rest = line.trim_start().strip_prefix("- ")?.trim_start_matches("{ ");
                 Some(rest.strip_prefix("id: ")?.split(',').next()?.trim().to_owned())
             });
-            for id in ids {
+            // What comes after something else is asked by the cases with a history.
+            for id in ids.filter(|id| id != "export-after-export") {
                 assert!(seen.contains(&id), "{name}: no request of the table meets `{id}`");
             }
         }
+    }
+}
+
+/// The cases that travel with each preset.
+#[test]
+fn presets_pass_their_own_cases() {
+    for name in NAMES {
+        let run = placet(&["policy", "test", "--bundle", &dir(name)]).exits(0);
+        assert!(run.out.contains("pass"), "{name}: {run:?}");
     }
 }
 
@@ -372,7 +382,7 @@ fn a_key_does_what_its_roles_may() {
     claims["risk_tags"] = json!(["sales"]);
     claims["team"] = json!("sales");
     let refused = ask(&scribe, "claims.json", claims).exits(12).json();
-    assert_eq!(refused["rules"], json!(["access:capability:crm-writer#allowed_roles"]));
+    assert_eq!(refused["rules"], json!(["access:capability:crm-writer/allowed_roles"]));
     assert_eq!(refused["reasons"][0]["code"], "role_not_allowed");
     // Fields that no request has are refused before any policy.
     for field in ["roles", "role", "properties", "caller", "verified"] {
@@ -386,7 +396,7 @@ fn a_key_does_what_its_roles_may() {
     outside["capability"] = json!("weekly-report");
     assert_eq!(
         ask(&scribe, "outside.json", outside).exits(12).json()["rules"],
-        json!(["access:capability:weekly-report#permissions"])
+        json!(["access:capability:weekly-report/permissions"])
     );
     let mut unknown = update("unknown");
     unknown["capability"] = json!("CRM-writer");
@@ -394,7 +404,7 @@ fn a_key_does_what_its_roles_may() {
     assert_eq!(unknown["reasons"][0]["code"], "capability_unknown");
     // The checkpoint waits for its role, which an admin is not.
     let held = ask(&seller, "held.json", update("held")).exits(10).json();
-    assert_eq!(held["rules"], json!(["access:checkpoint:crm-writer#writes"]));
+    assert_eq!(held["rules"], json!(["access:checkpoint:crm-writer/writes"]));
     assert_eq!(held["reasons"][0]["text"], "A person of sales looks at every change of a record");
     let (decision, digest) =
         (held["id"].as_str().unwrap(), held["action_digest"].as_str().unwrap());
