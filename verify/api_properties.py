@@ -29,6 +29,17 @@ HERE = Path(__file__).resolve()
 BUNDLE = HERE.parent.parent / "examples" / "bank"
 CONTEXT = "PLACET_API_CONTEXT"
 NONCE = "5f0c2a9b7e1d4c38"
+USER = {"type": "user", "id": "alice"}
+READ = {"name": "read"}
+RECORD = {"type": "record", "id": "record-1"}
+# Questions of AuthZEN.
+ACCESS = {
+    "evaluateAccess": {"subject": USER, "action": READ, "resource": RECORD},
+    "evaluateAccesses": {"subject": USER, "action": READ, "evaluations": [{"resource": RECORD}]},
+    "searchSubjects": {"subject": {"type": "user"}, "action": READ, "resource": RECORD},
+    "searchResources": {"subject": USER, "action": READ, "resource": {"type": "record"}},
+    "searchActions": {"subject": USER, "resource": RECORD},
+}
 # Never ends; it is asked by this script.
 STREAM = "streamEvents"
 # Where schemathesis reads what there is; it does not test that itself.
@@ -113,6 +124,9 @@ class Server:
             return {}, self.request(), "bot"
         if operation == "decideBatch":
             return {}, {"requests": [self.request(), self.request("refund-large")]}, "bot"
+        if operation in ACCESS:
+            # Subjects of records are nobody here; searches find nothing, which is an answer.
+            return {}, ACCESS[operation], "pep"
         if operation == "releaseHold":
             body = {"scope": "subject", "subject": self.unique(), "reason": "litigation"}
             return {"id": self.good("POST", "/api/v1/holds", body)["id"]}, None, "admin"
@@ -224,6 +238,7 @@ def start(binary, home, dev):
     server.keys["gate"] = make("service:gate", [])
     if not dev:
         server.keys["bot"] = make("agent:bot", [])
+        server.keys["pep"] = make("service:pep", ["gate"])
         server.keys["operator"] = make("human:otto", ["refund_approver"])
         # From here on there are two admins: what is governed waits for the other one (202).
         server.keys["second"] = make("human:olga", ["admin"])

@@ -291,6 +291,16 @@ class Corpus:
         yield "kill.lift_requested", dict(kill, by=person, not_before_ms=1795219299999)
         yield "kill.lifted", kill
         yield "bundle.armed", {"bundle": self.digest(), "decision": self.id("dec"), "language": 1}
+        signed = {"key": vkey("author", self.key.public), "signature": b64(self.bytes(64))}
+        yield "bundle.drafted", {"bundle": self.digest(), "by": person, "cases": 4, "rules": 9, "signed": signed,
+                                 "warnings": 0}
+        yield "bundle.armed", {"approvers": [person], "author": person, "bundle": self.digest(), "by": person,
+                               "decision": self.id("dec"), "how": "published", "language": 1,
+                               "replaces": self.digest(), "signed": signed}
+        yield "bundle.withdrawn", {"bundle": self.digest(), "by": person, "reason": "case-1"}
+        yield "review.closed", {"by": person, "decision": self.id("dec")}
+        yield "author.trusted", {"by": person, "key": vkey("author", self.key.public)}
+        yield "author.revoked", {"by": person, "key": vkey("author", self.key.public)}
         yield "key.created", {"by": person, "principal": principal}
         yield "key.revoked", {"by": person, "key": self.id("key")}
         yield "payload.erased", {"by": person, "decision": self.id("dec"), "indices": [3, 4], "reason": "request"}

@@ -253,11 +253,12 @@ impl<'a> DecisionDocument<'a> {
             reasons.push(plain(reason));
         }
         for reason in &event.reasons {
-            if *reason != Reason::Rule || event.rules.is_empty() {
+            let speaking = || event.rules.iter().filter(|rule| reason.is_of(rule));
+            if speaking().next().is_none() {
                 reasons.push(plain(*reason));
                 continue;
             }
-            reasons.extend(event.rules.iter().map(|rule| ReasonDocument {
+            reasons.extend(speaking().map(|rule| ReasonDocument {
                 code: reason.as_str(),
                 text: (parts.rule_text)(rule).unwrap_or(Cow::Borrowed(reason.text())),
                 rule: Some(rule),

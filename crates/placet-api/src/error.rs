@@ -11,6 +11,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("field_missing", 400, "A required field is missing"),
     ("field_invalid", 400, "A field has a value that is not accepted"),
     ("field_unknown", 400, "A field is not known"),
+    ("search_unbounded", 400, "What is sought has no end"),
     ("approval_digest_missing", 400, "The digest of the approved action is missing"),
     ("key_missing", 401, "An API key is needed"),
     ("key_unknown", 401, "The API key opens nothing"),
@@ -47,16 +48,28 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("holds_full", 409, "Too many legal holds are in force"),
     ("signer_in_force", 409, "The signing key is in force"),
     ("signers_full", 409, "The log has had too many signing keys"),
+    ("publication_stale", 409, "Another bundle is in force than the one it was reviewed against"),
+    ("bundle_in_force", 409, "The bundle is in force"),
+    ("bundle_withdrawn", 409, "The bundle was withdrawn"),
+    ("bundle_unsigned", 409, "No author who counts has signed the bundle"),
+    ("nothing_before", 409, "There is no bundle before to go back to"),
+    ("review_overdue", 409, "A review is overdue"),
+    ("own_review", 403, "Nobody reviews what they did themselves"),
+    ("bundles_full", 409, "Too many bundles are withdrawn"),
+    ("authors_full", 409, "Too many author keys count"),
     ("permit_expired", 410, "The permit has expired"),
     ("entry_too_large", 413, "The log entry would be too large"),
     ("body_too_large", 413, "The body is too large"),
     ("unsupported_media_type", 415, "The body is not JSON"),
+    ("bundle_invalid", 422, "The bundle does not compile"),
+    ("bundle_untrue", 422, "The bundle fails its own cases"),
     ("too_many_requests", 429, "The key asks too fast"),
     ("internal", 500, "A defect of the server"),
     ("idempotency_full", 503, "Too many idempotency keys are in use"),
     ("overloaded", 503, "Too much is waiting"),
     ("store_failed", 503, "Nothing can be recorded"),
     ("log_damaged", 503, "The log of a workspace is damaged"),
+    ("bundle_lost", 503, "A bundle in force is missing"),
     ("clock_unsure", 503, "The clock is in doubt"),
     ("shutting_down", 503, "The server is going down"),
     ("policy_moved", 503, "The policy kept changing"),
@@ -68,8 +81,6 @@ pub const COMMAND_CODES: &[(&str, &str)] = &[
     ("accept_loss_unsupported", "A log cannot go on after a loss"),
     ("address_in_use", "The address is in use"),
     ("bundle_differs", "Another bundle is in force"),
-    ("bundle_invalid", "The bundle does not compile"),
-    ("bundle_lost", "A bundle in force is missing"),
     ("bundle_unreadable", "The bundle cannot be read"),
     ("data_dir_damaged", "The data directory is damaged"),
     ("data_dir_foreign", "The directory holds something else"),
@@ -133,6 +144,10 @@ pub struct ProblemDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub decision: Option<Box<serde_json::value::RawValue>>,
+    /// For `bundle_invalid` and `bundle_untrue`: everything that is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub diagnostics: Vec<Box<serde_json::value::RawValue>>,
 }
 
 impl ProblemDocument {
@@ -149,6 +164,7 @@ impl ProblemDocument {
             field: None,
             retry_after_ms: None,
             decision: None,
+            diagnostics: Vec::new(),
         }
     }
 }

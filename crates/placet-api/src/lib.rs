@@ -9,17 +9,33 @@
 
 mod approval;
 mod audit;
+mod authoring;
+mod authzen;
 mod decision;
 pub mod error;
 mod manage;
+mod policy;
 mod privacy;
+mod shadow;
 mod signer;
+mod surface;
 mod text;
 
 pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 pub use audit::{
     AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
     TrustKeyDocument,
+};
+pub use authoring::{
+    CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
+    LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
+};
+pub use authzen::{
+    AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
+    ActionSearchDocument, ActionSearchRequest, AuthzenAction, AuthzenConfiguration, AuthzenEntity,
+    AuthzenPage, AuthzenPageDocument, AuthzenSought, EntityFound, EntitySearchDocument,
+    EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
+    ReasonField, ResourceSearchRequest, SubjectSearchRequest,
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
@@ -32,9 +48,17 @@ pub use manage::{
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
 };
+pub use policy::{
+    PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
+    PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,
+    PolicyReviewRequest, PolicyRollbackRequest, PolicySignatureDocument, PolicySource,
+    PolicyWithdrawRequest,
+};
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
+pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};

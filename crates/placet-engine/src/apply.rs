@@ -1,18 +1,19 @@
 //! Applying an entry: the only code that changes state. Everything it needs is in the entry.
 
-use crate::constitution;
+use crate::constitution::Reach;
 use crate::decide::proposers;
 use crate::idempotency::{Attempt, INDEX_BITS};
+use crate::policies::Armed;
 use crate::state::{Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
-    ApprovalVoted, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope, PermitCollected,
-    PermitEnded, PermitIssued,
+    ApprovalVoted, BundleArmed, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope,
+    PermitCollected, PermitEnded, PermitIssued,
 };
 use placet_types::ids::{ApprovalId, DecisionId};
 use placet_types::json::Object;
-use placet_types::policy::Outcome;
+use placet_types::policy::{LANGUAGE, Outcome};
 
 /// An entry that cannot follow the ones before it. The fold stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,10 @@ impl State {
             Event::Genesis(genesis) => {
                 self.origin.clone_from(&genesis.origin);
                 self.policy = genesis.bundle;
+                if let Some(bundle) = genesis.bundle {
+                    let event = BundleArmed::seed(bundle, LANGUAGE);
+                    self.remember(Armed { index, since: self.time, event });
+                }
                 self.found_signers(&genesis.vkeys);
                 for principal in &genesis.principals {
                     let key = Key { principal: principal.clone(), revoked: false };
@@ -137,7 +142,13 @@ impl State {
                 *self.kill_mut(kill.scope) = None;
                 self.last_override = Some(index);
             }
-            Event::BundleArmed(armed) => self.policy = Some(armed.bundle),
+            Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
+            Event::BundleDrafted(drafted) => self.apply_drafted(drafted, index),
+            Event::BundleArmed(armed) => self.apply_armed(armed, index)?,
+            Event::BundleWithdrawn(withdrawn) => self.apply_withdrawn(withdrawn)?,
+            Event::ReviewClosed(closed) => self.apply_review(closed)?,
+            Event::AuthorTrusted(author) => self.apply_author(author, true)?,
+            Event::AuthorRevoked(author) => self.apply_author(author, false)?,
             Event::KeyCreated(grant) => {
                 self.spent.extend(grant.decision);
                 let key = Key { principal: grant.principal.clone(), revoked: false };
@@ -174,6 +185,7 @@ impl State {
         if event.permit.is_some() {
             self.not_killed()?;
         }
+        self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.
         if self.idempotency.get(&event.idempotency, now).is_some_and(|attempt| attempt.bound) {
             return Err("its idempotency key is bound to another decision");
@@ -224,7 +236,7 @@ impl State {
                 audience: opened.audience.clone(),
                 actor: event.actor.clone(),
                 proposers: proposers(event).cloned().collect(),
-                governed: constitution::is_governed(&event.surface),
+                reach: Reach::of(&event.surface),
                 full: full.map(|matched| matched.rule.clone()).collect(),
                 constraints: event.constraints.clone(),
                 votes: Vec::new(),

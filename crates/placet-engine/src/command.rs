@@ -1,16 +1,16 @@
 //! Commands and plans: all that may be asked of a workspace, with every fact it rests on, and what
 //! comes of it.
 
+use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    Principal, Pseudonym, Refused, ReportedResult, Tag,
+    Principal, Pseudonym, Refused, ReportedResult, Signed, Tag,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
@@ -80,8 +80,32 @@ pub enum Command {
     RevokeSigner(RevokeSigner),
     /// Start the log.
     Found(Box<Genesis>),
-    /// Put a bundle in force.
-    ArmBundle(BundleArmed),
+    /// Set or clear the bundle beside the one in force.
+    ShadowBundle(ShadowBundle),
+    /// Put the bundle of a start in force.
+    ArmBundle(Box<BundleArmed>),
+    /// Record that a bundle was uploaded.
+    DraftBundle(Box<DraftBundle>),
+    /// Put a bundle in force under a decision.
+    ArmUnder(Box<ArmUnder>),
+    /// Never let a bundle come back.
+    WithdrawBundle {
+        /// Its digest.
+        bundle: Digest,
+        /// Code of the matter.
+        reason: String,
+        /// An admin.
+        by: Who,
+    },
+    /// Close the review of an emergency.
+    CloseReview {
+        /// What was to be reviewed.
+        decision: DecisionId,
+        /// Another person.
+        by: Who,
+    },
+    /// Trust the key of an author, or trust it no more.
+    ChangeAuthor(Box<AuthorChange>),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -104,11 +128,17 @@ impl Command {
             Self::CreateKey(command) => Some(&command.by),
             Self::Withdraw { by, .. }
             | Self::RevokeKey { by, .. }
+            | Self::WithdrawBundle { by, .. }
+            | Self::CloseReview { by, .. }
             | Self::ReleaseHold { by, .. } => Some(by),
+            Self::DraftBundle(command) => Some(&command.by),
+            Self::ArmUnder(command) => Some(&command.by),
+            Self::ChangeAuthor(command) => Some(&command.by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),
             Self::RevokeSigner(command) => Some(&command.by),
+            Self::ShadowBundle(command) => Some(&command.by),
             Self::Trip(command) => command.who.as_ref(),
             Self::RevokePermit(_)
             | Self::Found(_)
@@ -165,6 +195,8 @@ pub struct Decide {
     pub verdict: Verdict,
     /// For each hit with a `limit:`, the pseudonym of rule and key values.
     pub windows: Vec<Option<Tag>>,
+    /// What the shadow bundle says, where there is one.
+    pub shadow: Option<Box<Shadow>>,
 }
 
 /// A vote on a held decision.
@@ -339,6 +371,67 @@ pub struct RevokeSigner {
     pub from_size: Option<u64>,
 }
 
+/// An upload.
+#[derive(Clone, Debug)]
+pub struct DraftBundle {
+    /// Digest of the bundle; its bytes are kept before.
+    pub bundle: Digest,
+    /// An admin.
+    pub by: Who,
+    /// Cases that it brought and passed.
+    pub cases: u32,
+    /// The bundle that it is meant to replace.
+    pub replaces: Option<Digest>,
+    /// How many rules it has.
+    pub rules: u32,
+    /// The author's signature, found good.
+    pub signed: Option<Signed>,
+    /// Warnings of the compiler.
+    pub warnings: u32,
+}
+
+/// Put a bundle in force under a decision on `policy.publish` or `policy.rollback`.
+#[derive(Clone, Debug)]
+pub struct ArmUnder {
+    /// Who releases it: its author, or one who approved it.
+    pub by: Who,
+    /// Log index of the decision.
+    pub index: u64,
+    /// The decision's entry.
+    pub prior: Arc<DecisionEvent>,
+    /// A fresh id for the permit of a held decision.
+    pub permit: PermitId,
+    /// Life of that permit.
+    pub permit_ms: u64,
+    /// The decision's request under the current bundle.
+    pub verdict: Verdict,
+    /// The bundle that the request names; compiled, and its cases passed.
+    pub bundle: Digest,
+    /// The bundle in force that the request was reviewed against.
+    pub replaces: Option<Digest>,
+    /// The author's signature, found good.
+    pub signed: Option<Signed>,
+    /// Version of the condition language.
+    pub language: u32,
+    /// Solo mode: milliseconds between the draft and its publication.
+    pub solo_delay_ms: u64,
+    /// Milliseconds within which an emergency has to be reviewed.
+    pub review_ms: u64,
+}
+
+/// Whose signature counts.
+#[derive(Clone, Debug)]
+pub struct AuthorChange {
+    /// Verifier key of the author.
+    pub key: String,
+    /// Whether it counts from here on.
+    pub trust: bool,
+    /// Who.
+    pub by: Who,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
+}
+
 /// What comes of a command: events to append, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
@@ -352,166 +445,3 @@ pub enum Plan {
     /// It is already so.
     Nothing,
 }
-
-/// A command that may not be done. State is unchanged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// The bound of idempotency keys is reached.
-    IdempotencyFull,
-    /// There is no such thing in this workspace.
-    NotFound(&'static str),
-    /// The approval is final.
-    ApprovalFinal(&'static str),
-    /// The approval is not complete yet.
-    ApprovalPending,
-    /// The echoed digest is not the digest of the held action.
-    StaleDigest,
-    /// The digest was left out.
-    DigestMissing,
-    /// The proposer may not decide.
-    OwnApproval,
-    /// This person has voted already.
-    AlreadyVoted,
-    /// Only people decide approvals and kill switches.
-    NotHuman,
-    /// The caller lacks a role; any of these would do.
-    RoleMissing(BTreeMap<String, u32>),
-    /// The caller is not the one this belongs to.
-    Foreign(&'static str),
-    /// A kill switch is tripped.
-    Killed(KillScope),
-    /// The decision never had a permit to consume.
-    NoPermit,
-    /// The permit was consumed by another attempt.
-    PermitConsumed,
-    /// The permit has expired.
-    PermitExpired,
-    /// The permit was revoked.
-    PermitRevoked,
-    /// The outcome was reported already.
-    AlreadyReported,
-    /// The kill switch is not tripped.
-    NotTripped,
-    /// A second person has to lift it.
-    SecondPerson,
-    /// In solo mode it may be lifted from this instant on.
-    TooEarly(TimeMs),
-    /// The key was revoked between authentication and its turn.
-    KeyRevoked,
-    /// The last key that can administer the workspace may not be revoked.
-    LastAdmin,
-    /// Policy no longer grants what was held; it is withdrawn.
-    Invalidated,
-    /// A legal hold keeps a payload.
-    LegalHold(HoldId),
-    /// The retention of the surface runs until then.
-    RetentionRunning(TimeMs),
-    /// The bound of legal holds is reached.
-    HoldsFull,
-    /// The signing key in force cannot be revoked.
-    SignerInForce,
-    /// The bound of signing keys is reached.
-    SignersFull,
-}
-
-impl Rejection {
-    /// The stable code of the public error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::IdempotencyFull => "idempotency_full",
-            Self::NotFound(_) => "not_found",
-            Self::ApprovalFinal(_) => "approval_final",
-            Self::ApprovalPending => "approval_pending",
-            Self::StaleDigest => "stale_approval_digest",
-            Self::DigestMissing => "approval_digest_missing",
-            Self::OwnApproval => "own_approval",
-            Self::AlreadyVoted => "already_voted",
-            Self::NotHuman => "not_human",
-            Self::RoleMissing(_) => "role_missing",
-            Self::Foreign(_) => "foreign",
-            Self::Killed(_) => "killed",
-            Self::NoPermit => "no_permit",
-            Self::PermitConsumed => "permit_consumed",
-            Self::PermitExpired => "permit_expired",
-            Self::PermitRevoked => "permit_revoked",
-            Self::AlreadyReported => "already_reported",
-            Self::NotTripped => "not_tripped",
-            Self::SecondPerson => "second_person_needed",
-            Self::TooEarly(_) => "too_early",
-            Self::KeyRevoked => "key_revoked",
-            Self::LastAdmin => "last_admin",
-            Self::Invalidated => "approval_invalidated",
-            Self::LegalHold(_) => "legal_hold",
-            Self::RetentionRunning(_) => "retention_running",
-            Self::HoldsFull => "holds_full",
-            Self::SignerInForce => "signer_in_force",
-            Self::SignersFull => "signers_full",
-        }
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IdempotencyFull => f.write_str(
-                "too many idempotency keys are within their window; retry when some have left it",
-            ),
-            Self::NotFound(what) => write!(f, "no such {what} in this workspace"),
-            Self::ApprovalFinal(state) => write!(f, "the approval is {state}, and that is final"),
-            Self::ApprovalPending => f.write_str("the approval is not complete yet"),
-            Self::StaleDigest => {
-                f.write_str("the digest is not that of the held action; look at the approval again")
-            }
-            Self::DigestMissing => {
-                f.write_str("action_digest is required: echo the digest of what you have seen")
-            }
-            Self::OwnApproval => f.write_str("nobody decides what they proposed themselves"),
-            Self::AlreadyVoted => f.write_str("this person has approved already; another has to"),
-            Self::NotHuman => f.write_str("only a person can do this"),
-            Self::RoleMissing(roles) => {
-                f.write_str("the caller needs one of the roles ")?;
-                for (at, role) in roles.keys().enumerate() {
-                    f.write_str(if at > 0 { ", " } else { "" })?;
-                    f.write_str(role)?;
-                }
-                Ok(())
-            }
-            Self::Foreign(whose) => write!(f, "this belongs to {whose}"),
-            Self::Killed(scope) => {
-                write!(
-                    f,
-                    "the kill switch of {} is tripped",
-                    match scope {
-                        KillScope::Everything => "everything",
-                        KillScope::Workspace => "this workspace",
-                    }
-                )
-            }
-            Self::NoPermit => f.write_str("this decision has no permit to consume"),
-            Self::PermitConsumed => f.write_str("the permit was consumed by another attempt"),
-            Self::PermitExpired => f.write_str("the permit has expired; ask for a new decision"),
-            Self::PermitRevoked => f.write_str("the permit was revoked"),
-            Self::AlreadyReported => f.write_str("the outcome was reported already"),
-            Self::NotTripped => f.write_str("the kill switch is not tripped"),
-            Self::SecondPerson => f.write_str("a second person has to lift it"),
-            Self::TooEarly(time) => write!(f, "solo mode: not before {}", time.rfc3339()),
-            Self::KeyRevoked => f.write_str("the key is revoked"),
-            Self::LastAdmin => f.write_str("the last key of the last admin cannot be revoked"),
-            Self::Invalidated => {
-                f.write_str("the policy no longer grants this; the approval is withdrawn")
-            }
-            Self::LegalHold(hold) => write!(f, "the legal hold {hold} keeps this payload"),
-            Self::RetentionRunning(time) => {
-                write!(f, "the surface keeps its payloads; this one until {}", time.rfc3339())
-            }
-            Self::HoldsFull => f.write_str("too many legal holds are in force; release some"),
-            Self::SignerInForce => {
-                f.write_str("this key signs the log now; rotate first, then revoke it")
-            }
-            Self::SignersFull => f.write_str("the log has had as many signing keys as it can keep"),
-        }
-    }
-}
-
-impl core::error::Error for Rejection {}

@@ -1,8 +1,10 @@
 //! From a request and a verdict to the event `decision`: idempotency, kill, deadline, combination,
 //! queue and window bounds, in that order. No layer loosens an earlier one.
 
-use crate::command::{Decide, Plan, Rejection};
-use crate::constitution;
+use crate::command::{Decide, Plan};
+use crate::constitution::{self, Reach, URGENT, is_governed};
+use crate::rejection::Rejection;
+use crate::shadow;
 use crate::state::State;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -15,7 +17,7 @@ use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
 use placet_types::policy::{
     AfterSpec, Combined, Force, Hit, LANGUAGE, Outcome, Reason, RuleEffect, Velocity, Verdict,
-    combine,
+    combine, restrict,
 };
 use placet_types::{Digest, Hasher};
 
@@ -24,79 +26,127 @@ const QUEUE_RETRY_MS: u64 = 5000;
 /// Largest canonical form of united constraints, so that an entry stays within its bound.
 const CONSTRAINTS_BYTES_MAX: usize = 4096;
 
+/// What a bundle says, as it came in: window tags stand beside the hits in their order.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) verdict: &'a Verdict,
+    pub(crate) windows: &'a [Option<Tag>],
+}
+
 pub(crate) fn decide<H: Hasher>(
     state: &State,
     command: &Decide,
     now: TimeMs,
 ) -> Result<Plan, Rejection> {
+    let reach = Reach::of(&command.surface);
     let attempt = state.idempotency.get(&command.idempotency, now);
     match attempt {
         Some(attempt) if attempt.bound => return Ok(Plan::Bound { index: attempt.index }),
-        None if state.idempotency.is_full(state.bounds.idempotency_max, now) => {
-            return Err(Rejection::IdempotencyFull);
+        None => {
+            let bound = with_reserve(state.bounds.idempotency_max, state, command);
+            if state.idempotency.is_full(bound, now) {
+                return Err(Rejection::IdempotencyFull);
+            }
         }
-        _ => {}
+        Some(_) => {}
     }
-    let verdict = governed(state, command);
+    let verdict = governed(state, command, reach, now);
     let verdict = verdict.as_ref().unwrap_or(&command.verdict);
-    let timely = in_force(state, command, verdict, now);
+    let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+    let timely = in_force(state, asked, verdict, now);
     let verdict = timely.as_ref().unwrap_or(verdict);
-    let combined = outcome(state, command, verdict, now);
+    // Whatever stands in the way of a grant, a surface that does not allow the answer denies instead.
+    let combined = restrict(verdict, outcome(state, command, verdict, reach, now));
+    let decided = without_guards(verdict, &combined);
+    let verdict = decided.as_ref().unwrap_or(verdict);
+    let would = shadow::would(state, command, &combined, now);
     let event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
+    let event = match would {
+        None => event,
+        would => shadow::bounded(DecisionEvent { would, ..event }),
+    };
     Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
 }
 
-/// For surfaces of the constitution: the bundle's verdict with the constitution's rule added. Its
-/// grants do not count there, and it works without any bundle.
-fn governed(state: &State, command: &Decide) -> Option<Verdict> {
-    constitution::is_governed(&command.surface).then(|| {
-        let mut verdict = command.verdict.clone();
-        verdict.policy.get_or_insert(Digest([0; 32]));
-        verdict.surface_known = true;
-        let hit = constitution::hit(state, &command.who);
-        let place = (hit.rule.layer, hit.rule.id.clone());
-        let before = |other: &Hit| (other.rule.layer, &other.rule.id) <= (place.0, &place.1);
-        verdict.hits.insert(verdict.hits.partition_point(before), hit);
-        verdict
+/// Places beyond a bound are kept for people who may act on what the constitution governs, so that
+/// nobody's flood of requests keeps them from repairing the policy that lets it through.
+fn with_reserve(bound: usize, state: &State, command: &Decide) -> usize {
+    let who = &command.who;
+    let may = who.actor.is_human() && URGENT.iter().any(|role| who.roles.contains(*role));
+    let reserve = if may && is_governed(&command.surface) { state.bounds.reserve } else { 0 };
+    bound.saturating_add(reserve)
+}
+
+/// For surfaces of the constitution: the bundle's verdict as far as it counts there, with the
+/// constitution's rule added.
+fn governed(state: &State, command: &Decide, reach: Reach, now: TimeMs) -> Option<Verdict> {
+    reach.is_governed().then(|| {
+        let place = (command.surface.as_str(), command.action.as_str());
+        let hit = constitution::hit(state, &command.who, place, now);
+        let proposers = core::iter::once(&command.who.actor).chain(&command.on_behalf_of);
+        constitution::verdict(state, reach, &command.verdict, proposers, hit)
     })
 }
 
 /// The verdict without the hits that do not apply at this time and in this state; `None` where all do.
-fn in_force(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Option<Verdict> {
+pub(crate) fn in_force(
+    state: &State,
+    asked: Asked<'_>,
+    verdict: &Verdict,
+    now: TimeMs,
+) -> Option<Verdict> {
     verdict.hits.iter().any(|hit| hit.force != Force::Always).then(|| {
         let applies = |hit: &&Hit| match hit.force {
-            Force::Always => true,
-            Force::From(instant) => now >= instant,
             Force::Asked => {
                 hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
-                    && hit.rule.after.is_none_or(|it| after(state, command, hit, it, now))
+                    && hit.rule.after.is_none_or(|it| after(state, asked, hit, it, now))
             }
+            force => force.by_time(now),
         };
         let hits = verdict.hits.iter().filter(applies).cloned().collect();
         Verdict { hits, ..verdict.clone() }
     })
 }
 
+/// The verdict without the rules about outcomes, where none of them had anything to say; `None` where
+/// nothing is to be left out. So an entry holds what applied, and whoever steps it again finds the same.
+fn without_guards(verdict: &Verdict, combined: &Combined) -> Option<Verdict> {
+    let idle = |hit: &Hit| {
+        let decides = combined.deciding.iter().any(|rule| rule.id == hit.rule.id);
+        hit.rule.outcomes.is_some() && !decides
+    };
+    verdict.hits.iter().any(idle).then(|| {
+        let hits = verdict.hits.iter().filter(|hit| !idle(hit)).cloned().collect();
+        Verdict { hits, ..verdict.clone() }
+    })
+}
+
 /// Whether the earlier action lies in its window. Where that cannot be told the rule restricts: what
 /// lacks the field that ties two actions together is tied to all others that lack it, and gains nothing.
-fn after(state: &State, command: &Decide, hit: &Hit, spec: AfterSpec, now: TimeMs) -> bool {
+fn after(state: &State, asked: Asked<'_>, hit: &Hit, spec: AfterSpec, now: TimeMs) -> bool {
     let untied = hit.limit_key.iter().flatten().any(Option::is_none);
     if untied && !hit.rule.restricts() {
         return false;
     }
-    match tag(command, hit) {
+    match tag(asked, hit) {
         Some(tag) => state.windows.full(&tag, 1, spec.within_ms, now).is_some(),
         None => hit.rule.restricts(),
     }
 }
 
 /// The window tag of a hit.
-fn tag(command: &Decide, hit: &Hit) -> Option<Tag> {
-    let at = command.verdict.hits.iter().position(|other| core::ptr::eq(&*other.rule, &*hit.rule));
-    at.and_then(|at| command.windows.get(at).copied().flatten())
+fn tag(asked: Asked<'_>, hit: &Hit) -> Option<Tag> {
+    let at = asked.verdict.hits.iter().position(|other| core::ptr::eq(&*other.rule, &*hit.rule));
+    at.and_then(|at| asked.windows.get(at).copied().flatten())
 }
 
-fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> Combined {
+fn outcome(
+    state: &State,
+    command: &Decide,
+    verdict: &Verdict,
+    reach: Reach,
+    now: TimeMs,
+) -> Combined {
     if let Some(scope) = killed(state) {
         let reason = match scope {
             KillScope::Everything => Reason::KilledEverything,
@@ -107,7 +157,20 @@ fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> C
     if now > command.deadline {
         return Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded);
     }
-    let combined = combine(verdict, |hit| window(state, command, hit, now).1);
+    let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+    ruled(state, command, asked, verdict, reach, now)
+}
+
+/// What the rules come to, within the bounds of the workspace.
+pub(crate) fn ruled(
+    state: &State,
+    command: &Decide,
+    asked: Asked<'_>,
+    verdict: &Verdict,
+    reach: Reach,
+    now: TimeMs,
+) -> Combined {
+    let combined = combine(verdict, |hit| window(state, asked, hit, now).1);
     let refuse = |outcome, reason, retry_after_ms| Combined {
         retry_after_ms,
         ..Combined::refusal(outcome, reason)
@@ -121,11 +184,16 @@ fn outcome(state: &State, command: &Decide, verdict: &Verdict, now: TimeMs) -> C
             return refuse(Outcome::Deny, Reason::ConstraintsConflict, None);
         }
     }
-    if combined.outcome == Outcome::RequireApproval && state.held_open >= state.bounds.held_max {
+    let held_max = with_reserve(state.bounds.held_max, state, command);
+    if combined.outcome == Outcome::RequireApproval && state.held_open >= held_max {
         return refuse(Outcome::Throttle, Reason::ApprovalQueueFull, Some(QUEUE_RETRY_MS));
     }
+    if reach.is_sovereign() {
+        // No window counts there.
+        return combined;
+    }
     // A rule with `after` only looks at the window that its marker fills.
-    let fills = command.verdict.hits.iter().zip(&command.windows);
+    let fills = asked.verdict.hits.iter().zip(asked.windows);
     let tags =
         fills.filter(|(hit, _)| hit.rule.limit.is_some()).filter_map(|(_, tag)| tag.as_ref());
     let fresh = tags.clone().filter(|tag| !state.windows.contains(tag)).count();
@@ -148,17 +216,17 @@ pub(crate) fn killed(state: &State) -> Option<KillScope> {
 /// as full: the rule restricts.
 fn window(
     state: &State,
-    command: &Decide,
+    asked: Asked<'_>,
     hit: &Hit,
     now: TimeMs,
 ) -> (Option<WindowUse>, Velocity) {
     if let Some(after) = hit.rule.after {
         // It applies, or it would not be asked: what it looked at is recorded and not counted in.
         let looked = |tag| WindowUse { tag, count: 0, per_ms: after.within_ms, full: true };
-        return (tag(command, hit).map(looked), Velocity::Open);
+        return (tag(asked, hit).map(looked), Velocity::Open);
     }
     let Some(limit) = hit.rule.limit else { return (None, Velocity::Open) };
-    let Some(tag) = tag(command, hit) else {
+    let Some(tag) = tag(asked, hit) else {
         return (None, Velocity::Full { retry_after_ms: limit.per_ms });
     };
     let full = state.windows.full(&tag, limit.count, limit.per_ms, now);
@@ -233,6 +301,7 @@ fn event<H: Hasher>(
         retry_after_ms: combined.retry_after_ms,
         permit: issued,
         deadline: command.deadline,
+        would: None,
     }
 }
 
@@ -244,6 +313,7 @@ fn matched<H: Hasher>(
     verdict: &Verdict,
     now: TimeMs,
 ) -> (Vec<Matched>, Option<(u64, Digest)>) {
+    let asked = Asked { verdict: &command.verdict, windows: &command.windows };
     let mut all: Vec<Matched> = verdict
         .hits
         .iter()
@@ -252,7 +322,7 @@ fn matched<H: Hasher>(
             layer: hit.rule.layer,
             effect: hit.rule.effect,
             error: hit.error,
-            window: window(state, command, hit, now).0,
+            window: window(state, asked, hit, now).0,
             advice: hit.rule.advice,
         })
         .collect();

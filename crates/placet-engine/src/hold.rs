@@ -1,8 +1,9 @@
 //! Held decisions: voting, collecting, withdrawing, expiring. Final states are final.
 
-use crate::command::{Collect, Plan, Rejection, Vote, Who};
+use crate::command::{Collect, Plan, Vote, Who};
 use crate::constitution;
 use crate::decide::{killed, requirement};
+use crate::rejection::Rejection;
 use crate::state::{Held, HeldState, State, Timer};
 use alloc::vec::Vec;
 use placet_types::Hasher;
@@ -45,7 +46,7 @@ pub(crate) fn vote<H: Hasher>(
     if held.votes.iter().any(|(voter, _)| *voter == who.actor) {
         return Err(Rejection::AlreadyVoted);
     }
-    if command.approve && !still_demanded::<H>(held, &command.verdict, now) {
+    if command.approve && !still_demanded::<H>(state, held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }
     let mut after = held.clone();
@@ -98,12 +99,12 @@ pub(crate) fn collect<H: Hasher>(
     if now >= until {
         return Ok(close(held, CloseState::Expired));
     }
-    if held.governed && !command.who.roles.contains(constitution::ADMIN) {
+    if held.reach.is_governed() && !command.who.roles.contains(constitution::ADMIN) {
         return Err(Rejection::RoleMissing([(constitution::ADMIN.into(), 1)].into()));
     }
     // Roles are checked again at release: who has lost theirs since has approved nothing.
     let approved = state.missing(held).is_empty();
-    if !approved || !still_demanded::<H>(held, &command.verdict, now) {
+    if !approved || !still_demanded::<H>(state, held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }
     Ok(Plan::Append(alloc::vec![Event::PermitCollected(PermitCollected {
@@ -173,20 +174,23 @@ fn close(held: &Held, state: CloseState) -> Plan {
 /// Whether the current bundle still demands exactly what the approval is for, or less. Windows
 /// count as they did when the action was held: the hold itself is in them. Evidence and schedules are asked
 /// anew.
-fn still_demanded<H: Hasher>(held: &Held, verdict: &Verdict, now: TimeMs) -> bool {
+pub(crate) fn still_demanded<H: Hasher>(
+    state: &State,
+    held: &Held,
+    verdict: &Verdict,
+    now: TimeMs,
+) -> bool {
     let mut verdict = verdict.clone();
     verdict.hits.retain(|hit| match hit.force {
-        Force::Always => true,
-        Force::From(instant) => now >= instant,
         Force::Asked => {
             hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
                 && (hit.rule.after.is_none() || held.full.contains(&hit.rule.id))
         }
+        force => force.by_time(now),
     });
-    if held.governed {
-        verdict.policy.get_or_insert(placet_types::Digest([0; 32]));
-        verdict.surface_known = true;
-        verdict.hits.push(constitution::two_admins());
+    if held.reach.is_governed() {
+        let hit = constitution::two_admins();
+        verdict = constitution::verdict(state, held.reach, &verdict, held.proposers.iter(), hit);
     }
     let combined = combine(&verdict, |hit| {
         if held.full.contains(&hit.rule.id) {

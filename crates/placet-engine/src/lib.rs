@@ -35,7 +35,10 @@ mod decide;
 mod hold;
 mod idempotency;
 mod memory;
+mod policies;
 mod privacy;
+mod rejection;
+mod shadow;
 mod signers;
 mod snapshot;
 mod state;
@@ -43,12 +46,15 @@ mod step;
 
 pub use apply::FoldError;
 pub use command::{
-    Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection, Report,
-    RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Who,
+    ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, DraftBundle, Erase, Lift,
+    PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Who,
 };
-pub use constitution::{CONSTITUTION, is_governed};
+pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use idempotency::IdempotencyKeys;
+pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
+pub use rejection::Rejection;
+pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::step;

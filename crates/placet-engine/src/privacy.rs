@@ -1,8 +1,9 @@
 //! Payloads as far as state knows them: which are erased, and what legal holds keep. Owns when
 //! erasing is refused and what it withdraws; refuses to know where a payload lies.
 
-use crate::command::{Erase, PlaceHold, Plan, Rejection, Target, Who};
+use crate::command::{Erase, PlaceHold, Plan, Target, Who};
 use crate::decide::killed;
+use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
 use alloc::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! The keys that sign the log, as state knows them: which sizes each may sign, and what of that is
 //! revoked. Owns who follows whom and when a revocation is refused; refuses to know signatures.
 
-use crate::command::{Plan, Rejection, RevokeSigner, RotateSigner};
+use crate::command::{Plan, RevokeSigner, RotateSigner};
+use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
 use alloc::string::String;

@@ -1,11 +1,14 @@
-//! Saving a state and reading it back: a compact binary form of version 2, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 4, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
+
+mod policies;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
 use crate::privacy::LegalHold;
+use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use crate::state::{Bounds, Counters, Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -15,7 +18,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x02";
+const MAGIC: &[u8; 8] = b"plstate\x04";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -31,6 +34,8 @@ impl State {
             origin,
             workspace,
             policy,
+            shadow,
+            policies,
             keys,
             idempotency: _,
             windows,
@@ -63,6 +68,8 @@ impl State {
         w.put(origin);
         w.put(&workspace.as_ref().map(|name| String::from(name.as_str())));
         w.put(policy);
+        w.put(shadow);
+        w.put(policies);
         w.list(keys.values(), Writer::put);
         w.put(windows);
         w.list(held.values(), Writer::put);
@@ -122,6 +129,8 @@ impl State {
                 Some(name) => Some(WorkspaceName::parse(&name)?),
             },
             policy: r.get()?,
+            shadow: r.get()?,
+            policies: r.get()?,
             keys: r.rising(
                 |(id, _)| id,
                 |r| {
@@ -236,6 +245,26 @@ impl Code for Windows {
             windows.restore(tag, ends, times)?;
         }
         Some(windows)
+    }
+}
+
+impl Code for Shadowing {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { bundle, index, compared, differed, skipped } = self;
+        w.put(bundle);
+        w.put(index);
+        w.put(compared);
+        w.put(differed);
+        w.put(skipped);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            bundle: r.get()?,
+            index: r.get()?,
+            compared: r.get()?,
+            differed: r.get()?,
+            skipped: r.get()?,
+        })
     }
 }
 
@@ -371,7 +400,7 @@ impl Code for Held {
             audience,
             actor,
             proposers,
-            governed,
+            reach,
             full,
             constraints,
             votes,
@@ -392,7 +421,7 @@ impl Code for Held {
         w.put(audience);
         w.put(actor);
         w.list(proposers.iter(), Writer::put);
-        w.put(governed);
+        w.put(reach);
         w.put(full);
         w.put(constraints);
         w.list(votes.iter(), |w, (by, roles)| {
@@ -417,7 +446,7 @@ impl Code for Held {
             audience: r.get()?,
             actor: r.get()?,
             proposers: r.rising(|actor| actor, Reader::get)?,
-            governed: r.get()?,
+            reach: r.get()?,
             full: r.get()?,
             constraints: r.get()?,
             votes: r.list(|r| Some((r.get()?, r.get()?)))?,

@@ -1,11 +1,14 @@
 //! The fold of a workspace's log. Bounded in every part; memory grows with what is open, with keys
 //! in their windows, and by bits per decision.
 
-use crate::command::Rejection;
+use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
+use crate::policies::Policies;
 use crate::privacy::LegalHold;
+use crate::rejection::Rejection;
+use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -24,12 +27,22 @@ pub struct Bounds {
     pub velocity_max: usize,
     /// Held decisions.
     pub held_max: usize,
+    /// Idempotency keys and held decisions beyond these bounds, for people who govern.
+    pub reserve: usize,
     /// Finished approvals that are still remembered by state.
     pub final_max: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
     pub signers_max: usize,
+    /// Bundles that were in force and are still remembered by state.
+    pub armed_max: usize,
+    /// Bundles that were uploaded and are still remembered by state.
+    pub drafts_max: usize,
+    /// Bundles that are withdrawn.
+    pub withdrawn_max: usize,
+    /// Authors whose signature counts.
+    pub authors_max: usize,
 }
 
 impl Default for Bounds {
@@ -38,9 +51,14 @@ impl Default for Bounds {
             idempotency_max: 16 << 20,
             velocity_max: 1 << 20,
             held_max: 10_000,
+            reserve: 1024,
             final_max: 1 << 16,
             legal_holds_max: 4096,
             signers_max: 1024,
+            armed_max: 1024,
+            drafts_max: 256,
+            withdrawn_max: 1 << 16,
+            authors_max: 64,
         }
     }
 }
@@ -76,6 +94,9 @@ pub struct State {
     pub(crate) origin: String,
     pub(crate) workspace: Option<WorkspaceName>,
     pub(crate) policy: Option<Digest>,
+    /// The bundle beside the one in force.
+    pub(crate) shadow: Option<Shadowing>,
+    pub(crate) policies: Policies,
     pub(crate) keys: BTreeMap<KeyId, Key>,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
@@ -96,7 +117,7 @@ pub struct State {
     pub(crate) legal_holds_version: u64,
     pub(crate) kill: [Option<KillState>; 2],
     pub(crate) last_override: Option<u64>,
-    /// Decisions whose permit has made a key, or rotated or revoked a signer.
+    /// Decisions whose permit has made a key, armed a bundle, or changed signers or authors.
     pub(crate) spent: BTreeSet<DecisionId>,
     /// Keys that sign the log, oldest first.
     pub(crate) signers: Vec<LogSigner>,
@@ -152,8 +173,8 @@ pub struct Held {
     pub actor: ActorRef,
     /// Who proposed and on whose behalf: none of them may approve.
     pub proposers: BTreeSet<ActorRef>,
-    /// Whether the constitution demanded the approval.
-    pub governed: bool,
+    /// Whether the constitution demanded the approval, and what of a bundle's rules counts.
+    pub reach: Reach,
     /// Rules whose window was full when it was held.
     pub full: BTreeSet<String>,
     /// Constraints that the people see and that its permit carries; dropped once it is final.
@@ -279,6 +300,8 @@ impl State {
             origin: String::new(),
             workspace: None,
             policy: None,
+            shadow: None,
+            policies: Policies::default(),
             keys: BTreeMap::new(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
@@ -377,12 +400,15 @@ impl State {
     /// How many different people with a live key hold `role`.
     #[must_use]
     pub fn people_with(&self, role: &str) -> usize {
-        let people: BTreeSet<_> = self
-            .live_keys()
+        self.people(role).len()
+    }
+
+    /// Different people with a live key that hold `role`.
+    pub(crate) fn people(&self, role: &str) -> BTreeSet<&ActorRef> {
+        self.live_keys()
             .filter(|principal| principal.actor.is_human() && principal.roles.contains(role))
             .map(|principal| &principal.actor)
-            .collect();
-        people.len()
+            .collect()
     }
 
     /// Whether `actor` holds one of `roles` today: by a key that counts. In development mode

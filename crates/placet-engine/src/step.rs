@@ -1,11 +1,12 @@
 //! One command, one plan: the dispatcher and the short commands.
 
-use crate::command::{
-    Command, Consume, CreateKey, Lift, Plan, Rejection, Report, RevokePermit, Trip, Who,
-};
+use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
 use crate::decide::{decide, killed};
 use crate::hold::{collect, tick, vote, withdraw};
+use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
+use crate::rejection::Rejection;
+use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
 use alloc::collections::BTreeMap;
@@ -46,8 +47,15 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::RevokeSigner(command) => signers::revoke(state, command),
         Command::Found(_) if state.next_index > 0 => Ok(Plan::Nothing),
         Command::Found(genesis) => append(Event::Genesis(genesis.as_ref().clone())),
-        Command::ArmBundle(armed) if state.policy == Some(armed.bundle) => Ok(Plan::Nothing),
-        Command::ArmBundle(armed) => append(Event::BundleArmed(armed.clone())),
+        Command::ShadowBundle(command) => shadow::set(state, command),
+        Command::ArmBundle(armed) => policies::seed(state, armed),
+        Command::DraftBundle(command) => policies::draft(state, command),
+        Command::ArmUnder(command) => policies::arm_under::<H>(state, command, now),
+        Command::WithdrawBundle { bundle, reason, by } => {
+            policies::withdraw(state, *bundle, reason, by)
+        }
+        Command::CloseReview { decision, by } => policies::close_review(state, *decision, by),
+        Command::ChangeAuthor(command) => policies::change_author(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),
         Command::Tick => Ok(tick(state, now)),
@@ -164,7 +172,7 @@ pub(crate) fn may_administer(who: &Who) -> Result<(), Rejection> {
     has_role(who, &["admin"])
 }
 
-fn has_role(who: &Who, roles: &[&str]) -> Result<(), Rejection> {
+pub(crate) fn has_role(who: &Who, roles: &[&str]) -> Result<(), Rejection> {
     if roles.iter().any(|role| who.roles.contains(*role)) {
         return Ok(());
     }

@@ -8,9 +8,12 @@ mod engine {
     mod model;
     mod notation;
     mod permits;
+    mod policies;
     mod privacy;
     mod property;
+    mod shadow;
     mod signers;
+    mod timing;
     mod windows;
     mod world;
 }

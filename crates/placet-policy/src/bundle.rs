@@ -1,15 +1,18 @@
 //! The bundle: compiled all or nothing, immutable, named by its digest. Owns the order of the
 //! steps from text to index and the evaluation of one request; keeps no state between requests.
 
+use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
-use crate::index::{Build, FastMap, Index, Remaining};
+use crate::index::{Build, Index, Remaining};
+use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
 use crate::source::Source;
+use crate::syntax::Node;
 use crate::{read, syntax};
-use placet_types::json::{self, Limits};
-use placet_types::policy::{Force, Hit, RuleEffect, Verdict};
+use placet_types::json::{self, Limits, Object};
+use placet_types::policy::{Force, Hit, Layer, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Hasher, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -49,7 +52,7 @@ pub struct Bundle {
     rules: Vec<Compiled>,
     index: Index,
     derivers: Derivers,
-    surfaces: Option<FastMap<Box<str>, SurfaceContract>>,
+    layers: Layers,
     model: Model,
     warnings: Vec<Diagnostic>,
 }
@@ -76,23 +79,28 @@ impl Bundle {
     /// # Errors
     /// Everything that is wrong, sorted by file, line and column; at most 100 findings.
     pub fn compile<H: Hasher>(sources: &[Source]) -> Result<Self, Vec<Diagnostic>> {
-        on_big_stack(|| {
-            let named = sources.iter().map(|it| (it.name.as_str(), it.text.as_str()));
-            let mut report = Report::new(named);
-            let size = sources.iter().fold(0_usize, |sum, it| sum.saturating_add(it.text.len()));
-            if size > BUNDLE_BYTES_MAX {
-                let message =
-                    format!("{size} bytes of policy, more than the {BUNDLE_BYTES_MAX} allowed");
-                report.error(Code::Bound, Place::default(), message);
-                return Err(report.finish());
-            }
-            let mut documents = Vec::with_capacity(sources.len());
-            for (at, source) in sources.iter().enumerate() {
-                documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
-            }
-            let model = read::documents(&documents, &mut report);
-            Self::build::<H>(model, report)
-        })
+        on_big_stack(|| Self::compile_with_trees::<H>(sources).map(|(bundle, _)| bundle))
+    }
+
+    /// As [`Bundle::compile`] and with the trees of the documents. Needs a big stack.
+    pub(crate) fn compile_with_trees<H: Hasher>(
+        sources: &[Source],
+    ) -> Result<(Self, Vec<Node>), Vec<Diagnostic>> {
+        let named = sources.iter().map(|it| (it.name.as_str(), it.text.as_str()));
+        let mut report = Report::new(named);
+        let size = sources.iter().fold(0_usize, |sum, it| sum.saturating_add(it.text.len()));
+        if size > BUNDLE_BYTES_MAX {
+            let message =
+                format!("{size} bytes of policy, more than the {BUNDLE_BYTES_MAX} allowed");
+            report.error(Code::Bound, Place::default(), message);
+            return Err(report.finish());
+        }
+        let mut documents = Vec::with_capacity(sources.len());
+        for (at, source) in sources.iter().enumerate() {
+            documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
+        }
+        let model = read::documents(&documents, &mut report);
+        Ok((Self::build::<H>(model, report)?, documents))
     }
 
     /// Rebuilds a bundle from [`Bundle::normalised`] bytes: the same digest, the same verdicts.
@@ -143,17 +151,7 @@ impl Bundle {
             limit_key: (rule.effect.limit.is_some() || rule.effect.after.is_some())
                 .then(|| rule.limit_key.clone().into_boxed_slice()),
         });
-        let surfaces = model.surfaces.as_ref().map(|surfaces| {
-            let contracts = surfaces.iter().map(|(name, surface)| {
-                let contract = SurfaceContract {
-                    known: true,
-                    deadline_ms: surface.deadline_ms,
-                    idempotency_window_ms: surface.idempotency_window_ms,
-                };
-                (name.as_str().into(), contract)
-            });
-            contracts.collect()
-        });
+        let layers = Layers::new(&model);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -161,7 +159,7 @@ impl Bundle {
             rules,
             index,
             derivers,
-            surfaces,
+            layers,
             model,
             warnings: report.finish(),
         })
@@ -185,12 +183,25 @@ impl Bundle {
         &self.warnings
     }
 
-    /// All rules, sorted by layer and id.
+    /// All rules that a decision may name: those of `floor:` and `rules:`, and those that follow from
+    /// other documents.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<RuleEffect>> {
-        self.rules.iter().map(|rule| &rule.effect)
+        self.layers.rules().iter().chain(self.rules.iter().map(|rule| &rule.effect))
     }
 
-    /// How many rules there are, floor included.
+    /// The rule of this id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Arc<RuleEffect>> {
+        let written = Layer::ALL.into_iter().find_map(|layer| {
+            let order = |it: &Compiled| (it.effect.layer, it.effect.id.as_str()).cmp(&(layer, id));
+            let at = self.rules.binary_search_by(order).ok()?;
+            self.rules.get(at).map(|rule| &rule.effect)
+        });
+        written.or_else(|| self.layers.rule(id))
+    }
+
+    /// How many rules matching can find: those of `floor:`, `rules:` and `approvals:`, and what manifests
+    /// and roles add to them.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len()
@@ -204,13 +215,27 @@ impl Bundle {
             deadline_ms: DEADLINE_MS,
             idempotency_window_ms: IDEMPOTENCY_WINDOW_MS,
         };
-        match &self.surfaces {
-            None => default,
-            Some(surfaces) => match surfaces.get(name) {
-                Some(contract) => *contract,
-                None => SurfaceContract { known: is_built_in(name), ..default },
-            },
+        match self.layers.surface(name) {
+            Some(entry) => entry.contract,
+            None => SurfaceContract { known: self.knows_unlisted(name), ..default },
         }
+    }
+
+    /// Whether a surface that no document lists is known.
+    fn knows_unlisted(&self, name: &str) -> bool {
+        !self.layers.lists_surfaces() || is_built_in(name)
+    }
+
+    /// Whether only surfaces that a document lists are known, besides those that are built in.
+    #[must_use]
+    pub fn lists_surfaces(&self) -> bool {
+        self.layers.lists_surfaces()
+    }
+
+    /// All listed surfaces with their contracts, by name, as people and gates read them.
+    pub fn surfaces(&self) -> impl Iterator<Item = Object> {
+        let surfaces = self.model.surfaces.iter().flatten();
+        surfaces.map(|(name, surface)| surface.to_wire().with("name", name.as_str()))
     }
 
     /// How long a surface keeps its payloads: for good where the bundle says nothing.
@@ -229,13 +254,19 @@ impl Bundle {
     /// Which rules match a request: the hot path. Cost follows the candidates, not the rules.
     #[must_use]
     pub fn evaluate(&self, request: &Request, caller: &Caller, scratch: &mut Scratch) -> Verdict {
-        let surface_known = self.surface(&request.surface).known;
+        let entry = self.layers.surface(&request.surface);
+        let surface_known = entry.is_some() || self.knows_unlisted(&request.surface);
         let mut verdict = Verdict { policy: Some(self.digest), surface_known, hits: Vec::new() };
         if !surface_known {
             return verdict;
         }
+        if let Some(entry) = entry {
+            entry.before(request, &mut verdict.hits);
+        }
         let derived = self.derive(request, caller, scratch);
         let facts = derived.facts(request, caller);
+        self.layers.demands().ask(facts, scratch, &mut verdict.hits);
+        let demanded = !verdict.hits.is_empty();
         self.index.candidates(facts, scratch);
         let candidates = std::mem::take(&mut scratch.candidates);
         self.warm(&candidates);
@@ -259,6 +290,9 @@ impl Bundle {
             });
         }
         scratch.candidates = candidates;
+        if demanded {
+            verdict.hits.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
+        }
         verdict
     }
 
@@ -287,6 +321,10 @@ impl Bundle {
 
     pub(crate) fn model(&self) -> &Model {
         &self.model
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -336,7 +374,7 @@ fn is_built_in(name: &str) -> bool {
 
 /// Runs `compile` on a thread with a stack of known size. A panic of a parser becomes a finding:
 /// it is a defect, and still no reason to stop a server or to let a bundle pass.
-fn on_big_stack<T: Send>(
+pub(crate) fn on_big_stack<T: Send>(
     compile: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
 ) -> Result<T, Vec<Diagnostic>> {
     let failed = |message: String| {

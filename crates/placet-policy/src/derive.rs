@@ -1,14 +1,14 @@
 //! Derivers: what the server itself finds out about a request before any rule is asked. Owns what is
 //! read and how it is tested; adds tags and facts and never removes one.
 //!
-//! Whatever cannot be told counts against the request: a condition that fails adds tags and tier and no
-//! fact, and two derivers that disagree on a fact leave none, so whoever asks for it restricts.
+//! Whatever cannot be told counts against the request: a condition that fails adds tags, a
+//! tier of at least high and no fact, and two derivers that disagree on a fact leave none, so whoever asks for it restricts.
 
 use crate::bundle::Scratch;
 use crate::condition::Facts;
 use crate::index::{Build, Index};
 use crate::model::{Deriver, RiskTier};
-use crate::pattern::{Dialect, Pattern, Segment};
+use crate::pattern::{Dialect, Pattern, matches};
 use placet_types::json::{Number, Object, Value};
 use placet_types::{Caller, Request};
 use regex::{Regex, RegexBuilder};
@@ -197,8 +197,8 @@ impl Test {
             How::Value => Some(value == self.text),
             How::Host(name, below) => {
                 let host = host_of(value)?;
-                let tail = host.strip_suffix(name.as_str());
-                Some(host == *name || (*below && tail.is_some_and(|head| head.ends_with('.'))))
+                let head = host.strip_suffix(name.as_str());
+                Some(head.is_some_and(|it| if *below { it.ends_with('.') } else { it.is_empty() }))
             }
             How::Network(network, bits) => {
                 let address = address_of(value)?;
@@ -209,7 +209,7 @@ impl Test {
                 Some(match pattern {
                     Pattern::Literal => path == self.text,
                     Pattern::Any => true,
-                    Pattern::Segments(segments) => glob(segments, &path),
+                    Pattern::Segments(segments) => matches(segments, path.split('/')),
                 })
             }
             How::Regex(regex) => Some(regex.is_match(value)),
@@ -317,45 +317,6 @@ fn normal_path(value: &str) -> Option<String> {
     Some(format!("{root}{}", out.join("/")))
 }
 
-/// All segments of the pattern against all of the path, by the set of places reached so far.
-fn glob(segments: &[Segment], path: &str) -> bool {
-    let mut reached = vec![false; segments.len().saturating_add(1)];
-    let enter = |reached: &mut Vec<bool>| {
-        for (at, segment) in segments.iter().enumerate() {
-            if *segment == Segment::Many
-                && reached.get(at) == Some(&true)
-                && let Some(next) = reached.get_mut(at.saturating_add(1))
-            {
-                *next = true;
-            }
-        }
-    };
-    if let Some(first) = reached.first_mut() {
-        *first = true;
-    }
-    enter(&mut reached);
-    for part in path.split('/') {
-        let mut next = vec![false; reached.len()];
-        for (at, segment) in segments.iter().enumerate() {
-            if reached.get(at) != Some(&true) {
-                continue;
-            }
-            let to = match segment {
-                Segment::Literal(text) if text == part => at.saturating_add(1),
-                Segment::One => at.saturating_add(1),
-                Segment::Many => at,
-                Segment::Literal(_) => continue,
-            };
-            if let Some(slot) = next.get_mut(to) {
-                *slot = true;
-            }
-        }
-        reached = next;
-        enter(&mut reached);
-    }
-    reached.last() == Some(&true)
-}
-
 /// All derivers of a bundle, found by an index as rules are.
 #[derive(Debug, Default)]
 pub(crate) struct Derivers {
@@ -434,7 +395,9 @@ impl<'d> Found<'d> {
         }
         self.applied.push(deriver.id.clone());
         self.tags.extend(deriver.risk_tags.iter().map(String::as_str));
-        self.tier = self.tier.max(deriver.risk_tier);
+        // A condition that fails has not found out that little is at stake.
+        let least = if truth.is_ok() { RiskTier::Low } else { RiskTier::High };
+        self.tier = self.tier.max(deriver.risk_tier.map(|tier| tier.max(least)));
         for (name, value) in deriver.facts.iter() {
             // A condition that fails has found nothing out.
             let value = truth.is_ok().then_some(value);

@@ -11,25 +11,28 @@ pub enum Severity {
     Error,
     /// The bundle compiles; somebody should look.
     Warning,
+    /// A matter of order rather than of what is decided.
+    Info,
 }
 
 impl Severity {
-    /// `error`, `warning`.
+    /// `error`, `warning`, `info`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Info => "info",
         }
     }
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident $text:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident $text:literal;)*) => {
         /// Stable codes of diagnostics.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])+ $name,)*
         }
 
         impl Code {
@@ -41,6 +44,14 @@ macro_rules! codes {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
+                }
+            }
+
+            /// One sentence for people.
+            #[must_use]
+            pub fn summary(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_start(),)*
                 }
             }
         }
@@ -80,6 +91,52 @@ codes! {
     NotNormal "not_normal";
     /// A rule that is a candidate for every request.
     AlwaysCandidate "always_candidate";
+    /// A rule that never decides, since another denies whatever it matches.
+    UnreachableRule "unreachable_rule";
+    /// A rule that adds nothing to another that applies wherever it matches.
+    RedundantRule "redundant_rule";
+    /// A rule that asks for an approval of what another always denies.
+    ApprovalAlwaysDenied "approval_always_denied";
+    /// Constraints that always apply together and exclude one another.
+    ConstraintsConflict "constraints_conflict";
+    /// A condition or a term of one that is the same for every request.
+    ConstantCondition "constant_condition";
+    /// A condition that is true for no request.
+    ContradictoryCondition "contradictory_condition";
+    /// A term that is there already.
+    RepeatedTerm "repeated_term";
+    /// Keys of a match that never hold together.
+    ImpossibleMatch "impossible_match";
+    /// A pattern that matches nothing that another of its list does not match.
+    RedundantPattern "redundant_pattern";
+    /// A pattern of surfaces that no declared surface matches.
+    UnknownSurface "unknown_surface";
+    /// A floor rule for surfaces that are not there.
+    FloorNeverApplies "floor_never_applies";
+    /// A surface that no rule covers.
+    UncoveredSurface "uncovered_surface";
+    /// A rule that grants on what the client says of itself alone.
+    AssertedOnly "asserted_only";
+    /// Rules of which none grants.
+    NothingGrants "nothing_grants";
+    /// Something that nobody answers for.
+    OwnerMissing "owner_missing";
+    /// A bundle without cases.
+    NoTests "no_tests";
+    /// A rule that no case asks.
+    UntestedRule "untested_rule";
+    /// A case that names a rule that is not there.
+    UnknownRule "unknown_rule";
+    /// A role that is named and that `roles:` does not declare.
+    UndeclaredRole "undeclared_role";
+    /// A deriver whose findings nothing uses.
+    UnusedDeriver "unused_deriver";
+    /// A fact that no condition reads.
+    UnusedFact "unused_fact";
+    /// A tag that no rule asks for.
+    UnusedTag "unused_tag";
+    /// Evidence that nobody but the client vouches for.
+    EvidenceAsserted "evidence_asserted";
 }
 
 /// One finding, with the place it speaks of.
@@ -218,6 +275,12 @@ impl<'a> Report<'a> {
             hint,
             snippet,
         });
+    }
+
+    /// Whether further errors would be left out: what only looks for more may stop.
+    pub(crate) fn is_full(&self) -> bool {
+        let errors = self.found.iter().filter(|found| found.severity == Severity::Error);
+        errors.count() >= DIAGNOSTICS_MAX
     }
 
     pub(crate) fn source_text(&self, place: Place) -> &'a str {

@@ -2,11 +2,13 @@
 //! each condition gave. Owns no matching of its own: it asks the index and the same conditions as
 //! [`Bundle::evaluate`], only without skipping anything.
 
+use crate::access;
 use crate::bundle::{Bundle, Compiled, Scratch, force, limit_values};
 use crate::condition::Facts;
+use crate::contract::Demand;
 use crate::index::{Mode, Reads, RuleKey, for_each_value};
 use placet_types::json::{Object, Value};
-use placet_types::policy::{ConditionError, Hit, RuleEffect, Verdict};
+use placet_types::policy::{ConditionError, Force, Hit, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -71,6 +73,10 @@ pub struct RuleTrace {
     pub condition: Option<ConditionTrace>,
     /// The values of its limit's key.
     pub limit_key: Option<Vec<Option<String>>>,
+    /// For a rule that follows from another document: what it found.
+    pub note: Option<String>,
+    /// When it applies, once it has matched.
+    pub force: Force,
 }
 
 /// The whole explanation.
@@ -86,7 +92,8 @@ pub struct Trace {
     pub derived_tags: Vec<String>,
     /// The facts that they found.
     pub derived_facts: Object,
-    /// Every rule, sorted by layer and id.
+    /// Every rule, and every demand of the other layers that concerns the request, sorted by layer and
+    /// id. A demand matches where it is not met.
     pub rules: Vec<RuleTrace>,
 }
 
@@ -100,11 +107,20 @@ impl Bundle {
         self.index().begin(&mut scratch);
         let facts = derived.facts(request, caller);
         let compiled = if surface_known { self.compiled() } else { &[] };
-        let rules = compiled
+        let entry = self.layers().surface(&request.surface);
+        let mut rules: Vec<RuleTrace> = entry
             .iter()
-            .zip(0_u32..)
-            .map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch))
+            .flat_map(|entry| &entry.demands)
+            .map(|demand| explain_demand(demand, request))
             .collect();
+        if surface_known {
+            self.layers().demands().ask(facts, &mut scratch, &mut rules);
+        }
+        let written = compiled.iter().zip(0_u32..);
+        rules.extend(
+            written.map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch)),
+        );
+        rules.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
         let added =
             derived.request.as_ref().map(|with| with.risk_tags.difference(&request.risk_tags));
         let derived_tags = added.into_iter().flatten().cloned().collect();
@@ -116,6 +132,19 @@ impl Bundle {
             derived_facts: derived.facts,
             rules,
         }
+    }
+}
+
+fn explain_demand(demand: &Demand, request: &Request) -> RuleTrace {
+    let answer = demand.answer(request);
+    RuleTrace {
+        rule: demand.effect.clone(),
+        matched: answer.force.is_some(),
+        clauses: Vec::new(),
+        condition: None,
+        limit_key: None,
+        note: Some(answer.note),
+        force: answer.force.unwrap_or_default(),
     }
 }
 
@@ -145,10 +174,12 @@ fn explain_rule(
         clauses,
         condition,
         limit_key: rule.limit_key.as_deref().map(|key| limit_values(key, facts)),
+        note: None,
+        force: force(&rule.effect),
     }
 }
 
-fn explain_key(
+pub(crate) fn explain_key(
     bundle: &Bundle,
     key: &RuleKey,
     facts: Facts<'_>,
@@ -185,7 +216,7 @@ impl Trace {
             rule: rule.rule.clone(),
             error: rule.condition.as_ref().and_then(|condition| condition.value.err()),
             limit_key: rule.limit_key.clone(),
-            force: force(&rule.rule),
+            force: rule.force,
         });
         Verdict {
             policy: Some(self.policy),
@@ -275,6 +306,7 @@ fn rule_object(rule: &RuleTrace) -> Object {
         .with("clauses", clauses)
         .with_opt("condition", condition)
         .with_opt("limit_key", limit_key)
+        .with_opt("note", rule.note.as_deref())
         .with_opt("advice", rule.rule.advice.then_some(true))
 }
 
@@ -326,6 +358,9 @@ impl fmt::Display for Trace {
                         writeln!(f, "  - {}: the request has none, wanted {wanted}", clause.key)?
                     }
                 }
+            }
+            if let Some(note) = &rule.note {
+                writeln!(f, "  {} {note}", if rule.matched { '!' } else { '+' })?;
             }
             if let Some(condition) = &rule.condition {
                 let sign = match condition.value {

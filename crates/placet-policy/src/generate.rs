@@ -79,6 +79,45 @@ pub fn workload(rules: usize, requests: usize, shape: Shape, seed: u64) -> Optio
     })
 }
 
+/// Most surfaces of one generated document.
+const SURFACES_A_FILE: usize = 4000;
+
+/// A hundred rules, `count` surfaces with contracts, and requests that meet them. `None` never happens.
+#[must_use]
+pub fn surfaces(count: usize, requests: usize, seed: u64) -> Option<Workload> {
+    let mut work = workload(100, requests, Shape::Plain, seed)?;
+    let numbers: Vec<usize> = (0..count).collect();
+    for (at, chunk) in numbers.chunks(SURFACES_A_FILE).enumerate() {
+        let mut text = String::from("version: v1\nsurfaces:\n");
+        for number in chunk {
+            let evidence = match number % 4 {
+                0 => ", evidence: [{ type: review, max_age: 4h, issuers: [\"service:ci\"] }]",
+                _ => "",
+            };
+            let _ = writeln!(
+                text,
+                "  bench.part-{number}: {{ required: [target, topic], arguments: {{ type: object, required: [amount], properties: {{ amount: {{ type: integer, minimum: 0, maximum: {} }}, country: {{ type: string, minLength: 2, maxLength: 2 }} }}, additionalProperties: false }}, outcomes: [PERMIT, REQUIRE_APPROVAL, THROTTLE]{evidence} }}",
+                4000 + number
+            );
+        }
+        work.sources.push(Source { name: format!("surfaces-{at}.yaml"), text });
+    }
+    let mut random = SplitMix(seed);
+    let piece = Object::new()
+        .with("type", "review")
+        .with("digest", format!("sha256:{}", "0".repeat(64)))
+        .with("issuer", "service:ci")
+        .with("issued", "2026-11-20T12:00:00Z");
+    for (request, _) in &mut work.requests {
+        let number = random.below(count);
+        request.surface = format!("bench.part-{number}");
+        if number.is_multiple_of(4) {
+            request.evidence = vec![Value::Object(piece.clone())];
+        }
+    }
+    Some(work)
+}
+
 fn rule(
     number: usize,
     shape: Shape,

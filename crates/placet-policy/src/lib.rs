@@ -7,29 +7,50 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod access;
 mod bundle;
+mod cases;
 mod condition;
+mod contract;
+mod coverage;
 mod derive;
 mod diagnostic;
+pub mod diff;
 mod documents;
 mod explain;
+mod format;
 #[doc(hidden)]
 pub mod generate;
+mod graph;
+mod import;
 mod index;
+mod layers;
+mod lint;
 mod model;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
+mod provenance;
 mod read;
+mod schema;
+mod search;
 mod shape;
 mod source;
 mod syntax;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
+pub use cases::{Case, Earlier, Expectation};
+pub use coverage::{Coverage, RuleCoverage, TermCoverage};
 pub use diagnostic::{Code, Diagnostic, Severity};
-pub use documents::schemas;
+pub use documents::{document_schema, roles::built_in_roles, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
+pub use format::format;
+pub use import::{Imported, OrderDifference, Star, import};
+pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
+pub use search::{Sought, Unlisted};
+
+pub use provenance::Grant;
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
 pub use source::{Source, read_dir};

@@ -2,6 +2,7 @@
 //! what two spellings of one policy have in common; refuses to know YAML and the index.
 
 use crate::condition::Condition;
+use crate::contract::Surface;
 use crate::derive::Reading;
 use crate::pattern::Dialect;
 use placet_types::json::{Object, Value};
@@ -175,6 +176,17 @@ pub(crate) struct Rule {
     pub(crate) limit_key: Vec<LimitKey>,
     pub(crate) owner: Option<String>,
     pub(crate) after: Option<After>,
+    /// Of a row of `approvals:`.
+    pub(crate) escalation: Option<Escalation>,
+}
+
+/// What happens while an approval waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Escalation {
+    /// When further roles may approve, and which: milliseconds and counts per role.
+    pub(crate) steps: Vec<(u64, BTreeMap<String, u32>)>,
+    /// How long before it expires the approvers are reminded, in milliseconds.
+    pub(crate) remind_ms: Option<u64>,
 }
 
 /// `after:` of a rule.
@@ -208,12 +220,13 @@ impl Rule {
             limit_key: after.same.clone(),
             owner: None,
             after: None,
+            escalation: None,
         })
     }
 
     /// Whether it stands in no document but follows from one.
-    pub(crate) fn is_marker(&self) -> bool {
-        self.effect.layer == Layer::Rules && self.effect.id.contains(':')
+    pub(crate) fn is_implied(&self) -> bool {
+        self.effect.layer != Layer::Approvals && self.effect.id.contains(':')
     }
 }
 
@@ -271,15 +284,6 @@ pub(crate) struct Deriver {
     pub(crate) owner: Option<String>,
 }
 
-/// What a `surfaces:` document says of one surface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Surface {
-    pub(crate) owner: Option<String>,
-    pub(crate) deadline_ms: u64,
-    pub(crate) idempotency_window_ms: u64,
-    pub(crate) retention: Retention,
-}
-
 /// How long a surface keeps its payloads. By default for good, and none has to be kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
@@ -289,6 +293,19 @@ pub struct Retention {
     pub min_ms: Option<u64>,
     /// Codes of reasons for which it may be erased all the same.
     pub lawful: BTreeSet<String>,
+}
+
+impl Retention {
+    /// `None` where nothing differs from the default.
+    pub(crate) fn to_object(&self) -> Option<Object> {
+        let lawful: Vec<Value> = self.lawful.iter().map(|it| Value::from(it.as_str())).collect();
+        (*self != Self::default()).then(|| {
+            Object::new()
+                .with_opt("payload", self.payload_ms)
+                .with_opt("min", self.min_ms)
+                .with_opt("lawful", (!lawful.is_empty()).then_some(lawful))
+        })
+    }
 }
 
 /// Time to decide when the surface names none.
@@ -312,12 +329,15 @@ impl Model {
     /// The normal form: RFC 8785 bytes of the documents with every default and spelling removed.
     pub(crate) fn normalised(&self) -> Vec<u8> {
         let mut bundle = Object::new().with("type", "placet/bundle/1");
-        for layer in [Layer::Floor, Layer::Rules] {
+        for layer in [Layer::Floor, Layer::Rules, Layer::Approvals] {
             let rules: Vec<Value> = self
                 .rules
                 .iter()
-                .filter(|rule| rule.effect.layer == layer && !rule.is_marker())
-                .map(|rule| Value::Object(rule_object(rule)))
+                .filter(|rule| rule.effect.layer == layer && !rule.is_implied())
+                .map(|rule| match layer {
+                    Layer::Approvals => Value::Object(approval_row(rule)),
+                    _ => Value::Object(rule_object(rule)),
+                })
                 .collect();
             if !rules.is_empty() {
                 bundle.set(layer.as_str(), rules);
@@ -326,12 +346,7 @@ impl Model {
         if let Some(surfaces) = &self.surfaces {
             let mut object = Object::new();
             for (name, surface) in surfaces {
-                let value = Object::new()
-                    .with_opt("owner", surface.owner.as_deref())
-                    .with("deadline", surface.deadline_ms)
-                    .with("idempotency_window", surface.idempotency_window_ms)
-                    .with_opt("retention", retention_object(&surface.retention));
-                object.set(name.as_str(), value);
+                object.set(name.as_str(), surface.to_object());
             }
             bundle.set("surfaces", object);
         }
@@ -418,6 +433,36 @@ fn rule_object(rule: &Rule) -> Object {
         .with_opt("owner", rule.owner.as_deref())
 }
 
+/// A row of `approvals:`; its id without the prefix of the layer.
+fn approval_row(rule: &Rule) -> Object {
+    let effect = &rule.effect;
+    let id = effect.id.strip_prefix(Layer::Approvals.prefix()).unwrap_or(&effect.id);
+    let spec = effect.approval.clone().unwrap_or_default();
+    let matches = match_object(&rule.matches);
+    let escalation = rule.escalation.clone().unwrap_or_default();
+    let steps: Vec<Value> = escalation
+        .steps
+        .iter()
+        .map(|(after, roles)| {
+            Value::Object(Object::new().with("after", *after).with("roles", counts(roles)))
+        })
+        .collect();
+    Object::new()
+        .with("id", id)
+        .with("match", matches)
+        .with("roles", counts(&spec.roles))
+        .with("expires", spec.expires_ms)
+        .with("use_within", spec.use_within_ms)
+        .with_opt("escalate", (!steps.is_empty()).then_some(steps))
+        .with_opt("remind", escalation.remind_ms)
+        .with_opt("reason", effect.reason.as_deref())
+        .with_opt("owner", rule.owner.as_deref())
+}
+
+fn counts(roles: &BTreeMap<String, u32>) -> Object {
+    roles.iter().fold(Object::new(), |all, (role, count)| all.with(role.as_str(), *count))
+}
+
 fn after_object(after: &After) -> Object {
     let pattern = |key| after.earlier.get(&key).and_then(|it| it.first()).map(String::as_str);
     let same: Vec<Value> = after.same.iter().map(|key| Value::from(key.text())).collect();
@@ -437,25 +482,9 @@ fn schedule_object(schedule: &Schedule) -> Object {
         .with("utc_offset", i64::from(schedule.offset_minutes))
 }
 
-/// `None` where nothing differs from the default.
-fn retention_object(retention: &Retention) -> Option<Object> {
-    let lawful: Vec<Value> =
-        retention.lawful.iter().map(|code| Value::from(code.as_str())).collect();
-    (*retention != Retention::default()).then(|| {
-        Object::new()
-            .with_opt("payload", retention.payload_ms)
-            .with_opt("min", retention.min_ms)
-            .with_opt("lawful", (!lawful.is_empty()).then_some(lawful))
-    })
-}
-
 fn approval_object(approval: &ApprovalSpec) -> Object {
-    let mut roles = Object::new();
-    for (role, count) in &approval.roles {
-        roles.set(role.as_str(), *count);
-    }
     Object::new()
-        .with("roles", roles)
+        .with("roles", counts(&approval.roles))
         .with("expires", approval.expires_ms)
         .with("use_within", approval.use_within_ms)
 }

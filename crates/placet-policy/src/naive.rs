@@ -2,59 +2,21 @@
 //! by walking the parsed tree over copied values. Shares the parsed model with the index and no
 //! code of matching or evaluation; written to be obviously right, not to be fast.
 
+mod contract;
+mod layers;
+mod mutant;
+
 use crate::bundle::Bundle;
 use crate::condition::{Ast, AstNode, Op};
-use crate::model::{LimitKey, Match, MatchKey, Rule};
+use crate::model::{LimitKey, Match, MatchKey, RiskTier, Rule};
 use crate::pattern::Dialect;
 use placet_types::json::{Number, Object, Value as Json};
-use placet_types::policy::{ConditionError, Effect, Force, Hit, Verdict};
+use placet_types::policy::{ConditionError, Effect, Force, Hit, Layer, Verdict};
 use placet_types::{Caller, Request};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// A deliberate mistake, by which the property run shows that it would notice one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// Stop at the first rule that matches.
-    FirstMatchWins,
-    /// A deny rule whose condition fails does not apply.
-    ErringDenyIgnored,
-    /// A list on a value that the request lacks matches.
-    AbsentInverted,
-    /// `**` needs at least one segment.
-    ManyNeedsOne,
-    /// `*` also stands for several segments.
-    OneTakesMany,
-    /// `risk_tags_all` asks for any.
-    AllMeansAny,
-    /// Of several labels one is enough.
-    AnyLabel,
-    /// An error is not absorbed by `false && …` or `true || …`.
-    NoAbsorption,
-    /// Integers are compared as doubles.
-    IntegersAsDoubles,
-    /// Values of different types are unequal instead of an error.
-    UnequalTypes,
-    /// The components of a limit's key are not recorded.
-    LimitIgnored,
-}
-
-impl Mutant {
-    /// All mutants.
-    pub const ALL: [Self; 11] = [
-        Self::FirstMatchWins,
-        Self::ErringDenyIgnored,
-        Self::AbsentInverted,
-        Self::ManyNeedsOne,
-        Self::OneTakesMany,
-        Self::AllMeansAny,
-        Self::AnyLabel,
-        Self::NoAbsorption,
-        Self::IntegersAsDoubles,
-        Self::UnequalTypes,
-        Self::LimitIgnored,
-    ];
-}
+pub use mutant::Mutant;
 
 /// What [`Bundle::evaluate`] has to answer; with a mutant, what it must not.
 #[must_use]
@@ -64,7 +26,7 @@ pub fn evaluate(
     caller: &Caller,
     mutant: Option<Mutant>,
 ) -> Verdict {
-    let (request, derived) = derive(bundle, request, caller);
+    let (request, derived) = derive(bundle, request, caller, mutant);
     let naive = Naive { request: &request, caller, derived: &derived, mutant };
     let surfaces = bundle.model().surfaces.as_ref();
     let built_in = request.surface == "job"
@@ -76,7 +38,15 @@ pub fn evaluate(
         built_in || surfaces.is_none_or(|surfaces| surfaces.contains_key(&request.surface));
     let mut hits = Vec::new();
     if surface_known {
-        for rule in &bundle.model().rules {
+        // What a surface demands it demands of what the client sent, so before derivers.
+        let contract = surfaces.and_then(|surfaces| surfaces.get(&naive.request.surface));
+        if let Some(surface) = contract {
+            hits.extend(naive.contract(bundle, surface));
+        }
+        hits.extend(naive.layers(bundle));
+        // What follows from manifests and roles was told from these documents already.
+        let written = |rule: &&Rule| rule.effect.layer != Layer::Access;
+        for rule in bundle.model().rules.iter().filter(written) {
             hits.extend(naive.rule(rule));
             if mutant == Some(Mutant::FirstMatchWins) && !hits.is_empty() {
                 break;
@@ -91,14 +61,19 @@ pub fn evaluate(
 #[must_use]
 pub fn condition(bundle: &Bundle, request: &Request, caller: &Caller) -> Option<String> {
     let rule = bundle.model().rules.first()?;
-    let (request, derived) = derive(bundle, request, caller);
+    let (request, derived) = derive(bundle, request, caller, None);
     let naive = Naive { request: &request, caller, derived: &derived, mutant: None };
     let value = naive.value(rule.matches.when.as_ref()?.ast());
     Some(format!("{value:?}"))
 }
 
 /// The request with derived tags, and the derived facts.
-fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Object) {
+fn derive(
+    bundle: &Bundle,
+    request: &Request,
+    caller: &Caller,
+    mutant: Option<Mutant>,
+) -> (Request, Object) {
     let mut out = request.clone();
     let nothing = Object::new();
     let naive = Naive { request, caller, derived: &nothing, mutant: None };
@@ -106,6 +81,7 @@ fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Obje
     let mut levels = Vec::new();
     for deriver in &bundle.model().derivers {
         let Some(truth) = naive.matches(&deriver.matches) else { continue };
+        let missing = deriver.missing && mutant != Some(Mutant::UnreadableIgnored);
         let tested = deriver.read.as_ref().is_none_or(|(probe, tests)| {
             let values = probe.values(request);
             let hit = |value: &str| {
@@ -115,18 +91,21 @@ fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Obje
                 tests.iter().flat_map(|(_, all)| all).all(|it| it.passes(value).is_none())
             };
             match values {
-                None => deriver.missing,
+                None => missing,
                 Some(values) => {
                     values.iter().any(|value| hit(value))
-                        || (deriver.missing && values.iter().any(|value| blind(value)))
+                        || (missing && values.iter().any(|value| blind(value)))
                 }
             }
         });
         if !tested {
             continue;
         }
-        out.risk_tags.extend(deriver.risk_tags.iter().cloned());
-        levels.extend(deriver.risk_tier);
+        if mutant != Some(Mutant::DerivedTagsIgnored) {
+            out.risk_tags.extend(deriver.risk_tags.iter().cloned());
+        }
+        let failed = truth.is_err();
+        levels.extend(deriver.risk_tier.map(|it| if failed { it.max(RiskTier::High) } else { it }));
         for (name, value) in deriver.facts.iter() {
             let value = truth.is_ok().then(|| value.clone());
             found.entry(name.to_owned()).or_default().push(value);
@@ -135,7 +114,8 @@ fn derive(bundle: &Bundle, request: &Request, caller: &Caller) -> (Request, Obje
     let mut facts = Object::new();
     for (name, values) in found {
         if let Some(Some(first)) = values.first()
-            && values.iter().all(|value| value.as_ref() == Some(first))
+            && (mutant == Some(Mutant::FirstFactBelieved)
+                || values.iter().all(|value| value.as_ref() == Some(first)))
         {
             facts.set(name, first.clone());
         }
@@ -181,6 +161,12 @@ impl Naive<'_> {
         {
             return None;
         }
+        if truth.is_err()
+            && rule.effect.layer == Layer::Approvals
+            && self.is(Mutant::ErringApprovalIgnored)
+        {
+            return None;
+        }
         let windowed = rule.effect.limit.is_some() || rule.effect.after.is_some();
         let limit_key = windowed.then(|| {
             if self.is(Mutant::LimitIgnored) {
@@ -188,7 +174,8 @@ impl Naive<'_> {
             }
             rule.limit_key.iter().map(|key| self.limit_value(key)).collect()
         });
-        let asked = rule.effect.schedule.is_some() || rule.effect.after.is_some();
+        let asked = (rule.effect.schedule.is_some() || rule.effect.after.is_some())
+            && !self.is(Mutant::TimelessForce);
         let force = if asked { Force::Asked } else { Force::Always };
         Some(Hit { rule: rule.effect.clone(), error: truth.err(), limit_key, force })
     }

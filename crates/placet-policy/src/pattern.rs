@@ -227,6 +227,46 @@ impl Dialect {
     }
 }
 
+/// All segments of a pattern against all parts of a value, by the set of places reached so far: the work
+/// is bounded by one times the other.
+pub(crate) fn matches<'v>(segments: &[Segment], parts: impl Iterator<Item = &'v str>) -> bool {
+    let mut reached = vec![false; segments.len().saturating_add(1)];
+    let enter = |reached: &mut Vec<bool>| {
+        for (at, segment) in segments.iter().enumerate() {
+            if *segment == Segment::Many
+                && reached.get(at) == Some(&true)
+                && let Some(next) = reached.get_mut(at.saturating_add(1))
+            {
+                *next = true;
+            }
+        }
+    };
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    enter(&mut reached);
+    for part in parts {
+        let mut next = vec![false; reached.len()];
+        for (at, segment) in segments.iter().enumerate() {
+            if reached.get(at) != Some(&true) {
+                continue;
+            }
+            let to = match segment {
+                Segment::Literal(text) if text == part => at.saturating_add(1),
+                Segment::One => at.saturating_add(1),
+                Segment::Many => at,
+                Segment::Literal(_) => continue,
+            };
+            if let Some(slot) = next.get_mut(to) {
+                *slot = true;
+            }
+        }
+        reached = next;
+        enter(&mut reached);
+    }
+    reached.last() == Some(&true)
+}
+
 const fn is_dotted_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }

@@ -2,11 +2,14 @@
 //! normal form is written and its JSON Schema is made. Owns the correspondence of the four; refuses to
 //! know what a document means.
 
+mod schema;
+
+use crate::access::Permission;
 use crate::diagnostic::{Code, Place, Report};
 use crate::pattern::Dialect;
 use crate::read::fields::{self, Fields, Form};
 use crate::syntax::{Data, Member, Node};
-use placet_types::ids::{Amount, is_name};
+use placet_types::ids::{ActorId, Amount, is_label, is_name};
 use placet_types::json::{Object, Value};
 use placet_types::request::nearest;
 
@@ -18,18 +21,46 @@ pub(crate) enum Shape {
     Name,
     /// An id of letters, digits, `.`, `_` and `-`.
     Id,
+    /// Text that a function accepts.
+    Matching(&'static Matching),
     /// An integer between two bounds.
     Int(i64, i64),
     /// A duration of up to a year; integer milliseconds in the normal form.
     Duration,
+    /// A duration of up to a century; integer milliseconds in the normal form.
+    Age,
+    /// A JSON Schema of the subset that [`crate::schema`] knows.
+    Schema,
     /// An amount: integer or decimal text; decimal text of micro-units in the normal form.
     Amount,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A pattern.
     Pattern(Dialect),
+    /// `true` or `false`.
+    Bool,
+    /// A permission with one of these verbs: `propose:payments.*/transfer`.
+    Permission(&'static [&'static str]),
     /// A time of day, `09:00`; minutes since midnight in the normal form.
     TimeOfDay,
+    /// An instant, `2026-01-31T09:00:00Z`; integer milliseconds in the normal form.
+    Instant,
+    /// An actor, `kind:name`.
+    Actor,
+    /// A name of lower-case letters, digits and `-`: an environment, a workspace.
+    Label,
+    /// A mapping of JSON that something else gives its meaning.
+    Json,
+    /// A condition; read where the facts are known that it may ask for.
+    Condition,
+    /// Constraints of a permit.
+    Constraints,
+    /// A distance from UTC, `"+02:00"`; read by `schedule`.
+    Offset,
+    /// A list of at most 256 in which repetition says nothing.
+    Several(&'static Shape),
+    /// [`Shape::Several`], or one without brackets.
+    OneOrMore(&'static Shape),
     /// A list whose order matters.
     List(&'static Shape),
     /// A list whose order does not matter and in which nothing occurs twice; sorted in the normal form.
@@ -40,6 +71,17 @@ pub(crate) enum Shape {
     Record(&'static [Field]),
     /// A list of records with a unique `id`; sorted by it in the normal form.
     Entries(&'static [Field]),
+}
+
+/// Text that is more than prose.
+pub(crate) struct Matching {
+    pub(crate) fits: fn(&str) -> bool,
+    /// What it is, with its article.
+    pub(crate) kind: &'static str,
+    /// Words that are surely accepted, for "did you mean".
+    pub(crate) known: fn() -> Vec<&'static str>,
+    /// What it looks like.
+    pub(crate) hint: &'static str,
 }
 
 /// One key of a record.
@@ -76,12 +118,23 @@ pub(crate) fn read(
         Shape::Prose(most) => fields::prose(node, what, *most, report).map(Value::from),
         Shape::Name => word(node, what, is_name, "a name", report),
         Shape::Id => word(node, what, is_id, "an id", report),
+        Shape::Matching(of) => matching(node, what, of, report),
         Shape::Int(least, most) => integer(node, what, *least, *most, report),
         Shape::Duration => fields::duration(node, what, form, report).map(Value::from),
+        Shape::Age => fields::age(node, what, form, report).map(Value::from),
+        Shape::Schema => crate::schema::read::schema(node, what, report),
         Shape::Amount => amount(node, what, form, report),
         Shape::Word(words) => one_of(node, what, words, report),
         Shape::Pattern(dialect) => pattern(node, what, *dialect, report),
+        Shape::Permission(verbs) => permission(node, what, verbs, report),
         Shape::TimeOfDay => time_of_day(node, what, form, report),
+        Shape::Instant => instant(node, what, form, report),
+        Shape::Bool => fields::boolean(node, what, report).map(Value::from),
+        Shape::Actor => word(node, what, is_actor, "an actor, kind:name", report),
+        Shape::Label => word(node, what, is_label, "lower-case letters, digits and -", report),
+        Shape::Json | Shape::Constraints => object(node, what, report),
+        Shape::Condition | Shape::Offset => fields::text(node, what, report).map(|it| it.0.into()),
+        Shape::Several(item) | Shape::OneOrMore(item) => set(node, what, item, form, report),
         Shape::List(item) => items(node, what, item, form, report).map(Value::from),
         Shape::Set(item) => set(node, what, item, form, report),
         Shape::Map(key, value) => map(node, what, key, value, form, report),
@@ -107,6 +160,17 @@ fn word(
         return Some(Value::from(text));
     }
     report.error(Code::BadValue, place, format!("`{text}` in `{what}` is not {kind}"));
+    None
+}
+
+fn matching(node: &Node, what: &str, of: &Matching, report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    if (of.fits)(&text) {
+        return Some(Value::from(text));
+    }
+    let hint = nearest(&text, &(of.known)())
+        .map_or_else(|| of.hint.to_owned(), |near| format!("did you mean `{near}`?"));
+    report.error_hint(Code::BadValue, place, format!("`{text}` is not {}", of.kind), hint);
     None
 }
 
@@ -183,6 +247,28 @@ fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -
     }
 }
 
+fn permission(node: &Node, what: &str, verbs: &[&str], report: &mut Report<'_>) -> Option<Value> {
+    let (text, place) = fields::text(node, what, report)?;
+    match Permission::parse(&text) {
+        Ok(it) if verbs.contains(&it.verb.as_str()) => Some(Value::from(text)),
+        Ok(it) => {
+            let message = format!("`{what}` does not take `{}` permissions", it.verb.as_str());
+            let hint = format!("verbs are {} here", verbs.join(", "));
+            report.error_hint(Code::BadValue, place, message, hint);
+            None
+        }
+        Err(why) => {
+            let hint = format!(
+                "a verb ({}), a colon, surfaces and perhaps a slash and actions: propose:payments.*/transfer",
+                verbs.join(", ")
+            );
+            let message = format!("`{text}` in `{what}` is no permission: {why}");
+            report.error_hint(Code::BadPattern, place, message, hint);
+            None
+        }
+    }
+}
+
 /// `24:00` ends a day.
 fn time_of_day(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<Value> {
     let minutes = match (&node.value, form) {
@@ -195,6 +281,70 @@ fn time_of_day(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> 
         report.error_hint(Code::BadValue, node.place, message, "in quotes: \"09:00\"");
     }
     minutes.map(Value::from)
+}
+
+fn is_actor(text: &str) -> bool {
+    ActorId::parse(text).is_some()
+}
+
+fn object(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Value> {
+    if !matches!(node.value, Data::Map(_)) {
+        let message = format!("`{what}` takes a mapping, not {}", node.value.kind());
+        report.error(Code::WrongType, node.place, message);
+        return None;
+    }
+    fields::json(node, report)
+}
+
+fn instant(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<Value> {
+    let ms = match (&node.value, form) {
+        (Data::Int(ms), Form::Normal) => Some(*ms).filter(|ms| (0..=INSTANT_MAX).contains(ms)),
+        (Data::Text { text, .. }, Form::Document) => parse_instant(text),
+        _ => None,
+    };
+    if ms.is_none() {
+        let message = format!("`{what}` takes an instant in UTC between 1970 and 9999");
+        report.error_hint(Code::BadValue, node.place, message, "2026-01-31T09:00:00Z");
+    }
+    ms.map(Value::from)
+}
+
+/// The last millisecond of the year 9999.
+const INSTANT_MAX: i64 = 253_402_300_799_999;
+
+/// `2026-01-31T09:00:00Z`, with up to three decimals of a second.
+fn parse_instant(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (hms, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let digits = |text: &str, length: usize| {
+        let fits = text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+        fits.then(|| text.parse::<i64>().ok())?
+    };
+    let mut parts = date.splitn(3, '-');
+    let (year, month, day) =
+        (digits(parts.next()?, 4)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    let mut parts = hms.splitn(3, ':');
+    let (hour, minute, second) =
+        (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    if !(1..=3).contains(&fraction.len()) {
+        return None;
+    }
+    let milli = digits(&format!("{fraction:0<3}"), 3)?;
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year < 1970 || !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since 1970-01-01, counting years from March.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli)
 }
 
 pub(crate) fn minutes_of_day(text: &str) -> Option<i64> {
@@ -372,71 +522,4 @@ pub(crate) fn duplicate(id: &str, what: &str, first: Place, place: Place, report
     let (line, column) = (first.line, first.column);
     let message = format!("duplicate `{id}` in `{what}`, first in {file}:{line}:{column}");
     report.error_hint(Code::DuplicateId, place, message, "ids are unique in the whole bundle");
-}
-
-impl Shape {
-    /// The JSON Schema (2020-12) of documents of this shape.
-    pub(crate) fn schema(&self) -> Object {
-        let text = |description: &str| {
-            Object::new().with("type", "string").with("description", description)
-        };
-        match self {
-            Self::Prose(most) => {
-                text("text for people").with("minLength", 1_u32).with("maxLength", int(*most))
-            }
-            Self::Name => text("a name"),
-            Self::Id => text("an id").with("pattern", "^[A-Za-z0-9._-]{1,128}$"),
-            Self::Int(least, most) => {
-                Object::new().with("type", "integer").with("minimum", *least).with("maximum", *most)
-            }
-            Self::Duration => text("a duration: 500ms, 30s, 30m, 1h, 7d")
-                .with("pattern", "^(0|[1-9][0-9]*)(ms|s|m|h|d)$"),
-            Self::Amount => {
-                let forms = [
-                    Object::new().with("type", "integer").with("minimum", 0_u32),
-                    text("a decimal with at most six decimals")
-                        .with("pattern", "^[0-9]+([.][0-9]{1,6})?$"),
-                ];
-                Object::new().with("oneOf", forms.map(Value::Object).to_vec())
-            }
-            Self::Word(words) => {
-                let words: Vec<Value> = words.iter().map(|word| Value::from(*word)).collect();
-                Object::new().with("enum", words)
-            }
-            Self::Pattern(_) => {
-                text("a pattern: `*` one segment, `**` any number").with("minLength", 1_u32)
-            }
-            Self::TimeOfDay => {
-                text("a time of day").with("pattern", "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")
-            }
-            Self::List(item) => Object::new().with("type", "array").with("items", item.schema()),
-            Self::Set(item) => Object::new()
-                .with("type", "array")
-                .with("items", item.schema())
-                .with("uniqueItems", true),
-            Self::Map(_, value) => {
-                Object::new().with("type", "object").with("additionalProperties", value.schema())
-            }
-            Self::Record(of) => schema_of(of),
-            Self::Entries(of) => Object::new().with("type", "array").with("items", schema_of(of)),
-        }
-    }
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn schema_of(of: &[Field]) -> Object {
-    let mut properties = Object::new();
-    for field in of {
-        properties.set(field.name, field.shape.schema().with("description", field.doc));
-    }
-    let required: Vec<Value> =
-        of.iter().filter(|field| field.required).map(|field| Value::from(field.name)).collect();
-    Object::new()
-        .with("type", "object")
-        .with("properties", properties)
-        .with_opt("required", (!required.is_empty()).then_some(required))
-        .with("additionalProperties", false)
 }

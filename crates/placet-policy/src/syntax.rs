@@ -5,6 +5,7 @@ use crate::diagnostic::{Code, Place, Report};
 use crate::source::FILE_BYTES_MAX;
 use placet_types::json;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span};
+use std::collections::BTreeMap;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -54,11 +55,13 @@ impl Data {
 
 /// Deepest nesting: rules need seven levels.
 const DEPTH_MAX: usize = 32;
-/// Most scalars and collections of one document.
-const NODES_MAX: usize = 4_000_000;
+/// Most scalars and collections of one document: some hundred bytes each.
+const NODES_MAX: usize = 1_000_000;
 
-/// Most keys of one mapping: looking for duplicates takes the square of it.
+/// Most keys of one mapping.
 const MEMBERS_MAX: usize = 4096;
+/// With more keys than this, duplicates are looked up instead of compared one by one.
+const SEARCHED_MAX: usize = 16;
 
 /// Parses one document; `None` when errors were reported.
 pub(crate) fn parse_yaml(source: usize, text: &str, report: &mut Report<'_>) -> Option<Node> {
@@ -127,7 +130,8 @@ fn number(value: usize) -> u32 {
 
 enum Open {
     List(Place, Vec<Node>),
-    Map(Place, Vec<Member>, Option<(String, Place)>),
+    /// Members, the key whose value comes, and where keys stand once there are many.
+    Map(Place, Vec<Member>, Option<(String, Place)>, BTreeMap<String, u32>),
 }
 
 struct Builder<'a, 'r> {
@@ -193,13 +197,13 @@ impl Builder<'_, '_> {
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_properties(place, anchor, tag.is_some())?;
                 self.refuse_as_key(place)?;
-                self.stack.push(Open::Map(place, Vec::new(), None));
+                self.stack.push(Open::Map(place, Vec::new(), None, BTreeMap::new()));
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
                 Some(Open::List(place, items)) => {
                     self.add(Node { place, value: Data::List(items) })
                 }
-                Some(Open::Map(place, members, _)) => {
+                Some(Open::Map(place, members, ..)) => {
                     self.add(Node { place, value: Data::Map(members) });
                 }
                 None => {}
@@ -221,7 +225,7 @@ impl Builder<'_, '_> {
     }
 
     fn refuse_as_key(&mut self, place: Place) -> Option<()> {
-        if let Some(Open::Map(_, _, None)) = self.stack.last() {
+        if let Some(Open::Map(_, _, None, _)) = self.stack.last() {
             self.report.error(Code::WrongType, place, "a key must be text");
             return None;
         }
@@ -229,7 +233,7 @@ impl Builder<'_, '_> {
     }
 
     fn scalar(&mut self, place: Place, value: Data, text: &str) -> Option<()> {
-        let Some(Open::Map(_, members, key @ None)) = self.stack.last_mut() else {
+        let Some(Open::Map(_, members, key @ None, seen)) = self.stack.last_mut() else {
             self.add(Node { place, value });
             return Some(());
         };
@@ -249,8 +253,19 @@ impl Builder<'_, '_> {
             );
             return None;
         }
-        if let Some(first) = members.iter().find(|member| member.key == text) {
-            let message = format!("duplicate key `{text}`, first on line {}", first.place.line);
+        let first = if seen.is_empty() {
+            members.iter().find(|member| member.key == text).map(|member| member.place.line)
+        } else {
+            seen.get(text).copied()
+        };
+        if members.len() == SEARCHED_MAX {
+            seen.extend(members.iter().map(|member| (member.key.clone(), member.place.line)));
+        }
+        if members.len() >= SEARCHED_MAX {
+            seen.entry(text.to_owned()).or_insert(place.line);
+        }
+        if let Some(line) = first {
+            let message = format!("duplicate key `{text}`, first on line {line}");
             self.report.error(Code::DuplicateKey, place, message);
             // The first one stands; the second is read and dropped.
             *key = Some((String::new(), place));
@@ -264,7 +279,7 @@ impl Builder<'_, '_> {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, members, key)) => {
+            Some(Open::Map(_, members, key, _)) => {
                 if let Some((key, place)) = key.take()
                     && !key.is_empty()
                 {

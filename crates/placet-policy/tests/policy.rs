@@ -5,10 +5,30 @@
 #[path = "policy/support.rs"]
 mod support;
 
+#[path = "policy/access.rs"]
+mod access;
+#[path = "policy/cases.rs"]
+mod cases;
+#[path = "policy/contract.rs"]
+mod contract;
+#[path = "policy/corpus.rs"]
+mod corpus;
+#[path = "policy/derive.rs"]
+mod derive;
 #[path = "policy/diagnostics.rs"]
 mod diagnostics;
+#[path = "policy/diff.rs"]
+mod diff;
+#[path = "policy/format.rs"]
+mod format;
 #[path = "policy/generated.rs"]
 mod generated;
+#[path = "policy/generated_surfaces.rs"]
+mod generated_surfaces;
+#[path = "policy/hostile.rs"]
+mod hostile;
+#[path = "policy/import.rs"]
+mod import;
 #[path = "policy/language.rs"]
 mod language;
 #[path = "policy/oracle.rs"]
@@ -17,3 +37,9 @@ mod oracle;
 mod property;
 #[path = "policy/samples.rs"]
 mod samples;
+#[path = "policy/schema.rs"]
+mod schema;
+#[path = "policy/search.rs"]
+mod search;
+#[path = "policy/typed.rs"]
+mod typed;

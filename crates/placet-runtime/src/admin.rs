@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Solo mode: how long a lift waits.
-const SOLO_DELAY_MS: u64 = 600_000;
+pub(crate) const SOLO_DELAY_MS: u64 = 600_000;
 
 /// A key to be made.
 #[derive(Clone, Debug)]
@@ -333,7 +333,7 @@ impl Plane {
         let workspace =
             Arc::new(Workspace::new(no, name.clone(), signing, &secret, tree, unsigned));
         let bundle = self.root().and_then(|root| root.bundle());
-        workspace.policy.store(bundle.clone());
+        workspace.set_policy(crate::workspace::InForce::of(bundle.clone()));
         self.send(Message::AddSeat(Box::new(Seat {
             shared: workspace.clone(),
             state: State::new(Bounds::default()),

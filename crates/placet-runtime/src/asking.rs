@@ -5,10 +5,8 @@ use crate::error::PlaneError;
 use crate::idle::Summary;
 use crate::plane::Plane;
 use crate::ports::WorkspaceNo;
-use crate::sequencer::{Answer, Done, Glance, Job, Message, Payload, Reply};
-use crate::signing::Signing;
+use crate::sequencer::{Answer, Done, Glance, Job, Message, Next, Payload, Reply};
 use placet_engine::{Command, State};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::TrySendError;
 use tokio::sync::oneshot;
@@ -67,7 +65,7 @@ impl Plane {
         command: Command,
         payload: Payload,
     ) -> Result<Done, PlaneError> {
-        let (message, answer) = message(workspace, command, payload, None);
+        let (message, answer) = message(workspace, command, payload, Next::None);
         self.send(message)?;
         self.finish(answer).await
     }
@@ -79,7 +77,7 @@ impl Plane {
         command: Command,
         payload: Payload,
     ) -> Result<Begun, PlaneError> {
-        let (message, answer) = message(workspace, command, payload, None);
+        let (message, answer) = message(workspace, command, payload, Next::None);
         let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
         self.inbox.send(message).map_err(gone)?;
         Ok(answer)
@@ -110,7 +108,7 @@ pub(crate) fn message(
     workspace: WorkspaceNo,
     command: Command,
     payload: Payload,
-    next: Option<Arc<Signing>>,
+    next: Next,
 ) -> (Message, Begun) {
     let (reply, answer) = oneshot::channel();
     let reply = Reply::Caller(reply);

@@ -6,12 +6,12 @@ use crate::clock::Stamp;
 use crate::committer::{CommitTotals, Committer, Errand};
 use crate::crypto::Fast;
 use crate::directory::{ApiKey, Directory};
-use crate::error::PlaneError;
 use crate::follower::Follower;
 use crate::host::Host;
 use crate::idle::{Idle, IdleTotals, Reviver, Wanted};
 use crate::load::{Loaded, load_all};
 use crate::plane::{Plane, Workspaces};
+use crate::policies::{self, Workshop};
 use crate::pool::SlotPool;
 use crate::ports::{
     Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer, Signers,
@@ -30,10 +30,8 @@ use arc_swap::ArcSwap;
 use placet_engine::{Command, LogSigner, Trip};
 use placet_policy::Bundle;
 use placet_tlog::Tree;
-use placet_types::Digest;
-use placet_types::event::{BundleArmed, KillScope, KillSource};
+use placet_types::event::{KillScope, KillSource};
 use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
-use placet_types::policy::LANGUAGE;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel, sync_channel};
@@ -133,6 +131,9 @@ pub(crate) fn assemble(
     let mut last = TimeMs(0);
     let mut positions = BTreeMap::new();
     if let Some(bundle) = &options.bundle {
+        if let Err(cases) = policies::self_test(bundle) {
+            return Err(StartError::BundleUntrue { bundle: bundle.digest(), cases });
+        }
         stores.journal.put_bundle(&bundle.digest().0, bundle.normalised())?;
     }
     for (no, name) in stores.reader.workspaces()? {
@@ -165,8 +166,23 @@ pub(crate) fn assemble(
         let signers = folded.state.signers().to_vec();
         let shared = seat_of(&stores, no, &name, folded.tree, signing, signers)?;
         if let Some(digest) = folded.state.policy() {
-            let bundle = load_bundle(&stores, options, digest)?;
-            shared.policy.store(Some(bundle));
+            let policy = policies::load(&stores, options.bundle.as_ref(), digest)?;
+            if let Some((digest, why)) = &policy.lost {
+                notices.push(format!(
+                    "workspace {}: the bundle {digest} is in force and cannot be served: {why}; \
+                     everything is SILENCE there until another one is published",
+                    shared.name
+                ));
+            }
+            shared.set_policy(policy);
+        }
+        if let Some(shadow) = folded.state.shadow() {
+            // It decides nothing, so it keeps nothing from starting either.
+            let loaded = policies::load(&stores, options.bundle.as_ref(), shadow.bundle)?;
+            shared.shadow.store(loaded.bundle);
+            if let Some((digest, why)) = loaded.lost {
+                notices.push(format!("workspace {name}: its shadow bundle {digest}: {why}"));
+            }
         }
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
         positions.insert(no, stores.model_writer.position(no)?);
@@ -264,6 +280,7 @@ pub(crate) fn assemble(
         committer: committing,
         workspaces: ArcSwap::from_pointee(Workspaces { all, by_name }),
         creating: tokio::sync::Mutex::new(()),
+        shadowing: tokio::sync::Mutex::default(),
         directory,
         pool,
         journal: stores.reader,
@@ -285,6 +302,7 @@ pub(crate) fn assemble(
         dev: options.dev,
         solo: options.solo,
         privacy: Privacy::default(),
+        workshop: Workshop::default(),
         stopping: AtomicBool::new(false),
         host,
     });
@@ -420,17 +438,6 @@ impl Plane {
         }
         Ok(())
     }
-
-    async fn arm_bundle(
-        &self,
-        workspace: &Arc<Workspace>,
-        bundle: &Arc<Bundle>,
-    ) -> Result<(), PlaneError> {
-        let armed = BundleArmed { bundle: bundle.digest(), language: LANGUAGE, decision: None };
-        self.submit(workspace.no, Command::ArmBundle(armed), Payload::empty()).await?;
-        workspace.policy.store(Some(bundle.clone()));
-        Ok(())
-    }
 }
 
 impl Started {
@@ -502,22 +509,4 @@ fn seat_of(
         return Err(damaged("it belongs to another instance"));
     }
     Ok(Arc::new(Workspace::new(no, name.clone(), signing, &secret, tree, signers)))
-}
-
-fn load_bundle(
-    stores: &Stores,
-    options: &Options,
-    digest: Digest,
-) -> Result<Arc<Bundle>, StartError> {
-    if let Some(bundle) = options.bundle.as_ref().filter(|bundle| bundle.digest() == digest) {
-        return Ok(bundle.clone());
-    }
-    let bytes = stores.reader.bundle(&digest.0)?.ok_or(StartError::BundleLost(digest))?;
-    let bundle =
-        Bundle::from_normalised::<Fast>(&bytes).map_err(|_| StartError::BundleLost(digest))?;
-    if bundle.digest() == digest {
-        Ok(Arc::new(bundle))
-    } else {
-        Err(StartError::BundleLost(digest))
-    }
 }

@@ -6,8 +6,8 @@ use crate::frame::{ENTRY_OFFSET, SlotKeys};
 use crate::ports::{AppendError, Batch, Journal, WorkspaceNo};
 use crate::recent::Recent;
 use crate::sequencer::{
-    Done, Gauges, Job, Message, Open, Payload, Pending, PendingDone, Refusal, Release, Reply, Work,
-    Written,
+    Chore, Done, Gauges, Job, Message, Next, Open, Payload, Pending, PendingDone, Refusal, Release,
+    Reply, Work, Written,
 };
 use crate::workspace::{Committed, Workspace};
 use placet_engine::{Command, RevokePermit};
@@ -92,15 +92,24 @@ impl Committer {
 
     /// Makes a batch durable. Nothing of it is answered yet.
     pub(crate) fn flush(&mut self, work: Work) -> Flushed {
-        let Work { open, pending, releases, founding, .. } = work;
+        let Work { open, pending, releases, chores, .. } = work;
         let durable = self.persist(open);
         if durable.is_err() {
             self.gauges.failed.store(true, Ordering::SeqCst);
         }
-        for (name, reply) in founding {
-            let created = self.journal.create_workspace(&name);
-            // Whoever asked may have gone; the workspace stays empty then.
-            let _ = reply.send(created.map_err(|error| error.to_string()));
+        for chore in chores {
+            match chore {
+                Chore::Found(name, reply) => {
+                    let created = self.journal.create_workspace(&name);
+                    // Whoever asked may have gone; the workspace stays empty then.
+                    let _ = reply.send(created.map_err(|error| error.to_string()));
+                }
+                Chore::Keep(bundle, reply) => {
+                    let kept = self.journal.put_bundle(&bundle.digest().0, bundle.normalised());
+                    // Bytes that nothing refers to do no harm.
+                    let _ = reply.send(kept.map_err(|error| error.to_string()));
+                }
+            }
         }
         Flushed { durable, pending, releases }
     }
@@ -156,6 +165,11 @@ impl Committer {
         for (no, open, leaves, first_row) in parts {
             // INVARIANT: a tree that holds a handover is signed by the key that it names.
             open.shared.set_signers(open.signers, open.signing);
+            // INVARIANT: no answer of this batch or a later one leaves before the swap, so whoever
+            // has to evaluate again does so under the bundle that the log names.
+            if let Some(policy) = open.policy {
+                open.shared.set_policy(policy);
+            }
             open.shared.advance(&leaves);
             self.totals.signatures.fetch_add(1, Ordering::Relaxed);
             self.totals.entries.fetch_add(leaves.len() as u64, Ordering::Relaxed);
@@ -219,7 +233,7 @@ impl Committer {
             command: Command::RevokePermit(RevokePermit { permits }),
             payload: Payload::empty(),
             reply: Reply::Overtaken(caller, written),
-            next: None,
+            next: Next::None,
         };
         // Without a sequencer nothing is answered: the caller sees its channel close.
         if self.urgent.send(job).is_ok() {

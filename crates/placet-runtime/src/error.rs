@@ -1,7 +1,9 @@
 //! Why the plane cannot do what it was asked: a closed list with stable codes.
 
+use crate::policies::BundleRefusal;
 use crate::sequencer::Refusal;
 use placet_engine::Rejection;
+use placet_types::Digest;
 use placet_types::ids::DecisionId;
 use std::fmt;
 
@@ -44,6 +46,10 @@ pub enum PlaneError {
     Damaged(String),
     /// The bundle kept changing while the request was evaluated.
     PolicyMoved,
+    /// An uploaded bundle is not good.
+    BundleRefused(Box<BundleRefusal>),
+    /// The bundle that the log names cannot be served.
+    BundleLost(Digest),
     /// The entry would be larger than an entry may be.
     TooLarge,
     /// The server is going down.
@@ -70,6 +76,8 @@ impl PlaneError {
             Self::Indexing { .. } => "indexing",
             Self::Damaged(_) => "log_damaged",
             Self::PolicyMoved => "policy_moved",
+            Self::BundleRefused(refusal) => refusal.code(),
+            Self::BundleLost(_) => "bundle_lost",
             Self::TooLarge => "entry_too_large",
             Self::ShuttingDown => "shutting_down",
             Self::Exists(_) => "already_exists",
@@ -102,6 +110,11 @@ impl fmt::Display for PlaneError {
             ),
             Self::Damaged(what) => write!(f, "the log of this workspace is damaged: {what}"),
             Self::PolicyMoved => f.write_str("the policy kept changing; retry"),
+            Self::BundleRefused(refusal) => refusal.fmt(f),
+            Self::BundleLost(digest) => write!(
+                f,
+                "the bundle {digest} is missing or damaged; publish another one, or restore the journal"
+            ),
             Self::TooLarge => f.write_str("the log entry would exceed 16 KiB; shorten the request"),
             Self::ShuttingDown => f.write_str("the server is shutting down"),
             Self::Exists(what) => write!(f, "this {what} exists already"),

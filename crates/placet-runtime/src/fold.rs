@@ -5,7 +5,7 @@
 use crate::crypto::Fast;
 use crate::directory::KeyRecord;
 use crate::frame::{Frame, SlotKeys, frames};
-use crate::ports::{Batch, JournalReader, PortError, SlotReader, WorkspaceNo};
+use crate::ports::{Batch, JournalReader, PortError, Secret, SlotReader, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::signing::check_signers;
 use crate::workspace::{Committed, parse_batch};
@@ -283,9 +283,14 @@ pub(crate) fn open(slots: &dyn SlotReader, frame: Frame<'_>) -> Result<Option<Ob
         return Ok(None);
     }
     let Some(secret) = slots.secret(frame.slot)? else { return Ok(None) };
-    let plain = SlotKeys::new(&secret).open(frame.slot, frame.payload).map_err(PortError::new)?;
+    open_under(&secret, frame).map(Some)
+}
+
+/// The payload of a frame, under the secret of its slot.
+pub(crate) fn open_under(secret: &Secret, frame: Frame<'_>) -> Result<Object, PortError> {
+    let plain = SlotKeys::new(secret).open(frame.slot, frame.payload).map_err(PortError::new)?;
     match json::parse(&plain, Limits::PAYLOAD) {
-        Ok(Value::Object(payload)) => Ok(Some(payload)),
+        Ok(Value::Object(payload)) => Ok(payload),
         _ => Err(PortError::new("a payload is damaged")),
     }
 }

@@ -13,13 +13,13 @@ use crate::pool::SlotPool;
 use crate::ports::{
     Clock, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
 };
-use crate::proposal::{Given, Proposal, evaluate, reread};
+use crate::proposal::{Given, Proposal, evaluate, evaluate_beside, reread};
 use crate::recent::Recent;
 use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, Who};
+use placet_engine::{Command, Consume, HeldState, Report, Who, is_governed};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -33,12 +33,12 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 /// Deadline and idempotency window where no bundle says otherwise.
-const DEADLINE_MS: u64 = 2000;
-const WINDOW_MS: u64 = 86_400_000;
+pub(crate) const DEADLINE_MS: u64 = 2000;
+pub(crate) const WINDOW_MS: u64 = 86_400_000;
 /// Life of a permit.
 pub(crate) const PERMIT_MS: u64 = 60_000;
 /// A bundle may be published between evaluating and sequencing; then the request is evaluated again.
-pub(crate) const MOVED_MAX: usize = 3;
+pub(crate) const MOVED_MAX: usize = 8;
 
 /// A running instance.
 pub struct Plane {
@@ -46,6 +46,8 @@ pub struct Plane {
     pub(crate) committer: SyncSender<Errand>,
     pub(crate) workspaces: ArcSwap<Workspaces>,
     pub(crate) creating: tokio::sync::Mutex<()>,
+    /// One after the other sets a shadow bundle: the last one in the log is the one in use.
+    pub(crate) shadowing: tokio::sync::Mutex<()>,
     pub(crate) directory: Directory,
     pub(crate) pool: Arc<SlotPool>,
     pub(crate) journal: Arc<dyn JournalReader>,
@@ -67,6 +69,7 @@ pub struct Plane {
     pub(crate) dev: bool,
     pub(crate) solo: bool,
     pub(crate) privacy: crate::privacy::Privacy,
+    pub(crate) workshop: crate::policies::Workshop,
     pub(crate) stopping: std::sync::atomic::AtomicBool,
     pub(crate) host: Host,
 }
@@ -221,7 +224,12 @@ impl Plane {
         for _ in 0..MOVED_MAX {
             let bundle = workspace.bundle();
             let verdict = evaluate(bundle.as_deref(), request, caller);
-            let contract = bundle.as_ref().map(|bundle| bundle.surface(&request.surface));
+            let shadow = evaluate_beside(workspace.shadow().as_deref(), request, caller);
+            // A bundle has no say in how long one has to replace it.
+            let contract = bundle
+                .as_ref()
+                .filter(|_| !is_governed(&request.surface))
+                .map(|bundle| bundle.surface(&request.surface));
             let (deadline_ms, window_ms) = contract.map_or((DEADLINE_MS, WINDOW_MS), |contract| {
                 (contract.deadline_ms, contract.idempotency_window_ms)
             });
@@ -234,7 +242,7 @@ impl Plane {
                 deadline: received.plus(deadline_ms),
                 permit_ms: PERMIT_MS,
             };
-            let (decide, payload) = proposal.sealed(&keys, slot.no, verdict, given);
+            let (decide, payload) = proposal.sealed(&keys, slot.no, (verdict, shadow), given);
             match self.submit(workspace.no, Command::Decide(Box::new(decide)), payload).await {
                 Err(PlaneError::PolicyMoved) => {}
                 Err(error) => return Err(error),

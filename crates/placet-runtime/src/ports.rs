@@ -239,6 +239,29 @@ pub trait SlotReader: Send + Sync {
     /// # Errors
     /// [`PortError`] when the store failed or the slot never existed.
     fn secret(&self, slot: u64) -> Result<Option<Secret>, PortError>;
+
+    /// For reading many in about their order, on one thread.
+    fn cursor(&self) -> Box<dyn SecretCursor + '_> {
+        Box::new(OneByOne(self))
+    }
+}
+
+/// Secrets of many slots, read one after the other. What is erased meanwhile may be seen as it was.
+pub trait SecretCursor {
+    /// The secret of a slot; `None` once it has been erased.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed or the slot never existed.
+    fn secret(&mut self, slot: u64) -> Result<Option<Secret>, PortError>;
+}
+
+/// A reader that has no faster way.
+struct OneByOne<'a, R: ?Sized>(&'a R);
+
+impl<R: SlotReader + ?Sized> SecretCursor for OneByOne<'_, R> {
+    fn secret(&mut self, slot: u64) -> Result<Option<Secret>, PortError> {
+        self.0.secret(slot)
+    }
 }
 
 /// One entry as the read model takes it.
@@ -323,6 +346,8 @@ pub struct AuditFilter {
     pub surface: Option<String>,
     /// Outcome.
     pub outcome: Option<Outcome>,
+    /// Decisions on which a shadow bundle came to something else.
+    pub would_differ: bool,
     /// Event type.
     pub event_type: Option<String>,
     /// From this instant on.

@@ -282,6 +282,10 @@ impl Plane {
         let (plane, workspace, reason) = (self.clone(), workspace.clone(), reason.to_owned());
         self.host
             .blocking(move || {
+                // What it says of retention is not known: nothing is erased on its behalf.
+                if let Some((digest, _)) = &workspace.in_force().lost {
+                    return Err(PlaneError::BundleLost(*digest));
+                }
                 let bundle = workspace.bundle();
                 let mut targets = Vec::new();
                 for index in &decisions {

@@ -7,8 +7,9 @@ use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
 use crate::pseudonyms::Pseudonyms;
 use crate::sequencer::Payload;
-use placet_engine::{Decide, Who};
+use placet_engine::{Decide, Shadow, Who, is_governed};
 use placet_policy::{Bundle, Scratch};
+use placet_types::event::Tag;
 use placet_types::hash::Hasher;
 use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
 use placet_types::json::{Object, Value, Writer};
@@ -36,8 +37,13 @@ pub(crate) struct Given {
 
 impl Proposal<'_> {
     /// The command, committed to under the keys of a slot.
-    pub(crate) fn command(&self, keys: &SlotKeys, verdict: Verdict, given: Given) -> Decide {
-        self.with_facts(keys, verdict, given, &self.facts())
+    pub(crate) fn command(
+        &self,
+        keys: &SlotKeys,
+        verdicts: (Verdict, Option<Verdict>),
+        given: Given,
+    ) -> Decide {
+        self.with_facts(keys, verdicts, given, &self.facts())
     }
 
     /// The command and the payload that travels beside it: facts and request, without the nonce.
@@ -45,7 +51,7 @@ impl Proposal<'_> {
         &self,
         keys: &SlotKeys,
         slot: u64,
-        verdict: Verdict,
+        verdicts: (Verdict, Option<Verdict>),
         given: Given,
     ) -> (Decide, Payload) {
         let facts = self.facts();
@@ -54,14 +60,24 @@ impl Proposal<'_> {
             w.canonical("facts", &facts);
             w.nested("request", |w| self.request.write_members(w));
         });
-        (self.with_facts(keys, verdict, given, &facts), seal(keys, slot, plain))
+        (self.with_facts(keys, verdicts, given, &facts), seal(keys, slot, plain))
     }
 
     fn facts(&self) -> Vec<u8> {
         Value::Object(self.caller.facts()).to_canonical()
     }
 
-    fn with_facts(&self, keys: &SlotKeys, verdict: Verdict, given: Given, facts: &[u8]) -> Decide {
+    fn with_facts(
+        &self,
+        keys: &SlotKeys,
+        (verdict, shadow): (Verdict, Option<Verdict>),
+        given: Given,
+        facts: &[u8],
+    ) -> Decide {
+        let tags = |verdict: &Verdict| -> Vec<Option<Tag>> {
+            verdict.hits.iter().map(|hit| self.names.window_tag(hit)).collect()
+        };
+        let shadow = shadow.map(|verdict| Box::new(Shadow { windows: tags(&verdict), verdict }));
         let Self { names, caller, key, request, digests } = self;
         Decide {
             ids: given.ids,
@@ -87,31 +103,49 @@ impl Proposal<'_> {
             nonce: given.nonce,
             deadline: given.deadline,
             permit_ms: given.permit_ms,
-            windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
+            windows: tags(&verdict),
             verdict,
+            shadow,
         }
     }
+}
+
+thread_local! {
+    /// Buffers for the bundle in force, and for the one beside it: they have other dimensions.
+    static SCRATCH: RefCell<[Scratch; 2]> = RefCell::default();
 }
 
 /// Evaluates with a scratch of this thread.
 pub(crate) fn evaluate(bundle: Option<&Bundle>, request: &Request, caller: &Caller) -> Verdict {
-    thread_local! {
-        static SCRATCH: RefCell<Scratch> = RefCell::default();
-    }
     match bundle {
         None => Verdict::default(),
         Some(bundle) => {
-            SCRATCH.with_borrow_mut(|scratch| bundle.evaluate(request, caller, scratch))
+            SCRATCH.with_borrow_mut(|[scratch, _]| bundle.evaluate(request, caller, scratch))
         }
     }
 }
 
+/// The word of a shadow bundle; it has none where the constitution decides.
+pub(crate) fn evaluate_beside(
+    bundle: Option<&Bundle>,
+    request: &Request,
+    caller: &Caller,
+) -> Option<Verdict> {
+    let bundle = bundle.filter(|_| !is_governed(&request.surface))?;
+    Some(SCRATCH.with_borrow_mut(|[_, scratch]| bundle.evaluate(request, caller, scratch)))
+}
+
 /// Request and caller from a decision's payload.
 pub(crate) fn reread(payload: &Object) -> Result<(Request, Caller), PlaneError> {
+    reread_owned(payload.clone())
+}
+
+/// The same of a payload that nobody needs any more.
+pub(crate) fn reread_owned(mut payload: Object) -> Result<(Request, Caller), PlaneError> {
     let damaged = || PlaneError::Internal("a payload does not hold a request".to_owned());
     let facts = payload.get("facts").and_then(Value::as_object).ok_or_else(damaged)?;
     let caller = Caller::from_facts(facts).ok_or_else(damaged)?;
-    let request = payload.get("request").cloned().ok_or_else(damaged)?;
+    let request = payload.remove("request").ok_or_else(damaged)?;
     let request = Request::read(request, &caller).map_err(|_| damaged())?;
     Ok((request, caller))
 }

@@ -12,7 +12,7 @@ use crate::workspace::{SignedHead, Workspace, parse_batch};
 use placet_tlog::Hash;
 use placet_tlog::tiles::TileRef;
 use placet_tlog::tree::TreeError;
-use placet_types::event::{ActorRef, Entry, Event};
+use placet_types::event::{ActorRef, DecisionEvent, Entry, Event};
 use placet_types::ids::DecisionId;
 use placet_types::json::{self, Limits, Object, Value};
 use std::sync::Arc;
@@ -505,7 +505,11 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::ApprovalVoted(event) => Some(event.decision),
         Event::ApprovalClosed(event) => Some(event.decision),
         Event::SignerRotated(event) => event.decision,
+        Event::BundleShadowed(event) => event.decision,
         Event::SignerRevoked(event) => event.decision,
+        Event::BundleArmed(event) => event.decision,
+        Event::ReviewClosed(event) => Some(event.decision),
+        Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => event.decision,
         _ => None,
     }
 }
@@ -553,6 +557,12 @@ pub fn matches(filter: &AuditFilter, entry: &Entry) -> bool {
         && filter.until.is_none_or(|until| entry.time < until)
         && filter.idempotency.is_none_or(|tag| decision.is_some_and(|d| d.idempotency == tag))
         && filter.subject.is_none_or(|tag| decision.is_some_and(|d| d.subjects.contains(&tag)))
+        && (!filter.would_differ || decision.is_some_and(would_differ))
+}
+
+/// Whether a shadow bundle came to something else.
+fn would_differ(event: &DecisionEvent) -> bool {
+    event.would.as_ref().is_some_and(|would| would.differing().is_some())
 }
 
 /// Who an event is by.
@@ -573,6 +583,12 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::HoldReleased(event) => Some(event.by.as_str()),
         Event::SignerRotated(event) => event.by.as_ref().map(ActorRef::as_str),
         Event::SignerRevoked(event) => Some(event.by.as_str()),
+        Event::BundleShadowed(event) => Some(event.by.as_str()),
+        Event::BundleDrafted(event) => Some(event.by.as_str()),
+        Event::BundleArmed(event) => event.by.as_ref().map(ActorRef::as_str),
+        Event::BundleWithdrawn(event) => Some(event.by.as_str()),
+        Event::ReviewClosed(event) => Some(event.by.as_str()),
+        Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => Some(event.by.as_str()),
         _ => None,
     }
 }

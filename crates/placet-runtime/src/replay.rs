@@ -8,16 +8,16 @@ use crate::frame::{Frame, SlotKeys};
 use crate::start_error::StartError;
 
 use crate::ports::{JournalReader, SlotReader, WorkspaceKeys, WorkspaceNo};
-use crate::proposal::{Given, Proposal, evaluate, reread};
+use crate::proposal::{Given, Proposal, evaluate, evaluate_beside, reread};
 use crate::pseudonyms::Pseudonyms;
 use crate::workspace::parse_batch;
 use placet_engine::{Bounds, Command, Decide, Plan, Rejection, State, Who, is_governed, step};
 use placet_policy::Bundle;
 use placet_types::Digest;
-use placet_types::event::{DecisionEvent, Entry, Event};
+use placet_types::event::{DecisionEvent, Entry, Event, Tag, Would};
 use placet_types::ids::{ApprovalId, DecisionId, PermitId, WorkspaceName};
 use placet_types::policy::{Hit, Verdict};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where the log and what belongs to it are read from.
@@ -93,7 +93,7 @@ fn replay_workspace(
     sources: &Sources<'_>,
     no: WorkspaceNo,
     name: &WorkspaceName,
-    bundles: &mut HashMap<Digest, Option<Arc<Bundle>>>,
+    bundles: &mut HashMap<Digest, Arc<Bundle>>,
     report: &mut Report,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), StartError> {
@@ -114,8 +114,12 @@ fn replay_workspace(
                     let frame = parsed.frame(at);
                     let frame = frame.ok_or_else(|| damaged("an entry has no frame".to_owned()))?;
                     let bundle = bundle_for(sources, event.policy, bundles)?;
+                    let asked = event.would != Some(Would::Skipped);
+                    let shadow = state.shadow().filter(|_| asked).map(|shadow| shadow.bundle);
+                    let shadow = shadow.map(|digest| kept(sources, digest, bundles)).transpose()?;
                     let context = Context { sources, names: &names, state: &state };
-                    let derived = context.derive(entry, event, frame, bundle.as_deref(), report)?;
+                    let given = (bundle.as_deref(), shadow.as_deref());
+                    let derived = context.derive(entry, event, frame, given, report)?;
                     count(report, name, state.next_index(), event, derived);
                 }
                 state.apply(entry).map_err(|error| damaged(error.to_string()))?;
@@ -129,19 +133,28 @@ fn replay_workspace(
 fn bundle_for(
     sources: &Sources<'_>,
     digest: Option<Digest>,
-    bundles: &mut HashMap<Digest, Option<Arc<Bundle>>>,
+    bundles: &mut HashMap<Digest, Arc<Bundle>>,
 ) -> Result<Option<Arc<Bundle>>, StartError> {
     let Some(digest) = digest else { return Ok(None) };
     if let Some(bundle) = &sources.bundle {
         return Ok(Some(bundle.clone()));
     }
+    kept(sources, digest, bundles).map(Some)
+}
+
+/// A bundle that the journal keeps.
+fn kept(
+    sources: &Sources<'_>,
+    digest: Digest,
+    bundles: &mut HashMap<Digest, Arc<Bundle>>,
+) -> Result<Arc<Bundle>, StartError> {
     if let Some(bundle) = bundles.get(&digest) {
         return Ok(bundle.clone());
     }
     let bytes = sources.reader.bundle(&digest.0)?.ok_or(StartError::BundleLost(digest))?;
     let bundle =
         Bundle::from_normalised::<Fast>(&bytes).map_err(|_| StartError::BundleLost(digest))?;
-    let bundle = Some(Arc::new(bundle));
+    let bundle = Arc::new(bundle);
     bundles.insert(digest, bundle.clone());
     Ok(bundle)
 }
@@ -158,7 +171,7 @@ impl Context<'_> {
         entry: &Entry,
         event: &DecisionEvent,
         frame: Frame<'_>,
-        bundle: Option<&Bundle>,
+        (bundle, shadow): (Option<&Bundle>, Option<&Bundle>),
         report: &mut Report,
     ) -> Result<Derived, StartError> {
         let payload = match open(self.sources.slots, frame) {
@@ -166,6 +179,7 @@ impl Context<'_> {
             Err(error) => return Ok(Derived::None(format!("the payload does not open: {error}"))),
         };
         let secret = self.sources.slots.secret(frame.slot)?;
+        let mut re_stepped = false;
         let command = match (payload, secret) {
             (Some(payload), Some(secret)) => {
                 report.re_evaluated += 1;
@@ -182,7 +196,9 @@ impl Context<'_> {
                 };
                 let mut verdict = evaluate(bundle, &request, &caller);
                 verdict.policy = event.policy;
-                proposal.command(&SlotKeys::new(&secret), verdict, given(entry, event))
+                let shadow = evaluate_beside(shadow, &request, &caller);
+                let given = given(entry, event);
+                proposal.command(&SlotKeys::new(&secret), (verdict, shadow), given)
             }
             _ if event.matched_all.is_some() => {
                 report.not_replayable += 1;
@@ -190,13 +206,21 @@ impl Context<'_> {
             }
             _ => {
                 report.re_stepped += 1;
+                re_stepped = true;
                 recorded(entry, event, bundle)
             }
         };
         let plan = step::<Fast>(self.state, &Command::Decide(Box::new(command)), entry.time);
         Ok(match plan {
             Ok(Plan::Append(events)) => match events.into_iter().next() {
-                Some(Event::Decision(event)) => Derived::Event(event),
+                // Without the request nobody can say again what the shadow said.
+                Some(Event::Decision(again)) if re_stepped => {
+                    Derived::Event(Arc::new(DecisionEvent {
+                        would: event.would.clone(),
+                        ..DecisionEvent::clone(&again)
+                    }))
+                }
+                Some(Event::Decision(again)) => Derived::Event(again),
                 _ => Derived::None("another event".to_owned()),
             },
             Ok(Plan::Bound { index }) => Derived::None(format!("bound to entry {index}")),
@@ -211,7 +235,7 @@ fn rejected(error: &Rejection) -> String {
 }
 
 /// Ids, nonce and times as recorded; ids that were not needed were not recorded.
-fn given(entry: &Entry, event: &DecisionEvent) -> Given {
+pub(crate) fn given(entry: &Entry, event: &DecisionEvent) -> Given {
     let permit = event.permit.as_ref();
     Given {
         ids: (
@@ -237,15 +261,28 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         if governed && matched.rule.starts_with("constitution.") {
             continue;
         }
-        let rule = bundle.and_then(|b| b.rules().find(|rule| rule.id == matched.rule));
+        let rule = bundle.and_then(|b| b.rule(&matched.rule));
         if let Some(rule) = rule {
             hits.push(Hit { error: matched.error, ..Hit::of(rule.clone()) });
             windows.push(matched.window.map(|window| window.tag));
         }
     }
-    // The constitution asks for the role alone, and only an admin's request is not denied by it.
-    let admin = event.matched.iter().all(|matched| matched.rule != "constitution.admin-only");
+    // The constitution asks for the role alone, and only requests without it are denied for that.
+    let lacks = ["constitution.admin-only", "constitution.operator-only"];
+    let admin = event.matched.iter().all(|matched| !lacks.contains(&matched.rule.as_str()));
     let roles = if admin { ["admin".to_owned()].into() } else { [].into() };
+    let verdict = Verdict { policy: event.policy, surface_known: event.surface_known, hits };
+    as_recorded(given, event, roles, verdict, windows)
+}
+
+/// The command of a decision with everything as recorded but roles, verdict and window tags.
+pub(crate) fn as_recorded(
+    given: Given,
+    event: &DecisionEvent,
+    roles: BTreeSet<String>,
+    verdict: Verdict,
+    windows: Vec<Option<Tag>>,
+) -> Decide {
     Decide {
         ids: given.ids,
         who: Who { actor: event.actor.clone(), key: event.key, roles },
@@ -270,8 +307,9 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         nonce: given.nonce,
         deadline: given.deadline,
         permit_ms: given.permit_ms,
-        verdict: Verdict { policy: event.policy, surface_known: event.surface_known, hits },
+        verdict,
         windows,
+        shadow: None,
     }
 }
 
@@ -320,6 +358,7 @@ fn differing(a: &DecisionEvent, b: &DecisionEvent) -> String {
         ("subjects", a.subjects == b.subjects),
         ("idempotency", a.idempotency == b.idempotency),
         ("previous", a.previous == b.previous),
+        ("would", a.would == b.would),
     ];
     let differing = parts.into_iter().find(|(_, same)| !same);
     differing.map_or("event", |(name, _)| name).to_owned()

@@ -54,6 +54,7 @@ impl Seat {
             doomed: Vec::new(),
             signers: None,
             signing: None,
+            policy: None,
         });
         let mut payload = Some(payload);
         for (entry, bytes) in encoded {
@@ -132,6 +133,8 @@ impl Seat {
                 let index = self.state.next_index();
                 event.permit.as_ref().map(|permit| (event.decision, index, permit.id))
             }
+            // The plane itself has used it: what it was for is in the same batch.
+            (Event::PermitCollected(_), Command::ArmUnder(_)) => None,
             (Event::PermitCollected(event), _) => {
                 let index = self.state.approval(event.approval)?.index;
                 Some((event.decision, index, event.permit.id))

@@ -10,8 +10,9 @@ use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
 use crate::seat::Seat;
 use crate::signing::{Signing, hand_over};
-use crate::workspace::Workspace;
+use crate::workspace::{InForce, Workspace};
 use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
+use placet_policy::Bundle;
 use placet_types::Digest;
 use placet_types::event::{Entry, Event};
 use placet_types::ids::{DecisionId, PermitId, TimeMs, WorkspaceName};
@@ -47,8 +48,20 @@ pub(crate) struct Job {
     pub(crate) command: Command,
     pub(crate) payload: Payload,
     pub(crate) reply: Reply,
+    /// What its entries put in force.
+    pub(crate) next: Next,
+}
+
+/// What is in force once the entries of a job are durable.
+#[derive(Default)]
+pub(crate) enum Next {
+    /// What was before.
+    #[default]
+    None,
     /// For a rotation: the key that follows.
-    pub(crate) next: Option<Arc<Signing>>,
+    Signing(Arc<Signing>),
+    /// For an arming: the bundle.
+    Bundle(Arc<Bundle>),
 }
 
 /// Where an answer goes.
@@ -131,6 +144,8 @@ pub(crate) enum Message {
     AddSeat(Box<Seat>),
     /// Registers a workspace in the store, which the committer owns.
     CreateWorkspace(WorkspaceName, oneshot::Sender<Result<WorkspaceNo, String>>),
+    /// Keeps the bytes of a bundle in the store.
+    KeepBundle(Arc<Bundle>, oneshot::Sender<Result<(), String>>),
     ConfirmClock,
     Wake,
     Shutdown,
@@ -160,6 +175,16 @@ pub(crate) struct Open {
     pub(crate) signers: Option<Vec<LogSigner>>,
     /// The key that these entries hand over to.
     pub(crate) signing: Option<Arc<Signing>>,
+    /// What decides after these entries, where they change it.
+    pub(crate) policy: Option<InForce>,
+}
+
+/// Something besides the log that the thread has to do that owns the store.
+pub(crate) enum Chore {
+    /// Register a workspace.
+    Found(WorkspaceName, oneshot::Sender<Result<WorkspaceNo, String>>),
+    /// Keep the bytes of a bundle.
+    Keep(Arc<Bundle>, oneshot::Sender<Result<(), String>>),
 }
 
 /// An answer that waits for its batch.
@@ -182,7 +207,7 @@ pub(crate) struct Work {
     pub(crate) open: BTreeMap<WorkspaceNo, Open>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) releases: Vec<Release>,
-    pub(crate) founding: Vec<(WorkspaceName, oneshot::Sender<Result<WorkspaceNo, String>>)>,
+    pub(crate) chores: Vec<Chore>,
     pub(crate) bytes: usize,
 }
 
@@ -332,7 +357,8 @@ impl Sequencer {
             Message::AddSeat(seat) => {
                 self.seats.insert(seat.shared.no, *seat);
             }
-            Message::CreateWorkspace(name, reply) => work.founding.push((name, reply)),
+            Message::CreateWorkspace(name, reply) => work.chores.push(Chore::Found(name, reply)),
+            Message::KeepBundle(bundle, reply) => work.chores.push(Chore::Keep(bundle, reply)),
             Message::ConfirmClock => {
                 let (from, to) = self.stamp.confirm();
                 self.gauges.clock_unsure.store(false, Ordering::SeqCst);
@@ -360,7 +386,7 @@ impl Sequencer {
         workspace: WorkspaceNo,
         command: &Command,
         payload: Payload,
-        next: Option<Arc<Signing>>,
+        next: Next,
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
         if self.gauges.failed.load(Ordering::SeqCst) {
@@ -372,7 +398,7 @@ impl Sequencer {
             return match command {
                 Command::Trip(_) => {
                     let last = self.stamp.last();
-                    self.write(workspace, command, payload, None, last, work)
+                    self.write(workspace, command, payload, Next::None, last, work)
                 }
                 _ => Err(Refusal::ClockUnsure),
             };
@@ -385,7 +411,7 @@ impl Sequencer {
         workspace: WorkspaceNo,
         command: &Command,
         payload: Payload,
-        next: Option<Arc<Signing>>,
+        next: Next,
         now: TimeMs,
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
@@ -395,11 +421,16 @@ impl Sequencer {
         // Before anything is decided: the mode of this run (development, solo) is in state from the
         // first entry on, not only after it.
         seat.close_gap(work, now)?;
+        let policy = seat.state.policy();
+        let differs = |evaluated: Option<Digest>| {
+            evaluated != policy && !(evaluated.is_none() && seat.shared.has_lost(policy))
+        };
         let moved = match command {
-            Command::Decide(decide) => decide.verdict.policy != seat.state.policy(),
-            Command::Vote(vote) => vote.verdict.policy != seat.state.policy(),
-            Command::Collect(collect) => collect.verdict.policy != seat.state.policy(),
-            Command::Erase(erase) => erase.policy != seat.state.policy(),
+            Command::Decide(decide) => differs(decide.verdict.policy),
+            Command::Vote(vote) => differs(vote.verdict.policy),
+            Command::Collect(collect) => differs(collect.verdict.policy),
+            Command::ArmUnder(arm) => differs(arm.verdict.policy),
+            Command::Erase(erase) => erase.policy != policy,
             _ => false,
         };
         if moved {
@@ -407,7 +438,7 @@ impl Sequencer {
         }
         // Only here the index is known that a handover has to name.
         let handed = match (command, &next) {
-            (Command::RotateSigner(rotate), Some(next)) => {
+            (Command::RotateSigner(rotate), Next::Signing(next)) => {
                 let (current, index) = (seat.shared.signing(), seat.state.next_index());
                 Some(hand_over(rotate, &current, next, index).map_err(Refusal::Signing)?)
             }
@@ -422,8 +453,16 @@ impl Sequencer {
             Plan::Append(events) => {
                 let permits = seat.permits(&events, command);
                 let range = seat.append(work, events, payload, now)?;
-                if let Some(open) = work.open.get_mut(&workspace).filter(|_| next.is_some()) {
-                    open.signing = next;
+                if let Some(open) = work.open.get_mut(&workspace) {
+                    match next {
+                        Next::None => {}
+                        Next::Signing(signing) => open.signing = Some(signing),
+                        Next::Bundle(bundle) if seat.state.policy() == Some(bundle.digest()) => {
+                            open.policy = Some(InForce::of(Some(bundle)));
+                        }
+                        // The command came to something else.
+                        Next::Bundle(_) => {}
+                    }
                 }
                 Ok(done(Some(range), None, permits))
             }
@@ -476,7 +515,7 @@ impl Work {
         self.open.is_empty()
             && self.pending.is_empty()
             && self.releases.is_empty()
-            && self.founding.is_empty()
+            && self.chores.is_empty()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::fold::Unfolded;
 use crate::plane::{Plane, Principal};
 use crate::ports::{PortError, Signer, Signers, WorkspaceNo};
 use crate::privacy::governed;
-use crate::sequencer::{Done, Payload};
+use crate::sequencer::{Done, Next, Payload};
 use crate::start_error::StartError;
 use crate::workspace::Workspace;
 use placet_engine::{Command, LogSigner, RevokeSigner, RotateSigner, State, Who};
@@ -267,7 +267,7 @@ impl Plane {
         next: Arc<Signing>,
     ) -> Result<Done, PlaneError> {
         let command = Command::RotateSigner(Box::new(command));
-        let (message, answer) = message(workspace, command, payload, Some(next));
+        let (message, answer) = message(workspace, command, payload, Next::Signing(next));
         let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
         self.inbox.send(message).map_err(gone)?;
         self.finish(answer).await

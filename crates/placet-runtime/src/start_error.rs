@@ -36,6 +36,13 @@ pub enum StartError {
         /// What is missing, and what to do.
         what: String,
     },
+    /// The bundle given permits what its own cases forbid.
+    BundleUntrue {
+        /// Which.
+        bundle: Digest,
+        /// The cases that came out otherwise.
+        cases: Vec<String>,
+    },
     /// A bundle that entries refer to is missing or does not compile.
     BundleLost(Digest),
     /// Anything else.
@@ -52,6 +59,7 @@ impl StartError {
             Self::OtherBundle { .. } => "bundle_differs",
             Self::OtherMode { .. } => "mode_differs",
             Self::SigningKeyMissing { .. } => "signing_key_missing",
+            Self::BundleUntrue { .. } => "bundle_untrue",
             Self::BundleLost(_) => "bundle_lost",
             Self::Plane(error) => error.code(),
         }
@@ -70,9 +78,12 @@ impl fmt::Display for StartError {
             }
             Self::OtherBundle { armed, given } => write!(
                 f,
-                "the bundle given ({given}) is not the one in force ({armed}); publishing a bundle \
-                 is a governed action, or use --dev"
+                "the bundle given ({given}) is not the one in force ({armed}); start without --bundle \
+                 and publish it: placet policy publish --bundle DIR"
             ),
+            Self::BundleUntrue { bundle, cases } => {
+                write!(f, "the bundle {bundle} fails its own cases: {}", cases.join("; "))
+            }
             Self::OtherMode { dev: true } => f.write_str(
                 "this data directory was made with --dev; start it with --dev, or choose another --data",
             ),

@@ -12,6 +12,7 @@ use placet_engine::LogSigner;
 use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
+use placet_types::Digest;
 use placet_types::event::{ActorRef, Entry};
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::collections::VecDeque;
@@ -31,7 +32,9 @@ pub struct Workspace {
     /// All keys of the durable log, oldest first.
     signers: ArcSwap<Vec<LogSigner>>,
     names: Pseudonyms,
-    pub(crate) policy: ArcSwapOption<Bundle>,
+    policy: ArcSwap<InForce>,
+    /// The bundle beside it, asked for the record alone.
+    pub(crate) shadow: ArcSwapOption<Bundle>,
     tree: Mutex<Tree<Fast>>,
     head: ArcSwap<SignedHead>,
     pub(crate) published: ArcSwap<SignedHead>,
@@ -44,6 +47,25 @@ pub struct Workspace {
     /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
     /// order of the log.
     doomed: Mutex<VecDeque<Doomed>>,
+}
+
+/// What decides in a workspace: one value, swapped as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct InForce {
+    /// The bundle.
+    pub bundle: Option<Arc<Bundle>>,
+    /// The bundle that the log names and that cannot be served, and why: everything is SILENCE.
+    pub lost: Option<(Digest, String)>,
+}
+
+impl InForce {
+    pub(crate) fn of(bundle: Option<Arc<Bundle>>) -> Self {
+        Self { bundle, lost: None }
+    }
+
+    pub(crate) fn lost(digest: Digest, why: String) -> Self {
+        Self { bundle: None, lost: Some((digest, why)) }
+    }
 }
 
 /// A checkpoint with the edge of its tree.
@@ -102,7 +124,8 @@ impl Workspace {
             signing: ArcSwap::from_pointee(signing),
             signers: ArcSwap::from_pointee(signers),
             names: Pseudonyms::new(pseudonym_key),
-            policy: ArcSwapOption::empty(),
+            policy: ArcSwap::from_pointee(InForce::default()),
+            shadow: ArcSwapOption::empty(),
             tree: Mutex::new(tree),
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
@@ -155,10 +178,33 @@ impl Workspace {
         }
     }
 
-    /// The bundle in force.
+    /// The bundle that decides; none where there is none, or where it is lost.
     #[must_use]
     pub fn bundle(&self) -> Option<Arc<Bundle>> {
+        self.policy.load().bundle.clone()
+    }
+
+    /// What decides here.
+    #[must_use]
+    pub fn in_force(&self) -> Arc<InForce> {
         self.policy.load_full()
+    }
+
+    /// The bundle that decisions are made under a second time, for the record alone.
+    #[must_use]
+    pub fn shadow(&self) -> Option<Arc<Bundle>> {
+        self.shadow.load_full()
+    }
+
+    /// From here on this decides.
+    pub(crate) fn set_policy(&self, policy: InForce) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    /// Whether decisions have to be evaluated without a bundle although the log names this one.
+    pub(crate) fn has_lost(&self, policy: Option<Digest>) -> bool {
+        let lost = self.policy.load().lost.as_ref().map(|(digest, _)| *digest);
+        lost.is_some() && lost == policy
     }
 
     /// The newest signed checkpoint.

@@ -10,7 +10,7 @@ use crate::server::Server;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
-use placet_engine::{Held, HeldState};
+use placet_engine::{Held, HeldState, arming_of};
 use placet_runtime::{DecisionAnswer, PlaneError};
 use placet_types::Digest;
 use placet_types::event::DecisionEvent;
@@ -86,7 +86,18 @@ async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
         session.principal.caller.roles.extend(held.roles.into_keys());
     }
     let principal = &session.principal;
-    plane.vote(workspace, principal, id, approve, echo, note.as_deref()).await?;
+    let (held, answer) =
+        plane.vote(workspace, principal, id, approve, echo, note.as_deref()).await?;
+    let event = &answer.event;
+    if matches!(held.state, HeldState::Approved(_))
+        && arming_of(&event.surface, &event.action).is_some()
+    {
+        // Whoever completes the approval releases it. The vote stands if that fails: author and
+        // approvers may try again, and hear why.
+        if let Err(error) = plane.release(workspace, principal, held.decision).await {
+            eprintln!("placet: {} is approved and not in force: {error}", held.decision);
+        }
+    }
     let seen = plane.approval(workspace, id).await?;
     let names = names(&call.server, &session);
     document::answer(StatusCode::OK, &build(&call.server, &session, &names, &seen))

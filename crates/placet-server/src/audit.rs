@@ -23,7 +23,7 @@ const REACH: Duration = Duration::from_secs(5);
 /// Most entries of one trace.
 const TRACE_MAX: usize = 1000;
 
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 15] = [
     "decision",
     "trace",
     "actor",
@@ -32,6 +32,7 @@ const PARAMETERS: [&str; 14] = [
     "surface",
     "outcome",
     "type",
+    "would_differ",
     "since",
     "until",
     "order",
@@ -89,6 +90,9 @@ fn filter(query: &Query, workspace: &Workspace, now: TimeMs) -> Result<AuditFilt
         outcome: query.parsed("outcome", "an outcome such as DENY", |text| {
             Outcome::parse(&text.to_ascii_uppercase())
         })?,
+        would_differ: query
+            .parsed("would_differ", "true or false", |text| text.parse::<bool>().ok())?
+            .unwrap_or(false),
         event_type: query.get("type").map(str::to_owned),
         since: query.parsed("since", instant, time)?,
         until: query.parsed("until", instant, time)?,
@@ -113,66 +117,15 @@ fn actor_of(text: &str, workspace: &Workspace) -> Option<String> {
 }
 
 /// Unix milliseconds, RFC 3339, or a duration ago.
-pub(crate) fn instant_of(text: &str, now: TimeMs) -> Option<TimeMs> {
+#[must_use]
+pub fn instant_of(text: &str, now: TimeMs) -> Option<TimeMs> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().ok().filter(|ms| *ms <= 1 << 53).map(TimeMs);
     }
     if let Some(ago) = call::duration_ms(text) {
         return Some(TimeMs(now.0.saturating_sub(ago)));
     }
-    rfc3339(text)
-}
-
-/// RFC 3339, `T` and `Z` in either case, fractions cut to milliseconds.
-fn rfc3339(text: &str) -> Option<TimeMs> {
-    let bytes = text.as_bytes();
-    let number = |from: usize, to: usize| -> Option<i64> {
-        let digits = text.get(from..to)?;
-        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
-    };
-    let marks = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
-    if marks.iter().any(|(at, set)| bytes.get(*at).is_none_or(|b| !set.as_bytes().contains(b))) {
-        return None;
-    }
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let fits = (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 61;
-    let mut rest = text.get(19..)?;
-    let mut millis = 0;
-    if let Some(fraction) = rest.strip_prefix('.') {
-        let len = fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
-        let (digits, after) = fraction.split_at(len);
-        millis = format!("{digits:0<3}").get(..3)?.parse().ok()?;
-        rest = after;
-    }
-    let offset = match rest {
-        "Z" | "z" => 0,
-        _ => {
-            let sign = match rest.get(..1)? {
-                "+" => 1,
-                "-" => -1,
-                _ => return None,
-            };
-            let (hours, minutes) = rest.get(1..)?.split_once(':')?;
-            if hours.len() != 2 || minutes.len() != 2 {
-                return None;
-            }
-            sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?)
-        }
-    };
-    // Days of the civil calendar, years from March (H. Hinnant's `days_from_civil`).
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    let minutes = (days * 24 + hour) * 60 + minute - offset;
-    let ms = (minutes * 60 + second) * 1000 + millis;
-    u64::try_from(ms).ok().filter(|_| fits).map(TimeMs)
+    TimeMs::parse_rfc3339(text)
 }
 
 /// `GET /api/v1/traces/{trace_id}`

@@ -71,12 +71,25 @@ impl Call {
 
     /// The body as strict JSON; `None` when it is empty.
     pub(crate) async fn json(&mut self) -> Result<Option<Value>, Problem> {
-        let bytes = self.body_bytes().await?;
-        self.parsed(&bytes)
+        self.json_up_to(self.server.options.body_max).await
+    }
+
+    async fn json_up_to(&mut self, max: usize) -> Result<Option<Value>, Problem> {
+        let bytes = self.body_up_to(max).await?;
+        parsed(&bytes, max)
     }
 
     /// The body as it came, not looked at yet.
     pub(crate) async fn body_bytes(&mut self) -> Result<Bytes, Problem> {
+        self.body_up_to(self.server.options.body_max).await
+    }
+
+    /// A body that was read, as strict JSON; `None` when it is empty.
+    pub(crate) fn parsed(&self, bytes: &[u8]) -> Result<Option<Value>, Problem> {
+        parsed(bytes, self.server.options.body_max)
+    }
+
+    async fn body_up_to(&mut self, max: usize) -> Result<Bytes, Problem> {
         if let Some(kind) = self.parts.headers.get(header::CONTENT_TYPE) {
             let kind = kind.to_str().unwrap_or_default();
             let essence = kind.split(';').next().unwrap_or_default().trim();
@@ -85,21 +98,21 @@ impl Call {
                 return Err(Problem::new("unsupported_media_type", text));
             }
         }
-        self.bytes().await
-    }
-
-    /// A body that was read, as strict JSON; `None` when it is empty.
-    pub(crate) fn parsed(&self, bytes: &[u8]) -> Result<Option<Value>, Problem> {
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let limits = Limits { bytes_max: self.server.options.body_max, ..Limits::REQUEST };
-        Ok(Some(json::parse(bytes, limits)?))
+        self.bytes(max).await
     }
 
     /// The body as a JSON object with no other members than `known`.
     pub(crate) async fn object(&mut self, known: &[&str]) -> Result<Object, Problem> {
-        let fields = match self.json().await? {
+        self.object_up_to(self.server.options.body_max, known).await
+    }
+
+    /// As [`object`](Self::object), for the few calls whose bodies may be larger than others'.
+    pub(crate) async fn object_up_to(
+        &mut self,
+        max: usize,
+        known: &[&str],
+    ) -> Result<Object, Problem> {
+        let fields = match self.json_up_to(max).await? {
             None => Object::new(),
             Some(Value::Object(fields)) => fields,
             Some(_) => return Err(Problem::invalid("", "the body must be a JSON object")),
@@ -117,8 +130,7 @@ impl Call {
         Ok(fields)
     }
 
-    async fn bytes(&mut self) -> Result<Bytes, Problem> {
-        let max = self.server.options.body_max;
+    async fn bytes(&mut self, max: usize) -> Result<Bytes, Problem> {
         let too_large =
             || Problem::new("body_too_large", format!("a body may have at most {max} bytes"));
         let declared = self.parts.headers.get(header::CONTENT_LENGTH);
@@ -267,6 +279,13 @@ fn decoded(text: &str) -> Option<String> {
         out.push(u8::try_from(value).ok()?);
     }
     String::from_utf8(out).ok()
+}
+
+fn parsed(bytes: &[u8], max: usize) -> Result<Option<Value>, Problem> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(json::parse(bytes, Limits { bytes_max: max, ..Limits::REQUEST })?))
 }
 
 #[cfg(test)]

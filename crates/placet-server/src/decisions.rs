@@ -164,7 +164,7 @@ async fn decide_item(call: &Call, session: &Session, item: Value) -> Result<Vec<
 
 /// Runs futures together. Each is first polled in order, and a decision is handed to the sequencer
 /// at its first poll: that makes duplicates within a batch behave as calls one after the other.
-async fn in_order<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+pub(crate) async fn in_order<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
     enum Slot<F, T> {
         Running(Pin<Box<F>>),
         Done(T),

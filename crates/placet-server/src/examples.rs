@@ -3,6 +3,9 @@
 
 use serde_json::{Value, json};
 
+/// A bundle of one rule.
+const RULES: &str = "version: v1\nrules:\n  - id: refund-small\n    match: { surfaces: [\"payments.refund\"] }\n    decision: allow\n";
+
 /// A body that is accepted.
 pub(crate) fn body(schema: &str) -> Option<Value> {
     let request = json!({
@@ -13,6 +16,13 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "target": "account:4711",
         "arguments": {"amount": 12.5, "currency": "EUR"},
     });
+    let source = json!({
+        "name": "rules.yaml",
+        "text": "version: v1\nrules:\n  - { id: refund, match: { surfaces: [payments.refund] }, decision: allow }\n",
+    });
+    let user = json!({"type": "user", "id": "alice"});
+    let action = json!({"name": "read"});
+    let resource = json!({"type": "record", "id": "record-1"});
     Some(match schema {
         "ExecutionRequestDocument" => request,
         "BatchRequest" => json!({"requests": [request]}),
@@ -23,9 +33,43 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "HoldRequest" => json!({
             "scope": "subject", "subject": "customer-4711", "reason": "litigation",
         }),
+        "PolicyRequest" => json!({
+            "sources": [{"name": "rules.yaml", "text": RULES}],
+            "reason": "small refunds need no person",
+        }),
+        "PolicyRollbackRequest" => json!({"reason": "refunds were refused"}),
+        "PolicyWithdrawRequest" => json!({"reason": "case-2026-17"}),
+        "PolicyReviewRequest" => json!({"note": "the rollback was right"}),
         "KillRequest" => json!({"scope": "workspace"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
+        }),
+        "ShadowRequest" => json!({"bundle": {
+            "type": "placet/bundle/1",
+            "rules": [{"id": "allow-all", "match": {}, "decision": "allow"}],
+        }}),
+        "LintRequest" => json!({"sources": [source]}),
+        "TestRequest" => json!({"sources": [source]}),
+        "ExplainRequest" => json!({"sources": [source], "request": {
+            "surface": "payments.refund", "action": "create", "idempotency_key": "refund-4711",
+        }}),
+        "AccessEvaluationRequest" => json!({
+            "subject": user, "action": action, "resource": resource,
+            "context": {"obligations_supported": ["custom"]},
+        }),
+        "AccessEvaluationsRequest" => json!({
+            "subject": user, "resource": resource,
+            "evaluations": [{"action": action}, {"action": {"name": "write"}}],
+            "options": {"evaluations_semantic": "execute_all"},
+        }),
+        "SubjectSearchRequest" => json!({
+            "subject": {"type": "user"}, "action": action, "resource": resource,
+        }),
+        "ResourceSearchRequest" => json!({
+            "subject": user, "action": action, "resource": {"type": "record"},
+        }),
+        "ActionSearchRequest" => json!({
+            "subject": user, "resource": resource, "page": {"limit": 10},
         }),
         "WorkspaceRequest" => json!({"name": "second", "admin": "human:ann"}),
         _ => return None,
@@ -38,6 +82,7 @@ pub(crate) fn parameter(name: &str) -> Option<&'static str> {
         "receipt" => "inline",
         "wait" => "1s",
         "payload" | "include_resolved" => "true",
+        "would_differ" => "false",
         "index" | "from" | "min_index" | "Last-Event-ID" | "old" => "0",
         "limit" => "50",
         "order" => "asc",
@@ -54,6 +99,7 @@ pub(crate) fn parameter(name: &str) -> Option<&'static str> {
         "new" => "1",
         "trace" | "trace_id" => "case-4711",
         "Idempotency-Key" => "refund-4711",
+        "X-Request-ID" => "7f3a9c1e-5b0d-4d2f-9a61-2f1d8c0e4b77",
         "Placet-Attempt-Nonce" => "5f0c2a9b7e1d4c38",
         _ => return None,
     })

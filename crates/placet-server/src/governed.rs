@@ -55,7 +55,7 @@ pub(crate) async fn permitted(
 }
 
 /// Held, or refused.
-async fn not_permitted(
+pub(crate) async fn not_permitted(
     call: &Call,
     session: &Session,
     decided: &Decided,

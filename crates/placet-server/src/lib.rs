@@ -5,6 +5,8 @@
 mod approvals;
 mod audit;
 mod auth;
+mod authoring;
+mod authzen;
 mod call;
 mod decisions;
 mod document;
@@ -21,14 +23,17 @@ mod openapi;
 mod operations;
 mod patient;
 mod places;
+mod policies;
 mod privacy;
 mod problem;
 mod publishing;
 mod routes;
 mod server;
+mod shadow;
 mod signers;
 mod witness;
 
+pub use audit::instant_of;
 pub use listen::{bind, serve, serve_router};
 pub use open::open_stores;
 pub use openapi::openapi_json;

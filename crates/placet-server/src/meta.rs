@@ -1,5 +1,5 @@
-//! What the server says of itself: health, readiness, metrics, its OpenAPI document. Refuses to know
-//! anything of a workspace.
+//! What the server says of itself: health, readiness, metrics, its OpenAPI document, the surfaces that a
+//! workspace's policy lists. Refuses to know what is decided.
 
 use crate::auth::{Act, OVERSEERS};
 use crate::call::Call;
@@ -8,7 +8,8 @@ use crate::listen::Peer;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
-use placet_api::StatusDocument;
+use placet_api::{OwnedJson, StatusDocument, SurfaceList};
+use placet_types::json::Value;
 
 /// `GET /healthz`
 pub(crate) async fn health(_: Call) -> Result<Response, Problem> {
@@ -47,6 +48,19 @@ pub(crate) async fn metrics(call: Call) -> Result<Response, Problem> {
     }
     let text = crate::metrics::text(&call.server).await;
     Ok(document::respond(StatusCode::OK, "text/plain; version=0.0.4", text))
+}
+
+/// `GET /api/v1/surfaces`: whoever may ask for decisions may know what they have to bring.
+pub(crate) async fn surfaces(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    let bundle = session.workspace.bundle();
+    let listed = bundle.as_ref().map(|bundle| bundle.surfaces().collect::<Vec<_>>());
+    let list = SurfaceList {
+        policy: bundle.as_ref().map(|bundle| bundle.digest().to_string()),
+        closed: bundle.as_ref().is_none_or(|bundle| bundle.lists_surfaces()),
+        surfaces: listed.into_iter().flatten().map(|it| OwnedJson(Value::Object(it))).collect(),
+    };
+    document::answer(StatusCode::OK, &list)
 }
 
 /// `GET /openapi.json`

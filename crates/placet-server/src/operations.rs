@@ -28,7 +28,12 @@ impl Operation {
     /// Whether its work outlives the connection that asked for it: whatever changes something, but
     /// for the hot path, which is a single command to the sequencer.
     pub(crate) fn apart(&self) -> bool {
-        self.method != "GET" && self.id != "decide"
+        self.method != "GET" && !["decide", "evaluateAccess"].contains(&self.id)
+    }
+
+    /// Whether its answers name the request as the caller does.
+    pub(crate) fn echoes(&self) -> bool {
+        self.headers.contains(&"X-Request-ID")
     }
 }
 
@@ -36,6 +41,7 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const DECISION: &[(u16, &str, &str)] = &[(200, JSON, "DecisionDocument")];
 const NONCE: &str = "Placet-Attempt-Nonce";
+const ASKED: &[&str] = &["X-Request-ID", "Idempotency-Key", NONCE];
 
 const GET: Operation = Operation {
     id: "",
@@ -61,7 +67,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "withdraw", path: "/api/v1/decisions/{id}/withdraw", summary: "Take a held action back", answers: DECISION, ..POST },
     Operation { id: "getReceipt", path: "/api/v1/receipts/{id}", summary: "The receipt of a decision: its newest authority entry, or the one at index; with payload, what opens the commitments of its own entry", query: &["index", "checkpoint", "payload"], headers: &["Accept"], answers: &[(200, TEXT, ""), (200, JSON, "ReceiptDocument")], ..GET },
     Operation { id: "getTrace", path: "/api/v1/traces/{trace_id}", summary: "Everything that happened under a trace id", answers: &[(200, JSON, "TraceDocument")], ..GET },
-    Operation { id: "queryAudit", path: "/api/v1/audit", summary: "Search the log", query: &["decision", "trace", "actor", "rule", "subject", "surface", "outcome", "type", "since", "until", "order", "cursor", "limit", "min_index"], answers: &[(200, JSON, "AuditDocument")], ..GET },
+    Operation { id: "queryAudit", path: "/api/v1/audit", summary: "Search the log", query: &["decision", "trace", "actor", "rule", "subject", "surface", "outcome", "would_differ", "type", "since", "until", "order", "cursor", "limit", "min_index"], answers: &[(200, JSON, "AuditDocument")], ..GET },
     Operation { id: "erase", path: "/api/v1/audit/erase", summary: "Erase payloads, as the constitution permits; with dry_run, only say what it would come to", headers: &["Idempotency-Key"], body: Some("EraseRequest"), answers: &[(200, JSON, "EraseDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
     Operation { id: "listHolds", path: "/api/v1/holds", summary: "Legal holds in force, oldest first", answers: &[(200, JSON, "HoldList")], ..GET },
     Operation { id: "placeHold", path: "/api/v1/holds", summary: "Keep payloads from being erased", body: Some("HoldRequest"), answers: &[(201, JSON, "HoldDocument")], ..POST },
@@ -75,6 +81,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getPublished", path: "/log/{workspace}/checkpoint", summary: "The checkpoint published last, with its cosignatures", answers: &[(200, TEXT, "")], ..GET },
     Operation { id: "getTile", path: "/log/{workspace}/tile/{*tile}", summary: "A tile or entry bundle of the published log (C2SP tlog-tiles)", answers: &[(200, "application/octet-stream", "")], ..GET },
     Operation { id: "getConsistency", path: "/log/{workspace}/consistency/{old}/{new}", summary: "The proof that the log of one size extends that of another, a hash in base64 per line", answers: &[(200, TEXT, "")], ..GET },
+    Operation { id: "listSurfaces", path: "/api/v1/surfaces", summary: "Surfaces of the policy in force with their contracts, by name", answers: &[(200, JSON, "SurfaceList")], ..GET },
     Operation { id: "getKill", path: "/api/v1/kill", summary: "The kill switches over the workspace", answers: &[(200, JSON, "KillDocument")], ..GET },
     Operation { id: "kill", path: "/api/v1/kill", summary: "Trip a kill switch", body: Some("KillRequest"), answers: &[(200, JSON, "KillDocument")], ..POST },
     Operation { id: "lift", path: "/api/v1/lift", summary: "Ask for, or complete, the lift of a kill switch", body: Some("KillRequest"), answers: &[(200, JSON, "LiftDocument")], ..POST },
@@ -86,8 +93,30 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "confirmClock", path: "/api/v1/clock/confirm", summary: "Believe the wall clock again", answers: &[(200, JSON, "StatusDocument")], ..POST },
     Operation { id: "rotateSigner", path: "/api/v1/signers/rotate", summary: "Hand every log over to a new signing key, as the constitution permits", headers: &["Idempotency-Key"], body: Some("RotateRequest"), answers: &[(200, JSON, "SignersDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
     Operation { id: "revokeSigner", path: "/api/v1/signers/revoke", summary: "Revoke a former signing key, as the constitution permits", headers: &["Idempotency-Key"], body: Some("RevokeSignerRequest"), answers: &[(200, JSON, "SignersDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
+    Operation { id: "getShadow", path: "/api/v1/policies/shadow", summary: "The shadow bundle of the workspace, and how often it would have decided otherwise", answers: &[(200, JSON, "ShadowDocument")], ..GET },
+    Operation { id: "setShadow", path: "/api/v1/policies/shadow", summary: "Make decisions a second time under this bundle, for the record alone, as the constitution permits", headers: &["Idempotency-Key"], body: Some("ShadowRequest"), answers: &[(200, JSON, "ShadowDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
+    Operation { id: "clearShadow", method: "DELETE", path: "/api/v1/policies/shadow", summary: "Clear the shadow bundle, as the constitution permits", headers: &["Idempotency-Key"], answers: &[(200, JSON, "ShadowDocument"), (202, JSON, "KeyHeldDocument")], ..GET },
+    Operation { id: "lintPolicy", path: "/api/v1/policies/lint", summary: "Look for what is wrong with policy documents; none comes into force", body: Some("LintRequest"), answers: &[(200, JSON, "LintDocument")], ..POST },
+    Operation { id: "testPolicy", path: "/api/v1/policies/test", summary: "Run the cases of policy documents; nothing is recorded", body: Some("TestRequest"), answers: &[(200, JSON, "TestDocument")], ..POST },
+    Operation { id: "explainPolicy", path: "/api/v1/policies/explain", summary: "Say why a request would be decided as it is; nothing is recorded", body: Some("ExplainRequest"), answers: &[(200, JSON, "ExplainDocument")], ..POST },
+    Operation { id: "listPolicies", path: "/api/v1/policies", summary: "Bundles that are or were in force, newest first", query: &["cursor", "limit"], answers: &[(200, JSON, "PolicyList")], ..GET },
+    Operation { id: "publishPolicy", path: "/api/v1/policies", summary: "Publish a bundle, as the constitution permits; in force when it is answered with 200", headers: &["Idempotency-Key"], body: Some("PolicyRequest"), answers: &[(200, JSON, "PolicyDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
+    Operation { id: "getCurrentPolicy", path: "/api/v1/policies/current", summary: "What decides now; for overseers also drafts, open reviews and authors", answers: &[(200, JSON, "PolicyCurrentDocument")], ..GET },
+    Operation { id: "getPolicy", path: "/api/v1/policies/{digest}", summary: "The normal form of a bundle: the bytes that its digest covers; with signature, the envelope of its author", query: &["signature"], answers: &[(200, JSON, "")], ..GET },
+    Operation { id: "releasePolicy", path: "/api/v1/policies/release", summary: "Put an approved bundle in force, as its author or as one who approved it", body: Some("PolicyReleaseRequest"), answers: &[(200, JSON, "PolicyDocument")], ..POST },
+    Operation { id: "rollbackPolicy", path: "/api/v1/policies/rollback", summary: "Go back to an earlier bundle, as the constitution permits", headers: &["Idempotency-Key"], body: Some("PolicyRollbackRequest"), answers: &[(200, JSON, "PolicyDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
+    Operation { id: "withdrawPolicy", path: "/api/v1/policies/{digest}/withdraw", summary: "Never let a bundle be in force again", body: Some("PolicyWithdrawRequest"), answers: &[(200, JSON, "StatusDocument")], ..POST },
+    Operation { id: "reviewPolicy", path: "/api/v1/policies/reviews/{decision}", summary: "Close the review of an emergency rollback, as another person", body: Some("PolicyReviewRequest"), answers: &[(200, JSON, "StatusDocument")], ..POST },
+    Operation { id: "trustAuthor", path: "/api/v1/policies/authors", summary: "Trust the key of an author, as the constitution permits; from the first one on bundles have to be signed", headers: &["Idempotency-Key"], body: Some("PolicyAuthorRequest"), answers: &[(200, JSON, "StatusDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
+    Operation { id: "revokeAuthor", path: "/api/v1/policies/authors/revoke", summary: "Trust the key of an author no more, as the constitution permits", headers: &["Idempotency-Key"], body: Some("PolicyAuthorRequest"), answers: &[(200, JSON, "StatusDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
     Operation { id: "getHandovers", path: "/.well-known/placet-handovers", summary: "The handovers between signing keys, each signed by both; those of a log oldest first", answers: &[(200, TEXT, "")], key: false, ..GET },
     Operation { id: "getTrust", path: "/.well-known/placet-keys", summary: "A trust file for offline verifiers: the keys of all logs, with the sizes that each may sign", answers: &[(200, JSON, "TrustDocument")], key: false, ..GET },
+    Operation { id: "evaluateAccess", path: "/access/v1/evaluation", summary: "AuthZEN: decide whether a subject may do something to a resource", headers: ASKED, body: Some("AccessEvaluationRequest"), answers: &[(200, JSON, "AccessEvaluationDocument")], ..POST },
+    Operation { id: "evaluateAccesses", path: "/access/v1/evaluations", summary: "AuthZEN: decide several evaluations; the answer to none is that to one", headers: ASKED, body: Some("AccessEvaluationsRequest"), answers: &[(200, JSON, "AccessEvaluationsDocument")], ..POST },
+    Operation { id: "searchSubjects", path: "/access/v1/search/subject", summary: "AuthZEN: which of the subjects that rules list may do something to a resource", headers: &["X-Request-ID"], body: Some("SubjectSearchRequest"), answers: &[(200, JSON, "EntitySearchDocument")], ..POST },
+    Operation { id: "searchResources", path: "/access/v1/search/resource", summary: "AuthZEN: to which of the resources that rules list a subject may do something", headers: &["X-Request-ID"], body: Some("ResourceSearchRequest"), answers: &[(200, JSON, "EntitySearchDocument")], ..POST },
+    Operation { id: "searchActions", path: "/access/v1/search/action", summary: "AuthZEN: which of the actions that rules list a subject may do to a resource", headers: &["X-Request-ID"], body: Some("ActionSearchRequest"), answers: &[(200, JSON, "ActionSearchDocument")], ..POST },
+    Operation { id: "getAuthzenConfiguration", path: "/.well-known/authzen-configuration", summary: "AuthZEN: what this decision point offers, and where", headers: &["X-Request-ID"], answers: &[(200, JSON, "AuthzenConfiguration")], key: false, ..GET },
     Operation { id: "getHealth", path: "/healthz", summary: "Whether the process answers", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getReadiness", path: "/readyz", summary: "Whether decisions can be made", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getMetrics", path: "/metrics", summary: "Prometheus metrics; without a key on loopback alone", answers: &[(200, TEXT, "")], ..GET },

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use placet_api::ProblemDocument;
 use placet_engine::Rejection;
 use placet_runtime::{KeyError, PlaneError};
-use placet_types::json::{ParseError, ParseErrorKind};
+use placet_types::json::{ParseError, ParseErrorKind, Value};
 use placet_types::request::RequestError;
 use serde_json::value::RawValue;
 
@@ -77,6 +77,12 @@ impl From<PlaneError> for Problem {
         let code = error.code();
         match &error {
             PlaneError::Internal(what) => Self::internal(what),
+            PlaneError::BundleRefused(refusal) => {
+                let mut problem = Self::new(code, error.to_string());
+                let raw = |value: &Value| RawValue::from_string(value.to_text()).ok();
+                problem.0.diagnostics = refusal.diagnostics().iter().filter_map(raw).collect();
+                problem
+            }
             PlaneError::Overloaded { retry_after_ms }
             | PlaneError::TooManyRequests { retry_after_ms } => {
                 Self::new(code, error.to_string()).retry(*retry_after_ms)

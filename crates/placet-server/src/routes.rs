@@ -5,7 +5,10 @@ use crate::call::Call;
 use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
-use crate::{approvals, audit, decisions, events, log, manage, meta, privacy, signers};
+use crate::{
+    approvals, audit, authoring, authzen, decisions, events, log, manage, meta, policies, privacy,
+    shadow, signers,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -46,6 +49,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
     routes.add("streamEvents", events::stream);
+    routes.add("listSurfaces", meta::surfaces);
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);
@@ -55,10 +59,32 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listWorkspaces", manage::workspaces);
     routes.add("createWorkspace", manage::create_workspace);
     routes.add("confirmClock", manage::confirm_clock);
+    routes.add("getShadow", shadow::get);
+    routes.add("setShadow", shadow::set);
+    routes.add("clearShadow", shadow::clear);
     routes.add("rotateSigner", signers::rotate);
     routes.add("revokeSigner", signers::revoke);
+    routes.add("lintPolicy", authoring::lint);
+    routes.add("testPolicy", authoring::test);
+    routes.add("explainPolicy", authoring::explain);
     routes.add("getTrust", signers::trust);
     routes.add("getHandovers", signers::handovers);
+    routes.add("evaluateAccess", authzen::evaluation);
+    routes.add("evaluateAccesses", authzen::evaluations);
+    routes.add("searchSubjects", authzen::subjects);
+    routes.add("searchResources", authzen::resources);
+    routes.add("searchActions", authzen::actions);
+    routes.add("getAuthzenConfiguration", authzen::configuration);
+    routes.add("listPolicies", policies::history);
+    routes.add("publishPolicy", policies::publish);
+    routes.add("getCurrentPolicy", policies::current);
+    routes.add("getPolicy", policies::get);
+    routes.add("releasePolicy", policies::release);
+    routes.add("rollbackPolicy", policies::rollback);
+    routes.add("withdrawPolicy", policies::withdraw);
+    routes.add("reviewPolicy", policies::review);
+    routes.add("trustAuthor", policies::trust_author);
+    routes.add("revokeAuthor", policies::revoke_author);
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
@@ -71,6 +97,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
         })
         .with_state(server)
 }
+
+/// What the caller calls its request; AuthZEN's answers name it as well, refusals included.
+const REQUEST_ID: &str = "x-request-id";
 
 struct Routes(Router<Arc<Server>>);
 
@@ -90,13 +119,18 @@ impl Routes {
             _ => MethodFilter::GET,
         };
         let run = move |State(server): State<Arc<Server>>, request: Request| async move {
+            let id = operation.echoes().then(|| request.headers().get(REQUEST_ID).cloned());
             // In a box: each layer that holds it would have its kilobytes in its own future.
             let work = Box::pin(handler(Call::new(server.clone(), request)));
-            if operation.apart() {
+            let mut response = if operation.apart() {
                 apart(server, at, work).await
             } else {
                 run(server, at, work).await
+            };
+            if let Some(id) = id.flatten() {
+                response.headers_mut().insert(REQUEST_ID, id);
             }
+            response
         };
         let router = std::mem::take(&mut self.0);
         self.0 = router.route(operation.path, on(filter, run));

@@ -37,6 +37,8 @@ pub struct ServerOptions {
     pub drain_time: Duration,
     /// Who cosigns published checkpoints.
     pub witnesses: Vec<WitnessPeer>,
+    /// The URL under which clients reach the server, for metadata; the host they name, if absent.
+    pub public_url: Option<String>,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
@@ -56,6 +58,7 @@ impl Default for ServerOptions {
             write_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(10),
             witnesses: Vec::new(),
+            public_url: None,
             public_log: false,
         }
     }
@@ -77,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) deciding: Arc<Semaphore>,
     /// Places of calls that read the store.
     pub(crate) reading: Arc<Semaphore>,
+    /// Places of calls that compile, lint and try policies.
+    pub(crate) authoring: Arc<Semaphore>,
     /// KiB of bodies that calls may hold together.
     pub(crate) bodies: Arc<Semaphore>,
     /// Texts of the bundles that were in force, by digest.
@@ -92,6 +97,9 @@ const WORKING_MAX: u32 = 1 << 16;
 /// keeps some more.
 const READING_MAX: usize = 16;
 
+/// Most calls at once that compile policies: each takes a thread and tens of megabytes.
+const AUTHORING_MAX: usize = 2;
+
 /// Bundles whose texts are kept.
 const TEXTS_MAX: usize = 64;
 
@@ -104,6 +112,7 @@ impl Server {
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
             deciding: Arc::new(Semaphore::new(options.deciding_max)),
             reading: Arc::new(Semaphore::new(READING_MAX)),
+            authoring: Arc::new(Semaphore::new(AUTHORING_MAX)),
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
             filling: Mutex::new(()),

@@ -1,5 +1,11 @@
 //! The server over a real plane, a real store and real sockets.
 
+#[path = "server/authzen.rs"]
+mod authzen;
+#[path = "server/authzen_scenario.rs"]
+mod authzen_scenario;
+#[path = "server/authzen_todo.rs"]
+mod authzen_todo;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
@@ -16,6 +22,8 @@ mod operations;
 mod people;
 #[path = "server/places.rs"]
 mod places;
+#[path = "server/policies.rs"]
+mod policies;
 #[path = "server/privacy.rs"]
 mod privacy;
 #[path = "server/publishing.rs"]
@@ -26,6 +34,8 @@ mod reading;
 mod rotation;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "server/swapping.rs"]
+mod swapping;
 #[path = "server/tenants.rs"]
 mod tenants;
 #[path = "server/world.rs"]

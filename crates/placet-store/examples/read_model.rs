@@ -75,6 +75,7 @@ fn entry(n: u64, workspace: &WorkspaceName) -> Option<Entry> {
             retry_after_ms: None,
             permit: None,
             deadline: TimeMs(0),
+            would: None,
         })),
     })
 }

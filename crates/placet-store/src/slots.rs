@@ -5,7 +5,9 @@ use crate::error::OpenError;
 use crate::master::MasterKey;
 use crate::sqlite::{self, Pool, Schema, unsigned};
 use placet_runtime::crypto::{self, SystemEntropy};
-use placet_runtime::ports::{Entropy, PortError, Secret, SlotReader, Slots, WorkspaceNo};
+use placet_runtime::ports::{
+    Entropy, PortError, Secret, SecretCursor, SlotReader, Slots, WorkspaceNo,
+};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -241,6 +243,16 @@ impl SlotReader for SqliteSlotReader {
         let wrapped =
             wrapped.ok_or_else(|| PortError::new(format_args!("slot {slot} never existed")))?;
         opened(&self.key, slot, wrapped)
+    }
+
+    fn cursor(&self) -> Box<dyn SecretCursor + '_> {
+        Box::new(self.cache())
+    }
+}
+
+impl SecretCursor for SlotCache<'_> {
+    fn secret(&mut self, slot: u64) -> Result<Option<Secret>, PortError> {
+        SlotCache::secret(self, slot)
     }
 }
 

@@ -31,6 +31,7 @@ extern crate std;
 #[cfg(feature = "portable")]
 pub mod compare;
 pub mod cosignature;
+pub mod dsse;
 pub mod handover;
 pub mod merkle;
 mod nodes;
@@ -48,6 +49,7 @@ pub mod verify;
 pub mod witness;
 
 pub use cosignature::CosignerKey;
+pub use dsse::BundleSignature;
 pub use handover::Handover;
 pub use merkle::{CompactRange, Hash};
 pub use note::{Checkpoint, Note, VerifierKey};

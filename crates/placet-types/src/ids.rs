@@ -158,6 +158,83 @@ impl TimeMs {
             "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
         )
     }
+
+    /// Parses RFC 3339: `T` and `Z` in either case, any offset, fractions cut to milliseconds. `None` for
+    /// anything else, for days that no month has, and for what lies before 1970.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let number = |from: usize, to: usize| digits(text.get(from..to)?);
+        let marks = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")];
+        let marked =
+            |(at, set): &(usize, &str)| bytes.get(*at).is_some_and(|b| set.as_bytes().contains(b));
+        if !marks.iter().all(marked) {
+            return None;
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        if hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let mut rest = text.get(19..)?;
+        let mut milli = 0;
+        if let Some(fraction) = rest.strip_prefix('.') {
+            let len = fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
+            let (part, after) = fraction.split_at_checked(len)?;
+            milli = digits(alloc::format!("{part:0<3}").get(..3)?).filter(|_| len > 0)?;
+            rest = after;
+        }
+        let days = days_from_civil(year, month, day)?;
+        let (y, m, d) = civil(u64::try_from(days).ok()?);
+        if (i64::try_from(y).ok()?, i64::try_from(m).ok()?, i64::try_from(d).ok()?)
+            != (year, month, day)
+        {
+            return None;
+        }
+        let minutes = days.checked_mul(1440)?.checked_add(hour.checked_mul(60)?)?;
+        let minutes = minutes.checked_add(minute)?.checked_sub(offset_minutes(rest)?)?;
+        let seconds = minutes.checked_mul(60)?.checked_add(second)?;
+        let ms = seconds.checked_mul(1000)?.checked_add(milli)?;
+        u64::try_from(ms).ok().map(Self)
+    }
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let all = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    all.then(|| text.parse().ok())?
+}
+
+/// `Z`, `+02:00`, `-05:30`.
+fn offset_minutes(text: &str) -> Option<i64> {
+    if text == "Z" || text == "z" {
+        return Some(0);
+    }
+    let sign: i64 = match text.get(..1)? {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    if hours.len() != 2 || minutes.len() != 2 {
+        return None;
+    }
+    let (hours, minutes) = (digits(hours)?, digits(minutes)?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    sign.checked_mul(hours.checked_mul(60)?.checked_add(minutes)?)
+}
+
+/// Days from 1970-01-01 to a date (proleptic Gregorian, H. Hinnant's `days_from_civil`).
+#[expect(clippy::arithmetic_side_effects, reason = "a year of four digits: no overflow")]
+fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(0..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
 }
 
 /// Days since 1970-01-01 as year, month, day (proleptic Gregorian, H. Hinnant's `civil_from_days`).
@@ -329,6 +406,31 @@ mod tests {
         assert_eq!(TimeMs(0).rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(TimeMs(951_782_400_001).rfc3339(), "2000-02-29T00:00:00.001Z");
         assert_eq!(TimeMs(1_795_219_199_999).rfc3339(), "2026-11-20T23:59:59.999Z");
+        for ms in [0, 951_782_400_001, 1_795_219_199_999, 4_107_542_399_000] {
+            assert_eq!(TimeMs::parse_rfc3339(&TimeMs(ms).rfc3339()), Some(TimeMs(ms)));
+        }
+        let same = [
+            "2026-11-20T12:00:00Z",
+            "2026-11-20t14:00:00.0009+02:00",
+            "2026-11-20 11:30:00.000-00:30",
+        ];
+        for text in same {
+            assert_eq!(TimeMs::parse_rfc3339(text), Some(TimeMs(1_795_176_000_000)), "{text}");
+        }
+        for text in [
+            "2026-11-20",
+            "2026-11-20T12:00:00",
+            "2026-11-20T12:00:00.Z",
+            "2026-11-20T24:00:00Z",
+            "2026-02-29T12:00:00Z",
+            "2026-04-31T12:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-11-20T12:00:00+0200",
+            "2026-11-20T12:00:00+ 2:00",
+            "+026-11-20T12:00:00Z",
+        ] {
+            assert_eq!(TimeMs::parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

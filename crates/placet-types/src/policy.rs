@@ -1,6 +1,7 @@
 //! What policy says: rule effects, constraints with their meets, approval requirements, the
 //! verdict, and the one combination of them (strictest wins). Refuses to know how rules matched.
 
+mod aspect;
 mod combine;
 mod constraints;
 mod schedule;
@@ -13,7 +14,8 @@ use alloc::vec::Vec;
 
 use crate::Digest;
 use crate::ids::TimeMs;
-pub use combine::{Combined, Reason, Velocity, combine};
+pub use aspect::Aspect;
+pub use combine::{Combined, Reason, Velocity, combine, restrict};
 pub use constraints::{Bounds, ConstraintError, Constraints, RedactionLevel};
 pub use schedule::{Schedule, Weekday};
 
@@ -231,6 +233,8 @@ pub struct RuleEffect {
     pub after: Option<AfterSpec>,
     /// Applies only at these times.
     pub schedule: Option<Schedule>,
+    /// It looks at what the others came to, and applies to any outcome but these.
+    pub outcomes: Option<Vec<Outcome>>,
 }
 
 impl RuleEffect {
@@ -250,7 +254,16 @@ impl RuleEffect {
             cause: Reason::Rule,
             after: None,
             schedule: None,
+            outcomes: None,
         }
+    }
+
+    /// Whether it keeps this outcome from being the answer. What executes nothing and waits for nothing is
+    /// always possible.
+    #[must_use]
+    pub fn refuses(&self, outcome: Outcome) -> bool {
+        let harmless = matches!(outcome, Outcome::Silence | Outcome::Deny);
+        !harmless && self.outcomes.as_ref().is_some_and(|allowed| !allowed.contains(&outcome))
     }
 
     /// Whether a failure of it may take something away and never give anything.
@@ -285,8 +298,22 @@ pub enum Force {
     Always,
     /// From an instant on: a piece of evidence expires then.
     From(TimeMs),
+    /// Before an instant: what is dated later does not exist yet.
+    Until(TimeMs),
     /// When its schedule and the state of the workspace say so.
     Asked,
+}
+
+impl Force {
+    /// Whether it applies by the clock alone; a rule that is asked may depend on more.
+    #[must_use]
+    pub fn by_time(self, now: TimeMs) -> bool {
+        match self {
+            Self::Always | Self::Asked => true,
+            Self::From(instant) => now >= instant,
+            Self::Until(instant) => now < instant,
+        }
+    }
 }
 
 /// One rule that matched.

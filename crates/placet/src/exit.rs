@@ -14,6 +14,9 @@ pub(crate) const FAILURE: u8 = 1;
 /// The command line does not say what to do.
 pub(crate) const USAGE: u8 = 2;
 
+/// Decisions would change: `policy diff` and `policy backtest`.
+pub(crate) const CHANGES: u8 = 14;
+
 /// What every command returns.
 pub(crate) type Done = anyhow::Result<ExitCode>;
 

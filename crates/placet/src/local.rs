@@ -4,16 +4,14 @@
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_engine::{Bounds, Command, Decide, Plan, State, Who, step};
-use placet_policy::{Bundle, Diagnostic, Scratch, read_dir};
-use placet_runtime::Pseudonyms;
+use placet_policy::{Bundle, Diagnostic, Source, read_dir};
+use placet_runtime::DryRun;
 use placet_runtime::crypto::{Fast, SystemClock};
-use placet_runtime::frame::{SaltFor, SlotKeys};
-use placet_runtime::ports::{Clock, Secret};
-use placet_types::event::{DecisionEvent, Event, Matched};
-use placet_types::ids::{ActorId, ApprovalId, DecisionId, PermitId, TimeMs, WorkspaceName};
+use placet_runtime::ports::Clock;
+use placet_types::event::{DecisionEvent, Matched};
+use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use placet_types::json::{self, Limits, Object};
-use placet_types::policy::{Reason, RuleEffect, Verdict};
+use placet_types::policy::RuleEffect;
 use placet_types::{Caller, Digests, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -90,20 +88,24 @@ pub(crate) enum Compiled {
     Bad(Vec<Diagnostic>),
 }
 
-/// Compiles the documents of a directory.
-pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
+/// The documents of a directory.
+pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
     if dir.exists() && !dir.is_dir() {
         let detail = format!("{} is a file; a bundle is a directory", dir.display());
         let fault = Fault::new("bundle_unreadable", detail);
         return Err(fault.next("name the directory that holds the YAML documents").into());
     }
-    let sources = read_dir(dir).map_err(|error| {
+    read_dir(dir).map_err(|error| {
         let text = error.to_string();
         let place = dir.display().to_string();
         let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
-        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents")
-    })?;
-    Ok(match Bundle::compile::<Fast>(&sources) {
+        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents").into()
+    })
+}
+
+/// Compiles the documents of a directory.
+pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
+    Ok(match Bundle::compile::<Fast>(&sources(dir)?) {
         Ok(bundle) => Compiled::Good(Box::new(bundle)),
         Err(found) => Compiled::Bad(found),
     })
@@ -150,66 +152,11 @@ pub(crate) struct Dry {
 
 /// Decides on an empty state: the engine's own step under fixed pseudonyms, with nothing recorded.
 pub(crate) fn decide(bundle: &Bundle, request: &Request, caller: Caller) -> Result<Dry> {
-    let verdict = bundle.evaluate(request, &caller, &mut Scratch::default());
-    let effects = verdict.hits.iter().map(|hit| hit.rule.clone()).collect();
-    let contract = bundle.surface(&request.surface);
     let time = SystemClock::default().wall();
-    let digests = request.digests::<Fast>(&caller);
-    let deadline = time.plus(contract.deadline_ms);
-    let command =
-        command(request, &caller, &digests, verdict, deadline, contract.idempotency_window_ms);
-    let state = State::new(Bounds::default());
-    let plan = step::<Fast>(&state, &Command::Decide(Box::new(command)), time)
-        .context("the engine refused an empty state")?;
-    match plan {
-        Plan::Append(events) => match events.into_iter().next() {
-            Some(Event::Decision(event)) => Ok(Dry { event, effects, digests, caller, time }),
-            _ => Err(Fault::new("internal", "the engine decided nothing").into()),
-        },
-        Plan::Bound { .. } | Plan::Nothing => {
-            Err(Fault::new("internal", "the engine decided nothing").into())
-        }
-    }
-}
-
-fn command(
-    request: &Request,
-    caller: &Caller,
-    digests: &Digests,
-    verdict: Verdict,
-    deadline: TimeMs,
-    window_ms: u64,
-) -> Decide {
-    let secret = Secret::new([0; 32]);
-    let (names, keys) = (Pseudonyms::new(&secret), SlotKeys::new(&secret));
-    let none = [0; 16];
-    Decide {
-        ids: (
-            DecisionId::from_bytes(none),
-            ApprovalId::from_bytes(none),
-            PermitId::from_bytes(none),
-        ),
-        who: Who { actor: names.actor_ref(&caller.actor), key: None, roles: caller.roles.clone() },
-        on_behalf_of: request.on_behalf_of.iter().map(|one| names.actor_ref(one)).collect(),
-        audience: request.audience.as_ref().map(|one| names.actor_ref(one)),
-        environment: caller.environment.clone(),
-        surface: request.surface.clone(),
-        action: request.action.clone(),
-        topic: request.topic.clone(),
-        target: request.target.as_deref().map(|target| names.of("target", target)),
-        subjects: names.subject_tags(&request.subjects),
-        trace: request.trace_id.clone(),
-        action_commitment: keys.commit(SaltFor::Action, &digests.action.0),
-        request_commitment: keys.commit(SaltFor::Request, &digests.request.0),
-        facts_commitment: keys.commit(SaltFor::Facts, &[]),
-        idempotency: names.idempotency_tag(&caller.actor, &request.idempotency_key),
-        window_ms,
-        nonce: None,
-        deadline,
-        permit_ms: 0,
-        windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
-        verdict,
-    }
+    let mut run = DryRun::new(&caller.workspace, Some(bundle), time)?;
+    let decided = run.decide(bundle, request, &caller, time)?;
+    let effects = decided.verdict.hits.iter().map(|hit| hit.rule.clone()).collect();
+    Ok(Dry { event: decided.event, effects, digests: decided.digests, caller, time })
 }
 
 impl Dry {
@@ -274,11 +221,12 @@ impl Dry {
     fn reasons(&self) -> Vec<Value> {
         let mut out = Vec::new();
         for reason in &self.event.reasons {
-            if *reason != Reason::Rule {
+            let speaking = self.event.rules.iter().filter(|id| reason.is_of(id));
+            if speaking.clone().next().is_none() {
                 out.push(json!({"code": reason.as_str(), "text": reason.text()}));
                 continue;
             }
-            for id in &self.event.rules {
+            for id in speaking {
                 let rule = self.effects.iter().find(|rule| rule.id == *id);
                 let text = rule.and_then(|rule| rule.reason.as_deref());
                 let text = text.unwrap_or(reason.text());

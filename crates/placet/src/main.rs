@@ -8,7 +8,7 @@ mod demo;
 mod exit;
 mod local;
 mod output;
-mod scan;
+mod presets;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -62,6 +62,7 @@ enum Command {
     Restore(commands::backup::RestoreArgs),
     Data(commands::data::DataArgs),
     Hold(commands::hold::HoldArgs),
+    Init(commands::init::InitArgs),
     Policy(commands::policy::PolicyArgs),
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -121,7 +122,8 @@ async fn run(command: Command) -> exit::Done {
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
-        Command::Policy(args) => commands::policy::run(args),
+        Command::Init(args) => commands::init::run(&args),
+        Command::Policy(args) => commands::policy::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -2,6 +2,10 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/authoring.rs"]
+mod authoring;
+#[path = "cli/backtest.rs"]
+mod backtest;
 #[path = "cli/backup.rs"]
 mod backup;
 #[path = "cli/damage.rs"]
@@ -20,6 +24,10 @@ mod guide;
 mod input;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/policies.rs"]
+mod policies;
+#[path = "cli/presets.rs"]
+mod presets;
 #[path = "cli/privacy.rs"]
 mod privacy;
 #[path = "cli/rotation.rs"]

@@ -169,3 +169,69 @@ fn strictest_wins_and_restricting_never_grants() {
          decide bot s4 d9 -> PERMIT",
     );
 }
+
+#[test]
+fn what_is_dated_applies_from_or_until_its_instant() {
+    check(
+        "agent bot
+         rule a pay allow
+         rule surface:pay:evidence.t pay deny floor until=1000
+         rule surface:pay:fresh.t pay deny floor from=3000
+         decide bot pay d1      -> DENY surface:pay:evidence.t
+         +999
+         decide bot pay d2      -> DENY surface:pay:evidence.t
+         +1
+         decide bot pay d3      -> PERMIT
+         +1999
+         decide bot pay d4      -> PERMIT
+         +1
+         decide bot pay d5      -> DENY surface:pay:fresh.t",
+    );
+}
+
+#[test]
+fn what_expires_while_an_action_is_held_ends_its_approval() {
+    check(
+        "person ann operator
+         agent bot
+         rule h pay hold
+         rule surface:pay:fresh.t pay deny floor from=3000
+         decide bot pay d1      -> REQUIRE_APPROVAL operator:1
+         decide bot pay d2      -> REQUIRE_APPROVAL operator:1
+         vote ann d1            -> approved
+         +2999
+         collect bot d1         -> collected consumed
+         vote ann d2            -> approved
+         +1
+         collect bot d2         -> invalidated",
+    );
+}
+
+#[test]
+fn an_outcome_that_the_surface_does_not_allow_is_denied() {
+    check(
+        "world held=1
+         person ann operator
+         agent bot
+         rule a pay allow
+         rule surface:pay:outcomes pay deny floor outcomes=REQUIRE_APPROVAL
+         decide bot pay d1      -> DENY outcome_not_allowed surface:pay:outcomes
+         rule h pay hold -> bundle.armed
+         decide bot pay d2      -> REQUIRE_APPROVAL operator:1
+         # The queue is full: THROTTLE is not allowed either.
+         decide bot pay d3      -> DENY outcome_not_allowed surface:pay:outcomes
+         vote ann d2            -> approved
+         collect bot d2         -> collected consumed
+         decide bot pay d4      -> REQUIRE_APPROVAL operator:1
+         vote ann d4            -> approved
+         rule surface:pay:outcomes pay deny floor outcomes=PERMIT -> bundle.armed
+         collect bot d4         -> invalidated
+         decide bot pay d5      -> DENY outcome_not_allowed surface:pay:outcomes
+         drop h -> bundle.armed
+         decide bot pay d6      -> PERMIT
+         # What executes nothing is always possible.
+         decide bot else d7     -> SILENCE no_rule_matches
+         rule n pay deny -> bundle.armed
+         decide bot pay d8      -> DENY n",
+    );
+}

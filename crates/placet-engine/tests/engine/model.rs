@@ -131,6 +131,7 @@ impl Model {
                 assert!(two || entry.dev || entry.solo, "lifted by one person");
             }
             Event::BundleArmed(armed) => self.policy = Some(armed.bundle),
+            Event::BundleShadowed(_) => {}
             Event::KeyCreated(grant) => {
                 let p = &grant.principal;
                 self.keys.insert(p.key, (p.actor.clone(), p.roles.clone()));
@@ -140,6 +141,8 @@ impl Model {
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
+            Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
+            Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
     }

@@ -4,11 +4,13 @@
 //! ```text
 //! person ann operator              agent bot            service gate
 //! rule ID SURFACE allow|constrain|hold|throttle|deny [floor] [advice] [error] [limit=2/1000]
-//!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS]
+//!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS] [after=MS]
+//!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [untied] [outcomes=PERMIT,…]
+//!                          [from=MS] [until=MS]     (instants since the start)
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
-use super::world::{World, actor, digest, tag};
+use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
     Bounds, Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection,
     Report, RevokePermit, Target, Trip, Vote, Who,
@@ -20,8 +22,8 @@ use placet_types::event::{
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, PermitId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::{
-    ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec, Outcome,
-    Reason, RuleEffect, Verdict,
+    AfterSpec, ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec,
+    Outcome, Reason, RuleEffect, Schedule, Verdict, Weekday,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -50,6 +52,8 @@ pub(crate) struct Rule {
     pub(crate) surface: String,
     pub(crate) effect: Arc<RuleEffect>,
     pub(crate) error: Option<ConditionError>,
+    pub(crate) force: Force,
+    pub(crate) key: Option<Vec<Option<String>>>,
 }
 
 #[derive(Default)]
@@ -147,9 +151,12 @@ impl Scene {
             idempotency_max: bound("keys", default.idempotency_max),
             velocity_max: bound("windows", default.velocity_max),
             held_max: bound("queue", default.held_max),
+            reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
-            signers_max: default.signers_max,
+            drafts_max: bound("drafts", default.drafts_max),
+            withdrawn_max: bound("withdrawn", default.withdrawn_max),
+            ..default
         };
     }
 
@@ -176,7 +183,8 @@ impl Scene {
     }
 
     fn rule(&mut self, words: &[&str], options: &Options<'_>) -> String {
-        let layer = if options.has("floor") { Layer::Floor } else { Layer::Rules };
+        // As an entry is read back: the id tells the layers apart that never grant.
+        let layer = Layer::of(words[1], !options.has("floor"));
         let key = (layer, words[1].to_owned());
         if words[0] == "drop" {
             self.rules.remove(&key);
@@ -211,10 +219,33 @@ impl Scene {
                 limit,
                 retry_after_ms: options.num("wait"),
                 advice: options.has("advice"),
+                after: options.num("after").map(|within_ms| AfterSpec { within_ms }),
+                schedule: options.get("hours").map(|hours| {
+                    let (from, until) = hours.split_once('-').unwrap();
+                    Schedule {
+                        days: Weekday::ALL.into(),
+                        from: from.parse().unwrap(),
+                        until: until.parse().unwrap(),
+                        offset_minutes: 0,
+                    }
+                }),
+                outcomes: options
+                    .get("outcomes")
+                    .map(|all| all.split(',').filter_map(Outcome::parse).collect()),
                 ..RuleEffect::new(words[1], layer, effect)
             };
             let error = options.has("error").then_some(ConditionError::Missing);
-            let rule = Rule { surface: words[2].to_owned(), effect: Arc::new(rule), error };
+            let asked = rule.after.is_some() || rule.schedule.is_some();
+            let instant = |key| options.num(key).map(|ms| START.plus(ms));
+            let force = match (instant("from"), instant("until")) {
+                (Some(from), _) => Force::From(from),
+                (_, Some(until)) => Force::Until(until),
+                _ if asked => Force::Asked,
+                _ => Force::Always,
+            };
+            let tied = options.has("untied").then(|| vec![None]);
+            let surface = words[2].to_owned();
+            let rule = Rule { surface, effect: Arc::new(rule), error, force, key: tied };
             self.rules.insert(key, rule);
         }
         if self.world.is_none() {
@@ -222,11 +253,7 @@ impl Scene {
         }
         self.bundles += 1;
         let bundle = digest(&format!("bundle {}", self.bundles));
-        let armed = self.world().run(&Command::ArmBundle(BundleArmed {
-            bundle,
-            language: 1,
-            decision: None,
-        }));
+        let armed = self.world().run(&Command::ArmBundle(Box::new(BundleArmed::seed(bundle, 1))));
         self.text(&armed)
     }
 
@@ -235,8 +262,8 @@ impl Scene {
         let hits = hits.map(|rule| Hit {
             rule: rule.effect.clone(),
             error: rule.error,
-            limit_key: rule.effect.limit.map(|_| vec![]),
-            force: Force::Always,
+            limit_key: rule.key.clone().or_else(|| rule.effect.limit.map(|_| vec![])),
+            force: rule.force,
         });
         Verdict {
             hits: hits.collect(),
@@ -254,7 +281,7 @@ impl Scene {
         }
     }
 
-    fn id(&self, name: &str) -> DecisionId {
+    pub(crate) fn id(&self, name: &str) -> DecisionId {
         self.names.get(name).copied().unwrap_or_else(|| DecisionId::from_bytes([0; 16]))
     }
 
@@ -263,8 +290,9 @@ impl Scene {
         let verdict = self.verdict(surface);
         let who = self.who(words[1]);
         let window = |hit: &Hit| {
-            let tagged = hit.rule.limit.is_some() && !options.has("notag");
-            tagged.then(|| tag(&format!("{} {}", hit.rule.id, who.actor.as_str())))
+            let windowed = hit.rule.limit.is_some() || hit.rule.after.is_some();
+            let tagged = windowed && !options.has("notag");
+            tagged.then(|| tag(&format!("{} {}", hit.rule.window_name(), who.actor.as_str())))
         };
         let windows = verdict.hits.iter().map(window).collect();
         let mut actors = |key| -> Vec<ActorRef> {
@@ -286,7 +314,7 @@ impl Scene {
             audience,
             environment: "production".into(),
             surface: surface.into(),
-            action: "do".into(),
+            action: options.get("action").unwrap_or("do").into(),
             topic: None,
             target: None,
             subjects: options.get("about").into_iter().map(tag).collect(),
@@ -297,6 +325,7 @@ impl Scene {
             permit_ms: options.num("permit").unwrap_or(60_000),
             verdict,
             windows,
+            shadow: None,
         }
     }
 
@@ -395,6 +424,7 @@ impl Scene {
                 Command::RevokeKey { key, by: who(self) }
             }
             "erase" | "hold" | "release" => self.privacy(words, options),
+            "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
             "tick" => Command::Tick,
             other => panic!("no command {other}"),
         }

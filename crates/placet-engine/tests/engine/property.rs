@@ -280,10 +280,11 @@ fn check_state(scene: &mut Scene, model: &Model) {
         "decisions"
     );
     let [keys, windows, held, _] = state.sizes();
-    assert!(keys <= world.bounds.idempotency_max, "{keys} idempotency keys");
+    let reserve = world.bounds.reserve;
+    assert!(keys <= world.bounds.idempotency_max + reserve, "{keys} idempotency keys");
     assert!(windows <= world.bounds.velocity_max, "{windows} windows");
-    assert!(open <= world.bounds.held_max, "{open} open holds");
-    assert!(held <= world.bounds.held_max + world.bounds.final_max, "{held} holds");
+    assert!(open <= world.bounds.held_max + reserve, "{open} open holds");
+    assert!(held <= world.bounds.held_max + reserve + world.bounds.final_max, "{held} holds");
 }
 
 #[test]

@@ -90,12 +90,15 @@ pub(crate) struct World {
     ids: u64,
 }
 
+/// The time of the first entry.
+pub(crate) const START: TimeMs = TimeMs(1_800_000_000_000);
+
 impl World {
     pub(crate) fn new(bounds: Bounds, dev: bool, solo: bool) -> Self {
         Self {
             state: State::new(bounds),
             bounds,
-            now: TimeMs(1_800_000_000_000),
+            now: START,
             epoch: 1,
             dev,
             solo,
@@ -254,6 +257,19 @@ impl World {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }
         let _ = writeln!(out, "{:?}", state.signers());
+        for armed in state.armed() {
+            let _ =
+                writeln!(out, "{armed:?} withdrawn {}", state.is_withdrawn(&armed.event.bundle));
+        }
+        let (reviews, authors) = (state.reviews(), state.authors());
+        let _ = writeln!(
+            out,
+            "{:?} {:?} {:?} {:?}",
+            state.drafts().collect::<Vec<_>>(),
+            state.preceding(),
+            reviews.collect::<Vec<_>>(),
+            authors.collect::<Vec<_>>()
+        );
         for held in state.approvals(None) {
             assert_eq!(state.approval(held.approval).map(|h| h.decision), Some(held.decision));
             let _ = writeln!(out, "{held:?} {:?}", state.missing(held));

@@ -1,10 +1,9 @@
 //! Types and lowers a parsed condition. Owns which fields conditions read and what is known of
 //! their types before any request; refuses to know how a value is found.
 
-use super::{Ast, AstNode, Fault, Op};
-use placet_types::json::{Number, Value};
+use super::types::{Item, Scope, Type};
+use super::{Ast, AstNode, Fault, Op, render};
 use placet_types::request::nearest;
-use std::collections::BTreeMap;
 
 /// A field of the request or of the verified facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,33 +58,6 @@ const VERIFIED: [(&str, Field); 5] = [
     ("workspace", Field::Workspace),
 ];
 
-/// What the documents of the bundle declare of the facts that conditions read.
-#[derive(Debug, Default)]
-pub(crate) struct Scope {
-    /// Types of the facts that derivers find, by name.
-    facts: BTreeMap<String, Type>,
-}
-
-impl Scope {
-    /// Declares a fact with the type of one of its values; whether that agrees with what was declared of
-    /// it before.
-    pub(crate) fn declare(&mut self, name: &str, value: &Value) -> bool {
-        let ty = match value {
-            Value::Bool(_) => Type::Bool,
-            Value::Number(Number::Int(_)) => Type::Int,
-            Value::Number(Number::Double(_)) => Type::Double,
-            Value::String(_) => Type::Text,
-            Value::Null | Value::Array(_) | Value::Object(_) => Type::Dynamic,
-        };
-        *self.facts.entry(name.to_owned()).or_insert(ty) == ty
-    }
-
-    /// Whether authentication finds a fact of this name.
-    pub(crate) fn is_authenticated(name: &str) -> bool {
-        VERIFIED.iter().any(|(known, _)| *known == name)
-    }
-}
-
 /// Fields of a request that conditions do not read: secrets, references and opaque payloads.
 const UNREADABLE: [&str; 8] = [
     "attempt_nonce",
@@ -98,76 +70,10 @@ const UNREADABLE: [&str; 8] = [
     "trace_id",
 ];
 
-/// What is known of a value before any request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
-    Bool,
-    Int,
-    Double,
-    Text,
-    List(Item),
-    Map(Item),
-    Dynamic,
-}
-
-/// Elements of a list or values of a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Item {
-    Bool,
-    Int,
-    Double,
-    Text,
-    Dynamic,
-}
-
-impl Item {
-    const fn of(ty: Type) -> Self {
-        match ty {
-            Type::Bool => Self::Bool,
-            Type::Int => Self::Int,
-            Type::Double => Self::Double,
-            Type::Text => Self::Text,
-            Type::List(_) | Type::Map(_) | Type::Dynamic => Self::Dynamic,
-        }
-    }
-
-    const fn ty(self) -> Type {
-        match self {
-            Self::Bool => Type::Bool,
-            Self::Int => Type::Int,
-            Self::Double => Type::Double,
-            Self::Text => Type::Text,
-            Self::Dynamic => Type::Dynamic,
-        }
-    }
-}
-
-impl Type {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Bool => "a Boolean",
-            Self::Int => "an integer",
-            Self::Double => "a double",
-            Self::Text => "text",
-            Self::List(_) => "a list",
-            Self::Map(_) => "a map",
-            Self::Dynamic => "a value",
-        }
-    }
-
-    const fn is_number(self) -> bool {
-        matches!(self, Self::Int | Self::Double)
-    }
-
-    /// Whether values of both can be equal at all.
-    fn comparable(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Dynamic, _) | (_, Self::Dynamic) => true,
-            (Self::List(a), Self::List(b)) | (Self::Map(a), Self::Map(b)) => {
-                a.ty().comparable(b.ty())
-            }
-            _ => self == other || (self.is_number() && other.is_number()),
-        }
+impl Scope {
+    /// Whether authentication finds a fact of this name.
+    pub(crate) fn is_authenticated(name: &str) -> bool {
+        VERIFIED.iter().any(|(known, _)| *known == name)
     }
 }
 
@@ -212,7 +118,7 @@ pub(super) fn check(ast: &Ast, scope: &Scope) -> Result<Expr, Fault> {
     }
 }
 
-fn lower(ast: &Ast, scope: &Scope, depth: usize) -> Result<(Expr, Type), Fault> {
+fn lower<'s>(ast: &Ast, scope: &'s Scope, depth: usize) -> Result<(Expr, Type<'s>), Fault> {
     if depth > DEPTH_MAX {
         let fault = Fault::syntax(ast.at, format!("nested deeper than {DEPTH_MAX} operators"));
         return Err(fault.hint("split it into several rules"));
@@ -256,14 +162,19 @@ fn bare_name(at: usize, name: &str) -> Fault {
 }
 
 /// What a name below one of the two roots is.
-enum Root {
+enum Root<'s> {
     Field(Field),
     /// A fact of a deriver.
-    Derived(Type),
+    Derived(Type<'s>),
 }
 
 /// The field, when `of` is one of the two roots.
-fn root_field(at: usize, of: &Ast, name: &str, scope: &Scope) -> Result<Option<Root>, Fault> {
+fn root_field<'s>(
+    at: usize,
+    of: &Ast,
+    name: &str,
+    scope: &'s Scope,
+) -> Result<Option<Root<'s>>, Fault> {
     let AstNode::Name(root) = &of.node else { return Ok(None) };
     let fields: &[(&str, Field)] = match root.as_str() {
         "request" => &REQUEST,
@@ -274,9 +185,9 @@ fn root_field(at: usize, of: &Ast, name: &str, scope: &Scope) -> Result<Option<R
         return Ok(Some(Root::Field(*field)));
     }
     if root == "verified"
-        && let Some(ty) = scope.facts.get(name)
+        && let Some(known) = scope.facts.get(name)
     {
-        return Ok(Some(Root::Derived(*ty)));
+        return Ok(Some(Root::Derived(known.ty())));
     }
     if root == "request" && UNREADABLE.contains(&name) {
         let message = format!("conditions do not read `request.{name}`");
@@ -300,10 +211,13 @@ fn root_field(at: usize, of: &Ast, name: &str, scope: &Scope) -> Result<Option<R
 }
 
 impl Field {
-    const fn ty(self) -> Type {
+    fn ty(self, scope: &Scope) -> Type<'_> {
         match self {
-            Self::Arguments => Type::Dynamic,
-            Self::Context => Type::Map(Item::Dynamic),
+            Self::Arguments => scope.asserted.arguments.ty(),
+            Self::Context => match scope.asserted.context.ty() {
+                Type::Dynamic => Type::Map(Item::Dynamic),
+                known => known,
+            },
             Self::RiskTags | Self::Roles | Self::OnBehalfOf => Type::List(Item::Text),
             Self::Labels => Type::Map(Item::Text),
             Self::Estimate => Type::Map(Item::Int),
@@ -329,34 +243,35 @@ impl Field {
     }
 }
 
-fn member(
+fn member<'s>(
     at: usize,
     of: &Ast,
     field: &str,
-    scope: &Scope,
+    scope: &'s Scope,
     depth: usize,
-) -> Result<(Expr, Type), Fault> {
+) -> Result<(Expr, Type<'s>), Fault> {
     match root_field(at, of, field, scope)? {
-        Some(Root::Field(field)) => return Ok((Expr::Field(field), field.ty())),
+        Some(Root::Field(field)) => return Ok((Expr::Field(field), field.ty(scope))),
         Some(Root::Derived(ty)) => return Ok((Expr::Derived(field.into()), ty)),
         None => {}
     }
     let (expr, ty) = lower(of, scope, depth)?;
     let ty = match ty {
         Type::Map(item) => item.ty(),
+        Type::Record(record) => record.member(at, &render(of), field)?,
         Type::Dynamic => Type::Dynamic,
         other => return Err(Fault::typing(at, format!("{} has no field `{field}`", other.name()))),
     };
     Ok((Expr::Member(Box::new(expr), field.into()), ty))
 }
 
-fn has(
+fn has<'s>(
     at: usize,
     of: &Ast,
     name: &str,
-    scope: &Scope,
+    scope: &'s Scope,
     depth: usize,
-) -> Result<(Expr, Type), Fault> {
+) -> Result<(Expr, Type<'s>), Fault> {
     match root_field(at, of, name, scope)? {
         Some(Root::Field(field)) if !field.optional() => {
             let fault = Fault::typing(at, format!("`{name}` is always there"));
@@ -367,19 +282,25 @@ fn has(
         None => {}
     }
     let (expr, ty) = lower(of, scope, depth)?;
-    if !matches!(ty, Type::Map(_) | Type::Dynamic) {
-        return Err(Fault::typing(at, format!("{} has no field `{name}`", ty.name())));
+    match ty {
+        Type::Map(_) | Type::Dynamic => {}
+        Type::Record(record) => {
+            record.member(at, &render(of), name)?;
+        }
+        other => {
+            return Err(Fault::typing(at, format!("{} has no field `{name}`", other.name())));
+        }
     }
     Ok((Expr::Has(Box::new(expr), name.into()), Type::Bool))
 }
 
-fn lower_index(
+fn lower_index<'s>(
     at: usize,
     of: &Ast,
     index: &Ast,
-    scope: &Scope,
+    scope: &'s Scope,
     depth: usize,
-) -> Result<(Expr, Type), Fault> {
+) -> Result<(Expr, Type<'s>), Fault> {
     if let AstNode::Text(name) = &index.node
         && matches!(&of.node, AstNode::Name(_))
     {
@@ -390,11 +311,17 @@ fn lower_index(
     let item = match (ty, key_ty) {
         (Type::List(item), Type::Int | Type::Dynamic)
         | (Type::Map(item), Type::Text | Type::Dynamic) => item.ty(),
+        (Type::Record(record), Type::Text | Type::Dynamic) => match &index.node {
+            AstNode::Text(name) => record.member(at, &render(of), name)?,
+            _ => Type::Dynamic,
+        },
         (Type::Dynamic, Type::Int | Type::Text | Type::Dynamic) => Type::Dynamic,
         (Type::List(_), _) => {
             return Err(Fault::typing(index.at, "the index of a list is an integer"));
         }
-        (Type::Map(_), _) => return Err(Fault::typing(index.at, "the key of a map is text")),
+        (Type::Map(_) | Type::Record(_), _) => {
+            return Err(Fault::typing(index.at, "the key of a map is text"));
+        }
         (Type::Dynamic, _) => {
             return Err(Fault::typing(index.at, "an index is an integer or text"));
         }
@@ -403,7 +330,7 @@ fn lower_index(
     Ok((Expr::Index(Box::new(expr), Box::new(key)), item))
 }
 
-fn list(items: &[Ast], scope: &Scope, depth: usize) -> Result<(Expr, Type), Fault> {
+fn list<'s>(items: &[Ast], scope: &'s Scope, depth: usize) -> Result<(Expr, Type<'s>), Fault> {
     let mut out = Vec::with_capacity(items.len());
     let mut common: Option<Type> = None;
     for item in items {
@@ -413,7 +340,7 @@ fn list(items: &[Ast], scope: &Scope, depth: usize) -> Result<(Expr, Type), Faul
             Some(so_far) if so_far == ty => ty,
             Some(so_far) if so_far.comparable(ty) => Type::Dynamic,
             Some(so_far) => {
-                let message = format!("a list of {} cannot hold {}", plural(so_far), ty.name());
+                let message = format!("a list of {} cannot hold {}", so_far.plural(), ty.name());
                 return Err(Fault::typing(item.at, message));
             }
         });
@@ -423,25 +350,13 @@ fn list(items: &[Ast], scope: &Scope, depth: usize) -> Result<(Expr, Type), Faul
     Ok((Expr::List(out.into_boxed_slice()), Type::List(item)))
 }
 
-const fn plural(ty: Type) -> &'static str {
-    match ty {
-        Type::Bool => "Booleans",
-        Type::Int => "integers",
-        Type::Double => "doubles",
-        Type::Text => "texts",
-        Type::List(_) => "lists",
-        Type::Map(_) => "maps",
-        Type::Dynamic => "values",
-    }
-}
-
-fn call(
+fn call<'s>(
     at: usize,
     op: Op,
     args: &[Ast],
-    scope: &Scope,
+    scope: &'s Scope,
     depth: usize,
-) -> Result<(Expr, Type), Fault> {
+) -> Result<(Expr, Type<'s>), Fault> {
     match args {
         [operand] => unary(at, op, operand, scope, depth),
         [left, right] => binary(at, op, left, right, scope, depth),
@@ -450,8 +365,10 @@ fn call(
     }
 }
 
-fn expect(ast: &Ast, ty: Type, wanted: Type, op: Op) -> Result<(), Fault> {
-    if ty == wanted || ty == Type::Dynamic {
+fn expect(ast: &Ast, ty: Type<'_>, wanted: Type<'_>, op: Op) -> Result<(), Fault> {
+    // Whether a number is an integer shows when it is there.
+    let number = ty == Type::Number && wanted == Type::Int;
+    if ty == wanted || ty == Type::Dynamic || number {
         return Ok(());
     }
     let message = format!("`{}` takes {}, not {}", op.text(), wanted.name(), ty.name());
@@ -466,13 +383,13 @@ fn expect(ast: &Ast, ty: Type, wanted: Type, op: Op) -> Result<(), Fault> {
     })
 }
 
-fn unary(
+fn unary<'s>(
     at: usize,
     op: Op,
     operand: &Ast,
-    scope: &Scope,
+    scope: &'s Scope,
     depth: usize,
-) -> Result<(Expr, Type), Fault> {
+) -> Result<(Expr, Type<'s>), Fault> {
     let (expr, ty) = lower(operand, scope, depth)?;
     let expr = Box::new(expr);
     match op {
@@ -485,7 +402,7 @@ fn unary(
             Ok((Expr::Neg(expr), Type::Int))
         }
         Op::Size => match ty {
-            Type::Text | Type::List(_) | Type::Map(_) | Type::Dynamic => {
+            Type::Text | Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Dynamic => {
                 Ok((Expr::Size(expr), Type::Int))
             }
             other => Err(Fault::typing(operand.at, format!("{} has no size", other.name()))),
@@ -494,14 +411,14 @@ fn unary(
     }
 }
 
-fn binary(
+fn binary<'s>(
     at: usize,
     op: Op,
     left: &Ast,
     right: &Ast,
-    scope: &Scope,
+    scope: &'s Scope,
     depth: usize,
-) -> Result<(Expr, Type), Fault> {
+) -> Result<(Expr, Type<'s>), Fault> {
     let (a, a_ty) = lower(left, scope, depth)?;
     let (b, b_ty) = lower(right, scope, depth)?;
     let ty = match op {
@@ -526,7 +443,7 @@ fn binary(
         }
         Op::Lt | Op::Le | Op::Gt | Op::Ge => {
             for (ast, ty) in [(left, a_ty), (right, b_ty)] {
-                if matches!(ty, Type::Bool | Type::List(_) | Type::Map(_)) {
+                if matches!(ty, Type::Bool | Type::List(_) | Type::Map(_) | Type::Record(_)) {
                     let message =
                         format!("`{}` takes numbers or texts, not {}", op.text(), ty.name());
                     return Err(Fault::typing(ast.at, message));
@@ -548,10 +465,10 @@ fn binary(
                 Type::List(item) if item.ty().comparable(a_ty) => {}
                 Type::List(item) => {
                     let message =
-                        format!("a list of {} never holds {}", plural(item.ty()), a_ty.name());
+                        format!("a list of {} never holds {}", item.ty().plural(), a_ty.name());
                     return Err(Fault::typing(left.at, message));
                 }
-                Type::Map(_) => expect(left, a_ty, Type::Text, op)?,
+                Type::Map(_) | Type::Record(_) => expect(left, a_ty, Type::Text, op)?,
                 Type::Dynamic => {}
                 other => {
                     let message =
@@ -573,13 +490,13 @@ fn binary(
     Ok((Expr::Binary(op, Box::new(a), Box::new(b)), ty))
 }
 
-fn ternary(
+fn ternary<'s>(
     test: &Ast,
     yes: &Ast,
     no: &Ast,
-    scope: &Scope,
+    scope: &'s Scope,
     depth: usize,
-) -> Result<(Expr, Type), Fault> {
+) -> Result<(Expr, Type<'s>), Fault> {
     let (a, a_ty) = lower(test, scope, depth)?;
     let (b, b_ty) = lower(yes, scope, depth)?;
     let (c, c_ty) = lower(no, scope, depth)?;

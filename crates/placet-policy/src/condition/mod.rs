@@ -4,13 +4,14 @@
 mod check;
 mod eval;
 mod parse;
+mod types;
 
 use placet_types::policy::ConditionError;
 use std::sync::Arc;
 
-pub(crate) use check::Scope;
 use check::{Expr, Field};
 pub(crate) use eval::Facts;
+pub(crate) use types::{Asserted, Known, Record, Scope};
 
 /// Why a condition does not compile, and where in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +113,9 @@ pub(crate) enum AstNode {
     Call(Op, Vec<Ast>),
 }
 
+/// Hears of each term and its truth; `None` where it was not asked.
+type Tell<'a> = dyn FnMut(&str, Option<Result<bool, ConditionError>>) + 'a;
+
 /// A compiled condition.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition(Arc<Compiled>);
@@ -145,6 +149,12 @@ impl Condition {
         eval::evaluate(&self.0.expr, facts)
     }
 
+    /// Calls `tell` for each term in the order of the text: with its truth where it is asked, with `None`
+    /// where another term has already decided, and always with `None` without facts.
+    pub(crate) fn terms(&self, facts: Option<Facts<'_>>, tell: &mut Tell<'_>) {
+        terms(&self.0.expr, &self.0.ast, facts, tell);
+    }
+
     /// The operands of its outermost `&&` or `||`, each with its text and truth; empty when it is
     /// no such chain.
     pub(crate) fn clauses(&self, facts: Facts<'_>) -> Vec<(String, Result<bool, ConditionError>)> {
@@ -156,6 +166,31 @@ impl Condition {
         let mut operands = Vec::new();
         flatten(op, &self.0.expr, &self.0.ast, &mut operands);
         operands.into_iter().map(|(expr, ast)| (render(ast), eval::evaluate(expr, facts))).collect()
+    }
+}
+
+fn terms(expr: &Expr, ast: &Ast, facts: Option<Facts<'_>>, tell: &mut Tell<'_>) {
+    let args = match &ast.node {
+        AstNode::Call(_, args) => args.as_slice(),
+        _ => &[],
+    };
+    let truth = |expr: &Expr| facts.map(|facts| eval::evaluate(expr, facts));
+    match (expr, args) {
+        (Expr::And(left, right), [first, second]) | (Expr::Or(left, right), [first, second]) => {
+            let decisive = matches!(expr, Expr::Or(..));
+            terms(left, first, facts, tell);
+            let asked = truth(left) != Some(Ok(decisive));
+            terms(right, second, facts.filter(|_| asked), tell);
+        }
+        (Expr::Not(operand), [first]) => terms(operand, first, facts, tell),
+        (Expr::Ternary(parts), [first, second, third]) => {
+            let [test, yes, no] = &**parts;
+            terms(test, first, facts, tell);
+            let side = truth(test);
+            terms(yes, second, facts.filter(|_| side == Some(Ok(true))), tell);
+            terms(no, third, facts.filter(|_| side == Some(Ok(false))), tell);
+        }
+        _ => tell(&render(ast), truth(expr)),
     }
 }
 

@@ -1,12 +1,18 @@
 //! The document kinds that are declared by their shape: what each may say. Documents whose engine part
 //! is in another crate are read, checked and digested here and handed out as normalised values.
 
-mod budgets;
+mod approvals;
+pub(crate) mod budgets;
+mod capabilities;
 mod changes;
 mod models;
 mod modes;
 mod notify;
 mod outputs;
+pub(crate) mod roles;
+mod rules;
+pub(crate) mod surfaces;
+mod tests;
 mod topics;
 
 use crate::shape::Shape;
@@ -24,17 +30,57 @@ pub(crate) struct Kind {
 /// All kinds that are declared by a shape.
 pub(crate) const DECLARED: &[Kind] = &[
     budgets::KIND,
+    capabilities::KIND,
     changes::KIND,
     models::KIND,
     modes::KIND,
     notify::KIND,
     outputs::KIND,
+    roles::KIND,
+    tests::KIND,
     topics::KIND,
 ];
 
-/// The JSON Schemas of all kinds that are declared by a shape, by top key.
+/// Kinds with readers of their own, whose shape says what these accept but for what one key demands of
+/// another.
+const WRITTEN: &[Kind] = &[approvals::KIND, rules::DERIVERS, rules::FLOOR, rules::RULES, SURFACES];
+
+const SURFACES: Kind = Kind {
+    name: "surfaces",
+    shape: Shape::Map(&Shape::Matching(&surfaces::NAME), &surfaces::SURFACE),
+    doc: "What each surface demands and promises.",
+};
+
+/// The shape of a kind, whoever reads it.
+pub(crate) fn shape_of(name: &str) -> Option<&'static Shape> {
+    DECLARED.iter().chain(WRITTEN).find(|kind| kind.name == name).map(|kind| &kind.shape)
+}
+
+/// The JSON Schemas of what stands under each top key.
 pub fn schemas() -> impl Iterator<Item = (&'static str, Object)> {
-    DECLARED.iter().map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+    let all = DECLARED.iter().chain(WRITTEN);
+    all.map(|kind| (kind.name, kind.shape.schema().with("description", kind.doc)))
+}
+
+/// The JSON Schema (2020-12) of a whole document with what `only` names, or with everything.
+#[must_use]
+pub fn document_schema(only: Option<&str>) -> Object {
+    let mut properties = Object::new()
+        .with("version", Object::new().with("const", "v1"))
+        .with("kind", Object::new().with("type", "string"));
+    for (name, schema) in schemas().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        properties.set(name, schema);
+    }
+    let title = only.map_or("Placet policy document".to_owned(), |it| format!("Placet {it}"));
+    let file = only.unwrap_or("policy");
+    Object::new()
+        .with("$schema", "https://json-schema.org/draft/2020-12/schema")
+        .with("$id", format!("https://placet.dev/schemas/{file}.schema.json"))
+        .with("title", title)
+        .with("type", "object")
+        .with("properties", properties)
+        .with("required", vec![placet_types::json::Value::from("version")])
+        .with("additionalProperties", only.is_some())
 }
 
 /// The kind with this top key.

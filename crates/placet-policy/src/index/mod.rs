@@ -16,6 +16,7 @@
 mod build;
 mod table;
 
+use crate::access::Buffers;
 use crate::condition::Facts;
 use crate::model::MatchKey;
 use crate::pattern::Dialect;
@@ -138,6 +139,8 @@ pub struct Scratch {
     next: Vec<u32>,
     /// Those of the derivers, which have an index of their own.
     pub(crate) derivers: Option<Box<Scratch>>,
+    /// Those of the layers beside the rules.
+    pub(crate) layers: Option<Box<Buffers>>,
 }
 
 impl Scratch {
@@ -178,6 +181,17 @@ impl Index {
             scratch.candidates.sort_unstable();
             scratch.candidates.dedup();
         }
+    }
+
+    /// Fills `scratch.candidates` with what matches in all of its keys, for matches without conditions.
+    pub(crate) fn matching(&self, facts: Facts<'_>, scratch: &mut Scratch) {
+        self.candidates(facts, scratch);
+        let mut found = std::mem::take(&mut scratch.candidates);
+        found.retain(|number| {
+            let keys = self.remaining.get(*number as usize);
+            keys.is_some_and(|keys| self.verify(keys, facts, scratch))
+        });
+        scratch.candidates = found;
     }
 
     /// Adds the posting lists of all matching patterns of one dimension; how many there were.

@@ -38,6 +38,9 @@ pub(super) fn deriver(
     });
     let facts = optional(fields.take("facts"), |it| facts(it, conditions, report));
     let risk_tier = optional(fields.take("risk_tier"), |it| {
+        // Also where the rest is wrong: conditions are not to be blamed for it.
+        conditions.scope.declare(RiskTier::FACT, &Value::from("low"));
+        conditions.scope.declare(RiskTier::LEVEL, &Value::from(0_u32));
         let word = shape::read(&Shape::Word(&RiskTier::WORDS), it, "risk_tier", form, report)?;
         RiskTier::parse(word.as_str()?)
     });
@@ -65,10 +68,6 @@ pub(super) fn deriver(
         let hint = "name risk_tags, facts or risk_tier";
         report.error_hint(Code::MissingKey, node.place, "the deriver derives nothing", hint);
         return None;
-    }
-    if risk_tier.is_some() {
-        conditions.scope.declare(RiskTier::FACT, &Value::from("low"));
-        conditions.scope.declare(RiskTier::LEVEL, &Value::from(0_u32));
     }
     let deriver = Deriver {
         id: id?.as_str()?.to_owned(),

@@ -49,6 +49,9 @@ impl<'n> Fields<'n> {
     /// Refuses what nobody took.
     pub(crate) fn refuse_rest(self, what: &str, known: &[&str], report: &mut Report<'_>) {
         for member in self.members {
+            if report.is_full() {
+                return;
+            }
             let message = format!("unknown key `{}` of {what}", member.key);
             let hint = nearest(&member.key, known).map_or_else(
                 || format!("known are {}", known.join(", ")),

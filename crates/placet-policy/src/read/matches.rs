@@ -18,8 +18,8 @@ const LABELS_MAX: usize = 16;
 pub(crate) struct Conditions {
     /// What they may read besides the request.
     pub(crate) scope: Scope,
-    /// One tree per text: what many rules ask is compiled and kept once.
-    known: BTreeMap<String, Condition>,
+    /// One tree per scope and text: what many rules ask is compiled and kept once.
+    known: BTreeMap<(String, String), Condition>,
 }
 
 /// Reads `match:`; `None` after an error.
@@ -47,7 +47,9 @@ pub(crate) fn matches(
         sound &= labels(node, &mut out, report).is_some();
     }
     if let Some(node) = fields.take("when") {
-        out.when = when(node, conditions, report);
+        let surfaces = out.lists.get(&MatchKey::Surfaces).map_or(&[][..], Vec::as_slice);
+        let scope = conditions.scope.narrow(surfaces);
+        out.when = when(node, scope, conditions, report);
         sound &= out.when.is_some();
     }
     let mut known: Vec<&str> = MatchKey::ALL.iter().map(|key| key.as_str()).collect();
@@ -134,16 +136,22 @@ fn labels(node: &Node, out: &mut Match, report: &mut Report<'_>) -> Option<()> {
     sound.then_some(())
 }
 
-fn when(node: &Node, conditions: &mut Conditions, report: &mut Report<'_>) -> Option<Condition> {
+fn when(
+    node: &Node,
+    scope: String,
+    conditions: &mut Conditions,
+    report: &mut Report<'_>,
+) -> Option<Condition> {
     let (text, place) = fields::text(node, "when", report)?;
     let trimmed = text.trim();
     let trimmed_at = text.len().saturating_sub(text.trim_start().len());
-    if let Some(known) = conditions.known.get(trimmed) {
+    let key = (scope, trimmed.to_owned());
+    if let Some(known) = conditions.known.get(&key) {
         return Some(known.clone());
     }
     match Condition::compile(trimmed, &conditions.scope) {
         Ok(condition) => {
-            conditions.known.insert(trimmed.to_owned(), condition.clone());
+            conditions.known.insert(key, condition.clone());
             Some(condition)
         }
         Err(fault) => {

@@ -1,21 +1,24 @@
 //! From document trees to the validated model. Owns which top keys and values a bundle may have;
 //! every refusal names its place. Knows neither YAML nor the index.
 
+mod approvals;
 mod deriver;
 pub(crate) mod fields;
 pub(crate) mod matches;
 mod retention;
+mod roles;
 mod rule;
+mod surface;
 mod timing;
 
+use crate::cases;
 use crate::diagnostic::{Code, Place, Report};
 use crate::documents::{self, DECLARED, Kind};
-use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, Model, Rule, Surface};
+use crate::model::{Model, Rule};
 use crate::shape;
 use crate::syntax::{Data, Member, Node};
 use fields::{Fields, Form};
 use matches::Conditions;
-use placet_types::ids::is_dotted_name;
 use placet_types::json::Value;
 use placet_types::policy::Layer;
 use placet_types::request::nearest;
@@ -24,17 +27,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most rules of a bundle, floor included.
 const RULES_MAX: usize = 20_000;
 /// Most surfaces of a bundle.
-const SURFACES_MAX: usize = 4096;
+const SURFACES_MAX: usize = 20_000;
 /// Most different label names in the rules of a bundle.
 const LABEL_NAMES_MAX: usize = 1024;
-/// Longest deadline to decide.
-const DEADLINE_MS_MAX: u64 = 3_600_000;
 
 /// Kinds with a reader of their own, in the order in which they are read: what conditions may ask for is
 /// declared before the conditions.
-const KINDS: [&str; 4] = ["derivers", "surfaces", "floor", "rules"];
-/// Document kinds that are designed and not yet part of this version.
-const LATER: [&str; 4] = ["approvals", "capabilities", "roles", "tests"];
+const KINDS: [&str; 5] = ["surfaces", "derivers", "floor", "rules", "approvals"];
 
 /// All kinds of this version, in the order in which they are read.
 fn kinds() -> impl Iterator<Item = &'static str> {
@@ -51,6 +50,7 @@ pub(crate) struct Reader<'a, 'r> {
     label_names: BTreeSet<String>,
     deriver_places: BTreeMap<String, Place>,
     conditions: Conditions,
+    mentions: roles::Mentions,
 }
 
 /// Reads YAML documents.
@@ -82,10 +82,18 @@ impl<'a, 'r> Reader<'a, 'r> {
             label_names: BTreeSet::new(),
             deriver_places: BTreeMap::new(),
             conditions: Conditions::default(),
+            mentions: roles::Mentions::default(),
         }
     }
 
     fn finish(mut self) -> Model {
+        roles::imply(&mut self.model, self.report);
+        self.mentions.check(&self.model, self.report);
+        roles::approvers(&self.model, &self.ids, self.report);
+        if self.model.rules.len() > RULES_MAX {
+            let message = format!("a bundle has at most {RULES_MAX} rules, implied ones included");
+            self.report.error(Code::Bound, Place::default(), message);
+        }
         self.model
             .rules
             .sort_by(|a, b| (a.effect.layer, &a.effect.id).cmp(&(b.effect.layer, &b.effect.id)));
@@ -117,17 +125,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             if kinds().any(|kind| kind == key) {
                 found.push(key);
                 sections.push(member);
-            } else if LATER.contains(&key) {
-                let message =
-                    format!("document kind `{key}` is known but not supported by this version");
-                self.report.error_hint(
-                    Code::NotSupported,
-                    member.place,
-                    message,
-                    format!("this version reads {}", kinds().collect::<Vec<_>>().join(", ")),
-                );
             } else {
-                let mut known: Vec<&str> = kinds().chain(LATER).collect();
+                let mut known: Vec<&str> = kinds().collect();
                 known.extend(["version", "kind"]);
                 let hint = nearest(key, &known).map_or_else(
                     || "a document holds `version` and one of rules, floor, surfaces".to_owned(),
@@ -179,11 +178,13 @@ impl<'a, 'r> Reader<'a, 'r> {
     fn sections(&mut self, sections: &[&Member]) {
         for kind in kinds() {
             for member in sections.iter().filter(|member| member.key == kind) {
+                self.mentions.collect(kind, &member.value, self.report);
                 match kind {
                     "rules" => self.rules(Layer::Rules, &member.value),
                     "floor" => self.rules(Layer::Floor, &member.value),
                     "surfaces" => self.surfaces(&member.value),
                     "derivers" => self.derivers(&member.value),
+                    "approvals" => self.rules(Layer::Approvals, &member.value),
                     _ => self.declared(kind, &member.value),
                 }
             }
@@ -195,6 +196,9 @@ impl<'a, 'r> Reader<'a, 'r> {
         let Some(kind) = documents::declared(name) else { return };
         let value = shape::read(&kind.shape, node, kind.name, self.form, self.report);
         let Some(value) = value else { return };
+        if kind.name == "tests" {
+            cases::check(node, &value, self.report);
+        }
         match self.model.documents.remove(kind.name) {
             None => {
                 self.model.documents.insert(kind.name, value);
@@ -206,30 +210,57 @@ impl<'a, 'r> Reader<'a, 'r> {
         }
     }
 
-    /// Two documents of one kind: lists of entries are united, everything else stands in one place.
+    /// Two documents of one kind: entries with ids or names are united, everything else stands in one
+    /// place.
     fn unite(&mut self, kind: &Kind, node: &Node, before: Value, more: Value) -> Value {
-        let (Value::Array(mut all), Value::Array(more)) = (before.clone(), more) else {
-            let message = format!("`{}` stands in two documents", kind.name);
-            let hint = "one document of a bundle holds all of it";
-            self.report.error_hint(Code::Conflict, node.place, message, hint);
-            return before;
-        };
+        match (kind.shape.is_map(), before, more) {
+            (_, Value::Array(all), Value::Array(more)) => self.unite_lists(kind, node, all, more),
+            (true, Value::Object(mut all), Value::Object(more)) => {
+                for (name, value) in more.iter() {
+                    if all.get(name).is_some() {
+                        self.twice(name, kind, node);
+                    } else {
+                        all.set(name, value.clone());
+                    }
+                }
+                Value::Object(all)
+            }
+            (_, before, _) => {
+                let message = format!("`{}` stands in two documents", kind.name);
+                let hint = "one document of a bundle holds all of it";
+                self.report.error_hint(Code::Conflict, node.place, message, hint);
+                before
+            }
+        }
+    }
+
+    fn unite_lists(
+        &mut self,
+        kind: &Kind,
+        node: &Node,
+        mut all: Vec<Value>,
+        more: Vec<Value>,
+    ) -> Value {
         let id = |value: &Value| {
             let id = value.as_object().and_then(|it| it.get("id")).and_then(Value::as_str);
             id.unwrap_or_default().to_owned()
         };
         let mut ids: BTreeSet<String> = all.iter().map(id).collect();
         for value in more {
-            if !ids.insert(id(&value)) {
-                let message = format!("duplicate `{}` in `{}`", id(&value), kind.name);
-                let hint = "ids are unique in the whole bundle";
-                self.report.error_hint(Code::DuplicateId, node.place, message, hint);
-            } else {
+            if ids.insert(id(&value)) {
                 all.push(value);
+            } else {
+                self.twice(&id(&value), kind, node);
             }
         }
         all.sort_by_key(id);
         Value::Array(all)
+    }
+
+    fn twice(&mut self, id: &str, kind: &Kind, node: &Node) {
+        let message = format!("duplicate `{id}` in `{}`", kind.name);
+        let hint = "ids are unique in the whole bundle";
+        self.report.error_hint(Code::DuplicateId, node.place, message, hint);
     }
 
     fn derivers(&mut self, node: &Node) {
@@ -264,14 +295,21 @@ impl<'a, 'r> Reader<'a, 'r> {
             return;
         };
         for item in items {
+            if self.report.is_full() {
+                return;
+            }
             if self.model.rules.len() >= RULES_MAX {
                 let message = format!("a bundle has at most {RULES_MAX} rules");
                 self.report.error(Code::Bound, item.place, message);
                 return;
             }
-            if let Some((rule, id_place)) =
-                rule::rule(layer, item, self.form, &mut self.conditions, self.report)
-            {
+            let read = match layer {
+                Layer::Approvals => {
+                    approvals::row(item, self.form, &mut self.conditions, self.report)
+                }
+                _ => rule::rule(layer, item, self.form, &mut self.conditions, self.report),
+            };
+            if let Some((rule, id_place)) = read {
                 let id = rule.effect.id.clone();
                 if let Some(first) = self.ids.get(&id) {
                     let message = format!(
@@ -320,103 +358,5 @@ impl<'a, 'r> Reader<'a, 'r> {
                 }
             }
         }
-    }
-
-    fn surfaces(&mut self, node: &Node) {
-        let members = match &node.value {
-            Data::Map(members) => members.as_slice(),
-            other => {
-                let message =
-                    format!("`surfaces` takes a mapping from names, not {}", other.kind());
-                let hint = matches!(other, Data::Null).then(|| "write `surfaces: {}`".to_owned());
-                self.report.push(
-                    Code::WrongType,
-                    crate::Severity::Error,
-                    node.place,
-                    message,
-                    hint,
-                );
-                return;
-            }
-        };
-        let mut surfaces = self.model.surfaces.take().unwrap_or_default();
-        for member in members {
-            if !is_dotted_name(&member.key) {
-                let message = format!("`{}` is no surface", member.key);
-                let hint = "segments of letters, digits, '_' and '-' separated by dots; there are no patterns here";
-                self.report.error_hint(Code::BadValue, member.place, message, hint);
-                continue;
-            }
-            if let Some(first) = self.surface_places.get(&member.key) {
-                let message = format!(
-                    "duplicate surface `{}`, first in {}:{}:{}",
-                    member.key,
-                    self.report.source_name(*first),
-                    first.line,
-                    first.column
-                );
-                self.report.error(Code::DuplicateId, member.place, message);
-                continue;
-            }
-            self.surface_places.insert(member.key.clone(), member.place);
-            if surfaces.len() >= SURFACES_MAX {
-                let message = format!("a bundle has at most {SURFACES_MAX} surfaces");
-                self.report.error(Code::Bound, member.place, message);
-                break;
-            }
-            if let Some(surface) = self.surface(&member.value) {
-                surfaces.insert(member.key.clone(), surface);
-            }
-        }
-        self.model.surfaces = Some(surfaces);
-    }
-
-    fn surface(&mut self, node: &Node) -> Option<Surface> {
-        // `payments.transfer:` with nothing after it is a surface with defaults.
-        let empty = Node { place: node.place, value: Data::Map(Vec::new()) };
-        let node = if matches!(node.value, Data::Null) { &empty } else { node };
-        let mut fields = Fields::open(node, "a surface", self.report)?;
-        let owner = fields.take("owner").and_then(|it| fields::owner(it, self.report));
-        let deadline = fields
-            .take("deadline")
-            .map(|it| (it, fields::duration(it, "deadline", self.form, self.report)));
-        let window = fields
-            .take("idempotency_window")
-            .and_then(|it| fields::duration(it, "idempotency_window", self.form, self.report));
-        let retention = fields
-            .take("retention")
-            .map(|it| retention::retention(it, self.form, self.report).unwrap_or_default());
-        for member in fields.rest() {
-            let key = member.key.as_str();
-            let later = [
-                "allowed_outcomes",
-                "arguments",
-                "context",
-                "evidence",
-                "fail_mode",
-                "outcomes",
-                "receipts",
-                "required",
-                "schema",
-            ];
-            let message = format!("`{key}` of a surface is not supported by this version");
-            let hint = match nearest(key, &["owner", "deadline", "idempotency_window", "retention"])
-            {
-                Some(near) if !later.contains(&key) => format!("did you mean `{near}`?"),
-                _ => "a surface has owner, deadline, idempotency_window and retention".to_owned(),
-            };
-            self.report.error_hint(Code::NotSupported, member.place, message, hint);
-        }
-        let deadline_ms = match deadline {
-            Some((node, Some(ms))) if ms > DEADLINE_MS_MAX => {
-                self.report.error(Code::BadValue, node.place, "a deadline is at most 1h");
-                return None;
-            }
-            Some((_, ms)) => ms?,
-            None => DEADLINE_MS,
-        };
-        let idempotency_window_ms = window.unwrap_or(IDEMPOTENCY_WINDOW_MS);
-        let retention = retention.unwrap_or_default();
-        Some(Surface { owner, deadline_ms, idempotency_window_ms, retention })
     }
 }

@@ -116,7 +116,9 @@ pub(super) fn rule(
         ..RuleEffect::new(id, layer, effect)
     };
     let effect = Arc::new(effect);
-    Some((Rule { effect, matches: matches?, limit_key, owner: owner?, after }, place))
+    let rule =
+        Rule { effect, matches: matches?, limit_key, owner: owner?, after, escalation: None };
+    Some((rule, place))
 }
 
 /// `Some(None)` when the key is absent, `None` after an error.
@@ -130,7 +132,7 @@ pub(super) fn optional<N, T>(
     }
 }
 
-fn required<'n>(
+pub(super) fn required<'n>(
     fields: &mut Fields<'n>,
     rule: &Node,
     key: &str,
@@ -146,7 +148,7 @@ fn required<'n>(
     found
 }
 
-fn id(node: &Node, report: &mut Report<'_>) -> Option<(String, Place)> {
+pub(super) fn id(node: &Node, report: &mut Report<'_>) -> Option<(String, Place)> {
     let (text, place) = fields::text(node, "id", report)?;
     let fits = (1..=128).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
@@ -299,7 +301,7 @@ fn approval(node: &Node, form: Form, report: &mut Report<'_>) -> Option<Approval
     Some(spec)
 }
 
-fn roles(node: &Node, report: &mut Report<'_>) -> Option<BTreeMap<String, u32>> {
+pub(super) fn roles(node: &Node, report: &mut Report<'_>) -> Option<BTreeMap<String, u32>> {
     let Data::Map(members) = &node.value else {
         let message =
             format!("`roles` takes a mapping from role to count, not {}", node.value.kind());

@@ -40,13 +40,12 @@ rules:
     );
     check(
         r#"version: v1
-roles:
-  admin: {}
+test: []
 "#,
-        r#"2:1: error[not_supported]: document kind `roles` is known but not supported by this version
-  | roles:
-  | ^^^^^
-  = hint: this version reads budgets, changes, models, modes, notify, outputs, topics, derivers, surfaces, floor, rules"#,
+        r#"2:1: error[unknown_key]: unknown key `test`
+  | test: []
+  | ^^^^
+  = hint: did you mean `tests`?"#,
     );
     check(
         r#"version: v1
@@ -68,11 +67,10 @@ surfaces:
   payments: { fail_mode: open }
   other: { dedline: 5s }
 "#,
-        r#"3:15: error[not_supported]: `fail_mode` of a surface is not supported by this version
+        r#"3:26: error[wrong_type]: `fail_mode` takes a mapping, not text
   |   payments: { fail_mode: open }
-  |               ^^^^^^^^^
-  = hint: a surface has owner, deadline, idempotency_window and retention
-4:12: error[not_supported]: `dedline` of a surface is not supported by this version
+  |                          ^^^^
+4:12: error[unknown_key]: unknown key `dedline` of `other`
   |   other: { dedline: 5s }
   |            ^^^^^^^
   = hint: did you mean `deadline`?"#,

@@ -19,13 +19,25 @@ pub(crate) struct RuleInfo {
     pub(crate) constraints: Vec<&'static str>,
 }
 
-/// One rule as a line of YAML.
-pub(crate) struct Generated {
-    pub(crate) lines: Vec<(bool, String)>,
-    pub(crate) info: BTreeMap<String, RuleInfo>,
+/// The document that a line belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Derivers,
+    Floor,
+    Rules,
 }
 
-const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
+/// One rule or deriver as a line of YAML.
+pub(crate) struct Generated {
+    pub(crate) lines: Vec<(Section, String)>,
+    /// Documents of other kinds, each complete.
+    pub(crate) documents: Vec<String>,
+    pub(crate) info: BTreeMap<String, RuleInfo>,
+    /// Lines of a `surfaces:` document; none where there is no such document.
+    pub(crate) surfaces: Vec<String>,
+}
+
+pub(crate) const SEGMENTS: [&str; 4] = ["a", "b", "job", "x-1"];
 const TAGS: [&str; 4] = ["prod", "pii", "low", "cost"];
 
 fn dotted(random: &mut SplitMix, most: usize) -> String {
@@ -52,7 +64,7 @@ fn list(random: &mut SplitMix, mut item: impl FnMut(&mut SplitMix) -> String) ->
     format!("[{}]", items.join(", "))
 }
 
-fn keys(random: &mut SplitMix, info: &mut RuleInfo) -> Vec<String> {
+fn keys(random: &mut SplitMix, info: &mut RuleInfo, derived: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut add = |random: &mut SplitMix,
                    percent: usize,
@@ -96,7 +108,60 @@ fn keys(random: &mut SplitMix, info: &mut RuleInfo) -> Vec<String> {
     }
     if random.percent(40) {
         info.keys.push("when");
-        out.push(format!("when: '{}'", boolean(random, 3)));
+        let mut when = boolean(random, 3);
+        if derived && random.percent(40) {
+            info.keys.push("derived");
+            let op = pick(random, &["&&", "||"]);
+            when = format!("({when}) {op} {}", derived_fact(random));
+        }
+        out.push(format!("when: '{when}'"));
+    }
+    out
+}
+
+fn derived_fact(random: &mut SplitMix) -> String {
+    match random.below(4) {
+        0 => format!("verified.zone == \"{}\"", pick(random, &["inside", "outside"])),
+        1 => format!("verified.risk_level >= {}", random.below(4)),
+        2 => "has(verified.zone)".to_owned(),
+        _ => format!("verified.risk_tier == \"{}\"", pick(random, &["low", "high"])),
+    }
+}
+
+/// Derivers over the same vocabulary. The first two declare everything that conditions ask for.
+fn derivers(random: &mut SplitMix) -> Vec<String> {
+    let mut out = Vec::new();
+    for number in 0..2 + random.below(3) {
+        let mut info = RuleInfo::default();
+        let mut text = format!("id: d{number}");
+        if random.percent(60) {
+            let keys = keys(random, &mut info, false).join(", ");
+            text.push_str(&format!(", match: {{ {keys} }}"));
+        }
+        if random.percent(60) {
+            let test = match random.below(4) {
+                0 => "read: arguments.s, any_of: { values: [a, b] }",
+                1 => "read: arguments.list, any_of: { values: [\"1\"], regex: [\"^[a-c]$\"] }",
+                2 => "read: target, any_of: { paths: [\"/a/**\", \"/*/b\"] }",
+                _ => "read: topic, any_of: { hosts: [\"*.b\", \"job.a\"] }",
+            };
+            text.push_str(&format!(", {test}"));
+            if random.percent(50) {
+                text.push_str(", missing: true");
+            }
+        }
+        let mut finds = Vec::new();
+        if number == 0 || random.percent(40) {
+            finds.push(format!("risk_tags: [{}]", pick(random, &TAGS)));
+        }
+        if number == 0 || random.percent(40) {
+            finds.push(format!("facts: {{ zone: {} }}", pick(random, &["inside", "outside"])));
+        }
+        if number == 1 || random.percent(30) || finds.is_empty() {
+            finds.push(format!("risk_tier: {}", pick(random, &["low", "medium", "high"])));
+        }
+        text.push_str(&format!(", {}", finds.join(", ")));
+        out.push(format!("  - {{ {text} }}\n"));
     }
     out
 }
@@ -126,9 +191,9 @@ fn constraints(random: &mut SplitMix, info: &mut RuleInfo) -> String {
     out.join(", ")
 }
 
-fn rule(random: &mut SplitMix, number: usize) -> (bool, String, RuleInfo) {
+fn rule(random: &mut SplitMix, number: usize, derived: bool) -> (Section, String, RuleInfo) {
     let mut info = RuleInfo::default();
-    let keys = keys(random, &mut info).join(", ");
+    let keys = keys(random, &mut info, derived).join(", ");
     let mut floor = random.percent(8);
     let word = match random.below(100) {
         0..38 => "allow",
@@ -161,35 +226,162 @@ fn rule(random: &mut SplitMix, number: usize) -> (bool, String, RuleInfo) {
     } else if word == "throttle" && random.percent(50) {
         text.push_str(&format!(", retry_after: {}s", 1 + random.below(9)));
     }
+    if !limited && random.percent(12) {
+        info.keys.push("after");
+        let same = pick(random, &["execution", "actor", "workspace, actor"]);
+        text.push_str(&format!(
+            ", after: {{ surface: \"{}\", within: {}m, same: [{same}] }}",
+            glob(random, ".", 2),
+            1 + random.below(9)
+        ));
+    }
+    if random.percent(8) {
+        info.keys.push("schedule");
+        text.push_str(", schedule: { days: [mon, fri], from: \"09:00\", until: \"17:00\" }");
+    }
     if !floor && random.percent(4) {
         text.push_str(", advice: true");
     }
-    (floor, format!("  - {{ {text} }}\n"), info)
+    let section = if floor { Section::Floor } else { Section::Rules };
+    (section, format!("  - {{ {text} }}\n"), info)
 }
 
 pub(crate) fn rules(random: &mut SplitMix) -> Generated {
-    let mut out = Generated { lines: Vec::new(), info: BTreeMap::new() };
+    let derived = random.percent(35);
+    let documents = documents(random, derived);
+    let (lines, info, surfaces) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut out = Generated { lines, documents, info, surfaces };
+    if derived {
+        out.lines.extend(derivers(random).into_iter().map(|line| (Section::Derivers, line)));
+    }
     for number in 0..3 + random.below(14) {
-        let (floor, line, info) = rule(random, number);
+        let (section, line, info) = rule(random, number, derived);
         out.info.insert(format!("r{number}"), info);
-        out.lines.push((floor, line));
+        out.lines.push((section, line));
+    }
+    if random.percent(35) {
+        out.surfaces = crate::generated_surfaces::surfaces(random);
     }
     out
 }
 
+/// Manifests, roles, models and approvals, in some bundles.
+fn documents(random: &mut SplitMix, derived: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut add = |random: &mut SplitMix, percent, text: &dyn Fn(&mut SplitMix) -> String| {
+        if random.percent(percent) {
+            out.push(format!("version: v1\n{}", text(random)));
+        }
+    };
+    add(random, 25, &capabilities);
+    add(random, 25, &roles);
+    add(random, 20, &models);
+    add(random, 25, &|random| approvals(random, derived));
+    out
+}
+
+fn permission(random: &mut SplitMix, verbs: &[&str]) -> String {
+    let verb = pick(random, verbs);
+    let actions =
+        if random.percent(40) { format!("/{}", glob(random, ".", 2)) } else { String::new() };
+    format!("{verb}:{}{actions}", glob(random, ".", 2))
+}
+
+fn capabilities(random: &mut SplitMix) -> String {
+    let mut text = "capabilities:\n".to_owned();
+    for name in ["triage", "deploy"] {
+        let roles = list(random, |random| pick(random, &["operator", "support", "*", "writer"]));
+        let wide = pick(random, &["**", "a.**", "**"]);
+        let mut keys =
+            format!("allowed_roles: {roles}, surfaces: [\"{}\", \"{wide}\"]", glob(random, ".", 2));
+        let name_of = |any, items: &'static [&'static str]| {
+            move |random: &mut SplitMix| {
+                if random.percent(any) { "*".to_owned() } else { pick(random, items) }
+            }
+        };
+        if random.percent(30) {
+            let models = if random.percent(50) { "[small]" } else { "[]" };
+            keys.push_str(&format!(", models: {models}"));
+        }
+        if random.percent(30) {
+            let branches = list(random, name_of(40, &["v1", "v2"]));
+            keys.push_str(&format!(", branches: {branches}"));
+        }
+        if random.percent(30) {
+            let all = list(random, |random| permission(random, &["propose", "read"]));
+            keys.push_str(&format!(", permissions: {all}"));
+        }
+        if random.percent(40) {
+            let actions = list(random, |random| glob(random, ".", 2));
+            keys.push_str(&format!(
+                ", checkpoints: [{{ id: c, actions: {actions}, roles: {{ operator: 2 }}, expires: 9m }}]"
+            ));
+        }
+        text.push_str(&format!("  {name}: {{ {keys} }}\n"));
+    }
+    text
+}
+
+fn roles(random: &mut SplitMix) -> String {
+    let mut text = "roles:\n".to_owned();
+    for name in ["support", "writer"] {
+        let may = list(random, |random| permission(random, &["propose", "read"]));
+        text.push_str(&format!("  {name}: {{ may: {may}"));
+        if random.percent(50) {
+            let what = permission(random, &["propose", "approve"]);
+            text.push_str(&format!(
+                ", must_not_alone: [{{ id: x, permission: \"{what}\", approvers: {{ admin: 1 }} }}]"
+            ));
+        }
+        text.push_str(" }\n");
+    }
+    if random.percent(40) {
+        let may = permission(random, &["read"]);
+        text.push_str(&format!("  auditor: {{ read_only: true, may: [\"{may}\"] }}\n"));
+    }
+    text
+}
+
+fn models(random: &mut SplitMix) -> String {
+    let allow = pick(random, &["[small]", "[small, large]", "[\"*\"]", "[small, large]"]);
+    let mut text = format!("models:\n  allow: {allow}\n");
+    if random.percent(60) {
+        let whom = pick(random, &["capabilities: [triage]", "teams: [pay]", "teams: [ops, pay]"]);
+        text.push_str(&format!("  routes: [{{ id: r, {whom}, models: [small] }}]\n"));
+    }
+    text
+}
+
+fn approvals(random: &mut SplitMix, derived: bool) -> String {
+    let mut text = "approvals:\n".to_owned();
+    for number in 0..=random.below(2) {
+        let matches = keys(random, &mut RuleInfo::default(), derived).join(", ");
+        let role = pick(random, &["operator", "admin"]);
+        let count = 1 + random.below(3);
+        text.push_str(&format!(
+            "  - {{ id: q{number}, match: {{ {matches} }}, roles: {{ {role}: {count} }}, expires: {}m }}\n",
+            1 + random.below(90)
+        ));
+    }
+    text
+}
+
 /// The document of some lines.
-pub(crate) fn document<'a>(lines: impl Iterator<Item = &'a (bool, String)> + Clone) -> String {
-    let part = |floor: bool| {
+pub(crate) fn document<'a>(lines: impl Iterator<Item = &'a (Section, String)> + Clone) -> String {
+    let part = |section: Section| {
         lines
             .clone()
-            .filter(move |line| line.0 == floor)
+            .filter(move |line| line.0 == section)
             .map(|line| line.1.as_str())
             .collect::<String>()
     };
-    let (floor, rules) = (part(true), part(false));
+    let rules = part(Section::Rules);
     let mut out = "version: v1\n".to_owned();
-    if !floor.is_empty() {
-        out.push_str(&format!("floor:\n{floor}"));
+    for (name, section) in [("derivers", Section::Derivers), ("floor", Section::Floor)] {
+        let lines = part(section);
+        if !lines.is_empty() {
+            out.push_str(&format!("{name}:\n{lines}"));
+        }
     }
     if rules.is_empty() {
         out.push_str("rules: []\n");
@@ -261,11 +453,14 @@ pub(crate) fn request(random: &mut SplitMix) -> (Request, Caller) {
         }
         body.set("arguments", arguments);
     }
+    crate::generated_surfaces::demanded(random, &mut body);
     let actor = pick(random, &["agent:a", "agent:a/b", "human:b", "service:job", "agent:x-1/a/b"]);
     let environment = pick(random, &["production", "staging", "test"]);
     let mut roles = std::collections::BTreeSet::new();
-    for role in ["admin", "operator", "support"] {
-        if random.percent(40) {
+    for (role, percent) in
+        [("admin", 40), ("operator", 40), ("support", 40), ("writer", 10), ("auditor", 6)]
+    {
+        if random.percent(percent) {
             roles.insert(role.to_owned());
         }
     }

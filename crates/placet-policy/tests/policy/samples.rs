@@ -98,7 +98,7 @@ fn only_the_normal_form_replays() {
         b"{\"rules\":[],\"type\":\"placet/bundle/1\"}",
         b"{\"rules\":[{\"decision\":\"allow\",\"id\":\"b\",\"match\":{\"topics\":[\"b\",\"a\"]}}],\"type\":\"placet/bundle/1\"}",
         b"{\"rules\":[{\"decision\":\"throttle\",\"id\":\"b\",\"match\":{},\"retry_after\":\"5s\"}],\"type\":\"placet/bundle/1\"}",
-        b"{\"roles\":{},\"type\":\"placet/bundle/1\"}",
+        b"{\"stories\":{},\"type\":\"placet/bundle/1\"}",
         b"[]",
         b"",
         b"\xff",

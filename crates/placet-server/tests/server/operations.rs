@@ -18,6 +18,9 @@ fn the_committed_document_is_fresh() {
     );
 }
 
+/// The member of a body that holds the documents of a policy.
+const POLICY: &str = r#""sources":[{"name":"a.yaml","text":"version: v1\nrules: []\n"}]"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_operation_is_reached() {
     let world = World::new().await;
@@ -39,6 +42,10 @@ async fn every_operation_is_reached() {
     let batch = format!(r#"{{"requests":[{}]}}"#, request("b", ""));
     let key = r#"{"actor":"agent:new","environment":"production","roles":[]}"#;
     let scope = r#"{"scope":"workspace"}"#.to_owned();
+    let pep = world.key("service:pep", &["gate"]).await;
+    let asked = r#"{"subject":{"type":"agent","id":"bot"},"action":{"name":"a"},"resource":{"type":"r","id":"1"}}"#;
+    let asked = asked.to_owned();
+    let json = [("content-type", "application/json")];
     let none = String::new();
     let gone = format!("/api/v1/keys/{}", gate.split_once('.').unwrap().0);
     let get = |path: &str| ("GET", path.to_owned(), &ann, none.clone());
@@ -46,6 +53,19 @@ async fn every_operation_is_reached() {
     let placed = world.post("/api/v1/holds", &ann, hold).await.json();
     let released = format!("/api/v1/holds/{}", at(&placed, "/id"));
     let withdrawn = format!("/api/v1/decisions/{}/withdraw", at(&held[2], "/id"));
+    let policy = |n: u32| {
+        let text = format!(
+            "version: v1\nrules:\n  - id: r{n}\n    match: {{ surfaces: [\"x.y\"] }}\n    decision: allow\n"
+        );
+        serde_json::json!({"sources": [{"name": "a.yaml", "text": text}]}).to_string()
+    };
+    let path = "/api/v1/policies";
+    let first = world.post(path, &ann, &policy(1)).await.ok();
+    let left = at(&first, "/bundle").to_owned();
+    let back = world.post("/api/v1/policies/rollback", &olga, "{}").await.ok();
+    let review = format!("{path}/reviews/{}", at(&back, "/decision"));
+    let release = format!(r#"{{"decision":"{}"}}"#, at(&first, "/decision"));
+    let author = format!(r#"{{"key":"{}"}}"#, world.root().vkey());
     let former = format!(r#"{{"vkey":"{}"}}"#, world.root().vkey());
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
@@ -66,6 +86,7 @@ async fn every_operation_is_reached() {
         get("/api/v1/holds"),
         ("DELETE", released, &ann, none.clone()),
         ("POST", "/api/v1/audit/erase".to_owned(), &ann, r#"{"before":"1h"}"#.to_owned()),
+        get("/api/v1/surfaces"),
         get("/api/v1/kill"),
         ("POST", "/api/v1/kill".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &ann, scope.clone()),
@@ -73,12 +94,34 @@ async fn every_operation_is_reached() {
         get("/api/v1/keys"),
         ("POST", "/api/v1/keys".to_owned(), &ann, key.to_owned()),
         ("DELETE", gone, &ann, none.clone()),
+        ("POST", "/api/v1/policies/lint".to_owned(), &bot, format!("{{{POLICY}}}")),
+        ("POST", "/api/v1/policies/test".to_owned(), &bot, format!("{{{POLICY}}}")),
+        (
+            "POST",
+            "/api/v1/policies/explain".to_owned(),
+            &bot,
+            format!(r#"{{{POLICY},"request":{}}}"#, request("e", "")),
+        ),
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),
         ("POST", "/api/v1/signers/rotate".to_owned(), &ann, none.clone()),
         ("POST", "/api/v1/signers/revoke".to_owned(), &ann, former),
         ("POST", "/api/v1/audit/reindex".to_owned(), &ann, none.clone()),
+        ("POST", "/access/v1/evaluation".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/evaluations".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/search/resource".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/search/action".to_owned(), &bot, asked.clone()),
+        ("POST", "/access/v1/search/subject".to_owned(), &pep, asked),
+        get("/.well-known/authzen-configuration"),
+        get(path),
+        get("/api/v1/policies/current"),
+        get(&format!("{path}/{left}")),
+        ("POST", "/api/v1/policies/release".to_owned(), &ann, release),
+        ("POST", review, &ann, none.clone()),
+        ("POST", format!("{path}/{left}/withdraw"), &ann, r#"{"reason":"case-1"}"#.to_owned()),
+        ("POST", "/api/v1/policies/authors".to_owned(), &ann, author.clone()),
+        ("POST", "/api/v1/policies/authors/revoke".to_owned(), &ann, author),
         get("/.well-known/placet-keys"),
         get("/.well-known/placet-handovers"),
         get("/healthz"),
@@ -87,7 +130,7 @@ async fn every_operation_is_reached() {
         get("/openapi.json"),
     ];
     for (method, path, key, body) in calls {
-        let answer = world.call(method, &path, key, &[], &body).await;
+        let answer = world.call(method, &path, key, &json, &body).await;
         assert!(answer.status < 300, "{method} {path}: {answer:?}");
     }
     let mut stream = world.send("GET", "/api/v1/events", &ann, &[], "").await;

@@ -106,6 +106,11 @@ impl World {
         Self::start(dir, bundle, dev, options, None, None, |_| {}).await
     }
 
+    /// A world whose workspaces have no bundle until one is published.
+    pub(crate) async fn without_bundle() -> Self {
+        Self::with(None, false, ServerOptions::default()).await
+    }
+
     /// A world in which states of workspaces leave memory after so long without a request.
     pub(crate) async fn idle_after(idle: Duration) -> Self {
         let (dir, bundle) = (TempDir::new().unwrap(), Some(BUNDLE.to_owned()));
@@ -161,6 +166,30 @@ impl World {
             stop: Some(stop),
             serving: Some(serving),
             admin,
+        }
+    }
+
+    /// From here on it starts without a bundle of its own: what was published since decides.
+    pub(crate) fn unseeded(self) -> Self {
+        Self { bundle: None, ..self }
+    }
+
+    /// Starts over a directory with a bundle given by the operator, and does not get there.
+    pub(crate) async fn start_refused(bundle: &str) -> placet_runtime::StartError {
+        let dir = TempDir::new().unwrap();
+        let data = DataDir::open(&dir.path().join("data"), Create::Yes).unwrap();
+        let options = Options {
+            dev: false,
+            solo: false,
+            bundle: Some(compile(bundle)),
+            workspace: WorkspaceName::parse("main").unwrap(),
+            admin: ActorId::parse("human:ann").unwrap(),
+            idle: None,
+            snapshots: SnapshotPlan::default(),
+        };
+        match Plane::start(open_stores(&data).unwrap(), options).await {
+            Ok(_) => panic!("it started"),
+            Err(error) => error,
         }
     }
 

@@ -128,6 +128,10 @@ fn tag_hash(tag: &Tag) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// Stands among the rules of decisions on which a shadow bundle came to something else: no rule has such an
+/// id, and an index of its own would need another form of the file.
+const WOULD_DIFFER: &str = "would:differ";
+
 /// What of an entry can be searched.
 #[derive(Default)]
 struct Facts<'a> {
@@ -138,6 +142,7 @@ struct Facts<'a> {
     trace: Option<&'a str>,
     idempotency: Option<Tag>,
     rules: &'a [String],
+    would_differ: bool,
     subjects: &'a [Tag],
 }
 
@@ -154,6 +159,7 @@ impl<'a> Facts<'a> {
                 trace: event.trace.as_deref(),
                 idempotency: Some(event.idempotency),
                 rules: &event.rules,
+                would_differ: event.would.as_ref().is_some_and(|it| it.differing().is_some()),
                 subjects: &event.subjects,
             },
             Event::PermitCollected(event) => about(event.decision),
@@ -177,13 +183,22 @@ impl<'a> Facts<'a> {
             Event::SignerRotated(event) => {
                 Self { actor: event.by.as_ref(), decision: event.decision, ..Self::default() }
             }
+            Event::BundleShadowed(event) => {
+                Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
+            }
             Event::SignerRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }
-            Event::Genesis(_)
-            | Event::BundleArmed(_)
-            | Event::Gap(_)
-            | Event::AdmissionRefused(_) => Self::default(),
+            Event::BundleDrafted(event) => by(Some(&event.by)),
+            Event::BundleArmed(event) => {
+                Self { actor: event.by.as_ref(), decision: event.decision, ..Self::default() }
+            }
+            Event::BundleWithdrawn(event) => by(Some(&event.by)),
+            Event::ReviewClosed(event) => Self { actor: Some(&event.by), ..about(event.decision) },
+            Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => {
+                Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
+            }
+            Event::Genesis(_) | Event::Gap(_) | Event::AdmissionRefused(_) => Self::default(),
         }
     }
 }
@@ -205,6 +220,7 @@ pub fn matches(filter: &AuditFilter, entry: &Entry) -> bool {
         && holds(filter.idempotency, facts.idempotency)
         && holds(filter.event_type.as_deref(), Some(entry.event.type_name()))
         && filter.subject.is_none_or(|tag| facts.subjects.contains(&tag))
+        && (!filter.would_differ || facts.would_differ)
         && filter.rule.as_ref().is_none_or(|rule| facts.rules.contains(rule))
         && filter.since.is_none_or(|since| entry.time >= since)
         && filter.until.is_none_or(|until| entry.time < until)

@@ -2,7 +2,8 @@
 //! on the rows, and row ids give order, workspace, cursor and time.
 
 use super::{
-    Models, PERMIT, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash,
+    Models, PERMIT, SCHEMA, SEGMENT_BITS, WOULD_DIFFER, halves, is_rare, outcome_number, tag_hash,
+    trace_hash,
 };
 use crate::error::OpenError;
 use crate::sqlite::{Pool, index_of, row_id, row_range};
@@ -252,6 +253,10 @@ fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option
         number(conn, filter.event_type.as_deref())?,
     );
     let (Some(actor), Some(surface), Some(rule), Some(kind)) = numbers else { return Ok(None) };
+    let differs = filter.would_differ.then_some(WOULD_DIFFER);
+    let Some(differs) = number(conn, differs)? else { return Ok(None) };
+    // The one gives the index, the other is asked of its rows.
+    let (rule, other) = if rule.is_some() { (rule, differs) } else { (differs, None) };
     let outcome = filter.outcome.map(outcome_number);
     let rare = filter.event_type.as_deref().is_some_and(is_rare);
     let refusal = outcome.is_some_and(|outcome| outcome != PERMIT);
@@ -295,17 +300,18 @@ fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option
         ),
         None => {}
     }
+    let hit = concat!(
+        "EXISTS (SELECT 1 FROM rule_hit x WHERE x.segment = (e.",
+        segment!(),
+        ") AND x.rule = ? AND x.id = e.id)"
+    );
     match rule {
         Some(rule) if source.id == Source::RULE.id => sql.and("e.id = r.id AND r.rule = ?", rule),
-        Some(rule) => sql.and(
-            concat!(
-                "EXISTS (SELECT 1 FROM rule_hit r WHERE r.segment = (e.",
-                segment!(),
-                ") AND r.rule = ? AND r.id = e.id)"
-            ),
-            rule,
-        ),
+        Some(rule) => sql.and(hit, rule),
         None => {}
+    }
+    if let Some(other) = other {
+        sql.and(hit, other);
     }
     if let Some(kind) = kind {
         sql.and(if rare { "e.rare = 1 AND e.kind = ?" } else { "e.kind = ?" }, kind);

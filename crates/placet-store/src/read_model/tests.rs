@@ -6,7 +6,8 @@ use crate::{Create, DataDir, MasterKey};
 use placet_runtime::ports::{Indexed, Journal, ReadModel, ReadModelWriter, WorkspaceNo};
 use placet_types::Digest;
 use placet_types::event::{
-    BundleArmed, DecisionEvent, KillEvent, KillScope, KillSource, OutcomeReported, ReportedResult,
+    BundleArmed, DecisionEvent, Differing, KillEvent, KillScope, KillSource, OutcomeReported,
+    ReportedResult, Would,
 };
 use placet_types::ids::{TimeMs, WorkspaceName};
 use placet_types::json::Object;
@@ -66,6 +67,17 @@ fn decision() -> impl Strategy<Value = Event> {
                 retry_after_ms: None,
                 permit: None,
                 deadline: TimeMs(0),
+                // On half of the decisions a shadow says something, on some of those something else.
+                would: match (id % 2, tag) {
+                    (0, 0) => Some(Would::Skipped),
+                    (0, _) => Some(Would::Differ(Differing {
+                        policy: Digest([4; 32]),
+                        outcome: Outcome::Deny,
+                        aspects: Vec::new(),
+                        rules: Vec::new(),
+                    })),
+                    _ => None,
+                },
             }))
         })
 }
@@ -89,7 +101,7 @@ fn event() -> impl Strategy<Value = Event> {
                 not_before: None,
             })
         }),
-        1 => Just(Event::BundleArmed(BundleArmed { bundle: Digest([4; 32]), language: 1, decision: None })),
+        1 => Just(Event::BundleArmed(BundleArmed::seed(Digest([4; 32]), 1))),
     ]
 }
 
@@ -114,6 +126,7 @@ fn filter() -> impl Strategy<Value = AuditFilter> {
         (
             proptest::option::weighted(0.2, (0..4_u8).prop_map(|tag| [tag; 16])),
             proptest::option::weighted(0.2, (0..4_u8).prop_map(|tag| [tag; 16])),
+            proptest::bool::weighted(0.3),
         ),
         proptest::option::weighted(0.3, 0..70_u64),
         any::<bool>(),
@@ -124,7 +137,7 @@ fn filter() -> impl Strategy<Value = AuditFilter> {
                 names,
                 event_type,
                 (since, until),
-                (idempotency, subject),
+                (idempotency, subject, would_differ),
                 cursor,
                 ascending,
                 limit,
@@ -137,6 +150,7 @@ fn filter() -> impl Strategy<Value = AuditFilter> {
                     rule,
                     surface,
                     outcome,
+                    would_differ,
                     event_type,
                     since,
                     until,
@@ -170,6 +184,7 @@ fn naive(filter: &AuditFilter, entry: &Entry) -> bool {
         && filter.outcome.is_none_or(|outcome| decision(&|e| e.outcome == outcome))
         && filter.idempotency.is_none_or(|tag| decision(&|e| e.idempotency == tag))
         && filter.subject.is_none_or(|tag| decision(&|e| e.subjects.contains(&tag)))
+        && (!filter.would_differ || decision(&|e| matches!(e.would, Some(Would::Differ(_)))))
         && filter.event_type.as_ref().is_none_or(|kind| entry.event.type_name() == kind)
         && filter.since.is_none_or(|since| entry.time.0 >= since.0)
         && filter.until.is_none_or(|until| entry.time.0 < until.0)
@@ -293,8 +308,7 @@ proptest! {
 }
 
 fn armed(count: u64) -> Vec<Entry> {
-    let event =
-        || Event::BundleArmed(BundleArmed { bundle: Digest([4; 32]), language: 1, decision: None });
+    let event = || Event::BundleArmed(BundleArmed::seed(Digest([4; 32]), 1));
     (0..count).map(|time| entry(time, event())).collect()
 }
 

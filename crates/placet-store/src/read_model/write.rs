@@ -1,7 +1,8 @@
 //! Filling the read model in bulk transactions, and making it anew when it cannot be trusted.
 
 use super::{
-    Facts, Models, SCHEMA, SEGMENT_BITS, halves, is_rare, outcome_number, tag_hash, trace_hash,
+    Facts, Models, SCHEMA, SEGMENT_BITS, WOULD_DIFFER, halves, is_rare, outcome_number, tag_hash,
+    trace_hash,
 };
 use crate::error::OpenError;
 use crate::files;
@@ -357,7 +358,8 @@ fn insert(
             facts.idempotency.as_ref().map(tag_hash),
         ],
     )?;
-    for rule in facts.rules {
+    let differs = facts.would_differ.then_some(WOULD_DIFFER);
+    for rule in facts.rules.iter().map(String::as_str).chain(differs) {
         let rule = number(rule)?;
         tx.prepare_cached("INSERT OR IGNORE INTO rule_hit VALUES (?1, ?2, ?3)")?.execute([
             id >> SEGMENT_BITS,

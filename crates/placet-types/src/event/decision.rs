@@ -2,6 +2,7 @@
 //! personal is in it but commitments and pseudonyms.
 
 use super::read::Reader;
+use super::shadow::Would;
 use super::{ActorRef, EntryError, Pseudonym, Tag};
 use crate::hash::{Digest, hex_encode};
 use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs, is_label};
@@ -76,6 +77,8 @@ pub struct DecisionEvent {
     pub permit: Option<PermitIssued>,
     /// The instant after which it would have been SILENCE.
     pub deadline: TimeMs,
+    /// What the shadow bundle would have said, where that is something else.
+    pub would: Option<Would>,
 }
 
 /// A rule that matched.
@@ -210,6 +213,17 @@ impl DecisionEvent {
         w.str_opt("topic", self.topic.as_deref());
         w.str_opt("trace", self.trace.as_deref());
         w.uint("window_ms", self.window_ms);
+        if let Some(would) = &self.would {
+            w.nested("would", |w| would.write(w));
+        }
+    }
+
+    /// Bytes of its canonical form.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let mut out = Vec::with_capacity(2048);
+        Writer::object(&mut out, |w| self.write(w));
+        out.len()
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
@@ -265,6 +279,7 @@ impl DecisionEvent {
             retry_after_ms: r.uint_opt("retry_after_ms")?,
             permit: r.object_opt("permit")?.map(PermitIssued::read).transpose()?,
             deadline: TimeMs(r.uint("deadline_ms")?),
+            would: r.object_opt("would")?.map(Would::read).transpose()?,
         })
     }
 }

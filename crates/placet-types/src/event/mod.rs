@@ -4,8 +4,10 @@
 
 mod decision;
 mod other;
+mod policy;
 mod privacy;
 mod read;
+mod shadow;
 mod signer;
 
 use crate::hash::Digest;
@@ -19,12 +21,16 @@ use core::fmt;
 
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use other::{
-    ApprovalClosed, ApprovalVoted, BundleArmed, CloseState, Gap, Genesis, KeyGrant, KeyRevoked,
-    KillEvent, KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed,
-    PermitEnded, Principal, Refused, ReportedResult,
+    ApprovalClosed, ApprovalVoted, CloseState, Gap, Genesis, KeyGrant, KeyRevoked, KillEvent,
+    KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed, PermitEnded,
+    Principal, Refused, ReportedResult,
+};
+pub use policy::{
+    Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use shadow::{BundleShadowed, Differing, Would};
 pub use signer::{SignerRevoked, SignerRotated};
 
 /// `_type` of every entry.
@@ -132,8 +138,20 @@ pub enum Event {
     KillLiftRequested(KillEvent),
     /// `kill.lifted`
     KillLifted(KillEvent),
-    /// `bundle.armed`
+    /// `bundle.drafted`: uploaded, compiled, its cases passed.
+    BundleDrafted(BundleDrafted),
+    /// `bundle.armed`: in force from here on.
     BundleArmed(BundleArmed),
+    /// `bundle.shadowed`: a bundle beside the one in force, or none any more.
+    BundleShadowed(BundleShadowed),
+    /// `bundle.withdrawn`: never to be in force again.
+    BundleWithdrawn(BundleWithdrawn),
+    /// `review.closed`: of what one person did in an emergency.
+    ReviewClosed(ReviewClosed),
+    /// `author.trusted`: bundles have to be signed by an author from here on.
+    AuthorTrusted(AuthorKey),
+    /// `author.revoked`
+    AuthorRevoked(AuthorKey),
     /// `key.created`
     KeyCreated(KeyGrant),
     /// `key.revoked`
@@ -171,7 +189,13 @@ impl Event {
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",
+            Self::BundleDrafted(_) => "bundle.drafted",
             Self::BundleArmed(_) => "bundle.armed",
+            Self::BundleShadowed(_) => "bundle.shadowed",
+            Self::BundleWithdrawn(_) => "bundle.withdrawn",
+            Self::ReviewClosed(_) => "review.closed",
+            Self::AuthorTrusted(_) => "author.trusted",
+            Self::AuthorRevoked(_) => "author.revoked",
             Self::KeyCreated(_) => "key.created",
             Self::KeyRevoked(_) => "key.revoked",
             Self::PayloadErased(_) => "payload.erased",

@@ -1,4 +1,4 @@
-//! All events but `decision`: permits, outcomes, approvals, kill switch, bundles, keys, gaps.
+//! All events but `decision`: permits, outcomes, approvals, kill switch, keys, gaps.
 
 use super::decision::PermitIssued;
 use super::read::Reader;
@@ -283,17 +283,6 @@ pub struct KillEvent {
     pub not_before: Option<TimeMs>,
 }
 
-/// `bundle.armed`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BundleArmed {
-    /// Its digest; the bytes are in the journal before this entry.
-    pub bundle: Digest,
-    /// Version of the condition language.
-    pub language: u32,
-    /// The decision that permitted it; absent for the seed of a workspace and in development mode.
-    pub decision: Option<DecisionId>,
-}
-
 /// `gap`: nothing was decided in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -359,11 +348,12 @@ impl Event {
                 w.str("scope", event.scope.as_str());
                 w.str("source", event.source.as_str());
             }
-            Self::BundleArmed(event) => {
-                w.digest("bundle", &event.bundle);
-                w.str_opt("decision", event.decision.map(|id| id.to_string()).as_deref());
-                w.uint("language", u64::from(event.language));
-            }
+            Self::BundleShadowed(event) => event.write(w),
+            Self::BundleDrafted(event) => event.write(w),
+            Self::BundleArmed(event) => event.write(w),
+            Self::BundleWithdrawn(event) => event.write(w),
+            Self::ReviewClosed(event) => event.write(w),
+            Self::AuthorTrusted(event) | Self::AuthorRevoked(event) => event.write(w),
             Self::KeyCreated(event) => {
                 w.str("by", event.by.as_str());
                 w.str_opt("decision", event.decision.map(|id| id.to_string()).as_deref());
@@ -425,11 +415,13 @@ impl Event {
             "kill.tripped" => Self::KillTripped(KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(KillEvent::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(KillEvent::read(&mut r)?),
-            "bundle.armed" => Self::BundleArmed(BundleArmed {
-                bundle: r.digest("bundle")?,
-                decision: r.parsed_opt("decision", DecisionId::parse)?,
-                language: r.count("language")?,
-            }),
+            "bundle.shadowed" => Self::BundleShadowed(super::BundleShadowed::read(&mut r)?),
+            "bundle.drafted" => Self::BundleDrafted(super::BundleDrafted::read(&mut r)?),
+            "bundle.armed" => Self::BundleArmed(super::BundleArmed::read(&mut r)?),
+            "bundle.withdrawn" => Self::BundleWithdrawn(super::BundleWithdrawn::read(&mut r)?),
+            "review.closed" => Self::ReviewClosed(super::ReviewClosed::read(&mut r)?),
+            "author.trusted" => Self::AuthorTrusted(super::AuthorKey::read(&mut r)?),
+            "author.revoked" => Self::AuthorRevoked(super::AuthorKey::read(&mut r)?),
             "key.created" => Self::KeyCreated(KeyGrant {
                 principal: Principal::read(r.object("principal")?)?,
                 by: r.parsed("by", ActorRef::parse)?,

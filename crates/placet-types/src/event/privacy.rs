@@ -158,6 +158,6 @@ impl HoldReleased {
     }
 }
 
-fn reason(r: &mut Reader) -> Result<String, EntryError> {
+pub(super) fn reason(r: &mut Reader) -> Result<String, EntryError> {
     r.parsed("reason", |text| PayloadErased::is_reason(text).then(|| text.to_string()))
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
 use crate::json::Object;
-use crate::policy::{ConditionError, Effect, Layer, Outcome, Reason};
+use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -82,12 +82,27 @@ fn decision() -> DecisionEvent {
         retry_after_ms: Some(5),
         permit: Some(permit()),
         deadline: TimeMs(9),
+        would: Some(Would::Differ(Differing {
+            policy: Digest([8; 32]),
+            outcome: Outcome::Deny,
+            aspects: vec![Aspect::Constraints, Aspect::Rules],
+            rules: vec!["stricter".into()],
+        })),
     }
 }
 
 fn hold(scope: HoldScope) -> Event {
     let hold = HoldId::from_bytes([5; 16]);
     Event::HoldPlaced(HoldPlaced { hold, scope, by: actor(), reason: "case-2026.7".into() })
+}
+
+fn signed() -> Signed {
+    Signed { key: "ann+00000001+A".into(), signature: "c2ln".into() }
+}
+
+fn author() -> AuthorKey {
+    let decision = Some(DecisionId::from_bytes([1; 16]));
+    AuthorKey { by: actor(), decision, key: "ann+00000001+A".into() }
 }
 
 fn all() -> Vec<Event> {
@@ -161,11 +176,52 @@ fn all() -> Vec<Event> {
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),
         Event::KillLifted(kill),
-        Event::BundleArmed(BundleArmed {
-            bundle: Digest([1; 32]),
+        Event::BundleShadowed(BundleShadowed {
+            by: actor(),
+            bundle: Some(Digest([6; 32])),
+            decision: Some(DecisionId::from_bytes([1; 16])),
             language: 1,
-            decision: Some(decision_id),
         }),
+        Event::BundleShadowed(BundleShadowed {
+            by: actor(),
+            bundle: None,
+            decision: None,
+            language: 1,
+        }),
+        Event::Decision(Arc::new(DecisionEvent { would: Some(Would::Skipped), ..decision() })),
+        Event::BundleArmed(BundleArmed {
+            decision: Some(decision_id),
+            ..BundleArmed::seed(Digest([1; 32]), 1)
+        }),
+        Event::BundleArmed(BundleArmed {
+            approvers: vec![actor(), actor()],
+            author: Some(actor()),
+            bundle: Digest([1; 32]),
+            by: Some(actor()),
+            decision: Some(decision_id),
+            how: Arming::Emergency,
+            language: 1,
+            replaces: Some(Digest([2; 32])),
+            review_by: Some(TimeMs(8)),
+            signed: Some(signed()),
+        }),
+        Event::BundleDrafted(BundleDrafted {
+            bundle: Digest([1; 32]),
+            by: actor(),
+            cases: 7,
+            replaces: Some(Digest([2; 32])),
+            rules: 3,
+            signed: Some(signed()),
+            warnings: 1,
+        }),
+        Event::BundleWithdrawn(BundleWithdrawn {
+            bundle: Digest([1; 32]),
+            by: actor(),
+            reason: "case-2026.7".into(),
+        }),
+        Event::ReviewClosed(ReviewClosed { by: actor(), decision: decision_id }),
+        Event::AuthorTrusted(author()),
+        Event::AuthorRevoked(AuthorKey { decision: None, ..author() }),
         Event::KeyCreated(KeyGrant { principal, by: actor(), decision: Some(decision_id) }),
         Event::KeyRevoked(KeyRevoked { key: KeyId::from_bytes([4; 16]), by: actor() }),
         Event::PayloadErased(PayloadErased {

@@ -172,6 +172,17 @@ impl Reason {
         }
     }
 
+    /// Whether a deciding rule with this id speaks for the code, with a text of its own.
+    #[must_use]
+    pub fn is_of(self, rule: &str) -> bool {
+        let layer = Layer::of(rule, false);
+        match self {
+            Self::Rule => layer == Layer::Floor,
+            Self::ApprovalRule => matches!(layer, Layer::Access | Layer::Approvals),
+            _ => false,
+        }
+    }
+
     /// Parses the stable code.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -219,7 +230,25 @@ const RETRY_AFTER_MS_DEFAULT: u64 = 1000;
 /// Strictest wins: deny > throttle > require_approval > allow_with_constraints > allow. A hold, a
 /// permit or a throttle needs a cleanly matched granting rule of the layer `rules`; a rule whose
 /// condition failed restricts but never grants. The result does not depend on the order of hits.
-pub fn combine(verdict: &Verdict, mut window: impl FnMut(&Hit) -> Velocity) -> Combined {
+///
+/// Last, a rule with `outcomes` turns an outcome that it refuses into DENY.
+pub fn combine(verdict: &Verdict, window: impl FnMut(&Hit) -> Velocity) -> Combined {
+    restrict(verdict, strictest(verdict, window))
+}
+
+/// `combined`, or DENY where a rule of the verdict refuses its outcome.
+#[must_use]
+pub fn restrict(verdict: &Verdict, combined: Combined) -> Combined {
+    let refusing = verdict.hits.iter().filter(|hit| hit.rule.refuses(combined.outcome));
+    let mut deciding: Vec<_> = refusing.map(|hit| hit.rule.clone()).collect();
+    if deciding.is_empty() {
+        return combined;
+    }
+    deciding.sort_by(|a, b| a.id.cmp(&b.id));
+    Combined { deciding, ..Combined::refusal(Outcome::Deny, Reason::OutcomeNotAllowed) }
+}
+
+fn strictest(verdict: &Verdict, mut window: impl FnMut(&Hit) -> Velocity) -> Combined {
     if verdict.policy.is_none() {
         return Combined::refusal(Outcome::Silence, Reason::NoBundle);
     }
@@ -231,7 +260,7 @@ pub fn combine(verdict: &Verdict, mut window: impl FnMut(&Hit) -> Velocity) -> C
     let mut applied: Vec<(&Hit, Option<u64>)> = Vec::with_capacity(verdict.hits.len());
     let mut failed = false;
     for hit in &verdict.hits {
-        if hit.rule.advice {
+        if hit.rule.advice || hit.rule.outcomes.is_some() {
             continue;
         }
         failed |= hit.error.is_some();

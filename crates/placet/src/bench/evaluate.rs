@@ -1,10 +1,10 @@
 //! Evaluating one request: thread CPU time, minimum of fifteen batches, from 10 to 10,000 rules of
-//! the fixed generator; beside it the time of SHA-256 over 1 KiB.
+//! the fixed generator, and of what else must not grow; beside it the time of SHA-256 over 1 KiB.
 
 use super::report::{Report, Row};
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_policy::generate::{Shape, workload};
+use placet_policy::generate::{Shape, surfaces, workload};
 use placet_policy::{Bundle, Scratch};
 use placet_runtime::crypto::Fast;
 use placet_types::hash::Hasher;
@@ -23,11 +23,13 @@ pub(super) struct Evaluate {
     /// Requests per batch
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
+    #[arg(skip)]
+    smoke: bool,
 }
 
 impl Evaluate {
     pub(super) fn smoke(self) -> Self {
-        Self { requests: 50 }
+        Self { requests: 50, smoke: true }
     }
 }
 
@@ -67,11 +69,46 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
             }
         }
     }
+    let mut first = None;
+    for count in [10, 100, 1000, 10_000] {
+        let work = surfaces(count, 512, SEED).context("the generator's bundle")?;
+        let bundle = Bundle::compile::<Fast>(&work.sources)
+            .map_err(|errors| anyhow::anyhow!("{}", errors.len()))?;
+        let mut scratch = Scratch::default();
+        let spent = nanos(args.requests, |at| {
+            let (request, caller) = &work.requests[at % work.requests.len()];
+            let verdict = bundle.evaluate(request, caller, &mut scratch);
+            black_box(combine(&verdict, |_| Velocity::Open));
+        });
+        rows.push(
+            Row::new(format!("with a contract, {count} surfaces"), spent, "ns").at_most(3000.0),
+        );
+        let base = *first.get_or_insert(spent);
+        if count == 10_000 {
+            let growth = Row::new("with a contract, growth 10 to 10,000", spent / base, "x");
+            rows.push(growth.at_most(1.3));
+        }
+    }
+    rows.extend(super::layers::rows(args.requests, args.smoke)?);
+    rows.push(Row::new("compile 10,000 rules with conditions", compile(10_000)?, "s").at_most(2.0));
     rows.push(
         Row::new("canonicalise and digest a 1 KiB request", digest(args.requests)?, "ns")
             .at_most(12_000.0),
     );
     Ok(Report { bench: "evaluate", floor: vec![("SHA-256 over 1 KiB".into(), hash, "ns")], rows })
+}
+
+/// Seconds from text to bundle, the least of three: wall time, since it has a thread of its own.
+fn compile(rules: usize) -> Result<f64> {
+    let work = workload(rules, 1, Shape::Condition, SEED).context("the generator's bundle")?;
+    let mut least = f64::INFINITY;
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        let bundle = Bundle::compile::<Fast>(&work.sources);
+        least = least.min(start.elapsed().as_secs_f64());
+        anyhow::ensure!(bundle.is_ok_and(|it| it.rule_count() == rules), "the bundle compiles");
+    }
+    Ok(least)
 }
 
 /// Both digests of a parsed request of 1 KiB.

@@ -120,8 +120,8 @@ async fn one_length(dir: &Path, entries: u64) -> Result<Figures> {
     let saved = entries.saturating_sub(plan.entries);
     let never = SnapshotPlan { entries: u64::MAX, entries_idle: u64::MAX, ..plan };
     let started = Instant::now();
-    let mut made = make(dir, saved, plan).await?;
-    made += make(dir, entries, never).await?;
+    let mut made = make(dir, saved, plan, request).await?;
+    made += make(dir, entries, never, request).await?;
     let made_per_second = (made > 0).then(|| made as f64 / started.elapsed().as_secs_f64());
     let data = dir.join("data");
     let disk = disk(&data, entries)?;
@@ -155,8 +155,17 @@ async fn start(data: &Path, bundle: &Path) -> Result<(Running, f64)> {
     Ok((server, before.elapsed().as_secs_f64()))
 }
 
+fn request(number: u64) -> String {
+    body("log", number)
+}
+
 /// Brings the log to so many entries by deciding; returns how many were added.
-async fn make(dir: &Path, entries: u64, snapshots: SnapshotPlan) -> Result<u64> {
+pub(super) async fn make(
+    dir: &Path,
+    entries: u64,
+    snapshots: SnapshotPlan,
+    body: fn(u64) -> String,
+) -> Result<u64> {
     let data = DataDir::open(&dir.join("data"), Create::Yes)?;
     let options = Options {
         dev: false,
@@ -194,7 +203,7 @@ async fn make(dir: &Path, entries: u64, snapshots: SnapshotPlan) -> Result<u64> 
                 if number >= entries {
                     return Ok::<_, anyhow::Error>(());
                 }
-                let value = parse(body("log", number).as_bytes(), Limits::REQUEST)?;
+                let value = parse(body(number).as_bytes(), Limits::REQUEST)?;
                 let request = Request::read(value, &principal.caller)?;
                 plane.decide(&workspace, &principal, &request).await?;
             }

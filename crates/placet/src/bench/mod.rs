@@ -1,8 +1,10 @@
 //! `placet bench`: the published measurements. Owns what is measured and how it is reported; every
 //! bench prints the machine, the floor and the figures of one run together.
 
+mod backtest;
 mod evaluate;
 mod floor;
+mod layers;
 mod load;
 mod log;
 mod overload;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 /// Measure, beside the floor of this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench overload --seconds 300"
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench backtest\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench overload --seconds 300"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -33,12 +35,14 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Time of evaluating one request, from 10 to 10,000 rules
+    /// Time of evaluating one request, from 10 to 10,000 rules, capabilities, roles and workspaces
     Evaluate(evaluate::Evaluate),
     /// Durable decisions with receipt over HTTP, beside a constant answer and the flush floor
     Serve(serve::Serve),
     /// Receipts and a whole log verified offline, beside SHA-256
     Verify(verify::Verify),
+    /// Deciding a log again under another bundle, on two threads
+    Backtest(backtest::Backtest),
     /// A long log: start, memory, traces and receipts, at a tenth of its length and at the whole
     Log(log::Log),
     /// Ten times the sustainable load: memory, refusals, and how soon the server is itself again
@@ -61,6 +65,8 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Serve(args) => serve::run(&args).await?.print(json),
         What::Verify(args) if smoke => verify::run(&args.smoke())?.print_smoke(json),
         What::Verify(args) => verify::run(&args)?.print(json),
+        What::Backtest(args) if smoke => backtest::run(&args.smoke()).await?.print_smoke(json),
+        What::Backtest(args) => backtest::run(&args).await?.print(json),
         What::Log(args) if smoke => log::run(&args.smoke()).await?.print_smoke(json),
         What::Log(args) => log::run(&args).await?.print(json),
         What::Overload(args) if smoke => overload::run(&args.smoke()).await?.print_smoke(json),

@@ -8,6 +8,8 @@ use super::server::{Running, cpu_seconds, resident_bytes, written_bytes};
 use crate::client::Client;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use placet_policy::{Bundle, Source};
+use placet_runtime::crypto::Fast;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -86,6 +88,7 @@ async fn measure_all(args: &Serve, scratch: &Path) -> Result<Report> {
     let closed64 = under_load(args, &server, &keys, 64, None, "c64").await?;
     let closed256 = under_load(args, &server, &keys, 256, None, "c256").await?;
     let best = rate(&closed256.found);
+    let shadowed = shadowed(args, &server, &keys).await?;
     let constant = Running::constant(closed256.found.answer_bytes as usize).await?;
     let cpu = cpu_seconds(constant.pid()?)?;
     let ceiling = load(args, &constant.address, None, 256, None, "k").await?;
@@ -120,6 +123,7 @@ async fn measure_all(args: &Serve, scratch: &Path) -> Result<Report> {
         per(closed256.found.cpu_seconds, &closed256.found),
         "µs",
     ));
+    shadow_rows(&closed256, &shadowed, rows);
     rows.push(Row::new("CPU per constant, server", per(constant_cpu, &ceiling), "µs"));
     rows.push(Row::new("CPU per constant, generator", per(ceiling.cpu_seconds, &ceiling), "µs"));
     rows.push(Row::new("bytes written per decision at 256", closed256.written / decisions, "B"));
@@ -156,12 +160,66 @@ async fn measure_all(args: &Serve, scratch: &Path) -> Result<Report> {
             "",
         ));
     }
-    let errors = [&lone.found, &closed64.found, &closed256.found, &open.found, &ceiling];
+    let [same, other, without] = &shadowed;
+    let errors = [
+        &lone.found,
+        &closed64.found,
+        &closed256.found,
+        &same.found,
+        &other.found,
+        &without.found,
+        &open.found,
+        &ceiling,
+    ];
     if let Some(found) = errors.into_iter().find(|found| found.errors > 0) {
         bail!("{} requests failed, the first with: {:?}", found.errors, found.first_error);
     }
     server.stop().await?;
     Ok(report)
+}
+
+/// Load at 256 connections beside a shadow bundle that says the same, beside one that says something else of
+/// every request, and once more without: what the machine did meanwhile shows between the two without.
+async fn shadowed(args: &Serve, server: &Running, keys: &Path) -> Result<[Measured; 3]> {
+    let client = Client::new(&format!("http://{}", server.address), server.key.clone())?;
+    let path = "/api/v1/policies/shadow";
+    let set = async |text: String| -> Result<()> {
+        let source = Source { name: "shadow.yaml".into(), text };
+        let bundle = Bundle::compile::<Fast>(&[source])
+            .map_err(|found| anyhow::anyhow!("{} findings in the shadow bundle", found.len()))?;
+        let bundle: Value = serde_json::from_slice(bundle.normalised())?;
+        let stands = client.post(path, &json!({"bundle": bundle})).await?;
+        anyhow::ensure!(stands["shadow"]["compared"] == 0, "no shadow was set: {stands}");
+        Ok(())
+    };
+    set(format!(
+        "{BUNDLE}  - {{ id: beside, match: {{ surfaces: [\"elsewhere\"] }}, decision: deny }}\n"
+    ))
+    .await?;
+    let same = under_load(args, server, keys, 256, None, "s256").await?;
+    set(BUNDLE.replace("amount <= 1000", "amount <= 0")).await?;
+    let other = under_load(args, server, keys, 256, None, "o256").await?;
+    let stands: Value = client.get(path).await?;
+    let differed = stands["shadow"]["differed"].as_u64().unwrap_or(0);
+    anyhow::ensure!(differed > 0, "the shadow says nothing else: {stands}");
+    let headers = [("idempotency-key", "bench-clear")];
+    client.send(hyper::Method::DELETE, path, &headers, None).await?;
+    let without = under_load(args, server, keys, 256, None, "w256").await?;
+    Ok([same, other, without])
+}
+
+fn shadow_rows(before: &Measured, [same, other, after]: &[Measured; 3], rows: &mut Vec<Row>) {
+    let cpu = |it: &Measured| it.server_cpu / (it.found.requests.max(1) as f64) * 1e6;
+    let without = f64::midpoint(rate(&before.found), rate(&after.found));
+    let cpu_without = f64::midpoint(cpu(before), cpu(after));
+    rows.push(Row::new("256 connections again, no shadow", rate(&after.found), "/s"));
+    for (what, it) in [("says the same", same), ("differs on all", other)] {
+        rows.push(Row::new(format!("with a shadow that {what}"), rate(&it.found), "/s"));
+        let ratio = rate(&it.found) / without;
+        rows.push(Row::new(format!("a shadow that {what}, throughput"), ratio, "x").at_least(0.8));
+        let ratio = cpu(it) / cpu_without;
+        rows.push(Row::new(format!("a shadow that {what}, CPU of the server"), ratio, "x"));
+    }
 }
 
 /// One connection, interleaved with the floor for the same bytes, so that both see the same disk.

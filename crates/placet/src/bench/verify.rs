@@ -79,7 +79,7 @@ fn measure(args: &Verify, scratch: &Path) -> Result<Report> {
     });
     anyhow::ensure!(wrong == 0, "{wrong} receipts were refused");
     let with = pass(&log.dir, 1)?;
-    let all = pass(&log.dir, crate::scan::cores())?;
+    let all = pass(&log.dir, placet_runtime::scan::cores())?;
     // As whoever holds the log and not the keys verifies it.
     std::fs::remove_file(log.dir.path().join("keys.db"))?;
     let without = pass(&log.dir, 1)?;
@@ -111,7 +111,7 @@ fn pass(dir: &DataDir, threads: usize) -> Result<Rate> {
     Ok(best)
 }
 
-fn process_seconds() -> f64 {
+pub(super) fn process_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -111,6 +111,9 @@ struct QueryArgs {
     /// Outcome.
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
+    /// Decisions on which the shadow bundle came to something else.
+    #[arg(long)]
+    would_differ: bool,
     /// Type of event, `decision` or `kill.tripped` for example.
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
@@ -152,6 +155,7 @@ pub(crate) async fn run(args: AuditArgs) -> Done {
 }
 
 async fn query(args: QueryArgs) -> Done {
+    let differing = args.would_differ.then(|| "true".to_owned());
     let order = args.ascending.then(|| "asc".to_owned());
     let filters = [
         ("decision", &args.decision),
@@ -161,6 +165,7 @@ async fn query(args: QueryArgs) -> Done {
         ("subject", &args.subject),
         ("surface", &args.surface),
         ("outcome", &args.outcome),
+        ("would_differ", &differing),
         ("type", &args.event_type),
         ("since", &args.since),
         ("until", &args.until),
@@ -209,7 +214,12 @@ fn row(found: &Value) -> Vec<String> {
         output::plain(&found["index"]),
         output::plain(&found["time"]),
         output::plain(&found["type"]),
-        output::plain(&data["outcome"]),
+        match &data["would"]["outcome"] {
+            Value::Null => output::plain(&data["outcome"]),
+            would => {
+                format!("{} (would: {})", output::plain(&data["outcome"]), output::plain(would))
+            }
+        },
         action,
         actor,
         output::plain(&data["rules"]),
@@ -217,7 +227,7 @@ fn row(found: &Value) -> Vec<String> {
 }
 
 /// Pseudonym keys of a data directory that is only read.
-struct ReadOnlyKeys(Identity);
+pub(crate) struct ReadOnlyKeys(pub(crate) Identity);
 
 impl WorkspaceKeys for ReadOnlyKeys {
     fn workspace_key(&self, name: &WorkspaceName) -> Result<Option<Secret>, PortError> {

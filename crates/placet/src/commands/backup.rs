@@ -4,11 +4,11 @@
 use super::audit::check::{self, Checked, Pass};
 use crate::exit::{Done, Fault};
 use crate::output;
-use crate::scan::cores;
 use anyhow::Result;
 use clap::Args;
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::{Clock, JournalReader};
+use placet_runtime::scan::cores;
 use placet_store::backup::{self, BackedUpLog, Database, Manifest, Pinned, Restoring, Staging};
 use placet_store::{DataDir, HighWater, OpenError};
 use placet_tlog::CompactRange;

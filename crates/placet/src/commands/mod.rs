@@ -2,15 +2,18 @@
 
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod authoring;
 pub(crate) mod backup;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod decide;
 mod governed;
 pub(crate) mod hold;
+pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod policy;
+pub(crate) mod publish;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod witness;

@@ -1,8 +1,15 @@
 //! `policy compile` and `policy explain`: what a bundle is, and why it says what it says.
 
+mod backtest;
+mod diff;
+mod shadow;
+
+use crate::commands::authoring::{self, Authoring};
+use crate::commands::publish;
 use crate::exit::{self, Done};
 use crate::local::{self, CallerArgs, Compiled};
 use crate::output;
+use crate::presets;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use placet_policy::{Bundle, Diagnostic, Finding, RuleTrace};
@@ -10,11 +17,22 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub(crate) use backtest::open_log;
+
 /// Work with policy bundles.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet policy compile --bundle policy/
-  placet policy explain request.json --bundle policy/ --role support")]
+  placet policy lint --bundle policy/ --deny warnings
+  placet policy test --bundle policy/ --coverage
+  placet policy fmt policy/
+  placet policy explain request.json --bundle policy/ --role support
+  placet policy publish --bundle policy/ --reason \"limits for autumn\"
+  placet policy rollback                       # to the bundle before, at once, to be reviewed
+  placet policy history
+  placet policy diff policy/ policy-next/                 # which decisions change; 14 if any does
+  placet policy backtest policy-next/ --data ./placet-data --since 30d
+  placet policy shadow --bundle policy-next/              # beside the one in force, for the record alone")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -22,6 +40,10 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand, Debug)]
 enum PolicyCommand {
+    #[command(flatten)]
+    Authoring(Authoring),
+    #[command(flatten)]
+    Life(publish::LifeCommand),
     /// Compile a bundle: all of it, or every place that is wrong.
     Compile {
         /// Directory of YAML documents.
@@ -50,15 +72,30 @@ enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the policies to start from; `placet init --preset NAME` writes one.
+    Presets {
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    Diff(Box<diff::DiffArgs>),
+    Backtest(Box<backtest::BacktestArgs>),
+    Shadow(Box<shadow::ShadowArgs>),
 }
 
 /// Runs it.
-pub(crate) fn run(args: PolicyArgs) -> Done {
+pub(crate) async fn run(args: PolicyArgs) -> Done {
     match args.command {
+        PolicyCommand::Authoring(command) => authoring::run(command),
+        PolicyCommand::Life(command) => publish::run(command).await,
+        PolicyCommand::Diff(args) => diff::run(&args),
+        PolicyCommand::Backtest(args) => backtest::run(&args),
+        PolicyCommand::Shadow(args) => shadow::run(&args).await,
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
         PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
             explain(&request, &bundle, &caller, workspace.as_deref(), json)
         }
+        PolicyCommand::Presets { json } => Ok(list_presets(json)),
     }
 }
 
@@ -85,6 +122,7 @@ fn compile(dir: &Path, out: Option<&Path>, json: bool) -> Done {
             "ok": true,
             "digest": bundle.digest().to_string(),
             "rules": bundle.rule_count(),
+            "surfaces": bundle.surfaces().map(|it| local::from_object(&it)).collect::<Vec<_>>(),
             "warnings": local::diagnostics(bundle.warnings()),
         }));
     } else {
@@ -96,6 +134,26 @@ fn compile(dir: &Path, out: Option<&Path>, json: bool) -> Done {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list_presets(json: bool) -> ExitCode {
+    if json {
+        let all: Vec<_> = presets::ALL
+            .iter()
+            .map(|preset| {
+                let files: Vec<&str> = preset.files.iter().map(|(name, _)| *name).collect();
+                json!({"name": preset.name, "about": preset.about, "files": files})
+            })
+            .collect();
+        output::document(&json!({"presets": all}));
+    } else {
+        let rows: Vec<Vec<String>> = presets::ALL
+            .iter()
+            .map(|preset| vec![preset.name.to_owned(), preset.about.to_owned()])
+            .collect();
+        output::line(&output::table(&["preset", "what it is for"], &rows));
+    }
+    ExitCode::SUCCESS
 }
 
 fn print(found: &[Diagnostic]) {
@@ -170,6 +228,9 @@ fn why(rule: &RuleTrace) -> String {
             Err(error) => ('!', error.as_str()),
         };
         lines.push(format!("{sign} {} is {value}", condition.text));
+    }
+    if let Some(note) = &rule.note {
+        lines.push(format!("{} {note}", if rule.matched { '!' } else { '+' }));
     }
     if lines.is_empty() {
         lines.push("+ matches everything".to_owned());

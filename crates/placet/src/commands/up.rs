@@ -57,6 +57,9 @@ pub(crate) struct Up {
     /// Witness that cosigns published checkpoints, as its verifier key and its URL; repeatable
     #[arg(long, num_args = 2, value_names = ["VKEY", "URL"], action = clap::ArgAction::Append)]
     pub(crate) witness: Vec<String>,
+    /// URL under which clients reach this server, for the metadata of AuthZEN
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
     /// Serve checkpoints and tiles under /log/ to anybody: entries hold no personal data
     #[arg(long)]
     pub(crate) public_log: bool,
@@ -132,8 +135,24 @@ pub(crate) fn options(up: &Up) -> Result<ServerOptions> {
         admission_per_second: up.admission,
         witnesses: witnesses.collect::<Result<_>>()?,
         public_log: up.public_log,
+        public_url: up.public_url.as_deref().map(public_url).transpose()?,
         ..ServerOptions::default()
     })
+}
+
+/// A URL that names this server to its clients: they compare it with the one they asked.
+fn public_url(text: &str) -> Result<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let good = rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"\\<>".contains(&b))
+    });
+    if !good {
+        let fault = Fault::usage(format!("--public-url {text:?} is no URL of a server"));
+        return Err(fault.next("write https://host, without query and fragment").into());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// Shows the first key the one time it can be shown; where standard output is gone, on standard

@@ -10,6 +10,11 @@ fn the_first_decision_is_made_as_the_guide_says() {
 }
 
 #[test]
+fn a_policy_is_changed_as_the_guide_says() {
+    follow("docs/guides/change-a-policy.md", 9);
+}
+
+#[test]
 fn personal_data_is_erased_as_the_guide_says() {
     follow("docs/guides/erase-personal-data.md", 5);
 }
@@ -25,8 +30,23 @@ fn a_back_up_is_made_and_restored_as_the_guide_says() {
 }
 
 #[test]
+fn an_authzen_gate_is_answered_as_the_guide_says() {
+    follow("docs/guides/authzen.md", 7);
+}
+
+#[test]
 fn the_log_is_exported_as_the_guide_says() {
     follow("docs/guides/export.md", 5);
+}
+
+#[test]
+fn a_policy_is_written_as_the_guide_says() {
+    follow("docs/guides/write-policy.md", 5);
+}
+
+#[test]
+fn a_policy_is_published_as_the_guide_says() {
+    follow("docs/guides/publish-a-policy.md", 7);
 }
 
 fn follow(guide: &str, blocks_min: usize) {

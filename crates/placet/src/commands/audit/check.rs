@@ -6,7 +6,6 @@ mod batch;
 use super::roots::{self, Root};
 use crate::exit::{self, Done, Fault};
 use crate::output;
-use crate::scan::{self, scan};
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,6 +15,7 @@ use placet_engine::{Bounds, LogSigner, State};
 use placet_runtime::check_signers;
 use placet_runtime::crypto::{Fast, MemorySigner};
 use placet_runtime::ports::{JournalReader, Signer, WorkspaceNo};
+use placet_runtime::scan::{self, scan};
 use placet_store::backup::{self, Manifest};
 use placet_store::{DataDir, HighWater, Identity, OpenError, SqliteSlotReader};
 use placet_tlog::note::{Checkpoint, VerifierKey};
@@ -201,7 +201,7 @@ fn check(
         let mut look = Look::new(name, beside.slots.as_ref());
         move |batch| look.at(batch)
     };
-    scan(reader, no, 0, threads, make, |looked| {
+    scan::<_, _, anyhow::Error>(reader, no, 0, threads, make, |looked| {
         bar.inc(u64::from(looked.count));
         Ok(match folding.take(looked) {
             Ok(()) => ControlFlow::Continue(()),

@@ -11,11 +11,11 @@ mod tests;
 
 use crate::client::{Client, Remote, escape};
 use crate::exit::{Done, Fault};
-use crate::scan::{cores, scan};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use placet_runtime::frame::frames;
 use placet_runtime::ports::{Batch, JournalReader, WorkspaceNo};
+use placet_runtime::scan::{cores, scan};
 use placet_store::DataDir;
 use placet_types::event::{Entry, Event};
 use placet_types::ids::WorkspaceName;
@@ -242,12 +242,19 @@ fn export_log(
             Ok((index.min(to), out))
         }
     };
-    scan(reader, no, from, cores(), make, |done: Result<(u64, Vec<u8>)>| {
-        let (reached, out) = done?;
-        sink.write(&out)?;
-        next = next.max(reached);
-        Ok(if reached >= to { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
+    scan::<_, _, anyhow::Error>(
+        reader,
+        no,
+        from,
+        cores(),
+        make,
+        |done: Result<(u64, Vec<u8>)>| {
+            let (reached, out) = done?;
+            sink.write(&out)?;
+            next = next.max(reached);
+            Ok(if reached >= to { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        },
+    )?;
     Ok(next)
 }
 

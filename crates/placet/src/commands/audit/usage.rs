@@ -2,10 +2,10 @@
 
 use crate::exit::Done;
 use crate::output;
-use crate::scan::{cores, scan};
 use anyhow::{Context, Result};
 use placet_runtime::frame::frames;
 use placet_runtime::ports::{Batch, JournalReader, WorkspaceNo};
+use placet_runtime::scan::{cores, scan};
 use placet_store::{DataDir, Usage};
 use placet_types::event::{Entry, Event};
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ fn measure(reader: &dyn JournalReader, no: WorkspaceNo) -> Result<Log> {
             Ok((batch.tree_state.len() as u64, kinds))
         }
     };
-    scan(reader, no, 0, cores(), make, |measured| {
+    scan::<_, _, anyhow::Error>(reader, no, 0, cores(), make, |measured| {
         let (tree_state_bytes, kinds) = measured?;
         log.batches += 1;
         log.tree_state_bytes += tree_state_bytes;

@@ -80,7 +80,11 @@ fn activity(record: &Record<'_>) -> (u64, String) {
         Event::Decision(decision) => decision.action.clone(),
         Event::KeyCreated(_) | Event::Genesis(_) => "create".to_owned(),
         Event::KeyRevoked(_) => "delete".to_owned(),
-        Event::BundleArmed(_) => "update".to_owned(),
+        Event::BundleDrafted(_) | Event::AuthorTrusted(_) => "create".to_owned(),
+        Event::BundleArmed(_) | Event::BundleShadowed(_) | Event::ReviewClosed(_) => {
+            "update".to_owned()
+        }
+        Event::BundleWithdrawn(_) | Event::AuthorRevoked(_) => "delete".to_owned(),
         other => other.type_name().to_owned(),
     };
     match word.as_str() {

@@ -79,6 +79,7 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         retry_after_ms: None,
         permit: (!deny).then_some(permit),
         deadline: TimeMs(1_790_000_002_000),
+        would: None,
     }))
 }
 

@@ -1,8 +1,7 @@
 //! Reading a whole log: one thread reads batches, some work on them, one takes the results in the
 //! order of the log. Owns that order and the bound on what is in flight; refuses to know the work.
 
-use anyhow::{Result, anyhow};
-use placet_runtime::ports::{Batch, JournalReader, PortError, WorkspaceNo};
+use crate::ports::{Batch, JournalReader, PortError, WorkspaceNo};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const READ_BYTES: usize = 2 << 20;
 
 /// Threads that work where nothing else is said.
-pub(crate) fn cores() -> usize {
+#[must_use]
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
@@ -24,14 +24,14 @@ type Job<T> = (Vec<Batch>, SyncSender<Vec<T>>);
 ///
 /// # Errors
 /// When the store cannot be read, or the error of `take`.
-pub(crate) fn scan<T: Send, W: FnMut(Batch) -> T>(
+pub fn scan<T: Send, W: FnMut(Batch) -> T, E: From<PortError>>(
     reader: &dyn JournalReader,
     no: WorkspaceNo,
     from: u64,
     threads: usize,
     make: impl Fn() -> W + Sync,
-    mut take: impl FnMut(T) -> Result<ControlFlow<()>>,
-) -> Result<()> {
+    mut take: impl FnMut(T) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
     let (threads, make) = (threads.max(1), &make);
     // Bounds what is read and not yet taken: two pieces a thread.
     let (jobs, taken) = sync_channel::<Job<T>>(threads);
@@ -54,8 +54,8 @@ pub(crate) fn scan<T: Send, W: FnMut(Batch) -> T>(
         drop(taken);
         scope.spawn(move || read(reader, no, from, &jobs, &order));
         for result in results {
-            let done = result.map_err(|error| anyhow!(error))?;
-            let done = done.recv().map_err(|_| anyhow!("a thread that reads the log panicked"))?;
+            let panicked = |_| PortError::new("a thread that reads the log panicked");
+            let done = result?.recv().map_err(panicked)?;
             for one in done {
                 if take(one)?.is_break() {
                     return Ok(());
@@ -94,7 +94,7 @@ fn read<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use placet_runtime::ports::Head;
+    use crate::ports::Head;
     use placet_types::ids::WorkspaceName;
 
     /// Batches of one entry each.
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    fn run(log: u64, from: u64, threads: usize, stop: u64) -> Result<Vec<u64>> {
+    fn run(log: u64, from: u64, threads: usize, stop: u64) -> Result<Vec<u64>, PortError> {
         let mut seen = Vec::new();
         let make = || |batch: Batch| batch.first_index;
         scan(&Log(log), WorkspaceNo(0), from, threads, make, |index| {

@@ -1,0 +1,221 @@
+//! Why a command may not be done: a closed list with stable codes. Refuses to know who asks.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::fmt;
+use placet_types::Digest;
+use placet_types::event::KillScope;
+use placet_types::ids::{HoldId, TimeMs};
+
+/// A command that may not be done. State is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The bound of idempotency keys is reached.
+    IdempotencyFull,
+    /// There is no such thing in this workspace.
+    NotFound(&'static str),
+    /// The approval is final.
+    ApprovalFinal(&'static str),
+    /// The approval is not complete yet.
+    ApprovalPending,
+    /// The echoed digest is not the digest of the held action.
+    StaleDigest,
+    /// The digest was left out.
+    DigestMissing,
+    /// The proposer may not decide.
+    OwnApproval,
+    /// This person has voted already.
+    AlreadyVoted,
+    /// Only people decide approvals and kill switches.
+    NotHuman,
+    /// The caller lacks a role; any of these would do.
+    RoleMissing(BTreeMap<String, u32>),
+    /// The caller is not the one this belongs to.
+    Foreign(&'static str),
+    /// A kill switch is tripped.
+    Killed(KillScope),
+    /// The decision never had a permit to consume.
+    NoPermit,
+    /// The permit was consumed by another attempt.
+    PermitConsumed,
+    /// The permit has expired.
+    PermitExpired,
+    /// The permit was revoked.
+    PermitRevoked,
+    /// The outcome was reported already.
+    AlreadyReported,
+    /// The kill switch is not tripped.
+    NotTripped,
+    /// A second person has to lift it.
+    SecondPerson,
+    /// In solo mode it may be lifted from this instant on.
+    TooEarly(TimeMs),
+    /// The key was revoked between authentication and its turn.
+    KeyRevoked,
+    /// The last key that can administer the workspace may not be revoked.
+    LastAdmin,
+    /// Policy no longer grants what was held; it is withdrawn.
+    Invalidated,
+    /// A legal hold keeps a payload.
+    LegalHold(HoldId),
+    /// The retention of the surface runs until then.
+    RetentionRunning(TimeMs),
+    /// The bound of legal holds is reached.
+    HoldsFull,
+    /// The signing key in force cannot be revoked.
+    SignerInForce,
+    /// The bound of signing keys is reached.
+    SignersFull,
+    /// Another bundle is in force than the one it was reviewed against.
+    PublicationStale(Option<Digest>),
+    /// The bundle is in force.
+    BundleInForce,
+    /// The bundle was withdrawn for good.
+    BundleWithdrawn,
+    /// No author who counts has signed the bundle.
+    BundleUnsigned,
+    /// There is no bundle before to which one person may go back.
+    NothingBefore,
+    /// A review of this person's last emergency is overdue.
+    ReviewOverdue,
+    /// Nobody reviews what they did themselves.
+    OwnReview,
+    /// The bound of withdrawn bundles is reached.
+    BundlesFull,
+    /// The bound of author keys is reached.
+    AuthorsFull,
+}
+
+impl Rejection {
+    /// The stable code of the public error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::IdempotencyFull => "idempotency_full",
+            Self::NotFound(_) => "not_found",
+            Self::ApprovalFinal(_) => "approval_final",
+            Self::ApprovalPending => "approval_pending",
+            Self::StaleDigest => "stale_approval_digest",
+            Self::DigestMissing => "approval_digest_missing",
+            Self::OwnApproval => "own_approval",
+            Self::AlreadyVoted => "already_voted",
+            Self::NotHuman => "not_human",
+            Self::RoleMissing(_) => "role_missing",
+            Self::Foreign(_) => "foreign",
+            Self::Killed(_) => "killed",
+            Self::NoPermit => "no_permit",
+            Self::PermitConsumed => "permit_consumed",
+            Self::PermitExpired => "permit_expired",
+            Self::PermitRevoked => "permit_revoked",
+            Self::AlreadyReported => "already_reported",
+            Self::NotTripped => "not_tripped",
+            Self::SecondPerson => "second_person_needed",
+            Self::TooEarly(_) => "too_early",
+            Self::KeyRevoked => "key_revoked",
+            Self::LastAdmin => "last_admin",
+            Self::Invalidated => "approval_invalidated",
+            Self::LegalHold(_) => "legal_hold",
+            Self::RetentionRunning(_) => "retention_running",
+            Self::HoldsFull => "holds_full",
+            Self::SignerInForce => "signer_in_force",
+            Self::SignersFull => "signers_full",
+            Self::PublicationStale(_) => "publication_stale",
+            Self::BundleInForce => "bundle_in_force",
+            Self::BundleWithdrawn => "bundle_withdrawn",
+            Self::BundleUnsigned => "bundle_unsigned",
+            Self::NothingBefore => "nothing_before",
+            Self::ReviewOverdue => "review_overdue",
+            Self::OwnReview => "own_review",
+            Self::BundlesFull => "bundles_full",
+            Self::AuthorsFull => "authors_full",
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IdempotencyFull => f.write_str(
+                "too many idempotency keys are within their window; retry when some have left it",
+            ),
+            Self::NotFound(what) => write!(f, "no such {what} in this workspace"),
+            Self::ApprovalFinal(state) => write!(f, "the approval is {state}, and that is final"),
+            Self::ApprovalPending => f.write_str("the approval is not complete yet"),
+            Self::StaleDigest => {
+                f.write_str("the digest is not that of the held action; look at the approval again")
+            }
+            Self::DigestMissing => {
+                f.write_str("action_digest is required: echo the digest of what you have seen")
+            }
+            Self::OwnApproval => f.write_str("nobody decides what they proposed themselves"),
+            Self::AlreadyVoted => f.write_str("this person has approved already; another has to"),
+            Self::NotHuman => f.write_str("only a person can do this"),
+            Self::RoleMissing(roles) => {
+                f.write_str("the caller needs one of the roles ")?;
+                for (at, role) in roles.keys().enumerate() {
+                    f.write_str(if at > 0 { ", " } else { "" })?;
+                    f.write_str(role)?;
+                }
+                Ok(())
+            }
+            Self::Foreign(whose) => write!(f, "this belongs to {whose}"),
+            Self::Killed(scope) => {
+                write!(
+                    f,
+                    "the kill switch of {} is tripped",
+                    match scope {
+                        KillScope::Everything => "everything",
+                        KillScope::Workspace => "this workspace",
+                    }
+                )
+            }
+            Self::NoPermit => f.write_str("this decision has no permit to consume"),
+            Self::PermitConsumed => f.write_str("the permit was consumed by another attempt"),
+            Self::PermitExpired => f.write_str("the permit has expired; ask for a new decision"),
+            Self::PermitRevoked => f.write_str("the permit was revoked"),
+            Self::AlreadyReported => f.write_str("the outcome was reported already"),
+            Self::NotTripped => f.write_str("the kill switch is not tripped"),
+            Self::SecondPerson => f.write_str("a second person has to lift it"),
+            Self::TooEarly(time) => write!(f, "solo mode: not before {}", time.rfc3339()),
+            Self::KeyRevoked => f.write_str("the key is revoked"),
+            Self::LastAdmin => f.write_str("the last key of the last admin cannot be revoked"),
+            Self::Invalidated => {
+                f.write_str("the policy no longer grants this; the approval is withdrawn")
+            }
+            Self::LegalHold(hold) => write!(f, "the legal hold {hold} keeps this payload"),
+            Self::RetentionRunning(time) => {
+                write!(f, "the surface keeps its payloads; this one until {}", time.rfc3339())
+            }
+            Self::HoldsFull => f.write_str("too many legal holds are in force; release some"),
+            Self::SignerInForce => {
+                f.write_str("this key signs the log now; rotate first, then revoke it")
+            }
+            Self::SignersFull => f.write_str("the log has had as many signing keys as it can keep"),
+            Self::PublicationStale(Some(now)) => write!(
+                f,
+                "it was reviewed against another bundle than {now}, which is in force; look at the \
+                 difference again and publish anew"
+            ),
+            Self::PublicationStale(None) => {
+                f.write_str("it was reviewed against a bundle, and none is in force")
+            }
+            Self::BundleInForce => f.write_str("this bundle is in force"),
+            Self::BundleWithdrawn => f.write_str("this bundle was withdrawn and never comes back"),
+            Self::BundleUnsigned => {
+                f.write_str("no author whose key counts here has signed this bundle")
+            }
+            Self::NothingBefore => f.write_str(
+                "one person may go back to the bundle that the last publication replaced, and there \
+                 is none or another; name the bundle, which takes two",
+            ),
+            Self::ReviewOverdue => {
+                f.write_str("another person has to review this person's last emergency first")
+            }
+            Self::OwnReview => f.write_str("another person has to review it"),
+            Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
+            Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
+        }
+    }
+}
+
+impl core::error::Error for Rejection {}

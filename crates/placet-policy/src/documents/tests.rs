@@ -1,0 +1,67 @@
+//! `tests:` cases that the bundle has to pass: a request, what came before it, what has to come of it.
+
+use super::Kind;
+use crate::shape::{Field, Shape};
+
+const CALLER: Shape = Shape::Record(&[
+    Field::optional("actor", Shape::Actor, "who asks; `agent:local` where nothing is said"),
+    Field::optional("roles", Shape::Set(&Shape::Name), "the roles of the key"),
+    Field::optional("environment", Shape::Label, "of the key; `development`"),
+    Field::optional("workspace", Shape::Label, "of the key; `default`"),
+]);
+
+/// Outcomes as cases name them.
+const OUTCOMES: Shape = Shape::Word(&["PERMIT", "DENY", "SILENCE", "REQUIRE_APPROVAL", "THROTTLE"]);
+
+pub(super) const KIND: Kind = Kind {
+    name: "tests",
+    shape: Shape::Entries(&[
+        Field::required("id", Shape::Id, "unique among the cases"),
+        Field::required(
+            "request",
+            Shape::Json,
+            "an execution request; `idempotency_key` may be left out",
+        ),
+        Field::optional("caller", CALLER, "who asks, as authentication would find it"),
+        Field::optional("at", Shape::Instant, "when; 2026-01-01T00:00:00Z"),
+        Field::optional(
+            "history",
+            Shape::List(&Shape::Record(&[
+                Field::required("ago", Shape::Duration, "how long before the case"),
+                Field::required("request", Shape::Json, "what was asked then"),
+                Field::optional("caller", CALLER, "who asked; what is left out is as in the case"),
+                Field::optional("times", Shape::Int(1, 1000), "how often; 1"),
+                Field::optional("outcome", OUTCOMES, "what has to have come of it"),
+            ])),
+            "what was decided before, by the same bundle: it fills windows and sequences",
+        ),
+        Field::optional(
+            "expect",
+            Shape::Record(&[
+                Field::required("outcome", OUTCOMES, "the decision"),
+                Field::optional(
+                    "rules",
+                    Shape::Set(&Shape::Name),
+                    "exactly the rules that decided",
+                ),
+                Field::optional("reasons", Shape::Set(&Shape::Name), "exactly these codes"),
+                Field::optional("constraints", Shape::Json, "exactly these constraints"),
+                Field::optional(
+                    "approval",
+                    Shape::Map(&Shape::Name, &Shape::Int(1, 16)),
+                    "exactly these roles, with how many people of each",
+                ),
+                Field::optional("retry_after", Shape::Duration, "exactly this wait"),
+            ]),
+            "what has to come of it",
+        ),
+        Field::optional(
+            "must_deny",
+            Shape::Bool,
+            "the outcome has to be DENY, or no server arms itself with the bundle",
+        ),
+        Field::optional("reason", Shape::Prose(1024), "why"),
+        Field::optional("owner", Shape::Prose(200), "who answers for it"),
+    ]),
+    doc: "Cases: requests with the decisions that have to come of them.",
+};

@@ -1,0 +1,202 @@
+//! Findings about what is declared and not used, used and not declared, owned by nobody or tried by no
+//! case. Works on the normal form, so documents of every kind are looked at alike.
+
+use super::rules::{covers_surface, matching};
+use super::{Lint, Severity};
+use crate::bundle::Scratch;
+use crate::diagnostic::Code;
+use crate::model::{MatchKey, RiskTier, Rule};
+use placet_types::json::{self, Limits, Value};
+use placet_types::policy::Layer;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Roles that Placet itself knows.
+const BUILT_IN_ROLES: [&str; 2] = ["admin", "operator"];
+
+pub(super) fn check(lint: &mut Lint<'_, '_>) {
+    let normal = json::parse(lint.bundle.normalised(), Limits::DOCUMENT).ok();
+    owners(lint, normal.as_ref());
+    surfaces(lint);
+    derivers(lint, normal.as_ref());
+    roles(lint, normal.as_ref());
+    cases(lint);
+}
+
+/// Every entry and every surface says who answers for it. Cases and outputs follow their rules.
+fn owners(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
+    let Some(bundle) = normal.and_then(Value::as_object) else { return };
+    for (kind, section) in bundle.iter().filter(|(kind, _)| *kind != "tests") {
+        let entries: Vec<(&str, &Value)> = match section {
+            Value::Array(items) => items
+                .iter()
+                .filter_map(|item| Some((item.get("id").and_then(Value::as_str)?, item)))
+                .collect(),
+            Value::Object(members) if kind == "surfaces" => members.iter().collect(),
+            _ => continue,
+        };
+        for (id, _) in entries.into_iter().filter(|(_, entry)| entry.get("owner").is_none()) {
+            let place = lint.at(kind, id, &["id"]);
+            let message = format!("nobody answers for `{id}` of `{kind}`");
+            let hint = Some("add `owner:`".to_owned());
+            lint.push(Code::OwnerMissing, Severity::Info, place, message, hint);
+        }
+    }
+}
+
+fn surfaces(lint: &mut Lint<'_, '_>) {
+    let bundle = lint.bundle;
+    let rules = &bundle.model().rules;
+    for name in bundle.model().surfaces.iter().flat_map(|it| it.keys()) {
+        if !rules.iter().any(|rule| !rule.is_implied() && covers_surface(rule, name)) {
+            let place = lint.at("surfaces", name, &[]);
+            let message = format!("no rule covers `{name}`: whatever is asked of it is SILENCE");
+            lint.push(Code::UncoveredSurface, Severity::Warning, place, message, None);
+        }
+    }
+}
+
+fn derivers(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
+    let bundle = lint.bundle;
+    for deriver in &bundle.model().derivers {
+        matching(lint, "derivers", &deriver.id, &deriver.matches);
+    }
+    // Whatever mentions a name uses it, wherever it stands but in the derivers' own findings.
+    let mut texts = String::new();
+    if let Some(sections) = normal.and_then(Value::as_object) {
+        for (kind, section) in sections.iter().filter(|(kind, _)| *kind != "tests") {
+            if kind != "derivers" {
+                texts.push_str(&section.to_text());
+            }
+        }
+    }
+    for deriver in &bundle.model().derivers {
+        if let Some(condition) = &deriver.matches.when {
+            texts.push_str(condition.text());
+        }
+        for key in [MatchKey::RiskTags, MatchKey::RiskTagsAll] {
+            for tag in deriver.matches.lists.get(&key).into_iter().flatten() {
+                texts.push_str(&format!("\"{tag}\""));
+            }
+        }
+    }
+    let any_tag = |rule: &Rule| {
+        let tags = rule.matches.lists.get(&MatchKey::RiskTags);
+        tags.is_some_and(|tags| tags.iter().any(|tag| tag == "*"))
+    };
+    let any_tag =
+        bundle.model().rules.iter().any(any_tag) || texts.contains("size(request.risk_tags");
+    let tag_used = |tag: &str| {
+        any_tag
+            || texts.contains(&format!("\"{tag}\""))
+            || texts.contains(&format!("'{tag}'"))
+            || texts.contains(&format!("\\\"{tag}\\\""))
+    };
+    let fact_used = |name: &str| {
+        texts.contains(&format!("verified.{name}"))
+            || texts.contains(&format!("verified[\\\"{name}"))
+            || texts.contains(&format!("\"{name}\""))
+    };
+    let tier_used = fact_used(RiskTier::FACT) || fact_used(RiskTier::LEVEL);
+    for deriver in &bundle.model().derivers {
+        let id = deriver.id.as_str();
+        let tags: Vec<&String> = deriver.risk_tags.iter().filter(|it| !tag_used(it)).collect();
+        let facts: Vec<&str> =
+            deriver.facts.iter().map(|(name, _)| name).filter(|it| !fact_used(it)).collect();
+        let tier_unused = deriver.risk_tier.is_some() && !tier_used;
+        let all = deriver.risk_tags.len()
+            + deriver.facts.len()
+            + usize::from(deriver.risk_tier.is_some());
+        if tags.len() + facts.len() + usize::from(tier_unused) == all {
+            let place = lint.at("derivers", id, &["id"]);
+            let message = format!("nothing uses what `{id}` derives");
+            lint.push(Code::UnusedDeriver, Severity::Warning, place, message, None);
+            continue;
+        }
+        for tag in tags {
+            let place = lint.item("derivers", id, &["risk_tags"], tag);
+            let message = format!("no rule asks for the tag `{tag}`");
+            lint.push(Code::UnusedTag, Severity::Warning, place, message, None);
+        }
+        for fact in facts {
+            let place = lint.at("derivers", id, &["facts", fact]);
+            let message = format!("no condition reads `verified.{fact}`");
+            lint.push(Code::UnusedFact, Severity::Warning, place, message, None);
+        }
+        if tier_unused {
+            let place = lint.at("derivers", id, &["risk_tier"]);
+            let message = "no condition reads `verified.risk_tier` or `verified.risk_level`";
+            lint.push(Code::UnusedFact, Severity::Warning, place, message, None);
+        }
+    }
+}
+
+/// Roles that are asked for, where there is a document that says which roles there are.
+fn roles(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
+    let Some(section) = normal.and_then(|it| it.get("roles")) else { return };
+    let mut declared: BTreeSet<&str> = BUILT_IN_ROLES.into();
+    match section {
+        Value::Object(members) => declared.extend(members.iter().map(|(name, _)| name)),
+        Value::Array(items) => {
+            declared.extend(items.iter().filter_map(|it| it.get("id").and_then(Value::as_str)));
+        }
+        _ => return,
+    }
+    let bundle = lint.bundle;
+    for rule in bundle.model().rules.iter().filter(|it| !it.is_implied()) {
+        let (kind, id) = (rule.effect.layer.as_str(), rule.effect.id.as_str());
+        let unknown = |role: &&String| !declared.contains(role.as_str()) && *role != "*";
+        for role in rule.matches.lists.get(&MatchKey::Roles).into_iter().flatten().filter(unknown) {
+            let place = lint.item(kind, id, &["match", "roles"], role);
+            undeclared(lint, role, place);
+        }
+        let asked = rule.effect.approval.iter().flat_map(|it| it.roles.keys());
+        for role in asked.filter(unknown) {
+            let place = lint.at(kind, id, &["approval", "roles", role]);
+            undeclared(lint, role, place);
+        }
+    }
+}
+
+fn undeclared(lint: &mut Lint<'_, '_>, role: &str, place: crate::diagnostic::Place) {
+    let message = format!("no `roles:` document declares `{role}`");
+    lint.push(Code::UndeclaredRole, Severity::Warning, place, message, None);
+}
+
+/// Rules that no case asks, and cases that name rules that are not there.
+fn cases(lint: &mut Lint<'_, '_>) {
+    let bundle = lint.bundle;
+    let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_implied()).collect();
+    if rules.is_empty() {
+        return;
+    }
+    if bundle.case_count() == 0 {
+        let place = lint.start();
+        let message = "the bundle has no `tests:`, so nothing says what its rules are for";
+        let hint = Some("write a case for each rule".to_owned());
+        lint.push(Code::NoTests, Severity::Warning, place, message, hint);
+        return;
+    }
+    let mut touched: BTreeSet<String> = BTreeSet::new();
+    let mut scratch = Scratch::default();
+    let layers: BTreeMap<&str, Layer> =
+        rules.iter().map(|rule| (rule.effect.id.as_str(), rule.effect.layer)).collect();
+    for case in bundle.cases() {
+        let verdict = bundle.evaluate(&case.request, &case.caller, &mut scratch);
+        touched.extend(verdict.hits.iter().map(|hit| hit.rule.id.clone()));
+        let named = case.expect.as_ref().and_then(|it| it.rules.clone()).unwrap_or_default();
+        for name in named {
+            // Rules of the program itself have a prefix and stand in no document.
+            if !layers.contains_key(name.as_str()) && !name.contains(':') {
+                let place = lint.item("tests", &case.id, &["expect", "rules"], &name);
+                let message =
+                    format!("case `{}` expects the rule `{name}`, which is not there", case.id);
+                lint.push(Code::UnknownRule, Severity::Warning, place, message, None);
+            }
+        }
+    }
+    for (id, layer) in layers.iter().filter(|(id, _)| !touched.contains(**id)) {
+        let place = lint.at(layer.as_str(), id, &["id"]);
+        let message = format!("no case of `tests:` is matched by `{id}`");
+        lint.push(Code::UntestedRule, Severity::Warning, place, message, None);
+    }
+}

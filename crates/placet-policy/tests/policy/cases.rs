@@ -1,0 +1,73 @@
+//! The document `tests:`: what a case may say, what it means, and that it is part of the digest.
+
+use crate::support::{Sha2, bundle, compile, render};
+use placet_policy::Bundle;
+
+#[track_caller]
+fn refused(case: &str, why: &str) {
+    let found = render(&compile(&format!("version: v1\ntests:\n  - {case}\n")).unwrap_err());
+    assert!(found.contains(why), "{case}\n{found}");
+    assert!(found.contains("policy.yaml:3:"), "{found}");
+}
+
+#[test]
+fn a_case_that_could_not_fail_or_be_asked_does_not_compile() {
+    let request = "request: { surface: job, action: dispatch }";
+    refused(&format!("{{ id: a, {request} }}"), "it could never fail");
+    refused(&format!("{{ id: a, {request}, must_deny: false }}"), "it could never fail");
+    refused(&format!("{{ id: a, {request}, expect: {{}} }}"), "`outcome` of `expect` is missing");
+    refused(&format!("{{ id: a, {request}, expect: {{ outcome: ALLOW }} }}"), "unknown `outcome`");
+    refused(
+        &format!("{{ id: a, {request}, must_deny: true, expect: {{ outcome: PERMIT }} }}"),
+        "other than DENY",
+    );
+    refused(
+        "{ id: a, request: { surface: job }, expect: { outcome: DENY } }",
+        "case `a`: the request is refused: /action",
+    );
+    refused(
+        "{ id: a, request: { surface: job, action: x, topik: y }, must_deny: true }",
+        "did you mean \"topic\"?",
+    );
+    refused(
+        &format!("{{ id: a, {request}, expect: {{ outcome: DENY, reasons: [because] }} }}"),
+        "`because` is no code of a reason",
+    );
+    refused(
+        &format!("{{ id: a, {request}, must_deny: true, at: 2026-02-29T00:00:00Z }}"),
+        "an instant in UTC",
+    );
+    refused(
+        &format!("{{ id: a, {request}, must_deny: true, caller: {{ actor: bot }} }}"),
+        "is not an actor",
+    );
+    refused(
+        &format!(
+            "{{ id: a, {request}, must_deny: true, history: [{{ ago: 1s, request: {{}} }}] }}"
+        ),
+        "history[0]: the request is refused: /surface",
+    );
+    refused(
+        &format!("{{ id: a, {request}, expect: {{ outcome: DENY, constraints: {{ max: 1 }} }} }}"),
+        "max",
+    );
+}
+
+#[test]
+fn cases_belong_to_the_digest_and_their_order_does_not() {
+    let one = "{ id: one, request: { surface: job, action: a }, must_deny: true }";
+    let two = "{ id: two, at: 2024-02-29T12:00:00.5Z, request: { surface: job, action: b }, expect: { outcome: SILENCE } }";
+    let of = |cases: &[&str]| {
+        bundle(&format!("version: v1\nrules: []\ntests: [{}]\n", cases.join(", ")))
+    };
+    assert_eq!(of(&[one, two]).digest(), of(&[two, one]).digest());
+    assert_ne!(of(&[one, two]).digest(), of(&[one]).digest());
+    let both = of(&[two, one]);
+    let again = Bundle::from_normalised::<Sha2>(both.normalised()).unwrap();
+    assert_eq!(again.cases().collect::<Vec<_>>(), both.cases().collect::<Vec<_>>());
+    assert_eq!(both.case_count(), 2);
+    let cases: Vec<_> = both.cases().collect();
+    assert_eq!(cases[1].at.rfc3339(), "2024-02-29T12:00:00.500Z");
+    assert_eq!(cases[0].request.idempotency_key, "one");
+    assert_eq!(cases[0].caller.actor.as_str(), "agent:local");
+}

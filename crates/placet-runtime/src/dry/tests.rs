@@ -1,0 +1,135 @@
+//! Cases of bundles, run on the real engine: what passes, what differs, what must be denied.
+
+use super::*;
+use placet_policy::Source;
+
+fn bundle(text: &str) -> Bundle {
+    let source = Source { name: "policy.yaml".to_owned(), text: text.to_owned() };
+    Bundle::compile::<Fast>(&[source]).unwrap_or_else(|found| panic!("{found:?}"))
+}
+
+const RULES: &str = r#"version: v1
+rules:
+  - { id: export, match: { surfaces: [data.export] }, decision: allow }
+  - { id: send, match: { surfaces: [message.send] }, decision: allow }
+  - id: burst
+    match: { surfaces: [message.send] }
+    decision: throttle
+    limit: { count: 2, per: 1m, key: [actor] }
+  - id: leak
+    match: { surfaces: [message.send] }
+    decision: deny
+    after: { surface: data.export, within: 10m, same: [actor] }
+  - id: night
+    match: { surfaces: [data.export] }
+    decision: require_approval
+    approval: { roles: { night_shift: 2 } }
+    schedule: { from: "22:00", until: "06:00" }
+tests:
+"#;
+
+/// One line per case: its id and what differs.
+fn check(cases: &str, expected: &[&str]) {
+    let bundle = bundle(&format!("{RULES}{cases}"));
+    let lines: Vec<String> = bundle
+        .cases()
+        .map(|case| {
+            let result = run_case(&bundle, case);
+            let texts: Vec<String> = result.differences.iter().map(ToString::to_string).collect();
+            format!("{}: {}", result.case.id, texts.join("; "))
+        })
+        .collect();
+    assert_eq!(lines, expected);
+}
+
+const SEND: &str = "request: { surface: message.send, action: send }";
+
+#[test]
+fn a_window_is_filled_by_what_came_before() {
+    check(
+        &format!(
+            r#"
+  - id: full
+    {SEND}
+    history: [{{ ago: 30s, {SEND}, times: 2, outcome: PERMIT }}]
+    expect: {{ outcome: THROTTLE, rules: [burst], reasons: [rule, velocity], retry_after: 30s }}
+  - id: over
+    {SEND}
+    history: [{{ ago: 61s, {SEND}, times: 2 }}]
+    expect: {{ outcome: PERMIT, rules: [send] }}
+  - id: other
+    {SEND}
+    history: [{{ ago: 30s, caller: {{ actor: "agent:other" }}, {SEND}, times: 2 }}]
+    expect: {{ outcome: PERMIT }}
+  - id: wrong
+    {SEND}
+    history: [{{ ago: 30s, {SEND}, times: 3, outcome: PERMIT }}]
+    expect: {{ outcome: PERMIT, rules: [send], retry_after: 1s }}
+"#
+        ),
+        &[
+            "full: ",
+            "other: ",
+            "over: ",
+            "wrong: history[2].outcome: expected PERMIT, found THROTTLE; outcome: expected PERMIT, found THROTTLE; rules: expected send, found burst; retry_after: expected 1000ms, found 30000ms",
+        ],
+    );
+}
+
+#[test]
+fn sequences_and_schedules_are_decided_as_on_a_server() {
+    let export = "request: { surface: data.export, action: create }";
+    check(
+        &format!(
+            r#"
+  - id: day
+    {export}
+    at: 2026-03-02T12:00:00Z
+    expect: {{ outcome: PERMIT, rules: [export], constraints: {{}} }}
+  - id: leak
+    {SEND}
+    history: [{{ ago: 9m, {export} }}]
+    expect: {{ outcome: DENY, rules: [leak] }}
+    must_deny: true
+  - id: night
+    {export}
+    at: 2026-03-02T23:00:00Z
+    expect: {{ outcome: REQUIRE_APPROVAL, approval: {{ night_shift: 2 }} }}
+  - id: safe
+    {SEND}
+    history: [{{ ago: 11m, {export} }}]
+    expect: {{ outcome: PERMIT }}
+"#
+        ),
+        &["day: ", "leak: ", "night: ", "safe: "],
+    );
+}
+
+#[test]
+fn a_bundle_that_permits_what_must_be_denied_fails_its_self_test() {
+    let case = |floor: &str| {
+        bundle(&format!(
+            "version: v1\nrules: [{{ id: all, match: {{ surfaces: [\"**\"] }}, decision: allow }}]\n{floor}tests:\n  - {{ id: drop, must_deny: true, request: {{ surface: db, action: drop }} }}\n"
+        ))
+    };
+    let failures = self_test(&case("")).unwrap_err();
+    assert_eq!(
+        failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["case drop must be denied; outcome: expected DENY, found PERMIT"]
+    );
+    let floor = "floor: [{ id: never, match: { actions: [drop] }, decision: deny }]\n";
+    assert_eq!(self_test(&case(floor)), Ok(()));
+    // Nothing has to be denied, so nothing fails.
+    assert_eq!(self_test(&bundle("version: v1\nrules: []\n")), Ok(()));
+}
+
+#[test]
+fn a_repeated_key_is_answered_by_the_first_decision() {
+    let same = "request: { surface: message.send, action: send, idempotency_key: k }";
+    check(
+        &format!(
+            "\n  - id: again\n    {same}\n    history: [{{ ago: 1s, {same} }}, {{ ago: 1s, {SEND}, times: 5 }}]\n    expect: {{ outcome: PERMIT }}\n"
+        ),
+        &["again: "],
+    );
+}

@@ -1,0 +1,269 @@
+//! Writing policy over HTTP: documents are linted, tried and explained, and none comes into force here. Owns
+//! the bounds on that work; refuses to know what is found.
+
+use crate::auth::{Act, Session};
+use crate::call::Call;
+use crate::document;
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use axum::response::Response;
+use placet_api::{
+    CaseDocument, DifferenceDocument, ExplainDocument, FindingDocument, JsonObject, LintDocument,
+    Sha, TestDocument,
+};
+use placet_policy::{Bundle, Diagnostic, Source, lint as look};
+use placet_runtime::crypto::{Fast, SystemClock};
+use placet_runtime::ports::Clock;
+use placet_runtime::{CaseResult, DryRun, run_case};
+use placet_types::ids::{ActorId, is_label};
+use placet_types::json::{Object, Value};
+use placet_types::{Caller, Request};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most documents of one call.
+const SOURCES_MAX: usize = 1000;
+/// Most decisions that the cases of one call may take, those of their histories among them.
+const DECISIONS_MAX: usize = 10_000;
+/// How long a call may wait for its turn.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// `POST /api/v1/policies/lint`
+pub(crate) async fn lint(mut call: Call) -> Result<Response, Problem> {
+    call.session(Act::Propose)?;
+    let mut fields = call.object(&["sources"]).await?;
+    let sources = sources(&mut fields)?.ok_or_else(missing)?;
+    let linted = apart(&call, move || look::<Fast>(&sources)).await?;
+    let document = LintDocument {
+        ok: linted.digest.is_some(),
+        digest: linted.digest.map(Sha),
+        findings: findings(&linted.findings),
+    };
+    document::answer(StatusCode::OK, &document)
+}
+
+/// `POST /api/v1/policies/test`
+pub(crate) async fn test(mut call: Call) -> Result<Response, Problem> {
+    call.session(Act::Propose)?;
+    let mut fields = call.object(&["filter", "sources"]).await?;
+    let filter = crate::call::text(&mut fields, "filter", 200)?.unwrap_or_default();
+    let sources = sources(&mut fields)?.ok_or_else(missing)?;
+    let ran = apart(&call, move || run(&sources, &filter)).await??;
+    let document = match &ran {
+        Ran::Refused(found) => TestDocument {
+            ok: false,
+            digest: None,
+            cases: Vec::new(),
+            failed: 0,
+            findings: findings(found),
+        },
+        Ran::Done(bundle, results) => {
+            let failed = results.iter().filter(|result| !result.passed()).count();
+            TestDocument {
+                ok: failed == 0 && !results.is_empty(),
+                digest: Some(Sha(bundle.digest())),
+                cases: results.iter().map(case).collect(),
+                failed,
+                findings: Vec::new(),
+            }
+        }
+    };
+    document::answer(StatusCode::OK, &document)
+}
+
+enum Ran {
+    Refused(Vec<Diagnostic>),
+    Done(Box<Bundle>, Vec<CaseResult>),
+}
+
+fn run(sources: &[Source], filter: &str) -> Result<Ran, Problem> {
+    let bundle = match Bundle::compile::<Fast>(sources) {
+        Ok(bundle) => bundle,
+        Err(found) => return Ok(Ran::Refused(found)),
+    };
+    let mut decisions = 0_usize;
+    let mut results = Vec::new();
+    for case in bundle.cases().filter(|case| case.id.contains(filter)) {
+        decisions = decisions.saturating_add(case.history.len()).saturating_add(1);
+        if decisions > DECISIONS_MAX {
+            let text = format!(
+                "the cases take more than {DECISIONS_MAX} decisions; name some with filter, or run `placet policy test`"
+            );
+            return Err(Problem::invalid("/sources", text));
+        }
+        results.push(run_case(&bundle, case));
+    }
+    Ok(Ran::Done(Box::new(bundle), results))
+}
+
+/// `POST /api/v1/policies/explain`
+pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    let mut fields = call.object(&["caller", "request", "sources"]).await?;
+    let sources = sources(&mut fields)?;
+    let mut caller = session.principal.caller.clone();
+    if let Some(value) = fields.remove("caller") {
+        caller = other(&session, &caller, &value)?;
+    }
+    let body = fields
+        .remove("request")
+        .ok_or_else(|| Problem::missing("/request", "request is required"))?;
+    let request = Request::read(body, &caller).map_err(|error| {
+        Problem::new(error.code(), error.to_string()).at(&format!("/request{}", error.field()))
+    })?;
+    let in_force = session.workspace.bundle();
+    let explained =
+        apart(&call, move || explained(sources.as_deref(), in_force, &request, &caller));
+    let (trace, graph, event) = match explained.await?? {
+        Ok(explained) => explained,
+        Err(found) => {
+            let document = ExplainDocument {
+                ok: false,
+                outcome: None,
+                rules: None,
+                reasons: None,
+                trace: None,
+                graph: None,
+                findings: findings(&found),
+            };
+            return document::answer(StatusCode::OK, &document);
+        }
+    };
+    let document = ExplainDocument {
+        ok: true,
+        outcome: Some(event.outcome.as_str()),
+        rules: Some(&event.rules),
+        reasons: Some(event.reasons.iter().map(|reason| reason.as_str()).collect()),
+        trace: trace.as_object().map(JsonObject),
+        graph: graph.as_object().map(JsonObject),
+        findings: Vec::new(),
+    };
+    document::answer(StatusCode::OK, &document)
+}
+
+type Explained = (Value, Value, Arc<placet_types::event::DecisionEvent>);
+
+fn explained(
+    sources: Option<&[Source]>,
+    in_force: Option<Arc<Bundle>>,
+    request: &Request,
+    caller: &Caller,
+) -> Result<Result<Explained, Vec<Diagnostic>>, Problem> {
+    let bundle = match sources {
+        Some(sources) => match Bundle::compile::<Fast>(sources) {
+            Ok(bundle) => Arc::new(bundle),
+            Err(found) => return Ok(Err(found)),
+        },
+        None => in_force.ok_or_else(|| {
+            Problem::invalid("/sources", "no bundle is in force here: send the documents")
+        })?,
+    };
+    let trace = bundle.explain(request, caller);
+    let now = SystemClock::default().wall();
+    let decided = DryRun::new(&caller.workspace, Some(&bundle), now)
+        .and_then(|mut run| run.decide(&bundle, request, caller, now))
+        .map_err(|error| Problem::internal(&error.to_string()))?;
+    Ok(Ok((trace.to_value(), trace.graph(), decided.event)))
+}
+
+/// Whoever is asked about in place of the caller. Overseers alone: an answer says what others may do.
+fn other(session: &Session, caller: &Caller, value: &Value) -> Result<Caller, Problem> {
+    session.demand(&crate::auth::OVERSEERS)?;
+    let invalid = |key: &str, expected: &str| Problem::invalid(&format!("/caller{key}"), expected);
+    let fields = value.as_object().ok_or_else(|| invalid("", "expected an object"))?;
+    let mut out = caller.clone();
+    for (key, value) in fields.iter() {
+        match (key, value) {
+            ("actor", Value::String(text)) => {
+                let expected = "expected agent:name, service:name or human:name";
+                out.actor = ActorId::parse(text).ok_or_else(|| invalid("/actor", expected))?;
+            }
+            ("environment", Value::String(text)) if is_label(text) => {
+                text.clone_into(&mut out.environment);
+            }
+            ("roles", Value::Array(items)) => {
+                let roles = items.iter().map(|item| item.as_str().map(str::to_owned));
+                let roles: Option<_> = roles.collect();
+                out.roles = roles.ok_or_else(|| invalid("/roles", "expected names of roles"))?;
+            }
+            _ => return Err(invalid(&format!("/{key}"), "known are actor, environment, roles")),
+        }
+    }
+    Ok(out)
+}
+
+fn missing() -> Problem {
+    Problem::missing("/sources", "sources is required: a list of {name, text}")
+}
+
+fn sources(fields: &mut Object) -> Result<Option<Vec<Source>>, Problem> {
+    let Some(value) = fields.remove("sources") else { return Ok(None) };
+    let invalid = || Problem::invalid("/sources", "expected a list of {name, text}");
+    let items = value.as_array().ok_or_else(invalid)?;
+    if items.len() > SOURCES_MAX {
+        let text = format!("at most {SOURCES_MAX} documents");
+        return Err(Problem::invalid("/sources", text));
+    }
+    let mut out = Vec::with_capacity(items.len());
+    for item in items {
+        let fields = item.as_object().filter(|it| it.len() == 2).ok_or_else(invalid)?;
+        let text = |key: &str| fields.get(key).and_then(Value::as_str).ok_or_else(invalid);
+        let (name, text) = (text("name")?, text("text")?);
+        if name.len() > 200 {
+            return Err(Problem::invalid("/sources", "a name has at most 200 bytes"));
+        }
+        out.push(Source { name: name.to_owned(), text: text.to_owned() });
+    }
+    Ok(Some(out))
+}
+
+/// Does bounded work off the threads that answer, few at once: authors wait, decisions do not.
+async fn apart<T: Send + 'static>(
+    call: &Call,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let place = tokio::time::timeout(WAIT, call.server.authoring.clone().acquire_owned()).await;
+    let Ok(Ok(place)) = place else {
+        return Err(Problem::overloaded("too many are trying policies; come back later"));
+    };
+    let work = move || {
+        let _place = place;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error.to_string()))
+}
+
+fn findings(found: &[Diagnostic]) -> Vec<FindingDocument<'_>> {
+    found
+        .iter()
+        .map(|one| FindingDocument {
+            code: one.code.as_str(),
+            severity: one.severity.as_str(),
+            file: &one.file,
+            line: one.line,
+            column: one.column,
+            width: one.width,
+            message: &one.message,
+            hint: one.hint.as_deref(),
+        })
+        .collect()
+}
+
+fn case(result: &CaseResult) -> CaseDocument<'_> {
+    CaseDocument {
+        id: &result.case.id,
+        passed: result.passed(),
+        must_deny: result.case.must_deny,
+        outcome: result.event.as_ref().map(|event| event.outcome.as_str()),
+        rules: result.event.as_ref().map_or(&[], |event| event.rules.as_slice()),
+        differences: result
+            .differences
+            .iter()
+            .map(|it| DifferenceDocument {
+                what: &it.what,
+                expected: &it.expected,
+                found: &it.found,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,99 @@
+//! `policy fmt` and `policy schema`: what is written to files.
+
+use super::{FmtArgs, SchemaArgs};
+use crate::exit::{self, Done, Fault};
+use crate::{local, output};
+use anyhow::{Context, Result};
+use placet_policy::{document_schema, format as formatted, schemas};
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub(super) fn format(args: &FmtArgs) -> Done {
+    let mut files = Vec::new();
+    for path in &args.files {
+        expand(path, &mut files)?;
+    }
+    let (mut refused, mut changed) = (false, false);
+    for file in files {
+        let name = file.display().to_string();
+        let standard = name == "-";
+        let bytes = local::read_input(&name)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Fault::new("bundle_unreadable", format!("{name} is not UTF-8")))?;
+        let out = match formatted(&name, &text) {
+            Ok(out) => out,
+            Err(found) => {
+                refused = true;
+                for one in found {
+                    output::line(&output::safe(&one.to_string()));
+                }
+                continue;
+            }
+        };
+        if standard && !args.check {
+            std::io::stdout().lock().write_all(out.as_bytes()).context("cannot be written")?;
+        } else if out != text {
+            changed = true;
+            let word = if args.check { "would change" } else { "formatted" };
+            output::line(&format!("{word} {}", output::safe(&name)));
+            if !args.check {
+                replace(&file, &out)?;
+            }
+        }
+    }
+    let failed = refused || (args.check && changed);
+    Ok(if failed { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS })
+}
+
+fn expand(path: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
+    if path.is_dir() {
+        out.extend(local::sources(path)?.into_iter().map(|source| path.join(source.name)));
+    } else {
+        out.push(path.to_owned());
+    }
+    Ok(())
+}
+
+/// All of it or nothing: a full disk must not leave half a policy.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let context = || format!("{} cannot be written", file.display());
+    let target = fs::canonicalize(file).with_context(context)?;
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".placet-fmt");
+    let beside = target.with_file_name(name);
+    let written = fs::write(&beside, text)
+        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&target)?.permissions()))
+        .and_then(|()| fs::rename(&beside, &target));
+    if written.is_err() {
+        // What cannot be removed either is named by the error below.
+        let _ = fs::remove_file(&beside);
+    }
+    written.with_context(context)
+}
+
+pub(super) fn schema(args: &SchemaArgs) -> Done {
+    let kinds: Vec<&str> = schemas().map(|(name, _)| name).collect();
+    if let Some(dir) = &args.out {
+        fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        for kind in kinds.iter().map(|kind| Some(*kind)).chain([None]) {
+            let file = dir.join(format!("{}.schema.json", kind.unwrap_or("policy")));
+            let text = format!("{}\n", serde_json::to_string_pretty(&document(kind))?);
+            fs::write(&file, text)
+                .with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(kind) = args.kind.as_deref().filter(|kind| !kinds.contains(kind)) {
+        let known = kinds.join(", ");
+        return Err(Fault::usage(format!("no document kind {kind:?}: known are {known}")).into());
+    }
+    output::document(&document(args.kind.as_deref()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn document(kind: Option<&str>) -> Value {
+    local::from_object(&document_schema(kind))
+}

@@ -1,0 +1,94 @@
+//! `policy shadow`: a second bundle beside the one in force. Owns how it is asked for and shown.
+
+use super::diff::load;
+use crate::client::{Client, Remote, succeeded};
+use crate::commands::governed;
+use crate::exit::Done;
+use crate::output;
+use clap::Args;
+use hyper::Method;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Make every decision a second time under another bundle, for the record alone
+///
+/// What it would have decided is recorded with the decision where it is something else, and counted where it
+/// is not; it changes nothing else. Setting and clearing are governed acts on surface `policy.shadow`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet policy shadow --bundle policy-next/
+  placet policy shadow --status
+  placet audit query --would-differ
+  placet policy shadow --clear")]
+pub(super) struct ShadowArgs {
+    #[command(flatten)]
+    what: What,
+    /// Repeat with the same one after the approval.
+    #[arg(long, value_name = "TEXT")]
+    idempotency_key: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// Set this bundle: a directory of YAML documents, or a file with its normal form.
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// Clear it.
+    #[arg(long)]
+    clear: bool,
+    /// Show it, and how often it would have decided otherwise.
+    #[arg(long)]
+    status: bool,
+}
+
+const PATH: &str = "/api/v1/policies/shadow";
+
+/// Runs it.
+pub(super) async fn run(args: &ShadowArgs) -> Done {
+    let client = Client::of(&args.remote)?;
+    let key = governed::idempotency_key(args.idempotency_key.as_deref());
+    let headers = [("idempotency-key", key.as_str())];
+    let reply = match &args.what.bundle {
+        Some(path) => {
+            let bundle = load(path)?;
+            let normal: Value = serde_json::from_slice(bundle.normalised())?;
+            let body = json!({"bundle": normal});
+            client.send(Method::POST, PATH, &headers, Some(&body)).await?
+        }
+        None if args.what.clear => client.send(Method::DELETE, PATH, &headers, None).await?,
+        None => {
+            let stands = client.get(PATH).await?;
+            if args.json {
+                output::document(&stands);
+            } else {
+                print(&stands);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    governed::answered(&succeeded(reply)?, &key, args.json, print)
+}
+
+fn print(document: &Value) {
+    let shadow = &document["shadow"];
+    output::field("in force", &output::plain(&document["enforced"]));
+    if shadow.is_null() {
+        output::line("there is no shadow bundle");
+        return;
+    }
+    output::field("shadow", &output::plain(&shadow["policy"]));
+    output::field("since entry", &output::plain(&shadow["index"]));
+    output::line(&format!(
+        "{} decisions compared, {} would differ, {} skipped",
+        output::plain(&shadow["compared"]),
+        output::plain(&shadow["differed"]),
+        output::plain(&shadow["skipped"])
+    ));
+}
