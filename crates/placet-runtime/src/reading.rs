@@ -397,20 +397,6 @@ impl Plane {
         Ok(out)
     }
 
-    /// All events of a decision, oldest first.
-    pub(crate) fn events_of(
-        &self,
-        workspace: &Workspace,
-        id: DecisionId,
-        limit: usize,
-    ) -> Result<Vec<LogEntry>, PlaneError> {
-        let filter =
-            AuditFilter { decision: Some(id), ascending: true, limit, ..AuditFilter::default() };
-        let found = self.audit_now(workspace, &filter)?;
-        self.searchable(workspace)?;
-        Ok(found)
-    }
-
     /// The receipt of a decision: its newest authority entry, or the entry at `index`.
     ///
     /// # Errors
