@@ -105,10 +105,13 @@ impl State {
         w.put(counters);
     }
 
-    /// Reads a state back, without idempotency keys. `None` when the bytes are no snapshot of this
-    /// version, or more or less than one.
+    /// Reads the state after `size` entries back, without idempotency keys. `None` when the bytes
+    /// are no snapshot of this version, more or less than one, or one of another size.
+    ///
+    /// What a state remembers of single entries takes a bit for each entry before it, so no index is
+    /// believed that lies beyond `size`: the next event would ask for as much memory as it says.
     #[must_use]
-    pub fn read_snapshot(bytes: &[u8], bounds: Bounds) -> Option<Self> {
+    pub fn read_snapshot(bytes: &[u8], bounds: Bounds, size: u64) -> Option<Self> {
         let r = &mut Reader(bytes);
         if r.array::<8>()? != *MAGIC {
             return None;
@@ -168,7 +171,17 @@ impl State {
             signers: r.list(Reader::get)?,
             counters: r.get()?,
         };
-        r.0.is_empty().then_some(state)
+        (r.0.is_empty() && state.is_within(size)).then_some(state)
+    }
+
+    /// Whether this is a state after `size` entries that points at none beyond.
+    fn is_within(&self, size: u64) -> bool {
+        let bits = [&self.consumed, &self.reported, &self.revoked, &self.erased];
+        let words = size.div_ceil(u64::from(u64::BITS));
+        self.next_index == size
+            && bits.iter().all(|bits| bits.words().len() as u64 <= words)
+            && self.held.values().all(|held| held.index < size)
+            && self.permits.values().all(|open| open.index < size)
     }
 
     /// Puts idempotency keys into a state that was read back.

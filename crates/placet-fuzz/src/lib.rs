@@ -228,10 +228,20 @@ pub fn frame(bytes: &[u8]) -> Held {
 /// # Errors
 /// What does not hold.
 pub fn snapshot(bytes: &[u8]) -> Held {
-    let Some(state) = State::read_snapshot(bytes, Bounds::default()) else { return Ok(false) };
+    let Some(size) = bytes.get(8..16).and_then(|size| size.try_into().ok()).map(u64::from_le_bytes)
+    else {
+        return Ok(false);
+    };
+    let Some(state) = State::read_snapshot(bytes, Bounds::default(), size) else {
+        return Ok(false);
+    };
     let mut written = Vec::new();
     state.write_snapshot(&mut written);
     same("snapshot", &written.as_slice(), &bytes)?;
+    // An index beyond the log would ask the next event for a bit of memory per entry before it.
+    if state.next_index() != size || state.approvals(None).any(|held| held.index >= size) {
+        return Err(format!("a state of {size} entries points beyond them"));
+    }
     Ok(true)
 }
 

@@ -24,6 +24,7 @@ use crate::sequencer::{Gauges, Message, Payload, Sequencer};
 use crate::signing::{Signing, unnamed};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::start_error::StartError;
+use crate::tiling::Tiling;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{Command, LogSigner, Trip};
@@ -241,6 +242,7 @@ pub(crate) fn assemble(
         gauges: gauges.clone(),
     };
     let follower = Follower {
+        tiling: Tiling::default(),
         model: stores.model_writer,
         journal: stores.reader.clone(),
         recent: recent.clone(),

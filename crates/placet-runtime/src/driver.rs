@@ -37,17 +37,20 @@ pub enum Part {
     ReadModel,
     /// The snapshotter follows, and saves what is due.
     Snapshots,
+    /// The state of a workspace that was idle is read back.
+    Revive,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Slots,
         Self::Sequencer,
         Self::Flush,
         Self::Answers,
         Self::ReadModel,
         Self::Snapshots,
+        Self::Revive,
     ];
 }
 
@@ -109,6 +112,7 @@ impl Driver {
             Part::Answers => self.flushed.is_some(),
             Part::ReadModel => !self.followed || !self.plane.recent.is_empty(),
             Part::Snapshots => !self.followed || !self.plane.followed.is_empty(),
+            Part::Revive => self.parts.sequencer.idle.is_read(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Driver {
                     self.parts.committer.answer(flushed);
                 }
             }
+            Part::Revive => return self.parts.reviver.turn(&self.parts.wanting),
             Part::ReadModel | Part::Snapshots => {
                 if !self.followed {
                     self.followed = true;
@@ -167,6 +172,12 @@ impl Driver {
         if self.followed {
             self.parts.snapshotter.turn(Duration::ZERO);
         }
+    }
+
+    /// Sends every state away that may go, as if nobody had asked for it in a long time; how many.
+    pub fn send_away(&mut self) -> u64 {
+        let sequencer = &mut self.parts.sequencer;
+        sequencer.idle.send_away(&mut sequencer.seats, |_| true)
     }
 
     /// Stops as `Started::stop` does: what was taken still becomes durable.

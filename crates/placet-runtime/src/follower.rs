@@ -2,8 +2,9 @@
 //! or a lag, from the journal. Derived data: whatever goes wrong here never stops deciding.
 
 use crate::host::Host;
-use crate::ports::{Indexed, JournalReader, PortError, ReadModelWriter, WorkspaceNo};
+use crate::ports::{Indexed, JournalReader, LeafTile, PortError, ReadModelWriter, WorkspaceNo};
 use crate::recent::Recent;
+use crate::tiling::Tiling;
 use crate::workspace::{Committed, parse_batch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(crate) struct Follower {
     pub(crate) journal: Arc<dyn JournalReader>,
     pub(crate) recent: Arc<Recent>,
     pub(crate) positions: BTreeMap<WorkspaceNo, u64>,
+    pub(crate) tiling: Tiling,
     /// Entries indexed since the start, for metrics.
     pub(crate) indexed: Arc<AtomicU64>,
     pub(crate) host: Host,
@@ -82,10 +84,11 @@ impl Follower {
 
     fn follow(&mut self, batches: &[Arc<Committed>]) -> Result<(), PortError> {
         let mut entries = Vec::with_capacity(CHUNK);
+        let mut tiles = Vec::new();
         for batch in batches {
             let position = self.position(batch.workspace)?;
             if batch.first_index > position {
-                self.index(std::mem::take(&mut entries))?;
+                self.index(std::mem::take(&mut entries), std::mem::take(&mut tiles))?;
                 self.catch_up(batch.workspace, batch.first_index)?;
             }
             let position = self.position(batch.workspace)?;
@@ -93,12 +96,20 @@ impl Follower {
                 let index = batch.first_index + at as u64;
                 if index >= position {
                     entries.push(Indexed { workspace: batch.workspace, index, entry });
+                    tiles.extend(self.tile(batch, at));
                 }
             }
             let next = batch.first_index + batch.entries.len() as u64;
             self.positions.insert(batch.workspace, next.max(position));
         }
-        self.index(entries)
+        self.index(entries, tiles)
+    }
+
+    /// The tile that this entry of a batch completes.
+    fn tile(&mut self, batch: &Committed, at: usize) -> Option<LeafTile> {
+        let index = batch.first_index + at as u64;
+        let journal = self.journal.as_ref();
+        self.tiling.take(journal, batch.workspace, index, batch.entry_bytes(at))
     }
 
     /// Fills another read model from the log and puts it in the place of this one, which is read
@@ -144,8 +155,11 @@ impl Follower {
                     .filter(|(_, index)| *index >= position)
                     .map(|(entry, index)| Indexed { workspace, index, entry })
                     .collect();
+                let skip = usize::try_from(position.saturating_sub(first)).unwrap_or(usize::MAX);
+                let tiles = (skip..batch.entries.len()).filter_map(|at| self.tile(&batch, at));
+                let tiles = tiles.collect();
                 position += entries.len() as u64;
-                self.index(entries)?;
+                self.index(entries, tiles)?;
                 self.positions.insert(workspace, position);
             }
         }
@@ -161,12 +175,14 @@ impl Follower {
         Ok(position)
     }
 
-    fn index(&mut self, entries: Vec<Indexed<'_>>) -> Result<(), PortError> {
+    fn index(&mut self, entries: Vec<Indexed<'_>>, tiles: Vec<LeafTile>) -> Result<(), PortError> {
         if entries.is_empty() {
             return Ok(());
         }
-        let done = self.model.index(&entries);
+        // Tiles first: what is indexed is not looked at again.
+        let done = self.model.keep_tiles(&tiles).and_then(|()| self.model.index(&entries));
         if done.is_err() {
+            self.tiling.clear();
             // What is durable there is not known now: ask again before the next attempt.
             self.positions.clear();
         }

@@ -147,14 +147,24 @@ impl Idle {
             return;
         }
         self.looked = now;
+        self.send_away(seats, |seat| now.duration_since(seat.used) >= after);
+    }
+
+    /// Sends away what is `unused` and may go; how many.
+    pub(crate) fn send_away(
+        &mut self,
+        seats: &mut BTreeMap<WorkspaceNo, Seat>,
+        unused: impl Fn(&Seat) -> bool,
+    ) -> u64 {
         let idle = |seat: &Seat| {
-            now.duration_since(seat.used) >= after
+            unused(seat)
                 && seat.state.next_timer().is_none()
                 // One that was never founded may be founded still, with a handle of its own.
                 && seat.state.next_index() > 0
                 // What is being flushed is not in the journal yet.
                 && *seat.shared.size.borrow() == seat.state.next_index()
         };
+        let before = self.away.len();
         for (no, mut seat) in seats.extract_if(WorkspaceNo(1).., |_, seat| idle(seat)) {
             seat.shared.keep_whole(WINDOW);
             let state = std::mem::replace(&mut seat.state, State::new(Bounds::default()));
@@ -162,6 +172,12 @@ impl Idle {
             self.away.insert(no, Away { seat, size, summary, waiting: None });
         }
         self.count();
+        self.away.len().saturating_sub(before) as u64
+    }
+
+    /// Whether the state of some workspace has been asked for and is not back.
+    pub(crate) fn is_read(&self) -> bool {
+        self.away.values().any(|away| away.waiting.is_some())
     }
 
     /// A state has been read: its seat, if there is one to go back to, and who waited.
@@ -244,25 +260,33 @@ pub(crate) struct Reviver {
 impl Reviver {
     /// Until the sequencer ends.
     pub(crate) fn run(self, wanted: &Receiver<Wanted>) {
-        while let Ok(Wanted { shared, size }) = wanted.recv() {
-            // Whatever goes wrong in here, those who wait hear of it.
-            let read = AssertUnwindSafe(|| self.read(&shared, size));
-            let state = catch_unwind(read).unwrap_or_else(|_| {
-                Err(Unfolded::Damaged("reading it ended in a defect".to_owned()))
-            });
-            if let Err(error) = &state {
-                let name = &shared.name;
-                self.host
-                    .say(format_args!("the state of workspace {name} cannot be read: {error}"));
-            }
-            let state = state.map_err(|error| match error {
-                Unfolded::Store(error) => Unread::Store(error.to_string()),
-                error => Unread::Damaged(error.to_string()),
-            });
-            if self.sequencer.send(Message::Back(shared.no, state.map(Box::new))).is_err() {
+        while let Ok(wanted) = wanted.recv() {
+            if !self.bring(wanted) {
                 return;
             }
         }
+    }
+
+    /// Reads one state, if one is asked for. True when something was done.
+    pub(crate) fn turn(&self, wanted: &Receiver<Wanted>) -> bool {
+        wanted.try_recv().is_ok_and(|wanted| self.bring(wanted))
+    }
+
+    /// Reads a state and sends it back; false once nobody takes it any more.
+    fn bring(&self, Wanted { shared, size }: Wanted) -> bool {
+        // Whatever goes wrong in here, those who wait hear of it.
+        let read = AssertUnwindSafe(|| self.read(&shared, size));
+        let state = catch_unwind(read)
+            .unwrap_or_else(|_| Err(Unfolded::Damaged("reading it ended in a defect".to_owned())));
+        if let Err(error) = &state {
+            let name = &shared.name;
+            self.host.say(format_args!("the state of workspace {name} cannot be read: {error}"));
+        }
+        let state = state.map_err(|error| match error {
+            Unfolded::Store(error) => Unread::Store(error.to_string()),
+            error => Unread::Damaged(error.to_string()),
+        });
+        self.sequencer.send(Message::Back(shared.no, state.map(Box::new))).is_ok()
     }
 
     fn read(&self, shared: &Workspace, size: u64) -> Result<State, Unfolded> {

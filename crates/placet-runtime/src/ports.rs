@@ -1,6 +1,7 @@
 //! What the runtime needs from the world, as narrow as it can be. The embedded store implements
 //! these; so does the simulator. Knows no file and no database.
 
+use placet_tlog::Hash;
 use placet_types::event::{Entry, Tag};
 use placet_types::ids::{DecisionId, TimeMs, WorkspaceName};
 use placet_types::policy::Outcome;
@@ -274,6 +275,17 @@ pub struct Indexed<'a> {
     pub entry: &'a Entry,
 }
 
+/// The leaf hashes of a whole level-0 tile of a log.
+#[derive(Clone, Debug)]
+pub struct LeafTile {
+    /// Whose.
+    pub workspace: WorkspaceNo,
+    /// Its number: the first of its leaves is 256 times that.
+    pub number: u64,
+    /// All 256.
+    pub leaves: Vec<Hash>,
+}
+
 /// The writing end of the read model; derived, may be thrown away.
 pub trait ReadModelWriter: Send {
     /// The next index to be indexed, per workspace; 0 when it knows nothing.
@@ -287,6 +299,16 @@ pub trait ReadModelWriter: Send {
     /// # Errors
     /// [`PortError`] when the store failed.
     fn index(&mut self, entries: &[Indexed<'_>]) -> Result<(), PortError>;
+
+    /// Keeps whole tiles, so that proofs for old leaves need not read their neighbours. Repeating is
+    /// harmless, and so is leaving one out.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn keep_tiles(&mut self, tiles: &[LeafTile]) -> Result<(), PortError> {
+        let _ = tiles;
+        Ok(())
+    }
 
     /// Begins another one, empty: from here on [`position`](Self::position) and
     /// [`index`](Self::index) are about that one, and readers still see the first.
@@ -357,6 +379,20 @@ pub trait ReadModel: Send + Sync {
     /// # Errors
     /// [`PortError`] when the store failed.
     fn locate(&self, workspace: WorkspaceNo, id: DecisionId) -> Result<Option<u64>, PortError>;
+
+    /// The leaf hashes of a whole tile, if they are kept here. Whoever uses them checks them against
+    /// the root of the tile.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    fn tile_leaves(
+        &self,
+        workspace: WorkspaceNo,
+        tile: u64,
+    ) -> Result<Option<Vec<Hash>>, PortError> {
+        let _ = (workspace, tile);
+        Ok(None)
+    }
 
     /// Indices of the entries that match, in the order asked for.
     ///

@@ -3,41 +3,45 @@
 //! what is being appended.
 
 use crate::crypto::Fast;
-use crate::frame::frames;
-use crate::ports::JournalReader;
+use crate::ports::{JournalReader, ReadModel};
+use crate::tiling::{TILE, each_entry, leaves_between};
 use crate::workspace::{SignedHead, Workspace};
 use placet_tlog::cosignature::append_lines;
-use placet_tlog::merkle::leaf_hash;
 use placet_tlog::note::Signature;
 use placet_tlog::receipt::write_receipt;
 use placet_tlog::tiles::{Row, TileRef, write_bundle, write_hashes};
 use placet_tlog::tree::{TileSource, TreeError};
 use placet_tlog::{Hash, Tree};
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Leaves of a tile: what a proof for an old leaf reads back from the journal.
-const TILE: u64 = 256;
-/// Bytes of frames read at a time.
-const READ_BYTES: usize = 1 << 20;
 /// Most tiles that one proof asks for: those in which two sizes end, and that of the leaf.
 const TILES_MAX: usize = 4;
+
+/// Where the leaves of old tiles are: among what the read model keeps, or else in the journal, to be
+/// hashed again.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaves<'a> {
+    pub(crate) journal: &'a dyn JournalReader,
+    pub(crate) model: &'a dyn ReadModel,
+}
 
 impl Workspace {
     /// A receipt for the entry at `index` against a head that this log has or had. `None` when the
     /// entry is not below it or the journal cannot give back the tile of an old one.
     #[must_use]
-    pub fn receipt(
+    pub(crate) fn receipt(
         &self,
         head: &SignedHead,
         index: u64,
         entry: &[u8],
-        journal: &dyn JournalReader,
+        leaves: &Leaves<'_>,
     ) -> Option<String> {
         let prove = |tree: &Tree<Fast>, tiles: &mut TileSource<'_>| {
             tree.inclusion_proof_in(&head.head, index, tiles)
         };
-        let path = self.with_tiles(journal, prove).ok()?;
+        let path = self.with_tiles(leaves, prove).ok()?;
         Some(write_receipt(entry, index, &path, &head.note))
     }
 
@@ -46,13 +50,13 @@ impl Workspace {
     /// # Errors
     /// [`TreeError`]: a size that the log never had, or an old tile that the journal cannot give
     /// back whole.
-    pub fn consistency(
+    pub(crate) fn consistency(
         &self,
         old: u64,
         new: u64,
-        journal: &dyn JournalReader,
+        leaves: &Leaves<'_>,
     ) -> Result<Vec<Hash>, TreeError> {
-        self.with_tiles(journal, |tree, tiles| tree.consistency_proof(old, new, tiles))
+        self.with_tiles(leaves, |tree, tiles| tree.consistency_proof(old, new, tiles))
     }
 
     /// The bytes of a tile or entry bundle of the log as it was published last; `None` for what the
@@ -60,23 +64,23 @@ impl Workspace {
     ///
     /// # Errors
     /// [`TreeError`] where the journal cannot give it back.
-    pub fn tile_bytes(
+    pub(crate) fn tile_bytes(
         &self,
         tile: &TileRef,
-        journal: &dyn JournalReader,
+        leaves: &Leaves<'_>,
     ) -> Result<Option<Vec<u8>>, TreeError> {
         if !tile.exists_within(self.published().head.size()) {
             return Ok(None);
         }
         if let Row::Hashes(_) = tile.row() {
-            let hashes = self.with_tiles(journal, |tree, tiles| tree.tile(tile, tiles))?;
+            let hashes = self.with_tiles(leaves, |tree, tiles| tree.tile(tile, tiles))?;
             return Ok(Some(write_hashes(&hashes)));
         }
         let missing = TreeError::TileMissing(tile.number());
         let columns = tile.columns();
         let mut entries: Vec<Vec<u8>> = Vec::with_capacity(usize::from(tile.width()));
-        self.each_entry(columns.start, columns.end, journal, |entry| entries.push(entry.to_vec()))
-            .ok_or(missing)?;
+        let push = |entry: &[u8]| entries.push(entry.to_vec());
+        each_entry(leaves.journal, self.no, columns.start, columns.end, push).ok_or(missing)?;
         write_bundle(entries.iter().map(Vec::as_slice)).map(Some).map_err(|_| missing)
     }
 
@@ -95,70 +99,53 @@ impl Workspace {
 
     /// Publishes a head of this log with cosignatures; never one that is smaller than the last.
     pub fn publish(&self, head: &SignedHead, cosignatures: &[Signature]) {
-        let note = append_lines(&head.note, cosignatures);
-        let next = Arc::new(SignedHead { note, head: head.head.clone() });
         self.published.rcu(|last| {
-            if last.head.size() > next.head.size() { last.clone() } else { next.clone() }
+            let before = match last.head.size().cmp(&head.head.size()) {
+                Ordering::Greater => return last.clone(),
+                // Cosignatures that came in between stay.
+                Ordering::Equal => &last.note,
+                Ordering::Less => &head.note,
+            };
+            let note = append_lines(before, cosignatures);
+            Arc::new(SignedHead { note, head: head.head.clone() })
         });
     }
 
     /// Runs `ask` over the tree; where it misses old tiles, reads them without holding the tree and
-    /// asks again. The tree checks them against the roots it kept.
+    /// asks again. The tree checks them against the roots it kept: one that the read model has wrong
+    /// is hashed again from the journal.
     fn with_tiles<T>(
         &self,
-        journal: &dyn JournalReader,
+        leaves: &Leaves<'_>,
         ask: impl Fn(&Tree<Fast>, &mut TileSource<'_>) -> Result<T, TreeError>,
     ) -> Result<T, TreeError> {
         let mut read: HashMap<u64, Vec<Hash>> = HashMap::new();
+        let mut of_model = HashSet::new();
         loop {
             let answer = ask(&self.tree(), &mut |tile| read.get(&tile).cloned());
-            match answer {
+            let (tile, kept) = match answer {
                 Err(TreeError::TileMissing(tile))
                     if read.len() < TILES_MAX && !read.contains_key(&tile) =>
                 {
-                    let leaves = self.tile_leaves(tile, journal);
-                    read.insert(tile, leaves.ok_or(TreeError::TileMissing(tile))?);
+                    // What the read model cannot say is as if it had none.
+                    (tile, leaves.model.tile_leaves(self.no, tile).ok().flatten())
                 }
+                Err(TreeError::TileMismatch(tile)) if of_model.remove(&tile) => (tile, None),
                 answer => return answer,
-            }
-        }
-    }
-
-    /// The leaf hashes of an old tile, hashed again from the journal.
-    fn tile_leaves(&self, tile: u64, journal: &dyn JournalReader) -> Option<Vec<Hash>> {
-        let first = tile.checked_mul(TILE)?;
-        let mut leaves = Vec::with_capacity(256);
-        self.each_entry(first, first.checked_add(TILE)?, journal, |entry| {
-            leaves.push(leaf_hash::<Fast>(entry));
-        })?;
-        Some(leaves)
-    }
-
-    /// The canonical bytes of the entries from `first` up to `end`; `None` unless the journal has
-    /// all of them.
-    fn each_entry(
-        &self,
-        first: u64,
-        end: u64,
-        journal: &dyn JournalReader,
-        mut take: impl FnMut(&[u8]),
-    ) -> Option<()> {
-        let mut next = first;
-        while next < end {
-            let batches = journal.read(self.no, next, READ_BYTES).ok()?;
-            let before = next;
-            for batch in &batches {
-                for (at, frame) in frames(&batch.frames).enumerate() {
-                    if batch.first_index + at as u64 == next && next < end {
-                        take(frame.ok()?.entry);
-                        next += 1;
-                    }
+            };
+            let hashes = match kept {
+                Some(kept) => {
+                    of_model.insert(tile);
+                    kept
                 }
-            }
-            if next == before {
-                return None;
-            }
+                None => {
+                    let missing = TreeError::TileMissing(tile);
+                    let first = tile.checked_mul(TILE).ok_or(missing)?;
+                    let end = first.checked_add(TILE).ok_or(missing)?;
+                    leaves_between(leaves.journal, self.no, first, end).ok_or(missing)?
+                }
+            };
+            read.insert(tile, hashes);
         }
-        Some(())
     }
 }

@@ -6,6 +6,7 @@ use crate::frame::{Frame, SlotKeys, frames};
 use crate::host::in_time;
 use crate::plane::{Decided, Opened, Plane};
 use crate::ports::AuditFilter;
+use crate::proofs::Leaves;
 use crate::sealed::read_sealed;
 use crate::workspace::{SignedHead, Workspace, parse_batch};
 use placet_tlog::Hash;
@@ -88,7 +89,11 @@ impl Plane {
         // Indexed between the two look-ups, or, after a restart, not yet.
         match self.model.locate(workspace.no, id).map_err(store)? {
             Some(index) => Ok(index),
-            None => self.locate_behind(workspace, id)?.ok_or(PlaneError::NotFound("decision")),
+            None => match self.locate_behind(workspace, id)? {
+                Some(index) => Ok(index),
+                // Nothing vouches for the read model: the log has the last word.
+                None => self.seek(workspace, id)?.ok_or(PlaneError::NotFound("decision")),
+            },
         }
     }
 
@@ -451,6 +456,10 @@ impl Plane {
         }
     }
 
+    fn leaves(&self) -> Leaves<'_> {
+        Leaves { journal: self.journal.as_ref(), model: self.model.as_ref() }
+    }
+
     fn receipt_of(
         &self,
         workspace: &Workspace,
@@ -459,7 +468,7 @@ impl Plane {
         bytes: &[u8],
     ) -> Result<String, PlaneError> {
         workspace
-            .receipt(head, index, bytes, self.journal.as_ref())
+            .receipt(head, index, bytes, &self.leaves())
             .ok_or_else(|| PlaneError::Internal(format!("no inclusion proof for entry {index}")))
     }
 
@@ -472,7 +481,7 @@ impl Plane {
         workspace: &Workspace,
         tile: &TileRef,
     ) -> Result<Option<Vec<u8>>, PlaneError> {
-        let bytes = workspace.tile_bytes(tile, self.journal.as_ref());
+        let bytes = workspace.tile_bytes(tile, &self.leaves());
         bytes.map_err(|error| PlaneError::Internal(error.to_string()))
     }
 
@@ -486,7 +495,7 @@ impl Plane {
         old: u64,
         new: u64,
     ) -> Result<Vec<Hash>, PlaneError> {
-        let proof = workspace.consistency(old, new, self.journal.as_ref());
+        let proof = workspace.consistency(old, new, &self.leaves());
         proof.map_err(|error| match error {
             TreeError::OutOfRange => PlaneError::NotFound("size of this log"),
             error => PlaneError::Internal(error.to_string()),

@@ -281,17 +281,13 @@ fn parse_rest(r: &mut Reader<'_>, index: u64, window: u64) -> Option<Saved> {
     }
     let mut tree = Tree::restore(window, &tiles, &[])?;
     tail.iter().for_each(|leaf| tree.append(*leaf));
-    let state = State::read_snapshot(std::mem::take(&mut r.0), Bounds::default())?;
+    let state = State::read_snapshot(std::mem::take(&mut r.0), Bounds::default(), index)?;
     let in_order = runs.windows(2).all(|pair| match pair {
         [a, b] => a.until <= b.from,
         _ => true,
     });
     let inside = runs.iter().all(|run| run.from < run.until && run.until <= index);
-    let fits = state.next_index() == index
-        && tree.compact_range() == range
-        && range.size() == index
-        && in_order
-        && inside;
+    let fits = tree.compact_range() == range && range.size() == index && in_order && inside;
     let folded = Folded { state, tree, read_again, founded_dev, slot_max };
     fits.then_some(Saved { folded, runs })
 }

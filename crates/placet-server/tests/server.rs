@@ -26,6 +26,8 @@ mod places;
 mod policies;
 #[path = "server/privacy.rs"]
 mod privacy;
+#[path = "server/publishing.rs"]
+mod publishing;
 #[path = "server/reading.rs"]
 mod reading;
 #[path = "server/rotation.rs"]

@@ -65,6 +65,8 @@ pub(crate) struct Disk {
     pub(crate) armed: Option<Vec<u8>>,
     pub(crate) kill_file: bool,
     pub(crate) keys: BTreeMap<String, [u8; 32]>,
+    /// Seeds of the signing keys, oldest first.
+    pub(crate) seeds: Vec<[u8; 32]>,
     pub(crate) models: BTreeMap<u32, Model>,
     /// Set while something is planned.
     pub(crate) append_fault: Option<AppendFault>,

@@ -47,10 +47,10 @@ impl Ask {
     }
 }
 
-type Reached = Option<(Arc<Workspace>, Principal)>;
+pub(crate) type Reached = Option<(Arc<Workspace>, Principal)>;
 
 impl World {
-    fn reach(&self, plane: &Plane, who: &Person) -> Reached {
+    pub(crate) fn reach(&self, plane: &Plane, who: &Person) -> Reached {
         Some((plane.workspace(&who.workspace)?, who.principal.clone()))
     }
 

@@ -9,6 +9,7 @@ mod clock;
 mod disk;
 mod edge;
 mod executor;
+mod keys;
 mod mutant;
 mod random;
 mod restarts;

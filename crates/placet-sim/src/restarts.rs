@@ -163,7 +163,7 @@ impl Simulation {
             single_thread: true,
             slots: SLOTS,
         };
-        let stores = stores(&world.disks, &world.clock, self.signer.clone());
+        let stores = stores(&world.disks, &world.clock);
         world.say(format_args!("start {run}"));
         match Driver::assemble(stores, &self.options(), host) {
             Ok((driver, notices)) => {
@@ -285,8 +285,8 @@ impl Simulation {
                 rest: 1,
                 stop: Duration::from_secs(1),
             },
-            // States come back on a thread, which the simulation has none of.
-            idle: None,
+            // Longer than a run takes: the simulation says itself when a state goes.
+            idle: Some(Duration::from_secs(1 << 20)),
         }
     }
 }

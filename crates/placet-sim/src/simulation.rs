@@ -5,6 +5,7 @@ use crate::checkers::{Checkers, Held, Violation, erased, logs, replay, violated}
 use crate::clock::SimClock;
 use crate::disk::{AppendFault, Disks};
 use crate::executor::{Executor, Group};
+use crate::keys::one_signer;
 use crate::mutant::Mutant;
 use crate::random::Random;
 use crate::stores::stores;
@@ -12,7 +13,6 @@ use crate::trace::Trace;
 use crate::workload::{client, set_up};
 use crate::world::{Network, Totals, World};
 use placet_runtime::StartError;
-use placet_runtime::crypto::MemorySigner;
 use placet_runtime::driver::{Driver, Part};
 use placet_runtime::ports::WorkspaceNo;
 use std::cell::{Cell, RefCell};
@@ -49,7 +49,8 @@ pub(crate) struct Plan {
     pause: bool,
     kill_file: bool,
     pub(crate) bundles: bool,
-    weights: [u64; 6],
+    idle: bool,
+    weights: [u64; 7],
     task_weight: u64,
 }
 
@@ -58,7 +59,6 @@ pub(crate) struct Simulation {
     schedule: Random,
     pub(crate) faults: Random,
     pub(crate) plan: Plan,
-    pub(crate) signer: Arc<MemorySigner>,
     pub(crate) driver: Option<Driver>,
     /// What `settle` came to.
     pub(crate) settled: Rc<RefCell<Option<Result<(), StartError>>>>,
@@ -105,6 +105,7 @@ impl Simulation {
         let mut on = |per_mille| draw.per_mille(per_mille);
         let (crash, append, lie, stores) = (on(850), on(600), on(250), on(400));
         let (clock, pause, kill_file, bundles) = (on(350), on(400), on(150), on(600));
+        let idle = on(500);
         let dev = on(300);
         let quiet = on(100);
         let plan = Plan {
@@ -117,6 +118,7 @@ impl Simulation {
             pause,
             kill_file,
             bundles: bundles && dev,
+            idle,
             weights: std::array::from_fn(|_| draw.between(1, 8)),
             task_weight: draw.between(2, 20),
         };
@@ -135,10 +137,7 @@ impl Simulation {
         }
         let mut key = [0; 32];
         draw.fill(&mut key);
-        let signer = match MemorySigner::from_seed(&key) {
-            Some(signer) => Arc::new(signer),
-            None => unreachable!("any 32 bytes are a seed"),
-        };
+        disks.lock().seeds.push(key);
         let world = World {
             clock,
             disks,
@@ -165,7 +164,6 @@ impl Simulation {
             schedule: Random::new(seed, 4),
             faults: Random::new(seed, 5),
             plan,
-            signer,
             driver: None,
             settled: Rc::new(RefCell::new(None)),
             start_at: 0,
@@ -270,9 +268,9 @@ impl Simulation {
     fn go_on(&mut self) {
         let world = self.world.clone();
         let ready = world.executor.borrow().is_ready();
-        let mut choices = [0; 7];
+        let mut choices = [0; 8];
         if ready {
-            choices[6] = self.plan.task_weight;
+            choices[7] = self.plan.task_weight;
         }
         if let Some(driver) = &self.driver {
             for (at, part) in Part::ALL.iter().enumerate() {
@@ -283,7 +281,7 @@ impl Simulation {
             }
             // A caller that finds no slot waits on its own thread: the pool is never left behind.
             if driver.is_starved() {
-                choices = [1, 0, 0, 0, 0, 0, 0];
+                choices = [1, 0, 0, 0, 0, 0, 0, 0];
             }
         }
         let sum: u64 = choices.iter().sum();
@@ -295,7 +293,7 @@ impl Simulation {
             self.advance(by);
         }
         let mut left = self.schedule.below(sum);
-        let mut chosen = 6;
+        let mut chosen = 7;
         for (at, weight) in choices.iter().enumerate() {
             if left < *weight {
                 chosen = at;
@@ -320,7 +318,7 @@ impl Simulation {
         let done = driver.turn(part, most, tick);
         match part {
             Part::Sequencer => self.dirty = done,
-            Part::Answers => self.dirty = true,
+            Part::Answers | Part::Revive => self.dirty = true,
             _ => {}
         }
     }
@@ -351,6 +349,9 @@ impl Simulation {
         {
             driver.idle();
         }
+        if self.plan.idle && !self.world.is_calm() && self.schedule.per_mille(60) {
+            self.send_away();
+        }
     }
 
     fn advance(&mut self, by: u64) {
@@ -363,7 +364,7 @@ impl Simulation {
 
     fn fault(&mut self) -> Held {
         let plan = self.plan;
-        let kind = self.faults.below(11);
+        let kind = self.faults.below(12);
         match kind {
             0..=2 if plan.crash && self.driver.is_some() => return self.crash("power fails"),
             3 | 4 if plan.append => {
@@ -412,9 +413,19 @@ impl Simulation {
                 self.world.disks.lock().kill_file = true;
             }
             10 if plan.crash && self.driver.is_some() => return self.stop(),
+            11 if plan.idle => self.send_away(),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Workspaces that nobody has asked for, as far as the instance knows.
+    fn send_away(&mut self) {
+        let gone = self.driver.as_mut().map_or(0, Driver::send_away);
+        if gone > 0 {
+            self.world.totals.borrow_mut().idle += gone;
+            self.world.say(format_args!("{gone} idle states leave memory"));
+        }
     }
 
     fn note(&mut self, what: std::fmt::Arguments<'_>) {
@@ -454,6 +465,8 @@ impl Simulation {
             }
         });
         self.until("the last look", |_| live.borrow().len() >= wanted)?;
+        let opens = self.world.plane().map(|plane| self.world.checkers.borrow().keys.hold(&plane));
+        opens.unwrap_or(Ok(()))?;
         self.compare(&live.borrow())
     }
 
@@ -464,8 +477,9 @@ impl Simulation {
             world.checkers.borrow().at_rest(&disk)?;
             let logs = logs(&disk)?;
             erased::after_start(&disk, &logs)?;
+            one_signer(&disk, &logs)?;
             drop(disk);
-            let stores = stores(&world.disks, &world.clock, self.signer.clone());
+            let stores = stores(&world.disks, &world.clock);
             let sources = placet_runtime::replay::Sources {
                 reader: stores.reader.as_ref(),
                 slots: stores.slot_reader.as_ref(),

@@ -2,8 +2,9 @@
 //! [`crate::disk`] and by whoever plans it.
 
 use crate::disk::{AppendFault, Disk, Disks, Grave, Model};
+use crate::keys::signer;
 use crate::mutant::Mutant;
-use placet_runtime::crypto::{Fast, MemorySigner};
+use placet_runtime::crypto::Fast;
 use placet_runtime::ports::{
     AppendError, AuditFilter, Batch, Head, Indexed, Journal, JournalReader, Piece, PortError,
     ReadModel, ReadModelWriter, Safety, Secret, Signer, Signers, SlotReader, Slots, Snapshots,
@@ -22,7 +23,7 @@ use crate::clock::SimClock;
 pub(crate) const INSTANCE: &str = "5eed000000000001";
 
 /// All stores of an instance.
-pub(crate) fn stores(disks: &Disks, clock: &SimClock, signer: Arc<MemorySigner>) -> Stores {
+pub(crate) fn stores(disks: &Disks, clock: &SimClock) -> Stores {
     let opened = {
         let mut disk = disks.lock();
         disk.opened += 1;
@@ -31,33 +32,45 @@ pub(crate) fn stores(disks: &Disks, clock: &SimClock, signer: Arc<MemorySigner>)
     Stores {
         journal: Box::new(SimJournal { disks: disks.clone(), dead: false, opened }),
         reader: Arc::new(Reader(disks.clone())),
-        snapshots: Arc::new(Saved(disks.clone(), signer.clone())),
+        snapshots: Arc::new(Saved(disks.clone())),
         slots: Box::new(SlotWriter(disks.clone())),
         slot_reader: Arc::new(Reader(disks.clone())),
         model_writer: Box::new(Reader(disks.clone())),
         model: Arc::new(Reader(disks.clone())),
         keys: Arc::new(Keys(disks.clone())),
         safety: Box::new(Beside(disks.clone())),
-        signers: Arc::new(OneKey(signer)),
+        signers: Arc::new(Seeds(disks.clone())),
         clock: Arc::new(clock.clone()),
         instance: INSTANCE.to_owned(),
         step_back: || {},
     }
 }
 
-/// The one signing key of a simulated instance: nothing rotates here.
-struct OneKey(Arc<MemorySigner>);
+/// The signing keys.
+struct Seeds(Disks);
 
-impl Signers for OneKey {
+impl Signers for Seeds {
     fn all(&self) -> Result<Vec<Arc<dyn Signer>>, PortError> {
-        Ok(vec![self.0.clone()])
+        Ok(self.0.lock().seeds.iter().map(signer).collect())
     }
 
     fn make(&self) -> Result<Arc<dyn Signer>, PortError> {
-        Err(PortError::new("there is one key"))
+        let mut disk = self.0.lock();
+        if disk.slots_fail {
+            return Err(PortError::new("identity.db: no space left on device"));
+        }
+        let mut seed = [0; 32];
+        disk.random().fill(&mut seed);
+        disk.seeds.push(seed);
+        Ok(signer(&seed))
     }
 
-    fn keep(&self, _: &[[u8; 32]]) -> Result<(), PortError> {
+    fn keep(&self, public_keys: &[[u8; 32]]) -> Result<(), PortError> {
+        let mut disk = self.0.lock();
+        if disk.slots_fail {
+            return Err(PortError::new("identity.db: input/output error"));
+        }
+        disk.seeds.retain(|seed| public_keys.contains(&signer(seed).public_key()));
         Ok(())
     }
 }
@@ -335,7 +348,7 @@ impl Slots for SlotWriter {
     }
 }
 
-struct Saved(Disks, Arc<MemorySigner>);
+struct Saved(Disks);
 
 impl Snapshots for Saved {
     fn list(&self, workspace: WorkspaceNo) -> Result<Vec<Piece>, PortError> {
@@ -347,9 +360,9 @@ impl Snapshots for Saved {
         let disk = self.0.lock();
         let bytes = disk.snapshots.get(&(workspace.0, piece)).cloned();
         Ok(match (disk.mutant, piece) {
-            (Some(Mutant::SnapshotBelieved), Piece::Head { .. }) => {
-                bytes.map(|bytes| forge(bytes, &self.1))
-            }
+            (Some(Mutant::SnapshotBelieved), Piece::Head { .. }) => bytes
+                .zip(disk.seeds.last())
+                .map(|(bytes, seed)| forge(bytes, signer(seed).as_ref())),
             _ => bytes,
         })
     }
@@ -372,7 +385,7 @@ impl Snapshots for Saved {
 
 /// A head whose state was altered and sealed anew: as if its seal were not checked. The byte is
 /// near the end, where the counters of state are.
-fn forge(mut bytes: Vec<u8>, signer: &MemorySigner) -> Vec<u8> {
+fn forge(mut bytes: Vec<u8>, signer: &dyn Signer) -> Vec<u8> {
     let Some(body) = bytes.len().checked_sub(96) else { return bytes };
     bytes.truncate(body);
     if let Some(byte) = bytes.iter_mut().rev().nth(15) {

@@ -5,7 +5,7 @@ use crate::disk::Disks;
 use crate::random::{Random, SeededEntropy};
 use crate::stores::stores;
 use placet_policy::{Bundle, Source};
-use placet_runtime::crypto::{Fast, MemorySigner};
+use placet_runtime::crypto::Fast;
 use placet_runtime::driver::{Driver, Part};
 use placet_runtime::host::Host;
 use placet_runtime::{Options, PermitState, PlaneError, Principal, SnapshotPlan, nonce_hash};
@@ -43,9 +43,8 @@ impl Case {
             slots: 8,
             ..Host::default()
         };
-        let signer = Arc::new(MemorySigner::from_seed(&[7; 32]).unwrap());
-        let (driver, _) =
-            Driver::assemble(stores(&disks, &clock, signer), &options(), host).unwrap();
+        disks.lock().seeds.push([7; 32]);
+        let (driver, _) = Driver::assemble(stores(&disks, &clock), &options(), host).unwrap();
         let mut case = Self { disks, driver };
         let settled = case.driver.settle(options());
         case.finish(pin!(settled)).unwrap();

@@ -2,6 +2,7 @@
 //! from the seed; refuses to know what is checked.
 
 use crate::edge::Ask;
+use crate::keys::{make_and_revoke, rotate};
 use crate::world::{Person, World};
 use placet_runtime::ports::AuditFilter;
 use placet_runtime::{EraseSpec, KeySpec, Plane, PlaneError, Principal, Selection, Workspace};
@@ -69,7 +70,7 @@ const OPERATORS: [&str; 2] = ["human:otto", "human:olga"];
 const AGENTS: [&str; 2] = ["agent:bot1", "agent:bot2"];
 const GATE: &str = "service:gate";
 
-fn roles(of: &[&str]) -> BTreeSet<String> {
+pub(crate) fn roles(of: &[&str]) -> BTreeSet<String> {
     of.iter().map(|role| (*role).to_owned()).collect()
 }
 
@@ -159,7 +160,9 @@ pub(crate) async fn client(world: Rc<World>, number: u64, acts: u64) {
             68..74 => kill_and_lift(&world, &name).await,
             74..82 => erase(&world, &name, &label, &known).await,
             82..86 => hold(&world, &name, &label, &known).await,
-            86..93 => again(&world, &known).await,
+            86..91 => again(&world, &known).await,
+            91..94 => make_and_revoke(&world, &name, &label).await,
+            94..96 => rotate(&world, &label).await,
             _ => look(&world, &name).await,
         }
     }

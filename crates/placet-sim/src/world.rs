@@ -56,6 +56,10 @@ pub struct Totals {
     pub kills: u64,
     /// Payloads erased.
     pub erased: u64,
+    /// Rotations of the signing key that were acknowledged.
+    pub rotations: u64,
+    /// Idle states that left memory.
+    pub idle: u64,
     /// Rollbacks by a lying disk that held checkpoints showed.
     pub rollbacks: u64,
 }
@@ -73,6 +77,8 @@ impl Totals {
         self.kills += other.kills;
         self.erased += other.erased;
         self.rollbacks += other.rollbacks;
+        self.rotations += other.rotations;
+        self.idle += other.idle;
     }
 }
 
@@ -81,7 +87,8 @@ impl std::fmt::Display for Totals {
         write!(
             f,
             "{} steps, {} crashes and stops, {} other faults, {} refused starts, {} rollbacks shown, \
-             {} entries, {} acknowledged decisions, {} permits, {} kills, {} payloads erased",
+             {} entries, {} acknowledged decisions, {} permits, {} kills, {} payloads erased, \
+             {} rotations, {} idle states",
             self.steps,
             self.crashes,
             self.faults,
@@ -91,7 +98,9 @@ impl std::fmt::Display for Totals {
             self.acknowledged,
             self.permits,
             self.kills,
-            self.erased
+            self.erased,
+            self.rotations,
+            self.idle
         )
     }
 }

@@ -250,12 +250,16 @@ fn check_snapshots(random: &mut Random, scene: &mut Scene) {
     world.state = revived;
     // Whatever is no snapshot is refused, and nothing panics.
     let bytes = runs.bytes;
+    // Nor is one that says to be of a longer log than it is: the size follows the first eight bytes.
+    let mut longer = bytes.clone();
+    longer[8..16].copy_from_slice(&(1_u64 << 43).to_le_bytes());
+    assert!(State::read_snapshot(&longer, Bounds::default(), at as u64).is_none());
     for _ in 0..20 {
         let cut = random.below(bytes.len());
-        assert!(State::read_snapshot(&bytes[..cut], Bounds::default()).is_none());
+        assert!(State::read_snapshot(&bytes[..cut], Bounds::default(), at as u64).is_none());
         let mut altered = bytes.clone();
         altered[cut] ^= 1 << random.below(8);
-        if let Some(state) = State::read_snapshot(&altered, Bounds::default()) {
+        if let Some(state) = State::read_snapshot(&altered, Bounds::default(), at as u64) {
             let mut again = Vec::new();
             state.write_snapshot(&mut again);
             assert_eq!(again, altered, "one form for one state");

@@ -212,7 +212,8 @@ impl World {
         }
         let mut bytes = Vec::new();
         follower.write_snapshot(&mut bytes);
-        let mut state = State::read_snapshot(&bytes, self.bounds).expect("a snapshot reads back");
+        let mut state =
+            State::read_snapshot(&bytes, self.bounds, at as u64).expect("a snapshot reads back");
         let mut again = Vec::new();
         state.write_snapshot(&mut again);
         assert_eq!(bytes, again, "a snapshot is written back as it was read");

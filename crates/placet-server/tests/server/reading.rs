@@ -233,6 +233,83 @@ async fn right_after_a_restart_every_decision_is_found() {
     world.get(absent, &bot).await.refused(404, "not_found");
 }
 
+/// Leaf hashes of whole tiles stand in the read model: proofs do without the neighbours of an entry,
+/// and one that is wrong there is hashed again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_needs_its_own_entry_and_believes_no_tile() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let first = world.decide(&bot, "first", "").await;
+    for batch in 0..6 {
+        let all: Vec<_> = (0..100).map(|n| request(&format!("{batch}-{n}"), "")).collect();
+        let body = format!(r#"{{"requests":[{}]}}"#, all.join(","));
+        world.post("/api/v1/decisions:batch", &bot, &body).await.ok();
+    }
+    let tiles = |data: &std::path::Path, sql: &str| {
+        let model = rusqlite::Connection::open(data.join("read.db")).unwrap();
+        model.execute_batch(sql).unwrap();
+        let count = "SELECT count(*) FROM tile WHERE length(leaves) = 8192";
+        model.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let receipt = format!("/api/v1/receipts/{}", at(&first, "/id"));
+    let trust = world.get("/.well-known/placet-keys", "").await.text;
+    let trust = Trust::parse::<PortableHasher>(trust.as_bytes()).unwrap();
+    let verified = |text: String| verify_receipt(text.as_bytes(), &trust).unwrap();
+    // From a snapshot: nothing old is whole in memory.
+    let world = world.restart_after(|data| assert_eq!(tiles(data, ""), 2)).await;
+    verified(world.get(&receipt, &bot).await.text);
+    // Wrong ones are hashed again.
+    let wrong = "CREATE TABLE spare AS SELECT * FROM tile; UPDATE tile SET leaves = zeroblob(8192)";
+    let world = world.restart_after(|data| assert_eq!(tiles(data, wrong), 2)).await;
+    verified(world.get(&receipt, &bot).await.text);
+    // The last entry of the tile is not the one that was sealed: nobody looks at it.
+    let damage = |data: &std::path::Path| {
+        let journal = rusqlite::Connection::open(data.join("journal.db")).unwrap();
+        let row = "SELECT id, frames FROM batch WHERE id <= 255 ORDER BY id DESC LIMIT 1";
+        let (id, mut frames): (i64, Vec<u8>) =
+            journal.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert!(id > 20, "it is not in the row of the first");
+        frames[40] ^= 1;
+        let write = "UPDATE batch SET frames = ?1 WHERE id = ?2";
+        journal.execute(write, rusqlite::params![frames, id]).unwrap();
+        let right = "DELETE FROM tile; INSERT INTO tile SELECT * FROM spare";
+        assert_eq!(tiles(data, right), 2);
+    };
+    let world = world.restart_after(damage).await;
+    verified(world.get(&receipt, &bot).await.text);
+    // Without the tile it is needed.
+    let world = world.restart_after(|data| assert_eq!(tiles(data, "DELETE FROM tile"), 0)).await;
+    assert!(world.get(&receipt, &bot).await.status >= 500);
+}
+
+/// What the read model hides, by a flipped bit or otherwise, is found in the log itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_that_the_read_model_hides_is_found_by_its_id() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let mut ids = Vec::new();
+    for n in 0..150 {
+        ids.push(at(&world.decide(&bot, &format!("k{n}"), "").await, "/id").to_owned());
+    }
+    let hide = |data: &std::path::Path| {
+        let model = rusqlite::Connection::open(data.join("read.db")).unwrap();
+        let hidden = "UPDATE event SET decision = decision + 1 WHERE decision IS NOT NULL";
+        assert!(model.execute(hidden, []).unwrap() >= 150);
+    };
+    let world = world.restart_after(hide).await;
+    for id in ids.iter().step_by(7).chain(ids.last()) {
+        let found = world.get(&format!("/api/v1/decisions/{id}"), &bot).await.ok();
+        assert_eq!(at(&found, "/id"), id);
+        assert_eq!(world.get(&format!("/api/v1/receipts/{id}"), &bot).await.status, 200);
+    }
+    // The id of nothing, of the past and of the future.
+    let now = &ids[70][4..16];
+    for time in ["000000000000", now, "ffffffffffff"] {
+        let path = format!("/api/v1/decisions/dec_{time:0<32}");
+        world.get(&path, &bot).await.refused(404, "not_found");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn surfaces_are_listed_with_their_contracts() {
     let bundle = r#"

@@ -41,6 +41,7 @@ pub(crate) struct Checkers {
     pub(crate) checkpoints: checkpoints::Checkpoints,
     pub(crate) durable: durable::Durable,
     pub(crate) idempotency: idempotency::Idempotency,
+    pub(crate) keys: crate::keys::Keys,
     pub(crate) kill: kill::Kill,
     pub(crate) liveness: liveness::Liveness,
     pub(crate) permits: permits::Permits,

@@ -9,7 +9,7 @@
 #[cfg(not(test))]
 macro_rules! segment_bits {
     () => {
-        13
+        16
     };
 }
 /// Short ones in tests, so that searches cross them.
@@ -54,9 +54,12 @@ pub use write::SqliteReadModelWriter;
 /// search looks into one segment after another. `by_outcome` and `by_rare` serve the searches that
 /// auditors make most, refusals and acts of administration, and cost nothing for the many rows
 /// that are neither.
+///
+/// `tile` holds the leaf hashes of whole tiles, 32 bytes for each entry of the log; its ids are
+/// `workspace << 40 | number`.
 const SCHEMA: Schema = Schema {
     application: 0x504c_5231,
-    version: 2,
+    version: 3,
     tables: concat!(
         "CREATE TABLE event(id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, \
          kind INTEGER NOT NULL, rare INTEGER, decision INTEGER, decision_low INTEGER, \
@@ -79,6 +82,7 @@ const SCHEMA: Schema = Schema {
          id INTEGER NOT NULL, PRIMARY KEY (segment, rule, id)) STRICT, WITHOUT ROWID; \
          CREATE TABLE subject_hit(segment INTEGER NOT NULL, subject INTEGER NOT NULL, \
          id INTEGER NOT NULL, PRIMARY KEY (segment, subject, id)) STRICT, WITHOUT ROWID; \
+         CREATE TABLE tile(id INTEGER PRIMARY KEY, leaves BLOB NOT NULL) STRICT; \
          CREATE TABLE name(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT; \
          CREATE TABLE written(boot TEXT NOT NULL) STRICT;"
     ),

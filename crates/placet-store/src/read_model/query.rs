@@ -76,6 +76,24 @@ impl ReadModel for SqliteReadModel {
         })
     }
 
+    fn tile_leaves(
+        &self,
+        workspace: WorkspaceNo,
+        tile: u64,
+    ) -> Result<Option<Vec<[u8; 32]>>, PortError> {
+        let Some(id) = row_id(workspace, tile) else { return Ok(None) };
+        self.with(|conn| {
+            let bytes: Option<Vec<u8>> = conn
+                .prepare_cached("SELECT leaves FROM tile WHERE id = ?1")?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            Ok(bytes.and_then(|bytes| match bytes.as_chunks::<32>() {
+                (leaves, []) => Some(leaves.to_vec()),
+                _ => None,
+            }))
+        })
+    }
+
     fn query(&self, workspace: WorkspaceNo, filter: &AuditFilter) -> Result<Vec<u64>, PortError> {
         self.with(|conn| {
             // One read transaction: what is read belongs together.

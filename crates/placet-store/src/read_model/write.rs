@@ -9,7 +9,7 @@ use crate::files;
 use crate::sqlite::{self, index_of, row_id, row_range};
 use placet_runtime::crypto::SystemEntropy;
 use placet_runtime::ports::{
-    Entropy, Indexed, JournalReader, PortError, ReadModelWriter, WorkspaceNo,
+    Entropy, Indexed, JournalReader, LeafTile, PortError, ReadModelWriter, WorkspaceNo,
 };
 use placet_types::event::ActorRef;
 use placet_types::hash::hex_encode;
@@ -155,6 +155,15 @@ impl SqliteReadModelWriter {
         PortError::new(format_args!("{}: {error}", self.path.display()))
     }
 
+    /// As [`failed`](Self::failed); a damaged file is emptied.
+    fn recovered(&mut self, error: &rusqlite::Error) -> PortError {
+        if !sqlite::is_damage(error) {
+            return self.failed(error);
+        }
+        let empty = "the read model was damaged and is empty now: index from position 0";
+        self.clear().err().unwrap_or_else(|| PortError::new(empty))
+    }
+
     /// Inserts what is new; `None`, and nothing is done, where entries were left out: searches by
     /// time rely on rows without holes.
     fn fill(
@@ -187,6 +196,22 @@ impl ReadModelWriter for SqliteReadModelWriter {
             Some(position) => Ok(*position),
             None => position(&self.conn, workspace).map_err(|e| self.failed(&e)),
         }
+    }
+
+    fn keep_tiles(&mut self, tiles: &[LeafTile]) -> Result<(), PortError> {
+        if tiles.is_empty() {
+            return Ok(());
+        }
+        let kept = self.conn.transaction().and_then(|tx| {
+            for LeafTile { workspace, number, leaves } in tiles {
+                let id = row_id(*workspace, *number)
+                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, i64::MAX))?;
+                tx.prepare_cached("INSERT OR REPLACE INTO tile VALUES (?1, ?2)")?
+                    .execute(params![id, leaves.concat()])?;
+            }
+            tx.commit()
+        });
+        kept.map_err(|error| self.recovered(&error))
     }
 
     fn begin_anew(&mut self) -> Result<(), PortError> {
@@ -230,13 +255,7 @@ impl ReadModelWriter for SqliteReadModelWriter {
             Err(error) => {
                 // Names of a transaction that was rolled back have no number any more.
                 self.names.clear();
-                if sqlite::is_damage(&error) {
-                    self.clear()?;
-                    return Err(PortError::new(
-                        "the read model was damaged and is empty now: index from position 0",
-                    ));
-                }
-                Err(self.failed(&error))
+                Err(self.recovered(&error))
             }
         }
     }

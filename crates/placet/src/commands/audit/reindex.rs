@@ -6,6 +6,7 @@ use crate::exit::Done;
 use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
+use placet_runtime::Tiling;
 use placet_runtime::frame::frames;
 use placet_runtime::ports::{Batch, Indexed, JournalReader, ReadModelWriter};
 use placet_store::{Create, DataDir};
@@ -50,6 +51,7 @@ fn offline(data: &Path) -> Result<Value> {
     let dir = DataDir::open(data, Create::No)?;
     let reader = dir.journal_reader()?;
     let mut model = dir.read_model_writer()?;
+    let mut tiling = Tiling::default();
     model.clear()?;
     let logs = reader.workspaces()?;
     let mut total = 0;
@@ -66,6 +68,11 @@ fn offline(data: &Path) -> Result<Value> {
             }
             let (reached, entries) =
                 parse(&batches).with_context(|| format!("workspace {name}"))?;
+            let leaves = batches.iter().flat_map(|batch| frames(&batch.frames)).zip(next..);
+            let tiles: Vec<_> = leaves
+                .filter_map(|(frame, index)| tiling.take(&reader, no, index, frame.ok()?.entry))
+                .collect();
+            model.keep_tiles(&tiles)?;
             let indexed: Vec<Indexed<'_>> = entries
                 .iter()
                 .map(|(index, entry)| Indexed { workspace: no, index: *index, entry })
