@@ -153,9 +153,12 @@ fn asserted(lint: &mut Lint<'_, '_>, rule: &Rule) {
     let verified =
         [MatchKey::Actors, MatchKey::ActorKinds, MatchKey::Roles, MatchKey::Environments];
     let lists = &rule.matches.lists;
+    // Only callers with an allowed role act for a capability that has a manifest.
+    let manifests = lint.bundle.model().documents.contains_key("capabilities");
     let mut rests: BTreeSet<String> = asserted
         .iter()
         .filter(|key| lists.contains_key(key))
+        .filter(|key| !(manifests && **key == MatchKey::Capabilities))
         .map(|key| key.as_str().to_owned())
         .collect();
     rests.extend(rule.matches.labels.keys().map(|name| format!("labels.{name}")));
