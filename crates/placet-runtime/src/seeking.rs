@@ -4,7 +4,8 @@
 use crate::error::PlaneError;
 use crate::frame::frames;
 use crate::plane::Plane;
-use crate::ports::Batch;
+use crate::ports::{AuditFilter, Batch};
+use crate::reading::LogEntry;
 use crate::workspace::Workspace;
 use placet_types::event::{Entry, Event};
 use placet_types::ids::{DecisionId, TimeMs};
@@ -16,6 +17,28 @@ const SEEK_MAX: u64 = 2048;
 const READ_BYTES: usize = 256 << 10;
 
 impl Plane {
+    /// All events of a decision, oldest first; the decision itself though the read model hides it.
+    pub(crate) fn events_of(
+        &self,
+        workspace: &Workspace,
+        id: DecisionId,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, PlaneError> {
+        let filter =
+            AuditFilter { decision: Some(id), ascending: true, limit, ..AuditFilter::default() };
+        let mut found = self.audit_now(workspace, &filter)?;
+        self.searchable(workspace)?;
+        let is_it = |entry: &LogEntry| matches!(&entry.entry.event, Event::Decision(event) if event.decision == id);
+        if !found.iter().any(is_it) {
+            match self.locate(workspace, id) {
+                Ok(index) => found.insert(0, self.log_entry(workspace, index)?),
+                Err(PlaneError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
     /// The index of the decision, if the log has it among the [`SEEK_MAX`] entries that follow the time
     /// in its id. Reads two dozen rows of a log of a million, and what it looks through.
     pub(crate) fn seek(
