@@ -26,7 +26,7 @@ fn a_case_that_could_not_fail_or_be_asked_does_not_compile() {
         "case `a`: the request is refused: /action",
     );
     refused(
-        "{ id: a, request: { surface: job, action: x, topik: y }, must_deny: true }",
+        "{ id: a, request: { surface: job, action: x, topik: z }, must_deny: true }",
         "did you mean \"topic\"?",
     );
     refused(

@@ -126,7 +126,9 @@ fn blocks(text: &str) -> String {
     let line = |line: &str| {
         let parts = line.strip_prefix("  - { id: ").and_then(|rest| rest.split_once(", match: "));
         let Some((id, rest)) = parts else { return format!("{line}\n") };
-        let (matches, tail) = rest.rsplit_once(", decision: ").unwrap();
+        let Some((matches, tail)) = rest.rsplit_once(", decision: ") else {
+            return format!("{line}\n");
+        };
         let word = tail.split([',', ' ']).next().unwrap();
         format!("  - decision: {word}\n    match: {matches}\n    id: {id}\n")
     };

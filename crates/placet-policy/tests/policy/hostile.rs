@@ -49,7 +49,7 @@ fn hostile(name: &str) -> (Vec<Source>, &'static str) {
         "many keys" => {
             let keys: String = (0..4000).map(|at| format!("k{at}: 1, ")).collect();
             let lines: String =
-                (0..150).map(|at| format!("  - {{ id: r{at}, {keys} }}\n")).collect();
+                (0..100).map(|at| format!("  - {{ id: r{at}, {keys} }}\n")).collect();
             one(rules(&lines), "unknown_key")
         }
         "10,000 terms" => {

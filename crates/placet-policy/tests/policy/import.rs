@@ -33,7 +33,7 @@ fn the_sample_keeps_its_meaning_and_shows_where_order_decided() {
     let witness = &imported.differences[1].request;
     assert_eq!(
         placet_types::json::Value::Object(witness.clone()).to_text(),
-        r#"{"surface":"job","action":"dispatch","idempotency_key":"witness","topic":"job.mcp-bridge.write.x","risk_tags":["destructive","prod"]}"#
+        r#"{"action":"dispatch","idempotency_key":"witness","risk_tags":["destructive","prod"],"surface":"job","topic":"job.mcp-bridge.write.x"}"#
     );
 }
 
@@ -81,10 +81,7 @@ rules:
       when: 'verified.workspace in ["acme"]'
     decision: "allow_with_constraints"
     constraints: { "allowed_tools": ["git"], "max_retries": 2, "max_runtime_sec": 1 }
-  - id: "secrets"
-    match: { topics: ["job.*.**"] }
-    decision: "deny"
-    reason: "no secrets"
+  - { id: "secrets", match: { topics: ["job.*.**"] }, decision: "deny", reason: "no secrets" }
   - { id: "glued", match: {}, decision: "deny" }
   - id: "burst"
     match: { topics: ["job.send"] }
