@@ -210,7 +210,7 @@ fn what_expires_while_an_action_is_held_ends_its_approval() {
 #[test]
 fn an_outcome_that_the_surface_does_not_allow_is_denied() {
     check(
-        "world held=1
+        "world queue=1
          person ann operator
          agent bot
          rule a pay allow

@@ -160,6 +160,9 @@ fn asserted(lint: &mut Lint<'_, '_>, rule: &Rule) {
         .collect();
     rests.extend(rule.matches.labels.keys().map(|name| format!("labels.{name}")));
     let mut sound = verified.iter().any(|key| lists.contains_key(key));
+    // A manifest says which roles may name its capability, and access is asked before rules.
+    sound |= lists.contains_key(&MatchKey::Capabilities)
+        && lint.bundle.model().documents.contains_key("capabilities");
     if let Some(condition) = &rule.matches.when {
         sound |= fields(condition.ast(), &mut rests);
     }

@@ -1,4 +1,4 @@
-//! Findings about what is declared and not used, used and not declared, owned by nobody or tried by no
+//! Findings about what is declared and not used, owned by nobody or tried by no
 //! case. Works on the normal form, so documents of every kind are looked at alike.
 
 use super::rules::{covers_surface, matching};
@@ -10,15 +10,14 @@ use placet_types::json::{self, Limits, Value};
 use placet_types::policy::Layer;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Roles that Placet itself knows.
-const BUILT_IN_ROLES: [&str; 2] = ["admin", "operator"];
+/// Kinds whose entries stand under their names.
+const NAMED: [&str; 3] = ["capabilities", "roles", "surfaces"];
 
 pub(super) fn check(lint: &mut Lint<'_, '_>) {
     let normal = json::parse(lint.bundle.normalised(), Limits::DOCUMENT).ok();
     owners(lint, normal.as_ref());
     surfaces(lint);
     derivers(lint, normal.as_ref());
-    roles(lint, normal.as_ref());
     cases(lint);
 }
 
@@ -31,7 +30,7 @@ fn owners(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
                 .iter()
                 .filter_map(|item| Some((item.get("id").and_then(Value::as_str)?, item)))
                 .collect(),
-            Value::Object(members) if kind == "surfaces" => members.iter().collect(),
+            Value::Object(members) if NAMED.contains(&kind) => members.iter().collect(),
             _ => continue,
         };
         for (id, _) in entries.into_iter().filter(|(_, entry)| entry.get("owner").is_none()) {
@@ -128,38 +127,6 @@ fn derivers(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
             lint.push(Code::UnusedFact, Severity::Warning, place, message, None);
         }
     }
-}
-
-/// Roles that are asked for, where there is a document that says which roles there are.
-fn roles(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
-    let Some(section) = normal.and_then(|it| it.get("roles")) else { return };
-    let mut declared: BTreeSet<&str> = BUILT_IN_ROLES.into();
-    match section {
-        Value::Object(members) => declared.extend(members.iter().map(|(name, _)| name)),
-        Value::Array(items) => {
-            declared.extend(items.iter().filter_map(|it| it.get("id").and_then(Value::as_str)));
-        }
-        _ => return,
-    }
-    let bundle = lint.bundle;
-    for rule in bundle.model().rules.iter().filter(|it| !it.is_implied()) {
-        let (kind, id) = (rule.effect.layer.as_str(), rule.effect.id.as_str());
-        let unknown = |role: &&String| !declared.contains(role.as_str()) && *role != "*";
-        for role in rule.matches.lists.get(&MatchKey::Roles).into_iter().flatten().filter(unknown) {
-            let place = lint.item(kind, id, &["match", "roles"], role);
-            undeclared(lint, role, place);
-        }
-        let asked = rule.effect.approval.iter().flat_map(|it| it.roles.keys());
-        for role in asked.filter(unknown) {
-            let place = lint.at(kind, id, &["approval", "roles", role]);
-            undeclared(lint, role, place);
-        }
-    }
-}
-
-fn undeclared(lint: &mut Lint<'_, '_>, role: &str, place: crate::diagnostic::Place) {
-    let message = format!("no `roles:` document declares `{role}`");
-    lint.push(Code::UndeclaredRole, Severity::Warning, place, message, None);
 }
 
 /// Rules that no case asks, and cases that name rules that are not there.

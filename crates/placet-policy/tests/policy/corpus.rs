@@ -52,7 +52,7 @@ fn each_is_caught_with_its_code_and_place() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    // `bound` takes megabytes, the normal form is no document.
+    // `bound` takes megabytes, the normal form is no document, imports have notes of their own.
     let not_here = [Code::Bound, Code::NotNormal, Code::NotSupported];
     let missing: Vec<_> =
         Code::ALL.iter().filter(|it| !seen.contains(it) && !not_here.contains(it)).collect();

@@ -273,10 +273,10 @@ fn documents(random: &mut SplitMix, derived: bool) -> Vec<String> {
             out.push(format!("version: v1\n{}", text(random)));
         }
     };
-    add(random, 25, &capabilities);
-    add(random, 25, &roles);
-    add(random, 20, &models);
-    add(random, 25, &|random| approvals(random, derived));
+    add(random, 12, &capabilities);
+    add(random, 14, &roles);
+    add(random, 12, &models);
+    add(random, 20, &|random| approvals(random, derived));
     out
 }
 

@@ -18,12 +18,12 @@ fn filled(unit: &str, bytes: usize) -> String {
 
 /// Name, documents, and the code of the refusal.
 fn hostile(name: &str) -> (Vec<Source>, &'static str) {
-    let one = |text: String, code| (vec![source("a.yaml", &text)], code);
+    let one = |text: String, code| (vec![Source { name: "a.yaml".to_owned(), text }], code);
     let when = |text: &str| {
         rules(&format!("  - {{ id: a, match: {{ when: \"{text}\" }}, decision: deny }}\n"))
     };
     match name {
-        "64 MiB" => one(rules(&filled("# nothing to see\n", 64 << 20)), "bound"),
+        "64 MiB" => one(filled("# nothing to see\n", 64 << 20), "bound"),
         "many files" => {
             let text = filled("# nothing to see\n", 2 << 20);
             ((0..20).map(|at| source(&format!("{at}.yaml"), &text)).collect(), "bound")

@@ -18,6 +18,10 @@ fn the_committed_document_is_fresh() {
     );
 }
 
+/// A bundle in its normal form.
+const SHADOW: &str =
+    r#"{"bundle":{"type":"placet/bundle/1","rules":[{"id":"a","match":{},"decision":"allow"}]}}"#;
+
 /// The member of a body that holds the documents of a policy.
 const POLICY: &str = r#""sources":[{"name":"a.yaml","text":"version: v1\nrules: []\n"}]"#;
 
@@ -122,6 +126,9 @@ async fn every_operation_is_reached() {
         ("POST", format!("{path}/{left}/withdraw"), &ann, r#"{"reason":"case-1"}"#.to_owned()),
         ("POST", "/api/v1/policies/authors".to_owned(), &ann, author.clone()),
         ("POST", "/api/v1/policies/authors/revoke".to_owned(), &ann, author),
+        get("/api/v1/policies/shadow"),
+        ("POST", "/api/v1/policies/shadow".to_owned(), &ann, SHADOW.to_owned()),
+        ("DELETE", "/api/v1/policies/shadow".to_owned(), &ann, none.clone()),
         get("/.well-known/placet-keys"),
         get("/.well-known/placet-handovers"),
         get("/healthz"),

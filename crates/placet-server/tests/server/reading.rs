@@ -309,3 +309,64 @@ async fn a_decision_that_the_read_model_hides_is_found_by_its_id() {
         world.get(&path, &bot).await.refused(404, "not_found");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn surfaces_are_listed_with_their_contracts() {
+    let bundle = r#"
+version: v1
+surfaces:
+  pay:
+    owner: money
+    deadline: 5s
+    arguments: { type: object, required: [amount], properties: { amount: { type: integer } } }
+    required: [target]
+    evidence: [{ type: review, max_age: 1h }]
+    outcomes: [PERMIT]
+    retention: { payload: 1d }
+    fail_mode: { sandbox: { mode: open, reason: "no money" } }
+    receipts: { verify: before_execution }
+  bare:
+rules:
+  - { id: all, match: { surfaces: [pay] }, decision: allow }
+"#;
+    let world = World::with(Some(bundle), false, placet_server::ServerOptions::default()).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let list = world.get("/api/v1/surfaces", &bot).await.ok();
+    assert_eq!(list["closed"], true);
+    assert!(at(&list, "/policy").starts_with("sha256:"));
+    let wanted = serde_json::json!([
+        {"name": "bare", "deadline_ms": 2000, "idempotency_window_ms": 86_400_000},
+        {
+            "name": "pay", "owner": "money", "deadline_ms": 5000,
+            "idempotency_window_ms": 86_400_000,
+            "arguments": {
+                "type": "object", "required": ["amount"],
+                "properties": {"amount": {"type": "integer"}},
+            },
+            "required": ["target"],
+            "evidence": [{"type": "review", "max_age_ms": 3_600_000}],
+            "outcomes": ["PERMIT"],
+            "retention": {"payload_ms": 86_400_000},
+            "fail_mode": {"sandbox": {"mode": "open", "reason": "no money"}},
+            "receipts": {"verify": "before_execution"},
+        },
+    ]);
+    assert_eq!(list["surfaces"], wanted);
+    // The contract denies, with its code, and the text of the rule is served.
+    let body = r#"{"surface":"pay","action":"x","idempotency_key":"k","arguments":{"amount":"5"}}"#;
+    let denied = world.post("/api/v1/decisions", &bot, body).await.ok();
+    assert_eq!(at(&denied, "/outcome"), "DENY");
+    let codes: Vec<&str> = denied["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| reason["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["field_missing", "arguments_invalid", "evidence_missing"]);
+    assert_eq!(world.get("/api/v1/surfaces", "").await.status, 401);
+    // Without a surfaces document any surface may be matched by rules.
+    let open = World::new().await;
+    let bot = open.key("agent:bot", &[]).await;
+    let list = open.get("/api/v1/surfaces", &bot).await.ok();
+    assert_eq!((&list["closed"], &list["surfaces"]), (&false.into(), &serde_json::json!([])));
+}

@@ -49,6 +49,11 @@ fn a_policy_is_published_as_the_guide_says() {
     follow("docs/guides/publish-a-policy.md", 7);
 }
 
+#[test]
+fn contracts_of_surfaces_hold_as_the_guide_says() {
+    follow("docs/guides/surfaces.md", 5);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     let server = Server::dev();
     let guide = std::fs::read_to_string(repository(guide)).unwrap();
