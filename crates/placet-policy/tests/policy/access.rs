@@ -78,7 +78,7 @@ fn a_capability_stays_inside_its_manifest() {
     says(&bundle, &crm(""), &["support"], &deny("allowed_roles", "role_not_allowed"));
     says(&bundle, &crm(""), &[], &deny("allowed_roles", "role_not_allowed"));
     says(&bundle, &crm(r#","model":"large""#), &["sales"], &deny("models", "outside_manifest"));
-    says(&bundle, &crm(r#","branch":"v3""#), &["sales"], &deny("branches", "outside_manifest"));
+    says(&bundle, &crm("").replace("v1", "v3"), &["sales"], &deny("branches", "outside_manifest"));
     let no_branch = r#"{"surface":"crm.record","action":"update","capability":"crm-writer"}"#;
     says(&bundle, no_branch, &["sales"], &deny("branches", "outside_manifest"));
     let elsewhere = crm("").replace("crm.record", "llm.chat");

@@ -6,14 +6,16 @@ use crate::support::{Sha2, bundle, source};
 use placet_policy::diff::{Coverage, Diff, Extent, Side, diff};
 use placet_policy::generate::SplitMix;
 use placet_policy::{Bundle, Scratch};
-use placet_types::policy::{Velocity, combine};
+use placet_types::policy::{Force, Velocity, Verdict, combine};
 use placet_types::{Caller, Request};
 use std::collections::BTreeSet;
 
 fn side(bundle: &Bundle, request: &Request, caller: &Caller) -> Side {
     let verdict = bundle.evaluate(request, caller, &mut Scratch::default());
-    let combined = combine(&verdict, |_| Velocity::Open);
-    Side::new(&verdict, &combined)
+    // Windows are open and nothing came before: what depends on time and history is compared as declared.
+    let asked = verdict.hits.iter().filter(|hit| hit.force != Force::Asked);
+    let timeless = Verdict { hits: asked.cloned().collect(), ..verdict.clone() };
+    Side::new(&verdict, &combine(&timeless, |_| Velocity::Open))
 }
 
 fn compare(before: &str, after: &str) -> Diff {
