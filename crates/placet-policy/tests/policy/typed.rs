@@ -156,7 +156,7 @@ fn grants_say_what_they_rest_on() {
     let mut text = "version: v1\nrules:\n".to_owned();
     let table = [
         ("surfaces: [pay]", true),
-        ("surfaces: [pay], teams: [a], labels: { x: [y] }", true),
+        ("surfaces: [pay], teams: [a], labels: { x: [z] }", true),
         ("roles: [support]", false),
         ("roles: [support, \"*\"]", true),
         ("actors: [\"agent:*\"]", false),
