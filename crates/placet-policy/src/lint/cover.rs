@@ -1,6 +1,7 @@
 //! Which matches include one another: sound, not complete. Owns inclusion of patterns and of whole
 //! `match:` parts; what it does not say may still be so.
 
+use crate::condition::render;
 use crate::model::{Match, MatchKey};
 use crate::pattern::{Dialect, Pattern, Segment};
 
@@ -87,7 +88,8 @@ pub(super) fn match_covers(wide: &Match, narrow: &Match) -> bool {
     });
     let condition = match (&wide.when, &narrow.when) {
         (None, _) => true,
-        (Some(a), Some(b)) => a.ast() == b.ast(),
+        // As written in one spacing: places in the text say nothing.
+        (Some(a), Some(b)) => render(a.ast()) == render(b.ast()),
         (Some(_), None) => false,
     };
     keys && labels && condition

@@ -354,11 +354,11 @@ fn what_cannot_be_meant_does_not_compile() {
     let roles = "roles: { payer: {} }\n";
     let unknown = "error[undeclared_role]: `roles:` does not know the role";
     refuses(
-        &format!("{roles}approvals: [{{ id: a, match: {{}}, roles: {{ payre: 1 }} }}]"),
-        &format!("3:42: {unknown} `payre`"),
+        &format!("{roles}approvals: [{{ id: a, match: {{}}, roles: {{ payr: 1 }} }}]"),
+        &format!("3:42: {unknown} `payr`"),
     );
     refuses(
-        &format!("{roles}approvals: [{{ id: a, match: {{}}, roles: {{ payre: 1 }} }}]"),
+        &format!("{roles}approvals: [{{ id: a, match: {{}}, roles: {{ payr: 1 }} }}]"),
         "did you mean `payer`?",
     );
     refuses(

@@ -50,7 +50,8 @@ fn hostile(name: &str) -> (Vec<Source>, &'static str) {
             let keys: String = (0..4000).map(|at| format!("k{at}: 1, ")).collect();
             let lines: String =
                 (0..100).map(|at| format!("  - {{ id: r{at}, {keys} }}\n")).collect();
-            one(rules(&lines), "unknown_key")
+            // The first by place: a rule without `match` and `decision`; its keys come after.
+            one(rules(&lines), "missing_key")
         }
         "10,000 terms" => {
             one(when(&vec!["request.topic == 'a'"; 10_000].join(" || ")), "condition_syntax")

@@ -103,7 +103,7 @@ rules:
         [
             "2:1 a default that grants is not imported: what nothing matches is SILENCE",
             "3:1 `tenants` is not imported",
-            "10:34 `secrets` is imported without `secrets_present`, so it restricts more than before",
+            "10:33 `secrets` is imported without `secrets_present`, so it restricts more than before",
             "14:14 `lax` is not imported: `pack_ids` cannot be said, and without it more is granted",
             "17:23 `glued` is imported without `job.pay*` in `topics`, so it restricts more than before",
             "26:28 `unbound` is not imported: the constraint `max_files` cannot be said, and without it more is granted",

@@ -83,7 +83,7 @@ async fn an_author_proposes_another_admin_releases_and_the_log_says_all_of_it() 
     let held = world.post(POLICIES, &ann, &asked).await;
     let decision = held.json();
     let arguments = world.get("/api/v1/approvals", &bea).await.ok();
-    let arguments = &arguments["approvals"][0]["request"]["arguments"];
+    let arguments = &arguments["approvals"][0]["arguments"];
     assert_eq!(at(arguments, "/bundle"), digest(&new));
     assert_eq!(at(arguments, "/replaces"), before);
     assert_eq!(arguments["changes"]["added"], json!(["transfers"]));
