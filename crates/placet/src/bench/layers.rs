@@ -18,6 +18,7 @@ use placet_types::policy::{Velocity, combine};
 use placet_types::{Caller, Digest, Request};
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::ops::Range;
 
 const SEED: u64 = 0x0070_1ace_7001;
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
@@ -53,12 +54,19 @@ fn grow(
     Ok(())
 }
 
-/// The document and, for a number, the capability and role of a request.
-type Described = fn(usize) -> String;
+/// The document that describes these numbers.
+type Described = fn(Range<usize>) -> String;
 
-fn capabilities(size: usize) -> String {
-    let mut text = "version: v1\nmodels: { allow: [small, large] }\ncapabilities:\n".to_owned();
-    for number in 0..size {
+/// A mapping holds no more than 4,096 keys.
+const KEYS_A_FILE: usize = 4000;
+
+fn capabilities(numbers: Range<usize>) -> String {
+    let mut text = "version: v1\n".to_owned();
+    if numbers.start == 0 {
+        text.push_str("models: { allow: [small, large] }\n");
+    }
+    text.push_str("capabilities:\n");
+    for number in numbers {
         let _ = writeln!(
             text,
             "  cap-{number}: {{ allowed_roles: [role-{number}, operator], surfaces: [\"job\", \"crm.**\"], models: [small], branches: [v1, v2] }}"
@@ -67,9 +75,9 @@ fn capabilities(size: usize) -> String {
     text
 }
 
-fn roles(size: usize) -> String {
+fn roles(numbers: Range<usize>) -> String {
     let mut text = "version: v1\nroles:\n".to_owned();
-    for number in 0..size {
+    for number in numbers {
         // All of them may propose the one action of the requests, and each one of its own.
         let _ = writeln!(
             text,
@@ -110,7 +118,9 @@ fn asked(number: usize, workspace: &str) -> Result<(Request, Caller)> {
 
 /// Evaluating requests that each name another of the things described; all are permitted.
 fn described(size: usize, requests: usize, describe: Described) -> Result<f64> {
-    let bundle = compile(&[RULES.to_owned(), describe(size)])?;
+    let mut texts = vec![RULES.to_owned()];
+    texts.extend((0..size).step_by(KEYS_A_FILE).map(|at| describe(at..size.min(at + KEYS_A_FILE))));
+    let bundle = compile(&texts)?;
     let mut random = SplitMix(SEED);
     let work: Vec<_> =
         (0..512).map(|_| asked(random.below(size), "bench")).collect::<Result<_>>()?;
