@@ -53,6 +53,7 @@ class Server:
         self.url = url
         self.keys = keys
         self.count = random.getrandbits(40)
+        self.bundle = None
 
     def authorization(self, key):
         """In development mode most callers have no key."""
@@ -87,6 +88,22 @@ class Server:
                 for key in ("admin", "second"):
                     self.call("POST", "/api/v1/lift", {"scope": scope}, key)
 
+    def policy(self):
+        """What is in force, what waits for a review, whose signatures count."""
+        return self.good("GET", "/api/v1/policies/current")
+
+    def restore(self):
+        """Where one person suffices, whatever the test published is replaced by what it began with."""
+        current = self.policy()
+        if self.keys.get("second") or current.get("bundle") == self.bundle:
+            return
+        for author in current.get("authors") or []:
+            self.call("POST", "/api/v1/policies/authors/revoke", {"key": author["key"]})
+        self.good("POST", "/api/v1/policies", {"sources": sources()})
+
+    def vkey(self):
+        return self.good("GET", "/.well-known/placet-keys")["keys"][0]["vkey"]
+
     def request(self, name="refund-small", **more):
         body = json.loads((BUNDLE / "requests" / f"{name}.json").read_text())
         body.pop("attempt_nonce", None)
@@ -102,6 +119,7 @@ class Server:
     def valid(self, operation):
         """Path, body and key with which `operation` succeeds; what it works on is made first."""
         self.lift()
+        self.restore()
         if operation in ("getDecision", "getReceipt"):
             return {"id": self.decide()["id"]}, None, "bot"
         if operation == "consume":
@@ -146,6 +164,34 @@ class Server:
             self.good("POST", "/api/v1/kill", {"scope": "workspace"})
         if operation in ("kill", "lift"):
             return {}, {"scope": "workspace"}, "admin"
+        if operation == "publishPolicy":
+            return {}, {"sources": sources()}, "admin"
+        if operation == "getPolicy":
+            return {"digest": self.policy()["bundle"]}, None, "admin"
+        if operation == "releasePolicy":
+            # What is in force already was released: asking again is answered with it.
+            newest = self.good("GET", "/api/v1/policies?limit=1")["policies"][0]
+            return {}, {"decision": newest.get("decision", "none")}, "admin"
+        if operation == "rollbackPolicy":
+            return {}, {"reason": "drill"}, "admin"
+        if operation == "withdrawPolicy":
+            # The oldest that was published and is neither in force nor the one before.
+            listed = self.good("GET", "/api/v1/policies?limit=100")["policies"]
+            old = [it["bundle"] for it in listed if it["how"] == "published"][-1]
+            return {"digest": old}, {"reason": "drill"}, "admin"
+        if operation == "reviewPolicy":
+            if not self.policy().get("reviews"):
+                self.call("POST", "/api/v1/policies/rollback", {"reason": "drill"})
+            due = self.policy().get("reviews") or [{"decision": "none"}]
+            return {"decision": due[0]["decision"]}, {"note": "seen"}, "second"
+        if operation in ("trustAuthor", "revokeAuthor"):
+            key = self.vkey()
+            if operation == "revokeAuthor":
+                self.call("POST", "/api/v1/policies/authors", {"key": key})
+            return {}, {"key": key}, "admin"
+        if operation == "clearShadow":
+            bundle = {"type": "placet/bundle/1", "rules": []}
+            self.call("POST", "/api/v1/policies/shadow", {"bundle": bundle})
         if operation == "revokeSigner":
             # A former key: one admin alone has rotated before there were two.
             listed = self.good("GET", "/.well-known/placet-keys")["keys"]
@@ -161,11 +207,21 @@ class Server:
         return {}, None, "admin"
 
 
+def sources(more=None):
+    """The documents of the bundle that the server began with, and perhaps one more."""
+    found = [{"name": path.name, "text": path.read_text()} for path in sorted(BUNDLE.glob("*.yaml"))]
+    if more is not None:
+        text = f"version: v1\nnotify: [{{ id: {more}, on: [approval.opened], channel: console, to: [ops] }}]\n"
+        found.append({"name": "more.yaml", "text": text})
+    return found
+
+
 def hooks(context):
     """What happens inside schemathesis."""
     import schemathesis
 
     server = Server(context["url"], context["keys"])
+    server.bundle = context["bundle"]
     random.seed(context["seed"])
     answered = collections.defaultdict(collections.Counter)
     faults = []
@@ -233,6 +289,9 @@ def start(binary, home, dev):
         return server.good("POST", "/api/v1/keys", body)["key"]
 
     server.good("POST", "/api/v1/signers/rotate", {})
+    # Bundles to go back to and to withdraw; in the end the first one is in force again.
+    for more in ("x2", "x3", None):
+        server.good("POST", "/api/v1/policies", {"sources": sources(more)})
     for _ in range(20):
         make("agent:spare", [])
     server.keys["gate"] = make("service:gate", [])
@@ -267,6 +326,7 @@ def run(binary, dev, seconds, seed):
         try:
             report = home / "report.json"
             context = {"url": server.url, "keys": server.keys, "seed": seed, "report": str(report)}
+            context["bundle"] = server.policy()["bundle"]
             environment = {
                 **os.environ,
                 CONTEXT: json.dumps(context),
