@@ -411,6 +411,47 @@ impl Space {
         (request, caller)
     }
 
+    /// `base` with one value replaced.
+    pub(super) fn vary(
+        &self,
+        axis: &Axis,
+        choice: &Choice,
+        base: &(Request, Caller),
+    ) -> (Request, Caller) {
+        let (mut request, mut caller) = base.clone();
+        match (choice, &axis.slot) {
+            (Choice::Text(text), slot) => set_text(&mut request, &mut caller, slot, text),
+            (Choice::Among, Slot::RiskTag(name)) => {
+                request.risk_tags.insert(name.clone());
+            }
+            (Choice::Absent, Slot::RiskTag(name)) => {
+                request.risk_tags.remove(name);
+            }
+            (Choice::Among, Slot::Role(name)) => {
+                caller.roles.insert(name.clone());
+            }
+            (Choice::Absent, Slot::Role(name)) => {
+                caller.roles.remove(name);
+            }
+            (Choice::Json(_) | Choice::Absent, Slot::Path(path)) => {
+                let value = if let Choice::Json(value) = choice { Some(value) } else { None };
+                match path.split_first() {
+                    Some((root, keys)) if root == "context" => {
+                        let whole = request.context.take().map(Value::Object);
+                        let whole = put(whole, keys, value);
+                        request.context = whole.as_ref().and_then(Value::as_object).cloned();
+                    }
+                    Some((_, keys)) => {
+                        request.arguments = put(request.arguments.take(), keys, value);
+                    }
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+        (request, caller)
+    }
+
     /// The value on an axis, with its members.
     fn value(&self, at: usize, picks: &[usize]) -> Value {
         let choice = |at: usize| {
@@ -433,6 +474,20 @@ impl Space {
             }
         }
     }
+}
+
+/// `whole` with the value below some keys replaced or removed. Where one of the keys leads into anything
+/// but an object it stays as it is.
+fn put(whole: Option<Value>, keys: &[String], value: Option<&Value>) -> Option<Value> {
+    let Some((first, rest)) = keys.split_first() else { return value.cloned() };
+    let Some(Value::Object(mut object)) = whole else { return whole };
+    match put(object.remove(first), rest, value) {
+        Some(member) => object.set(first.as_str(), member),
+        None => {
+            object.remove(first);
+        }
+    }
+    Some(Value::Object(object))
 }
 
 fn set_text(request: &mut Request, caller: &mut Caller, slot: &Slot, text: &str) {

@@ -279,3 +279,22 @@ fn what_is_enumerated_is_all_there_is() {
     }
     assert!(enumerated > 60 && sampled > 60 && changed > 30, "{enumerated} {sampled} {changed}");
 }
+
+/// Made-up requests seldom pass what a floor demands; those of the cases do.
+#[test]
+fn what_the_cases_ask_is_looked_at_and_varied() {
+    let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/../../presets/starter");
+    let sources = placet_policy::read_dir(starter.as_ref()).unwrap();
+    let mut altered = sources.clone();
+    let large = "amount_cents > 50000";
+    for source in &mut altered {
+        source.text = source.text.replace(large, "amount_cents > 50001");
+    }
+    assert_ne!(sources, altered);
+    let bundle = |sources| Bundle::compile::<Sha2>(sources).unwrap();
+    let (before, after) = (bundle(&sources), bundle(&altered));
+    let found = diff(&before, &after, &Extent::default(), &mut |_| {});
+    believe(&found, &before, &after);
+    // Exactly at the boundary nobody grants any more.
+    assert!(text(&found).contains("REQUIRE_APPROVAL -> SILENCE"), "{}", text(&found));
+}
