@@ -42,6 +42,8 @@ ACCESS = {
 }
 # Never ends; it is asked by this script.
 STREAM = "streamEvents"
+# In development mode one person is all people, and what they did in an emergency needs no review.
+WITH_KEYS = {"reviewPolicy"}
 # Where schemathesis reads what there is; it does not test that itself.
 DOCUMENT = "getOpenApi"
 
@@ -94,12 +96,26 @@ class Server:
 
     def restore(self):
         """Where one person suffices, whatever the test published is replaced by what it began with."""
-        current = self.policy()
-        if self.keys.get("second") or current.get("bundle") == self.bundle:
+        if "second" in self.keys:
             return
+        current = self.policy()
+        # While an author counts, unsigned bundles neither come nor come back.
         for author in current.get("authors") or []:
             self.call("POST", "/api/v1/policies/authors/revoke", {"key": author["key"]})
-        self.good("POST", "/api/v1/policies", {"sources": sources()})
+        if current.get("bundle") != self.bundle:
+            self.good("POST", "/api/v1/policies", {"sources": sources()})
+
+    def approved(self, held):
+        """The other admin approves what is held, if it is."""
+        decision = held.get("decision") if isinstance(held, dict) else None
+        if decision and decision.get("approval"):
+            path = f"/api/v1/approvals/{decision['approval']['id']}/approve"
+            self.call("POST", path, {"action_digest": decision["action_digest"]}, "second")
+
+    def agreed(self, path, body):
+        """A call that takes two people where there are two."""
+        self.approved(self.call("POST", path, body)[1])
+        self.call("POST", path, body)
 
     def vkey(self):
         return self.good("GET", "/.well-known/placet-keys")["keys"][0]["vkey"]
@@ -173,7 +189,11 @@ class Server:
             newest = self.good("GET", "/api/v1/policies?limit=1")["policies"][0]
             return {}, {"decision": newest.get("decision", "none")}, "admin"
         if operation == "rollbackPolicy":
-            return {}, {"reason": "drill"}, "admin"
+            # By name, which takes two people; going back in an emergency is done for reviews.
+            listed = self.good("GET", "/api/v1/policies?limit=100")["policies"]
+            current = self.policy()["bundle"]
+            old = [it for it in listed if it["bundle"] != current and not it["withdrawn"]]
+            return {}, {"bundle": old[0]["bundle"] if old else current, "reason": "drill"}, "admin"
         if operation == "withdrawPolicy":
             # The oldest that was published and is neither in force nor the one before.
             listed = self.good("GET", "/api/v1/policies?limit=100")["policies"]
@@ -184,11 +204,16 @@ class Server:
                 self.call("POST", "/api/v1/policies/rollback", {"reason": "drill"})
             due = self.policy().get("reviews") or [{"decision": "none"}]
             return {"decision": due[0]["decision"]}, {"note": "seen"}, "second"
-        if operation in ("trustAuthor", "revokeAuthor"):
+        if operation == "trustAuthor":
+            return {}, {"key": self.vkey()}, "admin"
+        if operation == "revokeAuthor":
+            # One that counts, and gone in the end: while one does, unsigned bundles do not come back.
             key = self.vkey()
-            if operation == "revokeAuthor":
-                self.call("POST", "/api/v1/policies/authors", {"key": key})
-            return {}, {"key": key}, "admin"
+            self.agreed("/api/v1/policies/authors", {"key": key, "idempotency_key": self.unique()})
+            body = {"key": key, "idempotency_key": self.unique()}
+            if "second" in self.keys:
+                self.approved(self.call("POST", "/api/v1/policies/authors/revoke", body)[1])
+            return {}, body, "admin"
         if operation == "clearShadow":
             bundle = {"type": "placet/bundle/1", "rules": []}
             self.call("POST", "/api/v1/policies/shadow", {"bundle": bundle})
@@ -357,6 +382,8 @@ def run(binary, dev, seconds, seed):
             ]
             problems = list(found["faults"])
             for operation in operations:
+                if dev and operation in WITH_KEYS:
+                    continue
                 if not any(status.startswith("2") for status in answered.get(operation, {})):
                     seen = dict(answered.get(operation, {}))
                     problems.append(f"{operation} never answered with a 2xx: {seen}")
