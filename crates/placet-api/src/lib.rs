@@ -21,10 +21,13 @@ mod signer;
 mod surface;
 mod text;
 
-pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
+pub use approval::{
+    ApprovalDocument, ApprovalList, ApprovalParts, AskedByDocument, CastVoteDocument,
+    FieldDocument, JOB, RenderingDocument, VoteDocument,
+};
 pub use audit::{
-    AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
-    TrustKeyDocument,
+    ApprovalMark, AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument,
+    TrustDocument, TrustKeyDocument,
 };
 pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,

@@ -5,11 +5,13 @@ use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
+use crate::rendering::Rendering;
 use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
 use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
 use placet_types::Digest;
-use placet_types::ids::{ApprovalId, DecisionId};
+use placet_types::event::{ApprovalVoted, Event};
+use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
 use std::sync::Arc;
@@ -17,8 +19,35 @@ use std::sync::Arc;
 /// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
 const LOOK_MAX: usize = 1024;
 
-/// An approval, the decision it belongs to, and the payload unless it was erased.
-pub type HeldView = (Held, DecisionAnswer, Option<Object>);
+/// An approval, the decision it belongs to, and what people are shown unless it was erased.
+pub type HeldView = (Held, DecisionAnswer, Option<Shown>);
+
+/// A held request as people are shown it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The payload: facts and request.
+    pub payload: Object,
+    /// Every field of it, checked against the entry.
+    pub rendering: Rendering,
+}
+
+/// A vote as its entry and its payload tell it.
+#[derive(Clone, Debug)]
+pub struct CastVote {
+    /// Log index.
+    pub index: u64,
+    /// When.
+    pub time: TimeMs,
+    /// The entry.
+    pub event: ApprovalVoted,
+    /// Who; `None` once erased.
+    pub by: Option<String>,
+    /// Why, where the voter said so and it was not erased.
+    pub note: Option<String>,
+}
+
+/// Most events of a decision that are looked at for its votes.
+const EVENTS_MAX: usize = 1024;
 
 impl Plane {
     /// Mints the permit when the proposer asks, with a nonce, for an approved action.
@@ -157,6 +186,20 @@ impl Plane {
         self.held_view(workspace, held).await
     }
 
+    /// The approval that a decision waits or waited for.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn approval_of(
+        &self,
+        workspace: &Arc<Workspace>,
+        decision: DecisionId,
+    ) -> Result<HeldView, PlaneError> {
+        let held =
+            self.look(workspace.no, move |state| state.approval_of(decision).cloned()).await?;
+        self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
+    }
+
     /// Approvals from `after` on, oldest first.
     ///
     /// # Errors
@@ -252,14 +295,35 @@ impl Plane {
     ) -> Result<HeldView, PlaneError> {
         match self.open_or_entry(workspace, held.index)? {
             Ok(opened) => {
+                let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
                 let answer = self.present(workspace, held.index, &opened, None).await?;
-                Ok((held, answer, Some(opened.payload)))
+                Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
                 let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
                 Ok((held, answer, None))
             }
         }
+    }
+
+    /// All votes on a held decision, oldest first. Reads the store.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn votes(
+        &self,
+        workspace: &Workspace,
+        decision: DecisionId,
+    ) -> Result<Vec<CastVote>, PlaneError> {
+        let mut votes = Vec::new();
+        for entry in self.events_of(workspace, decision, EVENTS_MAX)? {
+            let Event::ApprovalVoted(event) = entry.entry.event else { continue };
+            let payload = self.payload_at(workspace, entry.index)?;
+            let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
+            let (by, note) = (text("actor"), text("note"));
+            votes.push(CastVote { index: entry.index, time: entry.entry.time, event, by, note });
+        }
+        Ok(votes)
     }
 
     async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {

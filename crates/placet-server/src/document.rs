@@ -7,10 +7,12 @@ use crate::server::{Server, Texts};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use placet_api::{DecisionDocument, LogEntryDocument, LogPlace, Parts, PermitPart};
+use placet_api::{
+    ApprovalMark, DecisionDocument, IdText, LogEntryDocument, LogPlace, Parts, PermitPart,
+};
 use placet_engine::HeldState;
 use placet_runtime::{DecisionAnswer, LogEntry, PermitState, PlaneError, Workspace};
-use placet_types::event::DecisionEvent;
+use placet_types::event::{DecisionEvent, Event};
 use placet_types::ids::TimeMs;
 use placet_types::policy::Reason;
 use serde::Serialize;
@@ -89,8 +91,10 @@ pub(crate) async fn decision(
         None if fresh || answer.event.approval.is_none() => None,
         None => Some(("closed", Cow::Owned(Default::default()))),
     };
+    let note = rejection(server, workspace, answer).await?;
     let document = DecisionDocument::build(Parts {
         event,
+        note: note.as_deref(),
         time: answer.time,
         actor,
         digests: answer.digests.as_ref(),
@@ -150,7 +154,45 @@ pub(crate) fn entries(found: &[LogEntry]) -> Result<Vec<LogEntryDocument<'_>>, P
 }
 
 pub(crate) fn entry(entry: &LogEntry) -> Result<LogEntryDocument<'_>, Problem> {
-    let kind = entry.entry.event.type_name();
-    LogEntryDocument::build(entry.index, kind, entry.entry.time, &entry.bytes)
+    let event = &entry.entry.event;
+    let (kind, mark) = (event.type_name(), approval_mark(event));
+    LogEntryDocument::build(entry.index, kind, entry.entry.time, &entry.bytes, mark)
         .map_err(|error| Problem::internal(&error.to_string()))
+}
+
+/// Where an event leaves the approval that it is about.
+fn approval_mark(event: &Event) -> Option<ApprovalMark> {
+    let (id, decision, state) = match event {
+        Event::Decision(event) => (event.approval.as_ref()?.id, event.decision, "pending"),
+        Event::ApprovalVoted(event) => {
+            let state = match (event.approve, event.complete) {
+                (false, _) => "rejected",
+                (true, false) => "pending",
+                (true, true) => "approved",
+            };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
+        _ => return None,
+    };
+    Some(ApprovalMark { id: IdText(id), decision: IdText(decision), state })
+}
+
+/// Why a person rejected it, where that was said and is still there.
+async fn rejection(
+    server: &Server,
+    workspace: &Arc<Workspace>,
+    answer: &DecisionAnswer,
+) -> Result<Option<String>, Problem> {
+    if !answer.hold.as_ref().is_some_and(|held| held.state == HeldState::Rejected) {
+        return Ok(None);
+    }
+    let (plane, workspace, id) = (server.plane.clone(), workspace.clone(), answer.event.decision);
+    let found = blocking(server, move || match plane.votes(&workspace, id) {
+        // The decision stands without its note; votes are found once the read model has caught up.
+        Err(PlaneError::Indexing { .. }) => Ok(Vec::new()),
+        found => found,
+    });
+    Ok(found.await?.into_iter().rfind(|vote| !vote.event.approve).and_then(|vote| vote.note))
 }

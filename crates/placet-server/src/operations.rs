@@ -74,6 +74,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "releaseHold", method: "DELETE", path: "/api/v1/holds/{id}", summary: "Release a legal hold, as the constitution permits", headers: &["Idempotency-Key"], answers: &[(200, JSON, "HoldReleasedDocument"), (202, JSON, "KeyHeldDocument")], ..GET },
     Operation { id: "reindex", path: "/api/v1/audit/reindex", summary: "Have the read model filled anew from the log", answers: &[(202, JSON, "StatusDocument")], ..POST },
     Operation { id: "listApprovals", path: "/api/v1/approvals", summary: "Held actions, oldest first", query: &["include_resolved", "cursor", "limit"], answers: &[(200, JSON, "ApprovalList")], ..GET },
+    Operation { id: "getApproval", path: "/api/v1/approvals/{id}", summary: "A held action: every field of it as people are shown it, and all votes", answers: &[(200, JSON, "ApprovalDocument")], ..GET },
     Operation { id: "approve", path: "/api/v1/approvals/{id}/approve", summary: "Approve a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
     Operation { id: "reject", path: "/api/v1/approvals/{id}/reject", summary: "Reject a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
     Operation { id: "streamEvents", path: "/api/v1/events", summary: "Log entries as they become durable (server-sent events)", query: &["from"], headers: &["Last-Event-ID"], answers: &[(200, "text/event-stream", "")], ..GET },

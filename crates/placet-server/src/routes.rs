@@ -46,6 +46,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getTile", log::tile);
     routes.add("getConsistency", log::consistency);
     routes.add("listApprovals", approvals::list);
+    routes.add("getApproval", approvals::get);
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
     routes.add("streamEvents", events::stream);
