@@ -146,6 +146,8 @@ class Server:
             return {"id": made["id"]}, {"result": "succeeded"}, "bot"
         if operation == "withdraw":
             return {"id": self.decide("refund-large")["id"]}, None, "bot"
+        if operation == "getApproval":
+            return {"id": self.decide("refund-large")["approval"]["id"]}, None, "operator"
         if operation in ("approve", "reject"):
             held = self.decide("refund-large")
             body = {"action_digest": held["action_digest"], "note": "seen"}

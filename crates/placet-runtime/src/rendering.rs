@@ -176,16 +176,15 @@ impl Rendering {
         rendering.check(opened)?;
         if let Some(found) = bundle.map(|bundle| bundle.findings(&request, &caller)) {
             let tags: Vec<Value> = found.risk_tags.iter().map(|tag| tag.as_str().into()).collect();
-            let mut derived = Object::new();
+            let fields = &mut rendering.fields;
             if !tags.is_empty() {
-                derived.set("risk_tags", tags);
+                let derived = Object::new().with("risk_tags", tags).into();
+                take(fields, "derived".to_owned(), &derived, Provenance::Verified, false);
             }
             if !found.facts.is_empty() {
-                derived.set("facts", found.facts);
-            }
-            if !derived.is_empty() {
-                let fields = &mut rendering.fields;
-                take(fields, "derived".to_owned(), &derived.into(), Provenance::Verified, false);
+                // As conditions read them.
+                let facts = found.facts.into();
+                take(fields, "verified".to_owned(), &facts, Provenance::Verified, false);
             }
         }
         Ok(rendering)

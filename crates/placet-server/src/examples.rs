@@ -114,11 +114,13 @@ pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &
             ("reportOutcome", "id", "$response.body#/id"),
             ("withdraw", "id", "$response.body#/id"),
             ("getReceipt", "id", "$response.body#/id"),
+            ("getApproval", "id", "$response.body#/approval/id"),
             ("approve", "id", "$response.body#/approval/id"),
             ("reject", "id", "$response.body#/approval/id"),
             ("getTrace", "trace_id", "$response.body#/trace_id"),
         ],
         "listApprovals" => &[
+            ("getApproval", "id", "$response.body#/approvals/0/id"),
             ("approve", "id", "$response.body#/approvals/0/id"),
             ("reject", "id", "$response.body#/approvals/0/id"),
         ],

@@ -10,6 +10,8 @@ mod authzen_todo;
 mod flows;
 #[path = "server/idle.rs"]
 mod idle;
+#[path = "server/inbox.rs"]
+mod inbox;
 #[path = "server/inputs.rs"]
 mod inputs;
 #[path = "server/limits.rs"]

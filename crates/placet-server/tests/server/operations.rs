@@ -83,6 +83,7 @@ async fn every_operation_is_reached() {
         get("/api/v1/traces/x"),
         get("/api/v1/audit"),
         get("/api/v1/approvals"),
+        get(&format!("/api/v1/approvals/{}", at(&held[0], "/approval/id"))),
         get("/api/v1/checkpoint"),
         get("/log/main/checkpoint"),
         get("/log/main/tile/entries/000.p/1"),
