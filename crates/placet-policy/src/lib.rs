@@ -27,6 +27,7 @@ mod index;
 mod layers;
 mod lint;
 mod model;
+mod notify;
 #[doc(hidden)]
 pub mod naive;
 mod pattern;
@@ -48,6 +49,7 @@ pub use format::format;
 pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
+pub use notify::{Channel, ChannelKind, Notification, Notify, Told};
 pub use search::{Sought, Unlisted};
 
 pub use provenance::Grant;
