@@ -189,6 +189,9 @@ pub struct CastVoteDocument {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The channel it came through, `telegram` or `slack`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<&'static str>,
     /// The digest was not echoed (development mode alone).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unechoed: bool,

@@ -10,7 +10,7 @@ use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
 use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
 use placet_types::Digest;
-use placet_types::event::{ApprovalVoted, Event};
+use placet_types::event::{ApprovalVoted, Event, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
@@ -18,6 +18,21 @@ use std::sync::Arc;
 
 /// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
 const LOOK_MAX: usize = 1024;
+
+/// What somebody says to a held decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Ballot<'a> {
+    /// Which.
+    pub approval: ApprovalId,
+    /// Yes or no.
+    pub approve: bool,
+    /// The digest of the action that was seen; it may be left out in development mode alone.
+    pub echo: Option<Digest>,
+    /// A word to it; kept beside the entry.
+    pub note: Option<&'a str>,
+    /// The channel it came through; then the principal has no key and no roles of its own.
+    pub via: Option<VoteChannel>,
+}
 
 /// An approval, the decision it belongs to, and what people are shown unless it was erased.
 pub type HeldView = (Held, DecisionAnswer, Option<Shown>);
@@ -44,6 +59,35 @@ pub struct CastVote {
     pub by: Option<String>,
     /// Why, where the voter said so and it was not erased.
     pub note: Option<String>,
+}
+
+/// What became of a held decision.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// Where its approval stands, in the words of the APIs.
+    pub state: &'static str,
+    /// All votes, oldest first.
+    pub votes: Vec<CastVote>,
+}
+
+/// The approval and decision that an event is about, and where it leaves the approval, in the words
+/// of the APIs.
+#[must_use]
+pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static str)> {
+    Some(match event {
+        Event::Decision(event) => (event.approval.as_ref()?.id, event.decision, "pending"),
+        Event::ApprovalVoted(event) => {
+            let state = match (event.approve, event.complete) {
+                (false, _) => "rejected",
+                (true, false) => "pending",
+                (true, true) => "approved",
+            };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
+        _ => return None,
+    })
 }
 
 /// Most events of a decision that are looked at for its votes.
@@ -129,6 +173,21 @@ impl Plane {
         echo: Option<Digest>,
         note: Option<&str>,
     ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        let ballot = Ballot { approval, approve, echo, note, via: None };
+        self.cast(workspace, principal, ballot).await
+    }
+
+    /// As [`vote`](Self::vote), through whatever channel.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn cast(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        ballot: Ballot<'_>,
+    ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        let Ballot { approval, approve, echo, note, via } = ballot;
         let _counted = Outstanding::new(&self.gauges);
         let held = self.held(workspace, approval).await?;
         let opened = self.open(workspace, held.index)?;
@@ -138,6 +197,7 @@ impl Plane {
                 who: self.who(workspace, principal),
                 approve,
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
+                via,
                 verdict: self.evaluate_again(workspace, &opened)?,
             }));
             let plain =
@@ -306,24 +366,29 @@ impl Plane {
         }
     }
 
-    /// All votes on a held decision, oldest first. Reads the store.
+    /// What became of a held decision, as the log tells it. Reads the store.
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub fn votes(
+    pub fn course(
         &self,
         workspace: &Workspace,
         decision: DecisionId,
-    ) -> Result<Vec<CastVote>, PlaneError> {
-        let mut votes = Vec::new();
+    ) -> Result<Course, PlaneError> {
+        let mut course = Course { state: "pending", votes: Vec::new() };
         for entry in self.events_of(workspace, decision, EVENTS_MAX)? {
-            let Event::ApprovalVoted(event) = entry.entry.event else { continue };
+            let event = entry.entry.event;
+            if let Some((.., state)) = approval_after(&event) {
+                course.state = state;
+            }
+            let Event::ApprovalVoted(event) = event else { continue };
             let payload = self.payload_at(workspace, entry.index)?;
             let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
             let (by, note) = (text("actor"), text("note"));
-            votes.push(CastVote { index: entry.index, time: entry.entry.time, event, by, note });
+            let (index, time) = (entry.index, entry.entry.time);
+            course.votes.push(CastVote { index, time, event, by, note });
         }
-        Ok(votes)
+        Ok(course)
     }
 
     async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {

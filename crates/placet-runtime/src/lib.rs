@@ -60,7 +60,7 @@ pub use dry::{
     CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
 };
 pub use error::PlaneError;
-pub use holding::{CastVote, HeldView, Shown};
+pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};

@@ -16,7 +16,7 @@ use placet_api::{
 use placet_engine::{Held, HeldState, arming_of};
 use placet_runtime::{CastVote, HeldView, PlaneError, RenderedField, Rendering};
 use placet_types::Digest;
-use placet_types::event::{ActorRef, DecisionEvent};
+use placet_types::event::{ActorRef, DecisionEvent, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, JobId};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Reason;
@@ -99,10 +99,10 @@ pub(crate) async fn answer(
     let server = &call.server;
     let (plane, workspace) = (server.plane.clone(), session.workspace.clone());
     let decision = seen.0.decision;
-    let votes = document::blocking(server, move || plane.votes(&workspace, decision)).await?;
+    let course = document::blocking(server, move || plane.course(&workspace, decision)).await?;
     let names = names(server, session);
     let about = About { server, session, names: &names };
-    document::answer(StatusCode::OK, &about.document(seen, Some(votes)))
+    document::answer(StatusCode::OK, &about.document(seen, Some(course.votes)))
 }
 
 /// `POST /api/v1/approvals/{id}/approve`
@@ -118,21 +118,21 @@ pub(crate) async fn reject(call: Call) -> Result<Response, Problem> {
 async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
     let mut session = call.session(Act::Oversee)?;
     let fields = call.object(&["action_digest", "note"]).await?;
-    let ballot = Ballot::read(fields)?;
+    let said = Said::read(fields)?;
     let id = call.segment(3)?;
-    let seen = cast(&call, &mut session, &id, approve, &ballot).await?;
+    let seen = cast(&call, &mut session, &id, approve, &said).await?;
     answer(&call, &session, &seen).await
 }
 
 /// What a voter says beside yes or no.
-pub(crate) struct Ballot {
+pub(crate) struct Said {
     /// The digest that was seen.
     pub(crate) echo: Option<Digest>,
     /// Why.
     pub(crate) note: Option<String>,
 }
 
-impl Ballot {
+impl Said {
     pub(crate) fn read(mut fields: Object) -> Result<Self, Problem> {
         let digest = call::text(&mut fields, "action_digest", 100)?;
         let expected = || Problem::invalid("/action_digest", "expected sha256: and 64 hex digits");
@@ -147,7 +147,7 @@ pub(crate) async fn cast(
     session: &mut Session,
     id: &str,
     approve: bool,
-    ballot: &Ballot,
+    said: &Said,
 ) -> Result<HeldView, Problem> {
     let plane = &call.server.plane;
     let id = match ApprovalId::parse(id) {
@@ -161,8 +161,8 @@ pub(crate) async fn cast(
         session.principal.caller.roles.extend(held.roles.into_keys());
     }
     let principal = &session.principal;
-    let note = ballot.note.as_deref();
-    let (held, answer) = plane.vote(workspace, principal, id, approve, ballot.echo, note).await?;
+    let note = said.note.as_deref();
+    let (held, answer) = plane.vote(workspace, principal, id, approve, said.echo, note).await?;
     let event = &answer.event;
     if matches!(held.state, HeldState::Approved(_))
         && arming_of(&event.surface, &event.action).is_some()
@@ -225,6 +225,7 @@ impl About<'_> {
             time: Instant(vote.time),
             index: vote.index,
             note: vote.note,
+            via: vote.event.via.map(VoteChannel::as_str),
             unechoed: vote.event.unechoed,
         };
         let fields_max = if votes.is_some() { usize::MAX } else { FIELDS_LISTED };

@@ -11,8 +11,10 @@ use placet_api::{
     ApprovalMark, DecisionDocument, IdText, LogEntryDocument, LogPlace, Parts, PermitPart,
 };
 use placet_engine::HeldState;
-use placet_runtime::{DecisionAnswer, LogEntry, PermitState, PlaneError, Workspace};
-use placet_types::event::{DecisionEvent, Event};
+use placet_runtime::{
+    DecisionAnswer, LogEntry, PermitState, PlaneError, Workspace, approval_after,
+};
+use placet_types::event::DecisionEvent;
 use placet_types::ids::TimeMs;
 use placet_types::policy::Reason;
 use serde::Serialize;
@@ -155,28 +157,14 @@ pub(crate) fn entries(found: &[LogEntry]) -> Result<Vec<LogEntryDocument<'_>>, P
 
 pub(crate) fn entry(entry: &LogEntry) -> Result<LogEntryDocument<'_>, Problem> {
     let event = &entry.entry.event;
-    let (kind, mark) = (event.type_name(), approval_mark(event));
+    let mark = approval_after(event).map(|(id, decision, state)| ApprovalMark {
+        id: IdText(id),
+        decision: IdText(decision),
+        state,
+    });
+    let kind = event.type_name();
     LogEntryDocument::build(entry.index, kind, entry.entry.time, &entry.bytes, mark)
         .map_err(|error| Problem::internal(&error.to_string()))
-}
-
-/// Where an event leaves the approval that it is about.
-fn approval_mark(event: &Event) -> Option<ApprovalMark> {
-    let (id, decision, state) = match event {
-        Event::Decision(event) => (event.approval.as_ref()?.id, event.decision, "pending"),
-        Event::ApprovalVoted(event) => {
-            let state = match (event.approve, event.complete) {
-                (false, _) => "rejected",
-                (true, false) => "pending",
-                (true, true) => "approved",
-            };
-            (event.approval, event.decision, state)
-        }
-        Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
-        Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
-        _ => return None,
-    };
-    Some(ApprovalMark { id: IdText(id), decision: IdText(decision), state })
 }
 
 /// Why a person rejected it, where that was said and is still there.
@@ -189,10 +177,10 @@ async fn rejection(
         return Ok(None);
     }
     let (plane, workspace, id) = (server.plane.clone(), workspace.clone(), answer.event.decision);
-    let found = blocking(server, move || match plane.votes(&workspace, id) {
+    let found = blocking(server, move || match plane.course(&workspace, id) {
         // The decision stands without its note; votes are found once the read model has caught up.
         Err(PlaneError::Indexing { .. }) => Ok(Vec::new()),
-        found => found,
+        found => found.map(|course| course.votes),
     });
     Ok(found.await?.into_iter().rfind(|vote| !vote.event.approve).and_then(|vote| vote.note))
 }

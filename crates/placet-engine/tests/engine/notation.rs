@@ -17,7 +17,7 @@ use placet_engine::{
 };
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
+    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult, VoteChannel,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, PermitId, TimeMs};
 use placet_types::json::Object;
@@ -354,6 +354,9 @@ impl Scene {
                         Some(other) => Some(digest(other)),
                         None => Some(held),
                     },
+                    via: options
+                        .get("via")
+                        .map(|name| VoteChannel::parse(name).expect("a channel")),
                     verdict: self.verdict(&surface),
                 }))
             }

@@ -147,6 +147,9 @@ fn voted(vote: &Value) -> String {
         output::plain(&vote["roles"]),
         output::plain(&vote["time"])
     );
+    if vote["via"].is_string() {
+        text.push_str(&format!(", through {}", output::plain(&vote["via"])));
+    }
     if vote["note"].is_string() {
         text.push_str(&format!(": {}", output::plain(&vote["note"]).replace('\n', "\\n")));
     }
