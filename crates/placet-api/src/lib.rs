@@ -11,6 +11,7 @@ mod approval;
 mod audit;
 mod authoring;
 mod authzen;
+mod compat;
 mod decision;
 pub mod error;
 mod manage;
@@ -40,6 +41,10 @@ pub use authzen::{
     AuthzenPage, AuthzenPageDocument, AuthzenSought, EntityFound, EntitySearchDocument,
     EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
     ReasonField, ResourceSearchRequest, SubjectSearchRequest,
+};
+pub use compat::{
+    ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
+    GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,

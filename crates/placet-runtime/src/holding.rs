@@ -1,6 +1,7 @@
 //! Held decisions seen from outside: looking at approvals, voting, collecting, withdrawing.
 
 use crate::answer::{DecisionAnswer, PermitState, PermitView};
+use crate::crypto::Fast;
 use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
@@ -389,6 +390,21 @@ impl Plane {
             course.votes.push(CastVote { index, time, event, by, note });
         }
         Ok(course)
+    }
+
+    /// The payload of the decision at `index` and the digest of its action; none once erased.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn held_payload(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<Option<(Object, Digest)>, PlaneError> {
+        let Ok(opened) = self.open_or_entry(workspace, index)? else { return Ok(None) };
+        let (request, caller) = reread(&opened.payload)?;
+        let digest = request.digests::<Fast>(&caller).action;
+        Ok(Some((opened.payload, digest)))
     }
 
     async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {

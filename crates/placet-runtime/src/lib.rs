@@ -69,6 +69,7 @@ pub use policies::{
     author_request, changes, publish_request, rollback_request,
 };
 pub use privacy::{ErasePlan, EraseSpec, Selection};
+pub use proposal::APPROVAL_REQUEST;
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
 pub use rendering::{Provenance, RenderedField, Rendering};

@@ -23,7 +23,7 @@ use placet_types::policy::Reason;
 use std::collections::HashMap;
 
 /// Most approvals of one page.
-const PAGE_MAX: usize = 200;
+pub(crate) const PAGE_MAX: usize = 200;
 /// Longest note of a vote.
 const NOTE_MAX: usize = 2000;
 
@@ -51,7 +51,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
 }
 
 /// Overseers see all; others what they may decide, proposed, or will execute.
-fn may_see(session: &Session) -> impl Fn(&Held) -> bool + Clone + Send + 'static {
+pub(crate) fn may_see(session: &Session) -> impl Fn(&Held) -> bool + Clone + Send + 'static {
     let own = session.workspace.actor_ref(&session.principal.caller.actor);
     let roles = session.principal.caller.roles.clone();
     let oversees = session.has_any(&OVERSEERS);

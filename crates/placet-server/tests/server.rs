@@ -8,6 +8,8 @@ mod authzen;
 mod authzen_scenario;
 #[path = "server/authzen_todo.rs"]
 mod authzen_todo;
+#[path = "server/compat.rs"]
+mod compat;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
