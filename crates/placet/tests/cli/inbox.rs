@@ -162,8 +162,6 @@ fn a_watch_tells_what_there_is_and_what_changes_and_goes_on_where_it_was() {
     let mut again = Command::new(BIN);
     again.args(["up", "--dev", "--listen", &address, "--data", &server.data()]);
     let again = Server::listening(again, tempfile::tempdir().unwrap());
-    let file = server.file("a.json");
-    again.run(&["decide", &file, "--wait", "1s", "--json"]).exits(10);
     held(&again, "z");
     let (_, kind, state) = watch.json();
     assert_eq!((kind.as_str(), state.as_str()), ("decision", "pending"));
