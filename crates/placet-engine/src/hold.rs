@@ -58,7 +58,7 @@ pub(crate) fn vote<H: Hasher>(
         key: who.key,
         roles,
         approve: command.approve,
-        complete: command.approve && state.missing(&after).is_empty(),
+        complete: command.approve && state.missing_at(&after, now).is_empty(),
         requirement: held.requirement,
         unechoed,
     })]))
@@ -103,7 +103,7 @@ pub(crate) fn collect<H: Hasher>(
         return Err(Rejection::RoleMissing([(constitution::ADMIN.into(), 1)].into()));
     }
     // Roles are checked again at release: who has lost theirs since has approved nothing.
-    let approved = state.missing(held).is_empty();
+    let approved = state.missing_at(held, now).is_empty();
     if !approved || !still_demanded::<H>(state, held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }
