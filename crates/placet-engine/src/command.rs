@@ -11,6 +11,7 @@ use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
     Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
+    VoteChannel,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
@@ -222,6 +223,9 @@ pub struct Vote {
     /// Commitment (under the held payload's salt) to the action digest that the voter echoed;
     /// `None` when it was left out.
     pub echo: Option<Digest>,
+    /// The channel it came through. Then the person has no key here, and their roles are those of
+    /// their own keys, whatever `who` says.
+    pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
 }

@@ -9,6 +9,7 @@ use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
 use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
 use placet_types::Digest;
+use placet_types::event::VoteChannel;
 use placet_types::ids::{ApprovalId, DecisionId};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
@@ -16,6 +17,21 @@ use std::sync::Arc;
 
 /// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
 const LOOK_MAX: usize = 1024;
+
+/// What somebody says to a held decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Ballot<'a> {
+    /// Which.
+    pub approval: ApprovalId,
+    /// Yes or no.
+    pub approve: bool,
+    /// The digest of the action that was seen; it may be left out in development mode alone.
+    pub echo: Option<Digest>,
+    /// A word to it; kept beside the entry.
+    pub note: Option<&'a str>,
+    /// The channel it came through; then the principal has no key and no roles of its own.
+    pub via: Option<VoteChannel>,
+}
 
 /// An approval, the decision it belongs to, and the payload unless it was erased.
 pub type HeldView = (Held, DecisionAnswer, Option<Object>);
@@ -100,6 +116,21 @@ impl Plane {
         echo: Option<Digest>,
         note: Option<&str>,
     ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        let ballot = Ballot { approval, approve, echo, note, via: None };
+        self.cast(workspace, principal, ballot).await
+    }
+
+    /// As [`vote`](Self::vote), through whatever channel.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn cast(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        ballot: Ballot<'_>,
+    ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        let Ballot { approval, approve, echo, note, via } = ballot;
         let _counted = Outstanding::new(&self.gauges);
         let held = self.held(workspace, approval).await?;
         let opened = self.open(workspace, held.index)?;
@@ -109,6 +140,7 @@ impl Plane {
                 who: self.who(workspace, principal),
                 approve,
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
+                via,
                 verdict: self.evaluate_again(workspace, &opened)?,
             }));
             let plain =

@@ -59,7 +59,7 @@ pub use dry::{
     CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
 };
 pub use error::PlaneError;
-pub use holding::HeldView;
+pub use holding::{Ballot, HeldView};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};

@@ -301,3 +301,42 @@ fn development_mode_says_when_the_digest_was_left_out() {
          collect local d1           -> collected consumed",
     );
 }
+
+#[test]
+fn a_channel_vouches_for_a_person_and_the_keys_of_that_person_for_roles() {
+    check(
+        "person ann operator
+         person bob operator
+         person eve auditor
+         agent bot operator
+         rule h pay hold roles=operator:2
+         decide ann pay d1 behalf=bot       -> REQUIRE_APPROVAL operator:2
+         vote stranger d1 via=telegram      -> ! role_missing
+         vote eve d1 via=telegram           -> ! role_missing
+         vote bot d1 via=slack              -> ! not_human
+         vote ann d1 via=telegram           -> ! own_approval
+         vote bob d1 via=telegram digest=none  -> ! approval_digest_missing
+         vote bob d1 via=telegram digest=stale -> ! stale_approval_digest
+         vote bob d1 via=telegram           -> missing operator:1
+         vote bob d1 via=telegram           -> ! already_voted
+         vote bob d1 via=slack              -> ! already_voted
+         vote bob d1                        -> ! already_voted
+         withdraw ann d1                    -> withdrawn
+         vote bob d1 via=slack no           -> ! approval_final",
+    );
+}
+
+#[test]
+fn a_person_whose_key_is_revoked_votes_through_no_channel() {
+    check(
+        "person root admin
+         person bob operator
+         agent bot
+         rule h pay hold
+         decide bot pay d1                  -> REQUIRE_APPROVAL operator:1
+         decide bot pay d2                  -> REQUIRE_APPROVAL operator:1
+         vote bob d1 via=slack              -> approved
+         revokekey root bob                 -> key.revoked
+         vote bob d2 via=slack              -> ! role_missing",
+    );
+}

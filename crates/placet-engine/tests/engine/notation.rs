@@ -17,7 +17,8 @@ use placet_engine::{
 };
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult, SessionNarrowed,
+    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
+    SessionNarrowed, VoteChannel,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::json::Object;
@@ -363,6 +364,9 @@ impl Scene {
                         Some(other) => Some(digest(other)),
                         None => Some(held),
                     },
+                    via: options
+                        .get("via")
+                        .map(|name| VoteChannel::parse(name).expect("a channel")),
                     verdict: self.verdict(&surface),
                 }))
             }

@@ -24,7 +24,7 @@ pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowU
 pub use other::{
     ApprovalClosed, ApprovalVoted, CloseState, Gap, Genesis, KeyGrant, KeyRevoked, KillEvent,
     KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed, PermitEnded,
-    Principal, Refused, ReportedResult,
+    Principal, Refused, ReportedResult, VoteChannel,
 };
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,

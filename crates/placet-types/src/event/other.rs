@@ -168,6 +168,35 @@ pub struct ApprovalVoted {
     pub requirement: Digest,
     /// The digest was not echoed (development mode alone).
     pub unechoed: bool,
+    /// The channel that it came through, whose word for who the person is was taken; absent for
+    /// votes with a key or a session.
+    pub via: Option<VoteChannel>,
+}
+
+/// A channel that people vote through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoteChannel {
+    /// A button of a Telegram message.
+    Telegram,
+    /// A form in Slack.
+    Slack,
+}
+
+impl VoteChannel {
+    /// `telegram`, `slack`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Telegram => "telegram",
+            Self::Slack => "slack",
+        }
+    }
+
+    /// The channel of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Telegram, Self::Slack].into_iter().find(|channel| channel.as_str() == text)
+    }
 }
 
 /// How an approval ended without a vote.
@@ -530,6 +559,7 @@ impl ApprovalVoted {
         w.digest("requirement", &self.requirement);
         w.strings("roles", &self.roles);
         w.flag("unechoed", self.unechoed);
+        w.str_opt("via", self.via.map(VoteChannel::as_str));
     }
 
     fn read(r: &mut Reader) -> Result<Self, EntryError> {
@@ -543,6 +573,7 @@ impl ApprovalVoted {
             complete: r.flag("complete")?,
             requirement: r.digest("requirement")?,
             unechoed: r.flag("unechoed")?,
+            via: r.parsed_opt("via", VoteChannel::parse)?,
         })
     }
 }
