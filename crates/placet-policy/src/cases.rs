@@ -165,6 +165,7 @@ fn default_caller() -> Result<Caller, String> {
         environment: "development".to_owned(),
         actor: ActorId::parse("agent:local").ok_or("no actor")?,
         roles: BTreeSet::new(),
+        chain: Vec::new(),
     })
 }
 
