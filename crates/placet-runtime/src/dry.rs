@@ -4,7 +4,7 @@
 use crate::crypto::Fast;
 use crate::frame::SlotKeys;
 use crate::ports::Secret;
-use crate::proposal::{Given, Proposal, evaluate};
+use crate::proposal::{Given, Proposal, approval_ms, evaluate};
 use crate::pseudonyms::Pseudonyms;
 use placet_engine::{Bounds, CONSTITUTION, Command, Plan, State, step};
 use placet_policy::{Bundle, Case};
@@ -100,6 +100,7 @@ impl DryRun {
             window_ms: contract.idempotency_window_ms,
             deadline: now.plus(contract.deadline_ms),
             permit_ms: PERMIT_MS,
+            approval_ms: approval_ms(request),
         };
         let command = proposal.command(&keys, (verdict.clone(), None), given);
         let plan = step::<Fast>(&self.state, &Command::Decide(Box::new(command)), now)

@@ -154,7 +154,7 @@ impl<'a> Gate<'a> {
         let id = ApprovalId::parse(id).ok_or_else(none)?;
         let workspace = &self.session.workspace;
         let found = self.call.server.plane.approval(workspace, id).await;
-        let (held, _, payload) = match found {
+        let (held, _, shown) = match found {
             Err(PlaneError::NotFound(_)) => return Err(none()),
             found => found?,
         };
@@ -162,8 +162,8 @@ impl<'a> Gate<'a> {
             return Err(none());
         }
         let erased = "what the approval was for has been erased; ask anew without it";
-        let payload = payload.ok_or_else(|| Problem::new("payload_erased", erased))?;
-        let request = payload.get("request").and_then(Value::as_object);
+        let shown = shown.ok_or_else(|| Problem::new("payload_erased", erased))?;
+        let request = shown.payload.get("request").and_then(Value::as_object);
         let key = request.and_then(|request| request.get("idempotency_key")?.as_str());
         Ok(key.ok_or_else(none)?.to_owned())
     }
