@@ -232,8 +232,9 @@ fn decide(
 ) -> Result<Arc<DecisionEvent>, DryError> {
     let start = case.history.first().map_or(case.at, |step| step.at);
     let mut run = DryRun::new(&case.caller.workspace, Some(bundle), start)?;
-    for (number, step) in case.history.iter().enumerate() {
-        let found = run.decide(bundle, &step.request, &step.caller, step.at)?.event.outcome;
+    let all = case.history.iter().flat_map(|step| step.requests().map(move |it| (step, it)));
+    for (number, (step, request)) in all.enumerate() {
+        let found = run.decide(bundle, &request, &step.caller, step.at)?.event.outcome;
         if let Some(expected) = step.outcome.filter(|expected| *expected != found) {
             differences.push(Difference {
                 what: format!("history[{number}].outcome"),

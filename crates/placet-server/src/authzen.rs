@@ -105,9 +105,11 @@ impl<'a> Gate<'a> {
             (Some(key), ..) => key,
             (None, Naming::Key(key), None) => key.clone(),
             (None, Naming::Key(key), Some(at)) => format!("{key}#{at}"),
-            (None, Naming::RequestId(id), _) => {
+            (None, Naming::RequestId(id), at) => {
+                // Items of one call are no retries of each other, however alike they are.
                 let question = Value::Object(body.clone()).to_text();
-                names.of("authzen-request", &[id.as_str(), &question].join("\0")).hex()
+                let at = at.map_or(String::new(), |at| at.to_string());
+                names.of("authzen-request", &[id.as_str(), &at, &question].join("\0")).hex()
             }
             (None, Naming::Fresh, _) => random(),
         };

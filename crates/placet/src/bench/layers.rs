@@ -111,6 +111,7 @@ fn asked(number: usize, workspace: &str) -> Result<(Request, Caller)> {
         environment: "production".into(),
         actor: ActorId::parse("agent:worker").context("actor")?,
         roles: [format!("role-{number}"), "agent".to_owned()].into(),
+        chain: Vec::new(),
     };
     let request = Request::read(parse(body.as_bytes(), Limits::REQUEST)?, &caller)?;
     Ok((request, caller))
