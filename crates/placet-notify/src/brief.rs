@@ -35,9 +35,8 @@ impl Risk {
     fn of(score: Option<u64>, word: Option<&str>) -> Option<Self> {
         let score = score.filter(|score| *score <= 100);
         let by_score = score.and_then(|score| LEVELS.iter().position(|(_, from)| score >= *from));
-        let by_word = word.and_then(|word| {
-            LEVELS.iter().position(|(level, _)| level.eq_ignore_ascii_case(word))
-        });
+        let by_word = word
+            .and_then(|word| LEVELS.iter().position(|(level, _)| level.eq_ignore_ascii_case(word)));
         let at = match (by_score, by_word) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b)?,
@@ -126,8 +125,7 @@ fn changes<'v>(find: &dyn Fn(&str) -> Option<&'v Value>) -> Vec<String> {
         };
         let count = |names: [&str; 2]| names.iter().find_map(|name| file.get(name)?.as_u64());
         let added = count(["added", "additions"]).filter(|n| *n > 0).map(|n| format!("+{n}"));
-        let deleted =
-            count(["deleted", "deletions"]).filter(|n| *n > 0).map(|n| format!("-{n}"));
+        let deleted = count(["deleted", "deletions"]).filter(|n| *n > 0).map(|n| format!("-{n}"));
         let sizes: Vec<String> = added.into_iter().chain(deleted).collect();
         let sizes =
             if sizes.is_empty() { String::new() } else { format!(" ({} lines)", sizes.join(" ")) };

@@ -27,9 +27,9 @@ mod index;
 mod layers;
 mod lint;
 mod model;
-mod notify;
 #[doc(hidden)]
 pub mod naive;
+mod notify;
 mod pattern;
 mod provenance;
 mod read;

@@ -204,9 +204,8 @@ fn channel(of: &Object) -> Option<Channel> {
         _ => return None,
     };
     let approvers = of.get("approvers").and_then(Value::as_object);
-    let person = |(user, actor): (&str, &Value)| {
-        Some((user.to_owned(), ActorId::parse(actor.as_str()?)?))
-    };
+    let person =
+        |(user, actor): (&str, &Value)| Some((user.to_owned(), ActorId::parse(actor.as_str()?)?));
     Some(Channel {
         id: text("id")?,
         kind,

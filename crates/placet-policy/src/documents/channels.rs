@@ -35,7 +35,11 @@ pub(super) const KIND: Kind = Kind {
             Shape::Map(&Shape::Prose(64), &Shape::Actor),
             "who may decide there: user id of the channel, and the person it belongs to",
         ),
-        Field::optional("insecure", Shape::Bool, "lets a webhook be plain http beyond this machine"),
+        Field::optional(
+            "insecure",
+            Shape::Bool,
+            "lets a webhook be plain http beyond this machine",
+        ),
         Field::optional("owner", Shape::Prose(200), "who answers for it"),
     ]),
     doc: "Where people and programs are reached, and who may decide there.",

@@ -32,9 +32,9 @@ impl Reached {
             "notify" => {
                 for entry in items(Some(node)) {
                     for name in ["on", "channels"] {
-                        let list = child(entry, name).filter(|list| {
-                            matches!(&list.value, Data::List(items) if items.is_empty())
-                        });
+                        let list = child(entry, name).filter(
+                            |list| matches!(&list.value, Data::List(items) if items.is_empty()),
+                        );
                         if let Some(list) = list {
                             let message = format!("`{name}` names nothing, so nobody is told");
                             report.error(Code::Conflict, list.place, message);

@@ -96,7 +96,8 @@ fn what_does_not_fit_together_does_not_compile() {
 
 #[test]
 fn plain_http_is_for_this_machine_or_for_whoever_says_so() {
-    for url in ["http://127.0.0.1:9/x", "http://[::1]:9/", "http://localhost/", "http://127.8.9.1"] {
+    for url in ["http://127.0.0.1:9/x", "http://[::1]:9/", "http://localhost/", "http://127.8.9.1"]
+    {
         compile(&CHANNELS.replace("https://siem.example.com/in?x=1", url)).unwrap();
     }
     let text = CHANNELS.replace("https://siem.example.com/in?x=1", "http://siem.internal/in");

@@ -44,9 +44,7 @@ impl Outbox {
     pub fn cursor(&self, workspace: WorkspaceNo) -> Result<Option<u64>, PortError> {
         self.read(None, |conn| {
             let found = "SELECT next FROM cursor WHERE workspace = ?1";
-            conn.prepare_cached(found)?
-                .query_row([workspace.0], |row| unsigned(row, 0))
-                .optional()
+            conn.prepare_cached(found)?.query_row([workspace.0], |row| unsigned(row, 0)).optional()
         })
     }
 
@@ -208,12 +206,7 @@ impl Outbox {
                     "UPDATE delivery SET attempts = attempts + 1, dead = ?2, due_ms = ?3, \
                      error = ?4 WHERE id = ?1",
                 )?
-                .execute(params![
-                    int(id),
-                    due.is_none(),
-                    int(due.unwrap_or_default().0),
-                    error
-                ])?;
+                .execute(params![int(id), due.is_none(), int(due.unwrap_or_default().0), error])?;
             if due.is_none() {
                 // The bound is per workspace; the newest matter most.
                 write.execute(
@@ -249,14 +242,9 @@ impl Outbox {
     ///
     /// # Errors
     /// [`PortError`] when the store failed.
-    pub fn delivery(
-        &self,
-        workspace: WorkspaceNo,
-        id: u64,
-    ) -> Result<Option<Delivery>, PortError> {
+    pub fn delivery(&self, workspace: WorkspaceNo, id: u64) -> Result<Option<Delivery>, PortError> {
         self.read(None, |conn| {
-            let found =
-                format!("SELECT {COLUMNS} FROM delivery WHERE id = ?1 AND workspace = ?2");
+            let found = format!("SELECT {COLUMNS} FROM delivery WHERE id = ?1 AND workspace = ?2");
             conn.prepare_cached(&found)?
                 .query_row(params![int(id), workspace.0], delivery)
                 .optional()
@@ -396,8 +384,7 @@ impl Outbox {
         key: &[u8],
     ) -> Result<bool, PortError> {
         self.read(false, |conn| {
-            let found =
-                "SELECT 1 FROM taken WHERE workspace = ?1 AND channel = ?2 AND key = ?3";
+            let found = "SELECT 1 FROM taken WHERE workspace = ?1 AND channel = ?2 AND key = ?3";
             conn.prepare_cached(found)?.exists(params![workspace.0, channel, key])
         })
     }
