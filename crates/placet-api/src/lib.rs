@@ -29,7 +29,8 @@ pub use audit::{
 };
 pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
-    LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
+    FormatDocument, FormatRequest, FormattedDocument, ImportDocument, ImportRequest, LintDocument,
+    LintRequest, OrderDocument, SchemaDocument, SourceDocument, TestDocument, TestRequest,
 };
 pub use authzen::{
     AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,

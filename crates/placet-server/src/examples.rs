@@ -49,6 +49,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
             "rules": [{"id": "allow-all", "match": {}, "decision": "allow"}],
         }}),
         "LintRequest" => json!({"sources": [source]}),
+        "FormatRequest" => json!({"sources": [source]}),
+        "ImportRequest" => json!({"source": source, "star": "segment"}),
         "TestRequest" => json!({"sources": [source]}),
         "ExplainRequest" => json!({"sources": [source], "request": {
             "surface": "payments.refund", "action": "create", "idempotency_key": "refund-4711",

@@ -67,6 +67,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("lintPolicy", authoring::lint);
     routes.add("testPolicy", authoring::test);
     routes.add("explainPolicy", authoring::explain);
+    routes.add("formatPolicy", authoring::texts::format);
+    routes.add("importPolicy", authoring::texts::import);
+    routes.add("getPolicySchemas", authoring::texts::schemas);
     routes.add("getTrust", signers::trust);
     routes.add("getHandovers", signers::handovers);
     routes.add("evaluateAccess", authzen::evaluation);
