@@ -38,8 +38,6 @@ pub(super) async fn run(server: Arc<Server>, channels: Arc<Channels>) {
                 Ok(more) => grew |= more,
                 Err(why) => {
                     eprintln!("placet: the outbox lags behind {}: {why}", workspace.name);
-                    // What is durable there is not known now.
-                    cursors.remove(&workspace.no);
                 }
             }
         }
@@ -57,18 +55,36 @@ async fn turn(
     workspace: &Arc<Workspace>,
     cursors: &mut BTreeMap<WorkspaceNo, Cursor>,
 ) -> Result<bool, String> {
+    // After an error it is read again: what is durable is not known then.
+    let mut cursor = match cursors.remove(&workspace.no) {
+        Some(cursor) => cursor,
+        None => found(channels, workspace).await?,
+    };
+    let more = advance(server, channels, workspace, &mut cursor).await?;
+    cursors.insert(workspace.no, cursor);
+    Ok(more)
+}
+
+/// Where a log was left the last time.
+async fn found(channels: &Arc<Channels>, workspace: &Workspace) -> Result<Cursor, String> {
     let (no, size) = (workspace.no, *workspace.watch_size().borrow());
-    if !cursors.contains_key(&no) {
-        let kept = channels.on_outbox(move |outbox| outbox.cursor(no)).await?;
-        let ahead = kept.is_some_and(|kept| kept > size);
-        if ahead {
-            // The log was restored to an earlier state: what was followed is not this one.
-            channels.on_outbox(move |outbox| outbox.forget(no)).await?;
-        }
-        let kept = kept.filter(|_| !ahead);
-        cursors.insert(no, Cursor { next: kept.unwrap_or(size), kept });
+    let kept = channels.on_outbox(move |outbox| outbox.cursor(no)).await?;
+    let ahead = kept.is_some_and(|kept| kept > size);
+    if ahead {
+        // The log was restored to an earlier state: what was followed is not this one.
+        channels.on_outbox(move |outbox| outbox.forget(no)).await?;
     }
-    let Some(cursor) = cursors.get_mut(&no) else { return Ok(false) };
+    let kept = kept.filter(|_| !ahead);
+    Ok(Cursor { next: kept.unwrap_or(size), kept })
+}
+
+async fn advance(
+    server: &Arc<Server>,
+    channels: &Arc<Channels>,
+    workspace: &Arc<Workspace>,
+    cursor: &mut Cursor,
+) -> Result<bool, String> {
+    let (no, size) = (workspace.no, *workspace.watch_size().borrow());
     if size <= cursor.next && cursor.kept.is_some() {
         return Ok(false);
     }
@@ -177,11 +193,12 @@ fn letter(index: u64, channel: &str, told: Told, approval: Option<ApprovalId>) -
     Letter { index, channel, told, approval }
 }
 
+/// What is told of an entry, and the approval and decision that it is about.
+pub(super) type Meaning = (&'static [Told], Option<(ApprovalId, DecisionId)>);
+
 /// What an entry is, to those who are told: in the order in which one may hear of it instead of the
 /// next, and the approval it is about.
-pub(super) fn meaning(
-    event: &Event,
-) -> Option<(&'static [Told], Option<(ApprovalId, DecisionId)>)> {
+pub(super) fn meaning(event: &Event) -> Option<Meaning> {
     use Told::{Closed, Consumed, Denied, Lifted, Opened, Published, Tripped, Voted};
     Some(match event {
         Event::Decision(event) => match (&event.approval, event.outcome) {
