@@ -158,6 +158,8 @@ pub struct Brief {
     pub environment: String,
     /// Who asked, as authentication verified it.
     pub asked_by: String,
+    /// On whose behalf, outermost first, as authentication verified it.
+    pub chain: Vec<String>,
     /// What the caller says; `None` once the payload is erased.
     pub said: Option<Said>,
     /// Texts of the rules that ask for it.
@@ -254,9 +256,14 @@ impl Brief {
             "Action: {surface} / {action}{} ({environment})",
             target.unwrap_or_default()
         ));
-        let chain = said.map(|it| it.on_behalf_of.join(", ")).filter(|it| !it.is_empty());
-        let chain = chain.map(|it| format!(" for {it} (as stated)")).unwrap_or_default();
-        out.push(format!("Asked by: {}{chain}", line(&self.asked_by)));
+        let verified: Vec<String> = self.chain.iter().map(|it| line(it)).collect();
+        let stated = said.map(|it| it.on_behalf_of.join(", ")).filter(|it| !it.is_empty());
+        let chain = if verified.is_empty() {
+            stated.map(|it| format!(" for {it} (as stated)"))
+        } else {
+            Some(format!(" for {} (verified)", verified.join(", ")))
+        };
+        out.push(format!("Asked by: {}{}", line(&self.asked_by), chain.unwrap_or_default()));
         for vote in &self.votes {
             out.push(format!("Approved by: {} ({})", line(&vote.by), vote.roles.join(", ")));
         }

@@ -49,6 +49,7 @@ fn brief(request: &str) -> Brief {
         action: "request".into(),
         environment: "production".into(),
         asked_by: "agent:autopack".into(),
+        chain: Vec::new(),
         said: Some(Said::of(request.as_object().unwrap())),
         reasons: vec!["Protected path modification".into()],
         roles: [("operator".into(), 2)].into(),

@@ -9,6 +9,7 @@ mod authoring;
 mod authzen;
 mod call;
 mod channels;
+mod compat;
 mod decisions;
 mod document;
 mod events;

@@ -15,7 +15,7 @@ use placet_store::{Delivery, Message};
 use placet_types::event::Event;
 use placet_types::hash::Hasher;
 use placet_types::ids::ApprovalId;
-use placet_types::json::Value;
+use placet_types::json::{Object, Value};
 use placet_types::policy::Reason;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -255,7 +255,7 @@ pub(super) async fn brief(
     };
     let event = &answer.event;
     let names = names(server, workspace);
-    let object = |name: &str| payload.as_ref()?.get(name)?.as_object();
+    let object = |name: &str| payload.as_ref()?.payload.get(name)?.as_object();
     let request = object("request");
     let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
     let texts = document::texts_of(server, workspace, &answer);
@@ -274,6 +274,7 @@ pub(super) async fn brief(
         surface: event.surface.clone(),
         action: event.action.clone(),
         environment: event.environment.clone(),
+        chain: chain(object("facts")),
         asked_by: actor.unwrap_or_else(|| event.actor.as_str()).to_owned(),
         said: request.map(Said::of),
         reasons: event.rules.iter().map(reason).collect(),
@@ -288,6 +289,12 @@ pub(super) async fn brief(
             .map(|digests| (digests.request, digests.action)),
         requirement: held.requirement,
     }))
+}
+
+/// On whose behalf it is asked, as a token proved it.
+fn chain(facts: Option<&Object>) -> Vec<String> {
+    let chain = facts.and_then(|facts| facts.get("chain")).and_then(Value::as_array);
+    chain.unwrap_or_default().iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// What an entry is about, for events that name both.

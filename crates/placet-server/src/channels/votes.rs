@@ -103,6 +103,7 @@ pub(super) async fn cast(
         actor: person.clone(),
         // The channel knows of none.
         roles: BTreeSet::new(),
+        chain: Vec::new(),
     };
     let principal = Principal { caller, key: None };
     let ballot = Ballot {

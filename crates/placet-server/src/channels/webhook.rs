@@ -4,10 +4,9 @@ use super::Channels;
 use super::chat::{entry_at, names, subject};
 use super::deliver::Tried;
 use super::telegram::send;
-use crate::document;
+use crate::approvals::About;
 use crate::server::Server;
 use axum::body::Bytes;
-use placet_api::{ApprovalDocument, ApprovalParts, VoteDocument};
 use placet_notify::webhook::{self, CONTENT_TYPE, Event as Cloud};
 use placet_policy::Channel;
 use placet_runtime::crypto::Fast;
@@ -15,7 +14,6 @@ use placet_runtime::{PlaneError, Workspace};
 use placet_store::Delivery;
 use placet_types::ids::ApprovalId;
 use placet_types::json::{self, Limits, Object, Value};
-use placet_types::policy::Reason;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,42 +86,15 @@ async fn event(
     Ok(event.body())
 }
 
-/// The approval as the API shows it to whoever sees everything.
+/// The approval as lists of the API show it to whoever sees everything.
 async fn approval_document(
     server: &Arc<Server>,
     workspace: &Arc<Workspace>,
     approval: ApprovalId,
 ) -> Result<Value, PlaneError> {
-    let (held, answer, payload) = server.plane.approval(workspace, approval).await?;
-    let event = &answer.event;
+    let seen = server.plane.approval(workspace, approval).await?;
     let names = names(server, workspace);
-    let votes = held.votes.iter().map(|(by, roles)| VoteDocument {
-        by: names.get(by.as_str()).cloned().unwrap_or_else(|| by.as_str().to_owned()),
-        roles: roles.iter().cloned().collect(),
-    });
-    let object = |name: &str| payload.as_ref()?.get(name)?.as_object();
-    let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
-    let texts = document::texts_of(server, workspace, &answer);
-    let reason = |rule: &String| {
-        let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
-        text.unwrap_or_else(|| Reason::Rule.text().to_owned())
-    };
-    let document = ApprovalDocument::build(ApprovalParts {
-        id: held.approval,
-        state: held.state.as_str(),
-        event,
-        roles: &held.roles,
-        missing: held.missing(),
-        votes: votes.collect(),
-        action_digest: answer.digests.map(|digests| digests.action),
-        requirement: held.requirement,
-        requested_by: actor.unwrap_or_else(|| event.actor.as_str()),
-        created: held.since,
-        expires: held.expires,
-        use_within_ms: held.use_within_ms,
-        request: object("request"),
-        reasons: event.rules.iter().map(reason).collect(),
-    });
+    let document = About { server, workspace, names: &names }.document(&seen, None);
     let bytes = serde_json::to_vec(&document);
     let bytes = bytes.map_err(|error| PlaneError::Internal(error.to_string()))?;
     json::parse(&bytes, Limits::PAYLOAD).map_err(|error| PlaneError::Internal(error.to_string()))
