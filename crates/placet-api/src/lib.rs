@@ -15,6 +15,7 @@ mod compat;
 mod decision;
 pub mod error;
 mod manage;
+mod outbox;
 mod policy;
 mod privacy;
 mod shadow;
@@ -57,6 +58,7 @@ pub use manage::{
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
 };
+pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

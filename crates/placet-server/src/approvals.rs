@@ -14,7 +14,7 @@ use placet_api::{
     RenderingDocument, Sha, VoteDocument,
 };
 use placet_engine::{Held, HeldState, arming_of};
-use placet_runtime::{CastVote, HeldView, PlaneError, RenderedField, Rendering};
+use placet_runtime::{CastVote, HeldView, PlaneError, RenderedField, Rendering, Workspace};
 use placet_types::Digest;
 use placet_types::event::{ActorRef, DecisionEvent, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, JobId};
@@ -45,7 +45,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|(held, ..)| held.approval.to_string());
     let names = names(&call.server, &session);
-    let about = About { server: &call.server, session: &session, names: &names };
+    let about = About { server: &call.server, workspace: &session.workspace, names: &names };
     let approvals = page.iter().map(|seen| about.document(seen, None)).collect::<Vec<_>>();
     document::answer(StatusCode::OK, &ApprovalList { approvals, next_cursor })
 }
@@ -101,7 +101,7 @@ pub(crate) async fn answer(
     let decision = seen.0.decision;
     let course = document::blocking(server, move || plane.course(&workspace, decision)).await?;
     let names = names(server, session);
-    let about = About { server, session, names: &names };
+    let about = About { server, workspace: &session.workspace, names: &names };
     document::answer(StatusCode::OK, &about.document(seen, Some(course.votes)))
 }
 
@@ -189,16 +189,16 @@ pub(crate) fn names(server: &Server, session: &Session) -> HashMap<String, Strin
     names
 }
 
-/// Those who read a document, and what they may be told of people.
-struct About<'a> {
-    server: &'a Server,
-    session: &'a Session,
-    names: &'a HashMap<String, String>,
+/// Whose document it is, and what its readers may be told of people.
+pub(crate) struct About<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) names: &'a HashMap<String, String>,
 }
 
 impl About<'_> {
     /// The document of an approval; with votes, all that is shown of one.
-    fn document<'a>(
+    pub(crate) fn document<'a>(
         &self,
         (held, answer, shown): &'a HeldView,
         votes: Option<Vec<CastVote>>,
@@ -215,7 +215,7 @@ impl About<'_> {
         let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
         let chain = object("facts").and_then(|facts| facts.get("chain")?.as_array());
         let chain = chain.unwrap_or_default().iter();
-        let texts = document::texts_of(self.server, &self.session.workspace, answer);
+        let texts = document::texts_of(self.server, self.workspace, answer);
         let reason = |rule: &String| {
             let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
             text.unwrap_or_else(|| Reason::Rule.text().to_owned())
