@@ -130,6 +130,11 @@ impl State {
                 };
                 self.finish(closed.approval, state, Some(slot))?;
             }
+            Event::ApprovalReopened(_)
+            | Event::ApprovalEscalated(_)
+            | Event::ApprovalReminded(_)
+            | Event::DelegationGranted(_)
+            | Event::DelegationEnded(_) => return Err("nothing writes such an entry yet"),
             Event::KillTripped(kill) => self.apply_trip(kill, index),
             Event::KillLiftRequested(kill) => {
                 let by = kill.by.clone().ok_or("a lift without a person")?;

@@ -262,6 +262,8 @@ fn event<H: Hasher>(
         roles: spec.roles,
         expires: now.plus(spec.expires_ms),
         use_within_ms: spec.use_within_ms,
+        escalate: Vec::new(),
+        remind: None,
     });
     let issued = (combined.outcome == Outcome::Permit).then(|| PermitIssued {
         id: permit,

@@ -57,6 +57,8 @@ pub(crate) fn vote<H: Hasher>(
         by: who.actor.clone(),
         key: who.key,
         roles,
+        stands_in: None,
+        through: Vec::new(),
         approve: command.approve,
         complete: command.approve && state.missing(&after).is_empty(),
         requirement: held.requirement,
@@ -117,6 +119,7 @@ pub(crate) fn collect<H: Hasher>(
             expires: now.plus(command.permit_ms),
             nonce: command.nonce,
         },
+        constraints: None,
         policy: command.verdict.policy,
     })]))
 }

@@ -268,6 +268,7 @@ fn collection(command: &ArmUnder, held: &Held, now: TimeMs) -> Event {
             expires: now.plus(command.permit_ms),
             nonce: None,
         },
+        constraints: None,
         policy: command.verdict.policy,
     })
 }

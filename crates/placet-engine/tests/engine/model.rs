@@ -116,6 +116,11 @@ impl Model {
                 assert!(hold.open, "closed twice");
                 hold.open = false;
             }
+            Event::ApprovalReopened(_)
+            | Event::ApprovalEscalated(_)
+            | Event::ApprovalReminded(_)
+            | Event::DelegationGranted(_)
+            | Event::DelegationEnded(_) => panic!("nothing writes such an entry yet"),
             Event::KillTripped(kill) => {
                 self.kill.insert(kill.scope, None);
                 for (decision, _) in std::mem::take(&mut self.permits) {
