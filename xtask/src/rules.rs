@@ -45,6 +45,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("placet-engine", 2),
     ("placet-runtime", 3),
     ("placet-api", 3),
+    ("placet-outbound", 3),
     ("placet-store", 4),
     ("placet-sim", 4),
     ("placet-server", 6),

@@ -1,8 +1,9 @@
 //! Derivers: what the server itself finds out about a request before any rule is asked. Owns what is
 //! read and how it is tested; adds tags and facts and never removes one.
 //!
-//! Whatever cannot be told counts against the request: a condition that fails adds tags, a
-//! tier of at least high and no fact, and two derivers that disagree on a fact leave none, so whoever asks for it restricts.
+//! Whatever cannot be told counts against the request: a condition that fails, a value that cannot be read and
+//! values of which only some pass add tags, a tier of at least high and no fact, and two derivers that disagree
+//! on a fact leave none, so whoever asks for it restricts.
 
 use crate::bundle::Scratch;
 use crate::condition::Facts;
@@ -57,49 +58,50 @@ impl Probe {
         &self.text
     }
 
-    /// The texts that stand there: one, the elements of a list, or none. `None` where there is nothing,
-    /// or anything that is not text, an integer or a Boolean.
-    pub(crate) fn values<'a>(&self, request: &'a Request) -> Option<Vec<Cow<'a, str>>> {
-        let single = |text: &'a Option<String>| text.as_deref().map(|it| vec![Cow::Borrowed(it)]);
+    /// The texts that stand there: one, or the elements of a list; nothing where there is nothing. `None`
+    /// for what is there and is not text, an integer or a Boolean: it can be told apart from nothing, so
+    /// that nobody hides a value behind one that cannot be read.
+    pub(crate) fn values<'a>(&self, request: &'a Request) -> Vec<Option<Cow<'a, str>>> {
+        let single = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed).map(Some);
         match self.root {
-            Root::Target => single(&request.target),
-            Root::Topic => single(&request.topic),
-            Root::Model => single(&request.model),
-            Root::Action => Some(vec![Cow::Borrowed(request.action.as_str())]),
-            Root::Arguments => scalars(self.walk(request.arguments.as_ref()?.as_object()?)?),
-            Root::Context => scalars(self.walk(request.context.as_ref()?)?),
+            Root::Target => single(&request.target).into_iter().collect(),
+            Root::Topic => single(&request.topic).into_iter().collect(),
+            Root::Model => single(&request.model).into_iter().collect(),
+            Root::Action => vec![Some(Cow::Borrowed(request.action.as_str()))],
+            Root::Arguments => {
+                request.arguments.as_ref().map_or(Vec::new(), |it| walk(it, &self.path))
+            }
+            Root::Context => {
+                let (first, rest) = self.path.split_first().map_or(("", &[][..]), |(a, b)| (a, b));
+                let value = request.context.as_ref().and_then(|context| context.get(first));
+                value.map_or(Vec::new(), |value| walk(value, rest))
+            }
         }
-    }
-
-    fn walk<'a>(&self, object: &'a Object) -> Option<&'a Value> {
-        let (first, rest) = self.path.split_first()?;
-        rest.iter().try_fold(object.get(first)?, |value, key| value.as_object()?.get(key))
     }
 }
 
-fn scalars(value: &Value) -> Option<Vec<Cow<'_, str>>> {
-    let scalar = |value: &'_ Value| -> Option<String> {
-        match value {
-            Value::Bool(value) => Some(value.to_string()),
-            Value::Number(Number::Int(value)) => Some(value.to_string()),
-            _ => None,
+/// Follows the path: what is no object on the way stands there and cannot be read.
+fn walk<'a>(value: &'a Value, path: &[String]) -> Vec<Option<Cow<'a, str>>> {
+    match (path.split_first(), value) {
+        (None, Value::Array(items)) => items.iter().map(scalar).collect(),
+        (None, value) => vec![scalar(value)],
+        (Some((first, rest)), Value::Object(object)) => {
+            object.get(first).map_or(Vec::new(), |value| walk(value, rest))
         }
-    };
-    let one = |value: &'_ Value| scalar(value).map(Cow::Owned);
+        (Some(_), _) => vec![None],
+    }
+}
+
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(vec![Cow::Borrowed(text.as_str())]),
-        Value::Array(items) if !items.is_empty() => items
-            .iter()
-            .map(|item| match item {
-                Value::String(text) => Some(Cow::Borrowed(text.as_str())),
-                other => one(other),
-            })
-            .collect(),
-        other => one(other).map(|text| vec![text]),
+        Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+        Value::Bool(value) => Some(Cow::Owned(value.to_string())),
+        Value::Number(Number::Int(value)) => Some(Cow::Owned(value.to_string())),
+        _ => None,
     }
 }
 
-/// What is read and what is asked of it, by kind; one test that passes is enough.
+/// What is read and what is asked of it, by kind; a value passes with one test of them.
 pub(crate) type Reading = (Probe, Vec<(TestKind, Vec<Test>)>);
 
 /// What is asked of a value.
@@ -386,21 +388,22 @@ struct Found<'d> {
 impl<'d> Found<'d> {
     fn ask(&mut self, deriver: &'d Deriver, facts: Facts<'_>) {
         let truth = deriver.matches.when.as_ref().map_or(Ok(true), |it| it.evaluate(facts));
-        let tested = match &deriver.read {
-            None => true,
-            Some((probe, tests)) => tested(probe, tests, deriver.missing, facts.request),
+        let read = match &deriver.read {
+            None => Read::Found,
+            Some((probe, tests)) => read(probe, tests, deriver.missing, facts.request),
         };
-        if truth == Ok(false) || !tested {
+        if truth == Ok(false) || read == Read::Not {
             return;
         }
+        let certain = truth.is_ok() && read == Read::Found;
         self.applied.push(deriver.id.clone());
         self.tags.extend(deriver.risk_tags.iter().map(String::as_str));
-        // A condition that fails has not found out that little is at stake.
-        let least = if truth.is_ok() { RiskTier::Low } else { RiskTier::High };
+        // Doubt has not found out that little is at stake.
+        let least = if certain { RiskTier::Low } else { RiskTier::High };
         self.tier = self.tier.max(deriver.risk_tier.map(|tier| tier.max(least)));
         for (name, value) in deriver.facts.iter() {
-            // A condition that fails has found nothing out.
-            let value = truth.is_ok().then_some(value);
+            // Doubt has found nothing out.
+            let value = certain.then_some(value);
             self.facts
                 .entry(name)
                 .and_modify(|known| {
@@ -433,25 +436,35 @@ impl<'d> Found<'d> {
     }
 }
 
-/// Whether any value passes any test. A value that is nothing of the kind asked for counts as missing.
-fn tested(
-    probe: &Probe,
-    tests: &[(TestKind, Vec<Test>)],
-    missing: bool,
-    request: &Request,
-) -> bool {
-    let Some(values) = probe.values(request) else { return missing };
-    let mut unknown = false;
-    for value in &values {
-        let mut known = false;
-        for test in tests.iter().flat_map(|(_, tests)| tests) {
-            match test.passes(value) {
-                Some(true) => return true,
-                Some(false) => known = true,
-                None => {}
-            }
+/// What the values say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// None of them is what is looked for.
+    Not,
+    /// All of them are.
+    Found,
+    /// Some are, or some are nothing of the kind that is asked for.
+    Doubt,
+}
+
+/// Asks all values, since one alone says nothing of the others. `missing` speaks where there is none.
+fn read(probe: &Probe, tests: &[(TestKind, Vec<Test>)], missing: bool, request: &Request) -> Read {
+    let values = probe.values(request);
+    let each =
+        values.iter().map(|value| value.as_deref().map_or(Read::Doubt, |it| asked(tests, it)));
+    let all = each.reduce(|one, other| if one == other { one } else { Read::Doubt });
+    all.unwrap_or(if missing { Read::Found } else { Read::Not })
+}
+
+/// One value: a test that passes is enough; one that no test can read is in doubt.
+fn asked(tests: &[(TestKind, Vec<Test>)], value: &str) -> Read {
+    let mut known = false;
+    for test in tests.iter().flat_map(|(_, tests)| tests) {
+        match test.passes(value) {
+            Some(true) => return Read::Found,
+            Some(false) => known = true,
+            None => {}
         }
-        unknown |= !known;
     }
-    unknown && missing
+    if known { Read::Not } else { Read::Doubt }
 }

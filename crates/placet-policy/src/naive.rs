@@ -81,33 +81,44 @@ fn derive(
     let mut levels = Vec::new();
     for deriver in &bundle.model().derivers {
         let Some(truth) = naive.matches(&deriver.matches) else { continue };
-        let missing = deriver.missing && mutant != Some(Mutant::UnreadableIgnored);
-        let tested = deriver.read.as_ref().is_none_or(|(probe, tests)| {
-            let values = probe.values(request);
-            let hit = |value: &str| {
-                tests.iter().flat_map(|(_, all)| all).any(|it| it.passes(value) == Some(true))
-            };
-            let blind = |value: &str| {
-                tests.iter().flat_map(|(_, all)| all).all(|it| it.passes(value).is_none())
-            };
-            match values {
-                None => missing,
-                Some(values) => {
-                    values.iter().any(|value| hit(value))
-                        || (missing && values.iter().any(|value| blind(value)))
+        // How many values pass, fail, and cannot be told.
+        let [mut pass, mut fail, mut blind] = [0, 0, 0];
+        if let Some((probe, tests)) = &deriver.read {
+            for value in probe.values(request) {
+                let answers: Vec<_> = tests
+                    .iter()
+                    .flat_map(|(_, all)| all)
+                    .map(|test| value.as_deref().and_then(|value| test.passes(value)))
+                    .collect();
+                if answers.contains(&Some(true)) {
+                    pass += 1;
+                } else if answers.contains(&Some(false)) {
+                    fail += 1;
+                } else {
+                    blind += 1;
                 }
             }
-        });
-        if !tested {
+        }
+        if mutant == Some(Mutant::UnreadableIgnored) {
+            blind = 0;
+        }
+        let nothing = pass + fail + blind == 0;
+        let applies = match &deriver.read {
+            None => true,
+            Some(_) if nothing => deriver.missing,
+            Some(_) => pass + blind > 0,
+        };
+        if !applies {
             continue;
         }
         if mutant != Some(Mutant::DerivedTagsIgnored) {
             out.risk_tags.extend(deriver.risk_tags.iter().cloned());
         }
-        let failed = truth.is_err();
+        let some = fail + blind > 0 && mutant != Some(Mutant::AnyValueFound);
+        let failed = truth.is_err() || some;
         levels.extend(deriver.risk_tier.map(|it| if failed { it.max(RiskTier::High) } else { it }));
         for (name, value) in deriver.facts.iter() {
-            let value = truth.is_ok().then(|| value.clone());
+            let value = (!failed).then(|| value.clone());
             found.entry(name.to_owned()).or_default().push(value);
         }
     }

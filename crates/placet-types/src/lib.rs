@@ -34,6 +34,7 @@ pub mod json;
 pub mod policy;
 pub mod request;
 pub mod surface;
+pub mod visible;
 
 pub use hash::{Digest, Hasher};
 pub use request::{Caller, Digests, Request};

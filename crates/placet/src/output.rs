@@ -4,8 +4,8 @@
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, LineStyle, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use placet_types::visible;
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 
 /// Refusals.
@@ -66,23 +66,11 @@ pub(crate) fn json_line(value: &Value) {
     line(&value.to_string());
 }
 
-/// Text from elsewhere with everything escaped that a terminal acts on or that changes the order
-/// or visibility of what is read: controls, bidirectional marks, zero-width characters.
+/// Text from elsewhere with everything escaped that a terminal acts on, or that hides, reorders or
+/// imitates what is read ([`visible::escape`]); line breaks stay.
 pub(crate) fn safe(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        let hidden = matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}');
-        if hidden || (character.is_control() && character != '\n') {
-            // Writing to a string cannot fail.
-            let _ = write!(out, "{}", character.escape_unicode());
-        } else {
-            out.push(character);
-        }
-    }
-    out
+    let lines: Vec<String> = text.split('\n').map(visible::escape).collect();
+    lines.join("\n")
 }
 
 /// A JSON value as people read it: strings bare, everything else as JSON, all of it [`safe`].

@@ -142,7 +142,11 @@ pub(super) const DERIVERS: Kind = Kind {
             ]),
             "what is asked of it",
         ),
-        Field::optional("missing", Shape::Bool, "whether it applies where nothing is read"),
+        Field::optional(
+            "missing",
+            Shape::Bool,
+            "whether it applies where there is nothing to read",
+        ),
         Field::optional("risk_tags", Shape::Set(&Shape::Name), "tags that it adds"),
         Field::optional("facts", Shape::Json, "facts that it finds"),
         Field::optional(

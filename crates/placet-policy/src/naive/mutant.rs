@@ -31,6 +31,8 @@ pub enum Mutant {
     FirstFactBelieved,
     /// What a deriver cannot read does not count.
     UnreadableIgnored,
+    /// Of several values one that passes is enough for a fact.
+    AnyValueFound,
     /// A sequence or schedule is taken for what applies always.
     TimelessForce,
     /// Demanded fields need not be there.
@@ -95,7 +97,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::FirstMatchWins,
         Self::ErringDenyIgnored,
         Self::AbsentInverted,
@@ -110,6 +112,7 @@ impl Mutant {
         Self::DerivedTagsIgnored,
         Self::FirstFactBelieved,
         Self::UnreadableIgnored,
+        Self::AnyValueFound,
         Self::TimelessForce,
         Self::FieldsIgnored,
         Self::RequiredIgnored,

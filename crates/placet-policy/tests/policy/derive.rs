@@ -72,10 +72,10 @@ fn hosts() {
     host("evilcorp.example", false);
     host("bank.example.evil.net", false);
     host("https://evil.net/bank.example", false);
-    // What programs read differently is no host.
-    host("https://bank.example@evil.net/", false);
-    host("https://evil.net\\\\.bank.example", false);
-    host("https://bank.example%2eevil.net", false);
+    // What programs read differently is no host, and nobody can tell whose it is.
+    host("https://bank.example@evil.net/", true);
+    host("https://evil.net\\\\.bank.example", true);
+    host("https://bank.example%2eevil.net", true);
 }
 
 #[test]
@@ -96,7 +96,8 @@ fn networks() {
     net("fd12::1", true);
     net("11.1.2.3", false);
     net("fe80::1", false);
-    net("bank.example", false);
+    // A name says nothing of its address.
+    net("bank.example", true);
     reads("networks: [\"0.0.0.0/0\"]", "arguments.v", "\"192.0.2.1\"", true);
     reads("networks: [\"10.1.2.3/32\"]", "arguments.v", "\"10.1.2.4\"", false);
 }
@@ -125,7 +126,9 @@ fn values_and_expressions() {
     reads("values: [a, \"7\", \"true\"]", "arguments.v", "7", true);
     reads("values: [a, \"7\", \"true\"]", "arguments.v", "true", true);
     reads("values: [a]", "arguments.v", "[\"b\",\"a\"]", true);
-    reads("values: [a]", "arguments.v", "{\"a\":1}", false);
+    reads("values: [a]", "arguments.v", "[\"b\"]", false);
+    reads("values: [a]", "arguments.v", "[]", false);
+    reads("values: [a]", "arguments.v", "{\"a\":1}", true);
     reads("regex: [\"^DROP\\\\s\"]", "arguments.v", "\"DROP TABLE x\"", true);
     reads("regex: [\"^DROP\\\\s\"]", "arguments.v", "\"select\"", false);
 }
@@ -141,6 +144,45 @@ fn what_cannot_be_read_counts_where_the_deriver_says_so() {
     assert_eq!(seen(strict, r#"{"arguments":{"url":"good.example"}}"#), NOTHING);
     let lax = "read: arguments.url, any_of: { hosts: [evil.example] }, risk_tags: [found]";
     assert_eq!(seen(lax, "{}"), NOTHING);
+    assert_eq!(seen(lax, r#"{"arguments":{}}"#), NOTHING);
+    assert_eq!(seen(lax, r#"{"arguments":{"url":[]}}"#), NOTHING);
+    // What is there and cannot be read is not missing.
+    assert_eq!(seen(lax, r#"{"arguments":{"url":17.5}}"#), tag);
+    assert_eq!(seen(lax, r#"{"arguments":{"url":"http://a@b/"}}"#), tag);
+    assert_eq!(seen(lax, r#"{"arguments":"evil.example"}"#), tag);
+}
+
+#[test]
+fn one_value_of_a_list_neither_hides_nor_vouches_for_another() {
+    let tags = "read: arguments.url, any_of: { hosts: [evil.example] }, risk_tags: [found]";
+    let tagged = "fact!missing_field high!missing_field tag";
+    for list in [
+        r#"["evil.example"]"#,
+        r#"["evil.example", "good.example"]"#,
+        r#"["good.example", "evil.example"]"#,
+        r#"["evil.example", {}]"#,
+        r#"[{}, "evil.example"]"#,
+        r#"["good.example", null]"#,
+        r#"["good.example", ["evil.example"]]"#,
+        r#"["good.example", "http://evil.example@good.example"]"#,
+    ] {
+        let asked = format!("{{\"arguments\":{{\"url\":{list}}}}}");
+        assert_eq!(seen(tags, &asked), tagged, "{list}");
+    }
+    assert_eq!(seen(tags, r#"{"arguments":{"url":["good.example","b.example"]}}"#), NOTHING);
+    // A fact holds of all values, and a low tier of all of them.
+    let facts =
+        "read: arguments.url, any_of: { hosts: [\"*.corp\"] }, facts: { zone: in }, risk_tier: low";
+    assert_eq!(seen(facts, r#"{"arguments":{"url":["a.corp","b.corp"]}}"#), "fact");
+    for list in [
+        r#"["a.corp", "evil.net"]"#,
+        r#"["evil.net", "a.corp"]"#,
+        r#"["a.corp", {}]"#,
+        r#"["a.corp", "http://a.corp@evil.net"]"#,
+    ] {
+        let asked = format!("{{\"arguments\":{{\"url\":{list}}}}}");
+        assert_eq!(seen(facts, &asked), "fact!missing_field high", "{list}");
+    }
 }
 
 #[test]

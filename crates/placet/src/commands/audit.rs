@@ -8,7 +8,8 @@ mod reindex;
 mod roots;
 mod usage;
 
-use crate::client::{Client, Remote, escape};
+use crate::client::escape;
+use crate::commands::ask::Ask;
 use crate::exit::{self, Done};
 use crate::local;
 use crate::output;
@@ -133,10 +134,7 @@ struct QueryArgs {
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     #[command(flatten)]
-    remote: Remote,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+    ask: Ask,
 }
 
 /// Runs it.
@@ -178,21 +176,17 @@ async fn query(args: QueryArgs) -> Done {
             path.push_str(&format!("&{name}={}", escape(value)));
         }
     }
-    let found = Client::of(&args.remote)?.get(&path).await?;
-    if args.json {
-        output::document(&found);
-        return Ok(ExitCode::SUCCESS);
-    }
+    args.ask.get(&path, page).await
+}
+
+fn page(found: &Value) {
     let rows: Vec<Vec<String>> =
         found["entries"].as_array().into_iter().flatten().map(row).collect();
-    output::line(&output::table(
-        &["index", "time", "event", "outcome", "action", "actor", "rules"],
-        &rows,
-    ));
+    let head = ["index", "time", "event", "outcome", "action", "actor", "rules"];
+    output::line(&output::table(&head, &rows));
     if let Some(next) = found.get("next_cursor").filter(|next| !next.is_null()) {
         output::line(&format!("more with --cursor {}", output::plain(next)));
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn row(found: &Value) -> Vec<String> {

@@ -1,13 +1,11 @@
 //! `hold`: legal holds, which keep payloads from being erased. Refuses to know whom they concern.
 
-use crate::client::{Client, Remote, escape, succeeded};
-use crate::commands::governed;
+use crate::client::escape;
+use crate::commands::ask::{Ask, Governed};
 use crate::exit::Done;
 use crate::output;
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::{Value, json};
-use std::process::ExitCode;
 
 /// Legal holds: what they cover is not erased, whatever retention or a request says.
 #[derive(Args, Debug)]
@@ -31,31 +29,19 @@ enum HoldCommand {
         #[arg(long, value_name = "CODE")]
         reason: String,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// Release a hold; with two admins, the other one has to approve it.
     Release {
         /// `hld_…`
         id: String,
-        /// Repeat with the same one after the approval.
-        #[arg(long, value_name = "TEXT")]
-        idempotency_key: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        governed: Governed,
     },
     /// List the holds in force.
     List {
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
 }
 
@@ -76,45 +62,32 @@ struct Scope {
 /// Runs it.
 pub(crate) async fn run(args: HoldArgs) -> Done {
     match args.command {
-        HoldCommand::Place { scope, reason, remote, json } => {
+        HoldCommand::Place { scope, reason, ask } => {
             let body = match (scope.decision, scope.subject) {
                 (Some(id), _) => json!({"scope": "decision", "decision": id, "reason": reason}),
                 (_, Some(name)) => json!({"scope": "subject", "subject": name, "reason": reason}),
                 _ => json!({"scope": "workspace", "reason": reason}),
             };
-            let placed = Client::of(&remote)?.post("/api/v1/holds", &body).await?;
-            if json {
-                output::document(&placed);
-            } else {
+            ask.post("/api/v1/holds", &body, |placed| {
                 output::line(&format!("placed {}", output::plain(&placed["id"])));
                 output::field("scope", &output::plain(&placed["scope"]));
                 output::field("reason", &output::plain(&placed["reason"]));
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        HoldCommand::Release { id, idempotency_key, remote, json } => {
-            let path = format!("/api/v1/holds/{}", escape(&id));
-            let key = governed::idempotency_key(idempotency_key.as_deref());
-            let headers = [("idempotency-key", key.as_str())];
-            let client = Client::of(&remote)?;
-            let reply = succeeded(client.send(Method::DELETE, &path, &headers, None).await?)?;
-            governed::answered(&reply, &key, json, |_| {
-                output::line(&format!("released {}", output::safe(&id)));
             })
+            .await
         }
-        HoldCommand::List { remote, json } => {
-            let listed = Client::of(&remote)?.get("/api/v1/holds").await?;
-            if json {
-                output::document(&listed);
-            } else {
+        HoldCommand::Release { id, governed } => {
+            let path = format!("/api/v1/holds/{}", escape(&id));
+            let released = |_: &Value| output::line(&format!("released {}", output::safe(&id)));
+            governed.delete(&path, released).await
+        }
+        HoldCommand::List { ask } => {
+            ask.get("/api/v1/holds", |listed| {
                 let rows: Vec<_> =
                     listed["holds"].as_array().into_iter().flatten().map(row).collect();
-                output::line(&output::table(
-                    &["id", "scope", "of", "reason", "since", "by"],
-                    &rows,
-                ));
-            }
-            Ok(ExitCode::SUCCESS)
+                let head = ["id", "scope", "of", "reason", "since", "by"];
+                output::line(&output::table(&head, &rows));
+            })
+            .await
         }
     }
 }

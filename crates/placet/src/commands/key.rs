@@ -1,7 +1,8 @@
 //! `key`: API keys of a workspace, and the trust file with the keys that sign its log.
 
-use crate::client::{Client, Remote, escape, succeeded};
-use crate::commands::{governed, verify};
+use crate::client::escape;
+use crate::commands::ask::{Ask, Governed};
+use crate::commands::verify;
 use crate::exit::{Done, Fault};
 use crate::local;
 use crate::output;
@@ -14,7 +15,6 @@ use placet_tlog::trust::{KeyStatus, TrustKey};
 use placet_types::ids::ActorId;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// API keys, and the keys that sign the log.
 #[derive(Args, Debug)]
@@ -45,43 +45,25 @@ enum KeyCommand {
         /// A role; repeat for more.
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
-        /// Repeat with the same one after the approval, or after a lost answer.
-        #[arg(long, value_name = "TEXT")]
-        idempotency_key: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        governed: Governed,
     },
     /// List the keys of the workspace.
     List {
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// Revoke a key, at once and for good.
     Revoke {
         /// `key_…`, without the secret part.
         id: String,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// Hand every log over to a new signing key. With two admins, the other one has to approve it.
     Rotate {
-        /// Repeat with the same one after the approval.
-        #[arg(long, value_name = "TEXT")]
-        idempotency_key: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        governed: Governed,
     },
     /// Revoke a former signing key of the log: what it signed counts no more.
     RevokeSigner {
@@ -93,14 +75,8 @@ enum KeyCommand {
         /// In the logs of all workspaces; for admins of the first one.
         #[arg(long, conflicts_with = "from_size")]
         everywhere: bool,
-        /// Repeat with the same one after the approval.
-        #[arg(long, value_name = "TEXT")]
-        idempotency_key: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        governed: Governed,
     },
     /// Save the keys that sign the server's logs, for `placet verify`.
     Trust {
@@ -111,41 +87,38 @@ enum KeyCommand {
         #[arg(long, default_value = "placet-trust.json", value_name = "FILE")]
         out: PathBuf,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
 }
 
 /// Runs it.
 pub(crate) async fn run(args: KeyArgs) -> Done {
     match args.command {
-        KeyCommand::Create { actor, environment, roles, idempotency_key, remote, json } => {
-            let key = governed::idempotency_key(idempotency_key.as_deref());
-            let body = json!({
-                "actor": actor.as_str(), "environment": environment, "roles": roles,
-                "idempotency_key": key,
-            });
-            create(&remote, &body, &key, json).await
+        KeyCommand::Create { actor, environment, roles, governed } => {
+            let body = json!({"actor": actor.as_str(), "environment": environment, "roles": roles});
+            let made = |made: &Value| {
+                output::line(&format!("made a key for {}", output::safe(actor.as_str())));
+                output::field("key", &output::plain(&made["key"]));
+                output::line("The key is shown once. Keep it.");
+            };
+            governed.post("/api/v1/keys", body, made).await
         }
-        KeyCommand::List { remote, json } => list(&remote, json).await,
-        KeyCommand::Revoke { id, remote, json } => {
+        KeyCommand::List { ask } => ask.get("/api/v1/keys", list).await,
+        KeyCommand::Revoke { id, ask } => {
             // A pasted key is cut at its secret, which has no business in a URL.
             let id = id.split('.').next().unwrap_or_default().to_owned();
             let path = format!("/api/v1/keys/{}", escape(&id));
-            Client::of(&remote)?.expect(Method::DELETE, &path, &[], None).await?;
-            if json {
-                output::document(&json!({"revoked": id}));
-            } else {
+            ask.client()?.expect(Method::DELETE, &path, &[], None).await?;
+            ask.show(&json!({"revoked": id}), |_| {
                 output::line(&format!("revoked {}", output::safe(&id)));
-            }
-            Ok(ExitCode::SUCCESS)
+            })
         }
-        KeyCommand::Rotate { idempotency_key, remote, json } => {
-            change(&remote, "rotate", json!({}), idempotency_key, json).await
+        KeyCommand::Rotate { governed } => {
+            governed
+                .post("/api/v1/signers/rotate", json!({}), |done| changed("rotated", done))
+                .await
         }
-        KeyCommand::RevokeSigner { vkey, from_size, everywhere, idempotency_key, remote, json } => {
+        KeyCommand::RevokeSigner { vkey, from_size, everywhere, governed } => {
             let mut body = json!({"vkey": vkey});
             if let Some(size) = from_size {
                 body["from_size"] = size.into();
@@ -153,30 +126,13 @@ pub(crate) async fn run(args: KeyArgs) -> Done {
             if everywhere {
                 body["everywhere"] = true.into();
             }
-            change(&remote, "revoke", body, idempotency_key, json).await
+            governed.post("/api/v1/signers/revoke", body, |done| changed("revoked", done)).await
         }
-        KeyCommand::Trust { follow, out, remote, json } => {
-            trust(&remote, follow.as_deref(), &out, json).await
-        }
+        KeyCommand::Trust { follow, out, ask } => trust(&ask, follow.as_deref(), &out).await,
     }
 }
 
-async fn create(remote: &Remote, body: &Value, key: &str, json: bool) -> Done {
-    let client = Client::of(remote)?;
-    let reply = succeeded(client.send(Method::POST, "/api/v1/keys", &[], Some(body)).await?)?;
-    governed::answered(&reply, key, json, |made| {
-        output::line(&format!("made a key for {}", output::plain(&body["actor"])));
-        output::field("key", &output::plain(&made["key"]));
-        output::line("The key is shown once. Keep it.");
-    })
-}
-
-async fn list(remote: &Remote, json: bool) -> Done {
-    let listed = Client::of(remote)?.get("/api/v1/keys").await?;
-    if json {
-        output::document(&listed);
-        return Ok(ExitCode::SUCCESS);
-    }
+fn list(listed: &Value) {
     let rows: Vec<Vec<String>> = listed["keys"]
         .as_array()
         .into_iter()
@@ -188,37 +144,23 @@ async fn list(remote: &Remote, json: bool) -> Done {
         })
         .collect();
     output::line(&output::table(&["id", "actor", "environment", "roles", "state"], &rows));
-    Ok(ExitCode::SUCCESS)
 }
 
-/// Rotates or revokes signing keys, as the constitution permits.
-async fn change(
-    remote: &Remote,
-    what: &str,
-    mut body: Value,
-    idempotency_key: Option<String>,
-    json: bool,
-) -> Done {
-    let key = governed::idempotency_key(idempotency_key.as_deref());
-    body["idempotency_key"] = key.as_str().into();
-    let client = Client::of(remote)?;
-    let path = format!("/api/v1/signers/{what}");
-    let reply = succeeded(client.send(Method::POST, &path, &[], Some(&body)).await?)?;
-    governed::answered(&reply, &key, json, |done| {
-        let rows: Vec<Vec<String>> = done["logs"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|log| ["workspace", "index", "vkey"].map(|cell| output::plain(&log[cell])).into())
-            .collect();
-        output::line(if what == "rotate" { "rotated" } else { "revoked" });
-        output::line(&output::table(&["workspace", "entry", "key"], &rows));
-        output::line("Hand out new trust files: `placet key trust` writes the ranges of all keys.");
-    })
+/// Signing keys that were rotated or revoked.
+fn changed(what: &str, done: &Value) {
+    let rows: Vec<Vec<String>> = done["logs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|log| ["workspace", "index", "vkey"].map(|cell| output::plain(&log[cell])).into())
+        .collect();
+    output::line(what);
+    output::line(&output::table(&["workspace", "entry", "key"], &rows));
+    output::line("Hand out new trust files: `placet key trust` writes the ranges of all keys.");
 }
 
-async fn trust(remote: &Remote, follow: Option<&Path>, out: &Path, json: bool) -> Done {
-    let client = Client::of(remote)?;
+async fn trust(ask: &Ask, follow: Option<&Path>, out: &Path) -> Done {
+    let client = ask.client()?;
     let trust = match follow {
         None => {
             let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
@@ -238,16 +180,13 @@ async fn trust(remote: &Remote, follow: Option<&Path>, out: &Path, json: bool) -
         .with_context(|| format!("{} cannot be written", out.display()))?;
     let keys: Vec<String> = trust.keys().iter().map(|key| key.key.to_string()).collect();
     let sizes = trust.keys().iter().map(range);
-    if json {
-        output::document(&json!({"file": out, "keys": keys}));
-    } else {
+    ask.show(&json!({"file": out, "keys": keys}), |_| {
         output::line(&format!("{} pins {} keys:", out.display(), keys.len()));
         for (key, sizes) in keys.iter().zip(sizes) {
             output::line(&format!("  {}  {sizes}", output::safe(key)));
         }
         output::line("Compare them with what the operator published before you rely on them.");
-    }
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Which trees a pinned key may sign, in words.

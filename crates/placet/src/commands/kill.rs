@@ -1,7 +1,7 @@
 //! `kill` and `lift`: the human override, through the server or beside it. Owns the local kill
 //! file's name; refuses to lift anything locally.
 
-use crate::client::{Client, Remote};
+use crate::commands::ask::Ask;
 use crate::exit::{Done, Fault};
 use crate::output;
 use anyhow::{Context, Result};
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// Stop everything that is being permitted, now.
 ///
@@ -32,10 +31,7 @@ pub(crate) struct KillArgs {
     #[arg(long, default_value = "./placet-data", value_name = "DIR")]
     data: PathBuf,
     #[command(flatten)]
-    remote: Remote,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+    ask: Ask,
 }
 
 /// Lift a kill; it takes two people, so the second one runs it again.
@@ -48,10 +44,7 @@ pub(crate) struct LiftArgs {
     #[arg(long)]
     everything: bool,
     #[command(flatten)]
-    remote: Remote,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+    ask: Ask,
 }
 
 /// Runs `kill`.
@@ -59,9 +52,8 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
     if args.local {
         let made = kill_locally(&args.data)?;
         let file = args.data.join("KILL");
-        if args.json {
-            output::document(&json!({"killed": true, "file": file, "made": made}));
-        } else {
+        let document = json!({"killed": true, "file": file, "made": made});
+        return args.ask.show(&document, |_| {
             let note = if made { "written" } else { "there already" };
             output::line(&format!(
                 "{}: {} is {note}",
@@ -69,27 +61,25 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
                 file.display()
             ));
             output::line("Two people lift it with `placet lift --everything`.");
-        }
-        return Ok(ExitCode::SUCCESS);
+        });
     }
     let scope = scope(args.everything);
-    let state = Client::of(&args.remote)?.post("/api/v1/kill", &json!({"scope": scope})).await?;
-    show(&state, args.json, &format!("{}: {scope}", output::paint(output::RED, "killed")));
-    Ok(ExitCode::SUCCESS)
+    let text = format!("{}: {scope}", output::paint(output::RED, "killed"));
+    args.ask.post("/api/v1/kill", &json!({"scope": scope}), |_| output::line(&text)).await
 }
 
 /// Runs `lift`.
 pub(crate) async fn lift(args: LiftArgs) -> Done {
     let scope = scope(args.everything);
-    let state = Client::of(&args.remote)?.post("/api/v1/lift", &json!({"scope": scope})).await?;
-    let lifted = state["lifted"] == json!(true);
-    let text = if lifted {
-        format!("{}: {scope}", output::paint(output::GREEN, "lifted"))
-    } else {
-        not_yet(scope, &state[scope])
+    let said = |state: &Value| {
+        let lifted = state["lifted"] == json!(true);
+        output::line(&if lifted {
+            format!("{}: {scope}", output::paint(output::GREEN, "lifted"))
+        } else {
+            not_yet(scope, &state[scope])
+        });
     };
-    show(&state, args.json, &text);
-    Ok(ExitCode::SUCCESS)
+    args.ask.post("/api/v1/lift", &json!({"scope": scope}), said).await
 }
 
 /// What is missing for a lift that was asked for, and who has to do it.
@@ -114,14 +104,6 @@ fn not_yet(scope: &str, kill: &Value) -> String {
 
 fn scope(everything: bool) -> &'static str {
     if everything { "everything" } else { "workspace" }
-}
-
-fn show(state: &Value, json: bool, text: &str) {
-    if json {
-        output::document(state);
-    } else {
-        output::line(text);
-    }
 }
 
 /// Makes the kill file durably; false when it is there already.

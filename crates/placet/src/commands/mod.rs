@@ -1,13 +1,14 @@
 //! The commands, one file each.
 
 pub(crate) mod approvals;
+mod ask;
 pub(crate) mod audit;
 pub(crate) mod authoring;
 pub(crate) mod backup;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod decide;
-mod governed;
+
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod key;

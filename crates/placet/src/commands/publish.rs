@@ -2,14 +2,13 @@
 //! signatures of authors: the life of a bundle from the command line. Refuses to know the
 //! constitution; the server asks it.
 
-use crate::client::{Client, Remote, escape, succeeded};
-use crate::commands::governed;
+use crate::client::escape;
+use crate::commands::ask::{Ask, Governed, show};
 use crate::exit::{Done, Fault};
 use crate::local;
 use crate::output;
 use anyhow::Context;
 use clap::Subcommand;
-use hyper::Method;
 use placet_policy::read_dir;
 use placet_runtime::crypto::{Fast, MemorySigner, SystemEntropy};
 use placet_runtime::ports::Signer;
@@ -42,14 +41,8 @@ pub(crate) enum LifeCommand {
         /// Digest of the bundle that it was compared with; refused if another one is in force.
         #[arg(long, value_name = "DIGEST")]
         replaces: Option<String>,
-        /// Repeat with the same one after the approval, or after a lost answer.
-        #[arg(long, value_name = "TEXT")]
-        idempotency_key: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        governed: Governed,
     },
     /// Go back: to the bundle before at once, by one person, to be reviewed; to any other by two.
     Rollback {
@@ -59,24 +52,15 @@ pub(crate) enum LifeCommand {
         /// Why, for those who review or approve and for the history.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// Repeat with the same one after the approval, or after a lost answer.
-        #[arg(long, value_name = "TEXT")]
-        idempotency_key: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        governed: Governed,
     },
     /// Put an approved bundle in force, as its author or as one who approved it.
     Release {
         /// `dec_…`
         decision: String,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// List the bundles that are or were in force, newest first.
     History {
@@ -87,18 +71,12 @@ pub(crate) enum LifeCommand {
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// Show what decides now: bundle, drafts, open reviews, authors.
     Current {
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// Never let a bundle be in force again.
     Withdraw {
@@ -108,10 +86,7 @@ pub(crate) enum LifeCommand {
         #[arg(long, value_name = "CODE")]
         reason: String,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// Close the review of somebody else's emergency rollback.
     Review {
@@ -121,10 +96,7 @@ pub(crate) enum LifeCommand {
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// Say whose signature counts. From the first author on, every bundle has to be signed.
     Author {
@@ -134,14 +106,8 @@ pub(crate) enum LifeCommand {
         /// Verifier key of the author (`placet policy keygen`). It stands in the log for good.
         #[arg(value_name = "VKEY")]
         key: String,
-        /// Repeat with the same one after the approval.
-        #[arg(long, value_name = "TEXT")]
-        idempotency_key: Option<String>,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        governed: Governed,
     },
     /// Make the key of an author.
     Keygen {
@@ -183,15 +149,7 @@ pub(crate) enum LifeCommand {
 /// Runs it.
 pub(crate) async fn run(command: LifeCommand) -> Done {
     match command {
-        LifeCommand::Publish {
-            bundle,
-            reason,
-            signature,
-            replaces,
-            idempotency_key,
-            remote,
-            json,
-        } => {
+        LifeCommand::Publish { bundle, reason, signature, replaces, governed } => {
             // What does not compile is said here, with the places in the files.
             local::compile(&bundle)?;
             let sources = read_dir(&bundle)
@@ -207,51 +165,42 @@ pub(crate) async fn run(command: LifeCommand) -> Done {
                 body["signature"] = serde_json::from_slice(&envelope_bytes(&file)?)
                     .with_context(|| format!("{} is no JSON", file.display()))?;
             }
-            act(&remote, POLICIES, body, idempotency_key, json, armed).await
+            governed.post(POLICIES, body, armed).await
         }
-        LifeCommand::Rollback { to, reason, idempotency_key, remote, json } => {
+        LifeCommand::Rollback { to, reason, governed } => {
             let mut body = json!({});
             set(&mut body, "bundle", to);
             set(&mut body, "reason", reason);
-            let path = format!("{POLICIES}/rollback");
-            act(&remote, &path, body, idempotency_key, json, armed).await
+            governed.post(&format!("{POLICIES}/rollback"), body, armed).await
         }
-        LifeCommand::Release { decision, remote, json } => {
+        LifeCommand::Release { decision, ask } => {
             let path = format!("{POLICIES}/release");
             let body = json!({"decision": decision});
-            let done = Client::of(&remote)?.post(&path, &body).await?;
-            show(&done, json, || armed(&done))
+            ask.post(&path, &body, armed).await
         }
-        LifeCommand::History { limit, cursor, remote, json } => {
+        LifeCommand::History { limit, cursor, ask } => {
             let cursor = cursor.map(|cursor| format!("&cursor={}", escape(&cursor)));
             let path = format!("{POLICIES}?limit={limit}{}", cursor.unwrap_or_default());
-            let listed = Client::of(&remote)?.get(&path).await?;
-            show(&listed, json, || history(&listed))
+            ask.get(&path, history).await
         }
-        LifeCommand::Current { remote, json } => {
-            let now = Client::of(&remote)?.get(&format!("{POLICIES}/current")).await?;
-            show(&now, json, || current(&now))
-        }
-        LifeCommand::Withdraw { digest, reason, remote, json } => {
+        LifeCommand::Current { ask } => ask.get(&format!("{POLICIES}/current"), current).await,
+        LifeCommand::Withdraw { digest, reason, ask } => {
             let path = format!("{POLICIES}/{}/withdraw", escape(&digest));
-            let done = Client::of(&remote)?.post(&path, &json!({"reason": reason})).await?;
-            show(&done, json, || output::line(&format!("withdrawn {}", output::safe(&digest))))
+            let withdrawn = format!("withdrawn {}", output::safe(&digest));
+            ask.post(&path, &json!({"reason": reason}), |_| output::line(&withdrawn)).await
         }
-        LifeCommand::Review { decision, note, remote, json } => {
+        LifeCommand::Review { decision, note, ask } => {
             let path = format!("{POLICIES}/reviews/{}", escape(&decision));
             let mut body = json!({});
             set(&mut body, "note", note);
-            let done = Client::of(&remote)?.post(&path, &body).await?;
-            show(&done, json, || output::line(&format!("reviewed {}", output::safe(&decision))))
+            let reviewed = format!("reviewed {}", output::safe(&decision));
+            ask.post(&path, &body, |_| output::line(&reviewed)).await
         }
-        LifeCommand::Author { change, key, idempotency_key, remote, json } => {
+        LifeCommand::Author { change, key, governed } => {
             let revoke = change == "revoke";
             let path = format!("{POLICIES}/authors{}", if revoke { "/revoke" } else { "" });
-            let body = json!({"key": key});
-            act(&remote, &path, body, idempotency_key, json, |done| {
-                output::line(&output::plain(&done["status"]));
-            })
-            .await
+            let status = |done: &Value| output::line(&output::plain(&done["status"]));
+            governed.post(&path, json!({"key": key}), status).await
         }
         LifeCommand::Keygen { name, out, json } => keygen(&name, &out, json),
         LifeCommand::Sign { bundle, key } => {
@@ -271,31 +220,6 @@ fn set(body: &mut Value, name: &str, value: Option<String>) {
     if let Some(value) = value {
         body[name] = value.into();
     }
-}
-
-/// Asks for what the constitution governs.
-async fn act(
-    remote: &Remote,
-    path: &str,
-    mut body: Value,
-    idempotency_key: Option<String>,
-    json: bool,
-    done: impl FnOnce(&Value),
-) -> Done {
-    let key = governed::idempotency_key(idempotency_key.as_deref());
-    body["idempotency_key"] = key.as_str().into();
-    let client = Client::of(remote)?;
-    let reply = succeeded(client.send(Method::POST, path, &[], Some(&body)).await?)?;
-    governed::answered(&reply, &key, json, done)
-}
-
-fn show(document: &Value, json: bool, text: impl FnOnce()) -> Done {
-    if json {
-        output::document(document);
-    } else {
-        text();
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn armed(done: &Value) {
@@ -373,7 +297,7 @@ fn keygen(name: &str, out: &Path, json: bool) -> Done {
         .and_then(|()| file.sync_all())
         .with_context(|| format!("{} cannot be written", out.display()))?;
     let text = key.to_string();
-    show(&json!({"file": out, "vkey": text}), json, || output::line(&text))
+    show(&json!({"file": out, "vkey": text}), json, |_| output::line(&text))
 }
 
 fn read_key(path: &Path) -> anyhow::Result<(VerifierKey, MemorySigner)> {
@@ -425,7 +349,7 @@ fn verify(dir: &Path, signature: &Path, authors: &[String], json: bool) -> Done 
         return Err(refused(format!("the signature is not one of {}", signed.key())).into());
     }
     let (digest, key) = (bundle.digest().to_string(), signed.key().to_string());
-    show(&json!({"verified": true, "bundle": digest, "signed_by": key}), json, || {
+    show(&json!({"verified": true, "bundle": digest, "signed_by": key}), json, |_| {
         output::line(&format!("verified {digest}"));
         output::field("author", &output::safe(&key));
     })

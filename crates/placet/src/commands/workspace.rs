@@ -1,13 +1,12 @@
 //! `workspace`: making and listing workspaces of a server.
 
-use crate::client::{Client, Remote};
+use crate::commands::ask::Ask;
 use crate::exit::Done;
 use crate::local;
 use crate::output;
 use clap::{Args, Subcommand};
 use placet_types::ids::ActorId;
 use serde_json::json;
-use std::process::ExitCode;
 
 /// Workspaces: each is a tenant with its own keys, policy and log.
 #[derive(Args, Debug)]
@@ -29,41 +28,30 @@ enum WorkspaceCommand {
         #[arg(long, default_value = "human:admin", value_name = "human:NAME", value_parser = local::actor)]
         admin: ActorId,
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
     /// List the workspaces.
     List {
         #[command(flatten)]
-        remote: Remote,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
+        ask: Ask,
     },
 }
 
 /// Runs it.
 pub(crate) async fn run(args: WorkspaceArgs) -> Done {
     match args.command {
-        WorkspaceCommand::Create { name, admin, remote, json } => {
+        WorkspaceCommand::Create { name, admin, ask } => {
             let body = json!({"name": name, "admin": admin.as_str()});
-            let made = Client::of(&remote)?.post("/api/v1/workspaces", &body).await?;
-            if json {
-                output::document(&made);
-            } else {
+            ask.post("/api/v1/workspaces", &body, |made| {
                 output::line(&format!("made {}", output::plain(&made["origin"])));
                 output::field("verifier", &output::plain(&made["vkey"]));
                 output::field("admin key", &output::plain(&made["key"]));
                 output::line("The key is shown once. Keep it.");
-            }
+            })
+            .await
         }
-        WorkspaceCommand::List { remote, json } => {
-            let listed = Client::of(&remote)?.get("/api/v1/workspaces").await?;
-            if json {
-                output::document(&listed);
-            } else {
+        WorkspaceCommand::List { ask } => {
+            ask.get("/api/v1/workspaces", |listed| {
                 let rows: Vec<Vec<String>> = listed["workspaces"]
                     .as_array()
                     .into_iter()
@@ -73,8 +61,8 @@ pub(crate) async fn run(args: WorkspaceArgs) -> Done {
                     })
                     .collect();
                 output::line(&output::table(&["workspace", "origin", "entries"], &rows));
-            }
+            })
+            .await
         }
     }
-    Ok(ExitCode::SUCCESS)
 }

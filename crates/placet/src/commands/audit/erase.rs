@@ -1,8 +1,8 @@
 //! `audit erase`: what it would come to first, then a question, then the request. Owns the words;
 //! refuses to know what may be erased.
 
-use crate::client::{Client, Remote, succeeded};
-use crate::commands::governed;
+use crate::client::succeeded;
+use crate::commands::ask::Governed;
 use crate::exit::{Done, Fault};
 use crate::output;
 use anyhow::Result;
@@ -34,14 +34,8 @@ pub(crate) struct EraseArgs {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
-    /// Repeat with the same one after the approval.
-    #[arg(long, value_name = "TEXT")]
-    idempotency_key: Option<String>,
     #[command(flatten)]
-    remote: Remote,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+    governed: Governed,
 }
 
 #[derive(Args, Debug)]
@@ -60,7 +54,8 @@ struct What {
 
 /// Runs it.
 pub(crate) async fn run(args: EraseArgs) -> Done {
-    let client = Client::of(&args.remote)?;
+    let (governed, json) = (&args.governed, args.governed.ask.json);
+    let client = governed.ask.client()?;
     let mut body = json!({"reason": args.reason, "dry_run": true});
     let members = [
         ("subject", &args.what.subject),
@@ -74,24 +69,19 @@ pub(crate) async fn run(args: EraseArgs) -> Done {
     }
     let plan = client.post("/api/v1/audit/erase", &body).await?;
     if args.dry_run {
-        if args.json {
-            output::document(&plan);
-        } else {
-            output::line(&planned(&plan, "would be erased"));
-        }
-        return Ok(ExitCode::SUCCESS);
+        return governed.ask.show(&plan, |plan| output::line(&planned(plan, "would be erased")));
     }
-    if !args.json {
+    if !json {
         output::line(&planned(&plan, "would be erased"));
     }
     if plan["payloads"] != json!(0) && !args.yes {
-        confirm(args.json)?;
+        confirm(json)?;
     }
     // An age means another instant when it is asked again after the approval.
     if !plan["before"].is_null() {
         body["before"] = plan["before"].clone();
     }
-    let key = governed::idempotency_key(args.idempotency_key.as_deref());
+    let key = governed.key();
     body["dry_run"] = false.into();
     body["idempotency_key"] = key.as_str().into();
     let sent = client.send(Method::POST, "/api/v1/audit/erase", &[], Some(&body)).await?;
@@ -103,9 +93,9 @@ pub(crate) async fn run(args: EraseArgs) -> Done {
             Value::Null => String::new(),
             time => format!("--before {} ", output::plain(time)),
         };
-        return governed::waits(&mut erased, &key, &before, args.json);
+        return governed.waits(&mut erased, &key, &before);
     }
-    if args.json {
+    if json {
         output::document(&erased);
     } else {
         output::line(&planned(&erased, "erased"));

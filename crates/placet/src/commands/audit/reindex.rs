@@ -1,7 +1,7 @@
 //! `audit reindex`: filling the read model anew, by the server while it serves, or here while
 //! nobody does.
 
-use crate::client::{Client, Remote};
+use crate::commands::ask::Ask;
 use crate::exit::Done;
 use crate::output;
 use anyhow::{Context, Result};
@@ -13,7 +13,6 @@ use placet_store::{Create, DataDir};
 use placet_types::event::Entry;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// Bytes of frames per transaction of the read model.
 const READ_BYTES: usize = 4 << 20;
@@ -24,27 +23,21 @@ pub(super) struct ReindexArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
-    remote: Remote,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+    ask: Ask,
 }
 
 /// Runs it.
 pub(super) async fn run(args: ReindexArgs) -> Done {
     let answer = match &args.data {
         Some(data) => offline(data)?,
-        None => Client::of(&args.remote)?.post("/api/v1/audit/reindex", &json!({})).await?,
+        None => args.ask.client()?.post("/api/v1/audit/reindex", &json!({})).await?,
     };
-    if args.json {
-        output::document(&answer);
-    } else {
+    args.ask.show(&answer, |answer| {
         output::line(&format!("read model: {}", output::plain(&answer["status"])));
         if args.data.is_none() {
             output::line("queries say how far it is: `indexed` beside `size`");
         }
-    }
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn offline(data: &Path) -> Result<Value> {

@@ -1,15 +1,12 @@
 //! `policy shadow`: a second bundle beside the one in force. Owns how it is asked for and shown.
 
 use super::diff::load;
-use crate::client::{Client, Remote, succeeded};
-use crate::commands::governed;
+use crate::commands::ask::Governed;
 use crate::exit::Done;
 use crate::output;
 use clap::Args;
-use hyper::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Make every decision a second time under another bundle, for the record alone
 ///
@@ -24,14 +21,8 @@ use std::process::ExitCode;
 pub(super) struct ShadowArgs {
     #[command(flatten)]
     what: What,
-    /// Repeat with the same one after the approval.
-    #[arg(long, value_name = "TEXT")]
-    idempotency_key: Option<String>,
     #[command(flatten)]
-    remote: Remote,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+    governed: Governed,
 }
 
 #[derive(Args, Debug)]
@@ -52,28 +43,16 @@ const PATH: &str = "/api/v1/policies/shadow";
 
 /// Runs it.
 pub(super) async fn run(args: &ShadowArgs) -> Done {
-    let client = Client::of(&args.remote)?;
-    let key = governed::idempotency_key(args.idempotency_key.as_deref());
-    let headers = [("idempotency-key", key.as_str())];
-    let reply = match &args.what.bundle {
+    let governed = &args.governed;
+    match &args.what.bundle {
         Some(path) => {
             let bundle = load(path)?;
             let normal: Value = serde_json::from_slice(bundle.normalised())?;
-            let body = json!({"bundle": normal});
-            client.send(Method::POST, PATH, &headers, Some(&body)).await?
+            governed.post(PATH, json!({"bundle": normal}), print).await
         }
-        None if args.what.clear => client.send(Method::DELETE, PATH, &headers, None).await?,
-        None => {
-            let stands = client.get(PATH).await?;
-            if args.json {
-                output::document(&stands);
-            } else {
-                print(&stands);
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-    };
-    governed::answered(&succeeded(reply)?, &key, args.json, print)
+        None if args.what.clear => governed.delete(PATH, print).await,
+        None => governed.ask.get(PATH, print).await,
+    }
 }
 
 fn print(document: &Value) {

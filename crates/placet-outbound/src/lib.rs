@@ -1,0 +1,228 @@
+//! Outgoing HTTP and HTTPS, for key sets of issuers and for channels. Owns trust anchors, the time an
+//! answer may take and the size it may have; refuses to know who is asked and what an answer means.
+//!
+//! There are no redirects, no proxies from the environment, no cookies and no retries: each of them
+//! would send a request, and the secrets in its headers, where the caller did not say.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::http::uri::Scheme;
+use hyper::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connections to one peer that are kept for the next request.
+const IDLE_CONNECTIONS_MAX: usize = 4;
+/// How long they are kept.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Bytes of head that an answer may have.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// What an answer may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// From the call to the last byte of the answer, name resolution and handshake included.
+    pub within: Duration,
+    /// Bytes of body.
+    pub answer_max: usize,
+}
+
+/// Why there is no answer. Each says who can do something about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutboundError {
+    /// The address is not `http://host…` or `https://host…`, or holds a user name.
+    Address,
+    /// The additional trust anchors are not certificates in PEM.
+    Roots {
+        /// What is wrong with them.
+        why: String,
+    },
+    /// No connection: no such name, nobody listens, no way there.
+    Unreachable {
+        /// What the system said.
+        why: String,
+    },
+    /// The peer's certificate is not good for its name under the trust anchors.
+    Untrusted {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing complete within the bound.
+    TimedOut,
+    /// The answer is larger than the bound.
+    TooLarge {
+        /// The bound in bytes.
+        answer_max: usize,
+    },
+    /// The connection broke, or what came is not HTTP.
+    Broken {
+        /// What the library said.
+        why: String,
+    },
+}
+
+impl fmt::Display for OutboundError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address => f.write_str("the address is no http:// or https:// URL of a host"),
+            Self::Roots { why } => write!(f, "the trust anchors cannot be read: {why}"),
+            Self::Unreachable { why } => write!(f, "no connection: {why}"),
+            Self::Untrusted { why } => write!(f, "the certificate is not trusted: {why}"),
+            Self::TimedOut => f.write_str("no complete answer in time"),
+            Self::TooLarge { answer_max } => {
+                write!(f, "the answer is larger than {answer_max} bytes")
+            }
+            Self::Broken { why } => write!(f, "the exchange broke: {why}"),
+        }
+    }
+}
+
+impl StdError for OutboundError {}
+
+/// A client with a few kept connections. Cloning shares them.
+#[derive(Clone)]
+pub struct Outbound {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").finish_non_exhaustive()
+    }
+}
+
+impl Outbound {
+    /// With the trust anchors of the system and those in `extra_roots_pem`. A system without any is no
+    /// error: plain HTTP works there, and HTTPS to peers under the additional anchors.
+    ///
+    /// # Errors
+    /// [`OutboundError::Roots`] when `extra_roots_pem` holds no certificate, or something that is none.
+    pub fn new(extra_roots_pem: Option<&[u8]>) -> Result<Self, OutboundError> {
+        let unreadable = |why: String| OutboundError::Roots { why };
+        let mut roots = rustls::RootCertStore::empty();
+        // Single anchors of the system that cannot be parsed are left out, as browsers do.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(pem) = extra_roots_pem {
+            let mut count = 0_usize;
+            for found in CertificateDer::pem_slice_iter(pem) {
+                let found = found.map_err(|error| unreadable(error.to_string()))?;
+                roots.add(found).map_err(|error| unreadable(error.to_string()))?;
+                count = count.saturating_add(1);
+            }
+            if count == 0 {
+                return Err(unreadable("there is no certificate in them".to_owned()));
+            }
+        }
+        // Named explicitly: a default of the process would depend on what else is linked in.
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unreadable(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut plain = HttpConnector::new();
+        plain.set_nodelay(true);
+        plain.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(plain);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .build(connector);
+        Ok(Self { client })
+    }
+
+    /// Sends one request once and reads the whole answer, whatever its status: a redirect is an answer
+    /// like any other. Needs a Tokio runtime with time and network.
+    ///
+    /// # Errors
+    /// [`OutboundError`]. After [`OutboundError::TimedOut`] and [`OutboundError::Broken`] the peer may
+    /// have acted on the request.
+    pub async fn send(
+        &self,
+        mut request: Request<Bytes>,
+        bounds: Bounds,
+    ) -> Result<Response<Bytes>, OutboundError> {
+        check(request.uri())?;
+        announce(request.headers_mut());
+        let exchange = async {
+            let answer = self.client.request(request.map(Full::new)).await.map_err(refused)?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, bounds.answer_max).collect().await;
+            let body = body.map_err(|error| {
+                if error.downcast_ref::<LengthLimitError>().is_some() {
+                    return OutboundError::TooLarge { answer_max: bounds.answer_max };
+                }
+                OutboundError::Broken { why: innermost(error.as_ref()) }
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::time::timeout(bounds.within, exchange).await.unwrap_or(Err(OutboundError::TimedOut))
+    }
+}
+
+/// A user name in an address would be sent nowhere and shown in every log.
+fn check(address: &Uri) -> Result<(), OutboundError> {
+    let known = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&address.scheme());
+    let host = address.host().is_some_and(|host| !host.is_empty());
+    let user = address.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    if known && host && !user { Ok(()) } else { Err(OutboundError::Address) }
+}
+
+fn announce(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::USER_AGENT) {
+        let name = HeaderValue::from_static(concat!("placet/", env!("CARGO_PKG_VERSION")));
+        headers.insert(header::USER_AGENT, name);
+    }
+}
+
+fn refused(error: hyper_util::client::legacy::Error) -> OutboundError {
+    let why = innermost(&error);
+    if is_certificate(&error) {
+        OutboundError::Untrusted { why }
+    } else if error.is_connect() {
+        OutboundError::Unreachable { why }
+    } else {
+        OutboundError::Broken { why }
+    }
+}
+
+fn is_certificate(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
+            return true;
+        }
+        // An I/O error's source is that of what it wraps; what it wraps is the one looked for.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+/// The last cause says what happened; those above it say where.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
