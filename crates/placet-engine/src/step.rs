@@ -2,10 +2,12 @@
 
 use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
 use crate::decide::{decide, killed};
+use crate::delegations;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
+use crate::release::{Reserve, Unmetered};
 use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
@@ -23,16 +25,30 @@ use placet_types::ids::{KeyId, TimeMs};
 /// # Errors
 /// [`Rejection`] when the command may not be done.
 pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<Plan, Rejection> {
+    step_with::<H>(state, command, now, &Unmetered)
+}
+
+/// The same, where releasing an action has a cost.
+///
+/// # Errors
+/// [`Rejection`] when the command may not be done.
+pub fn step_with<H: Hasher>(
+    state: &State,
+    command: &Command,
+    now: TimeMs,
+    costs: &impl Reserve,
+) -> Result<Plan, Rejection> {
     // Authentication lies before the queue: a key may have been revoked while its command waited.
-    let key = command.who().and_then(|who| who.key);
-    if key.and_then(|key| state.keys.get(&key)).is_some_and(|key| key.revoked) {
+    if command.who().is_some_and(|who| is_revoked(state, who)) {
         return Err(Rejection::KeyRevoked);
     }
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
-        Command::Vote(command) => vote::<H>(state, command, now),
-        Command::Collect(command) => collect::<H>(state, command, now),
+        Command::Vote(command) => vote::<H>(state, command, now, costs),
+        Command::Collect(command) => collect::<H>(state, command, now, costs),
         Command::Withdraw { decision, by } => withdraw(state, *decision, by),
+        Command::Delegate(command) => delegations::delegate(state, command, now),
+        Command::EndDelegation { delegation, by } => delegations::end(state, *delegation, by),
         Command::Consume(command) => consume(state, command, now),
         Command::Report(command) => report(state, command),
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
@@ -50,7 +66,7 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::ShadowBundle(command) => shadow::set(state, command),
         Command::ArmBundle(armed) => policies::seed(state, armed),
         Command::DraftBundle(command) => policies::draft(state, command),
-        Command::ArmUnder(command) => policies::arm_under::<H>(state, command, now),
+        Command::ArmUnder(command) => policies::arm_under::<H>(state, command, now, costs),
         Command::WithdrawBundle { bundle, reason, by } => {
             policies::withdraw(state, *bundle, reason, by)
         }
@@ -60,6 +76,11 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),
         Command::Tick => Ok(tick(state, now)),
     }
+}
+
+/// Whether the key that somebody came with counts no more.
+pub(crate) fn is_revoked(state: &State, who: &Who) -> bool {
+    who.key.and_then(|key| state.keys.get(&key)).is_some_and(|key| key.revoked)
 }
 
 pub(crate) fn append(event: Event) -> Result<Plan, Rejection> {

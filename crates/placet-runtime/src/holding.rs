@@ -5,10 +5,11 @@ use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
-use crate::sequencer::Outstanding;
+use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
+use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
 use placet_types::Digest;
+use placet_types::event::Event;
 use placet_types::ids::{ApprovalId, DecisionId};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
@@ -87,7 +88,8 @@ impl Plane {
         Err(PlaneError::PolicyMoved)
     }
 
-    /// Approves or rejects a held decision.
+    /// Approves or rejects a held decision. Where the bundle in force has come to ask for more, the vote is
+    /// not counted and the demand is renewed: [`Rejection::Reopened`].
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -100,23 +102,51 @@ impl Plane {
         echo: Option<Digest>,
         note: Option<&str>,
     ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        self.vote_on(workspace, principal, (approval, None), approve, echo, note).await
+    }
+
+    /// The same by somebody who says which demand they saw: its requirement digest.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn vote_on(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        (approval, requirement): (ApprovalId, Option<Digest>),
+        approve: bool,
+        echo: Option<Digest>,
+        note: Option<&str>,
+    ) -> Result<(Held, DecisionAnswer), PlaneError> {
         let _counted = Outstanding::new(&self.gauges);
         let held = self.held(workspace, approval).await?;
         let opened = self.open(workspace, held.index)?;
         for _ in 0..MOVED_MAX {
+            let waiting = workspace.waiting.of(approval).map(|(who, nonce)| Waiting {
+                who,
+                nonce,
+                permit: self.id(self.clock.wall()),
+                permit_ms: PERMIT_MS,
+            });
             let command = Command::Vote(Box::new(Vote {
                 approval,
                 who: self.who(workspace, principal),
                 approve,
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
+                requirement,
                 verdict: self.evaluate_again(workspace, &opened)?,
+                waiting,
             }));
             let plain =
                 Object::new().with("actor", principal.caller.actor.as_str()).with_opt("note", note);
             match self.submit(workspace.no, command, self.payload(plain)?).await {
                 Err(PlaneError::PolicyMoved) => {}
                 Err(error) => return Err(error),
-                Ok(_) => {
+                Ok(done) => {
+                    let mut events = done.written.iter().flat_map(Written::events);
+                    if events.any(|(_, event)| matches!(event, Event::ApprovalReopened(_))) {
+                        return Err(PlaneError::Rejected(Rejection::Reopened));
+                    }
                     let held = self.held(workspace, approval).await?;
                     let answer = self.present(workspace, held.index, &opened, None).await?;
                     if held.state == HeldState::Invalidated {
@@ -157,28 +187,36 @@ impl Plane {
         self.held_view(workspace, held).await
     }
 
-    /// Approvals from `after` on, oldest first.
+    /// The pending approvals that a reader may see, from `after` on, oldest first. What it costs does not
+    /// depend on how many wait.
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub async fn approvals(
+    pub async fn inbox(
         &self,
         workspace: &Arc<Workspace>,
-        include_resolved: bool,
+        viewer: Viewer,
         after: Option<ApprovalId>,
         limit: usize,
     ) -> Result<Vec<HeldView>, PlaneError> {
+        let now = self.clock.wall();
         let held: Vec<Held> = self
             .look(workspace.no, move |state| {
-                let wanted = |held: &&Held| include_resolved || held.state == HeldState::Pending;
-                state.approvals(after).filter(wanted).take(limit).cloned().collect()
+                state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
             })
             .await?;
         let mut out = Vec::with_capacity(held.len());
         for held in held {
-            out.push(self.held_view(workspace, held).await?);
+            out.push(self.held_view_or_entry(workspace, held).await?);
         }
         Ok(out)
+    }
+
+    /// Who looks at the approvals of a workspace.
+    #[must_use]
+    pub fn viewer(&self, workspace: &Workspace, principal: &Principal, oversees: bool) -> Viewer {
+        let Who { actor, roles, .. } = self.who(workspace, principal);
+        Viewer { actor, roles, oversees }
     }
 
     /// Approvals from `after` on that `wanted` keeps, oldest first. Nothing of the others is read;
