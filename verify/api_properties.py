@@ -236,7 +236,7 @@ def sources(more=None):
     """The documents of the bundle that the server began with, and perhaps one more."""
     found = [{"name": path.name, "text": path.read_text()} for path in sorted(BUNDLE.glob("*.yaml"))]
     if more is not None:
-        text = f"version: v1\nnotify: [{{ id: {more}, on: [approval.opened], channel: console, to: [ops] }}]\n"
+        text = f"version: v1\nchannels: [{{ id: {more}, kind: webhook, to: 'https://example.com/', secret: none }}]\n"
         found.append({"name": "more.yaml", "text": text})
     return found
 

@@ -3,6 +3,7 @@
 
 use crate::text::{JsonObject, Sha};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// One policy document.
@@ -41,6 +42,90 @@ pub struct ExplainRequest {
     /// Who asks, in place of the caller: actor, environment and roles.
     #[schema(value_type = Option<Object>)]
     pub caller: Option<()>,
+}
+
+/// Write documents as the formatter does.
+#[derive(Serialize, ToSchema)]
+pub struct FormatRequest {
+    /// Documents; each is looked at by itself.
+    pub sources: Vec<SourceDocument>,
+}
+
+/// Documents as the formatter writes them.
+#[derive(Serialize, ToSchema)]
+pub struct FormatDocument<'a> {
+    /// Whether all of them can be read; only those that can are in `sources`.
+    pub ok: bool,
+    /// In the order in which they came.
+    pub sources: Vec<FormattedDocument<'a>>,
+    /// Why the others cannot be read.
+    pub findings: Vec<FindingDocument<'a>>,
+}
+
+/// One document as the formatter writes it.
+#[derive(Serialize, ToSchema)]
+pub struct FormattedDocument<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// YAML.
+    pub text: &'a str,
+    /// Whether it was written otherwise.
+    pub changed: bool,
+}
+
+/// Turn a file of the job gateway's format into a document.
+#[derive(Serialize, ToSchema)]
+pub struct ImportRequest {
+    /// The file.
+    pub source: SourceDocument,
+    /// What `*` in its topics means: `segment` (one, as in documents) or `any` (any text). `segment`.
+    pub star: Option<String>,
+}
+
+/// What importing came to.
+#[derive(Serialize, ToSchema)]
+pub struct ImportDocument<'a> {
+    /// Whether it is such a file; without it there is nothing but findings.
+    pub ok: bool,
+    /// The document, as YAML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<&'a str>,
+    /// What was changed or left out, with its place in the file.
+    pub notes: Vec<FindingDocument<'a>>,
+    /// Requests that the first rule in the file would have decided otherwise.
+    pub differences: Vec<OrderDocument<'a>>,
+    /// Why it is no such file.
+    pub findings: Vec<FindingDocument<'a>>,
+}
+
+/// A request on which the order of the rules would have decided.
+#[derive(Serialize, ToSchema)]
+pub struct OrderDocument<'a> {
+    /// The first rule of the file that matches.
+    pub first: &'a str,
+    /// What it says.
+    pub first_match: &'static str,
+    /// The rules that decide here.
+    pub deciding: &'a [String],
+    /// What they say.
+    pub strictest_wins: &'static str,
+    /// The request.
+    #[schema(value_type = Object)]
+    pub request: JsonObject<'a>,
+    /// Who asks.
+    #[schema(value_type = Object)]
+    pub caller: JsonObject<'a>,
+}
+
+/// JSON Schemas of policy documents, for editors.
+#[derive(Serialize, ToSchema)]
+pub struct SchemaDocument<'a> {
+    /// Of a document of any kind.
+    #[schema(value_type = Object)]
+    pub policy: JsonObject<'a>,
+    /// By kind.
+    #[schema(value_type = Object)]
+    pub kinds: BTreeMap<&'static str, JsonObject<'a>>,
 }
 
 /// One finding of the compiler or the linter.

@@ -12,6 +12,7 @@ mod audit;
 mod authoring;
 mod authzen;
 mod decision;
+mod delegation;
 pub mod error;
 mod manage;
 mod policy;
@@ -28,7 +29,8 @@ pub use audit::{
 };
 pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
-    LintDocument, LintRequest, SourceDocument, TestDocument, TestRequest,
+    FormatDocument, FormatRequest, FormattedDocument, ImportDocument, ImportRequest, LintDocument,
+    LintRequest, OrderDocument, SchemaDocument, SourceDocument, TestDocument, TestRequest,
 };
 pub use authzen::{
     AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
@@ -41,6 +43,7 @@ pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
     ReasonDocument,
 };
+pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,

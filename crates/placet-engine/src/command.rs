@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    Principal, Pseudonym, Refused, ReportedResult, Signed, Tag,
+    Principal, Pseudonym, Refused, ReportedResult, Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
@@ -226,6 +226,9 @@ pub struct Vote {
     /// Digest of the demand that the voter saw, where the voter says so. Whoever has approved already adds
     /// to that only in this way.
     pub requirement: Option<Digest>,
+    /// The channel it came through. Then the person has no key here, and their roles are those of
+    /// their own keys, whatever `who` says.
+    pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
     /// The caller that waits for its permit.

@@ -42,7 +42,8 @@ pub(crate) fn vote<H: Hasher>(
     let unechoed = match command.echo {
         Some(echo) if echo == held.action_commitment => false,
         Some(_) => return Err(Rejection::StaleDigest),
-        None if state.dev => true,
+        // What a channel shows is bound to the digest in development mode too.
+        None if state.dev && command.via.is_none() => true,
         None => return Err(Rejection::DigestMissing),
     };
     if command.requirement.is_some_and(|seen| seen != held.requirement) {
@@ -64,7 +65,7 @@ pub(crate) fn vote<H: Hasher>(
         decision: held.decision,
         approval: held.approval,
         by: who.actor.clone(),
-        key: who.key,
+        key: who.key.filter(|_| command.via.is_none()),
         roles: fills.roles,
         stands_in: fills.stands_in,
         through: fills.through,
@@ -72,6 +73,7 @@ pub(crate) fn vote<H: Hasher>(
         complete: false,
         requirement: held.requirement,
         unechoed,
+        via: command.via,
     };
     let mut after = held.clone();
     after.cast(&event);
@@ -88,7 +90,8 @@ pub(crate) fn vote<H: Hasher>(
 /// done. Only who has looked at the demand of today adds to an earlier vote.
 fn is_again(state: &State, held: &Held, command: &Vote) -> bool {
     let who = &command.who;
-    let echoed = command.echo.map_or(state.dev, |echo| echo == held.action_commitment);
+    let unbound = state.dev && command.via.is_none();
+    let echoed = command.echo.map_or(unbound, |echo| echo == held.action_commitment);
     let counted = match command.approve {
         true => held.vote_of(&who.actor).is_some() && held.rejected_by.is_none(),
         false => held.rejected_by.as_ref() == Some(&who.actor),
@@ -111,12 +114,17 @@ fn fills(
     if before && !command.approve {
         return Err(Rejection::AlreadyVoted);
     }
-    let rights = state.rights(held, who, !command.approve, now);
+    // A channel vouches for who the person is, and for nothing else.
+    let holds = |role: &str| match command.via {
+        None => who.roles.contains(role),
+        Some(_) => state.holds_any(&who.actor, &[role]),
+    };
+    let rights = state.rights(held, &who.actor, holds, !command.approve, now);
     let fills = State::fills(held, &who.actor, &rights);
     if !fills.is_empty() {
         return Ok(Some(fills));
     }
-    let own = held.deciding_roles().any(|role| who.roles.contains(role));
+    let own = held.deciding_roles().any(|role| holds(role));
     let of_proposer = || {
         let mut all = state.delegations.to(&who.actor, now);
         all.any(|it| held.proposers.contains(&it.by) && it.covers(&held.surface))

@@ -1,7 +1,6 @@
 //! Votes: which roles a person may fill, in whose right, and who is still missing. Owns that nobody counts
 //! twice; refuses to know how a vote comes in.
 
-use crate::command::Who;
 use crate::state::{Held, HeldState, State};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -153,22 +152,23 @@ impl State {
         missing(held, &standing)
     }
 
-    /// The rights of `who` to decide `held`: own ones, and those that others have delegated and not used
+    /// The rights of `actor` to decide `held`: to the roles that they hold, and those that others have delegated and not used
     /// themselves. With `against` it is a rejection, which takes nothing from anybody.
     pub(crate) fn rights(
         &self,
         held: &Held,
-        who: &Who,
+        actor: &ActorRef,
+        holds: impl Fn(&str) -> bool,
         against: bool,
         now: TimeMs,
     ) -> BTreeMap<String, Right> {
         let used = |role: &str, of: &ActorRef| {
             let mut casts = held.votes.iter().filter(|cast| cast.used().any(|it| it == role));
-            !against && casts.any(|cast| cast.behind(role) == of && cast.by != who.actor)
+            !against && casts.any(|cast| cast.behind(role) == of && cast.by != *actor)
         };
         let mut rights = BTreeMap::new();
         for role in held.deciding_roles() {
-            if who.roles.contains(role) && !used(role, &who.actor) {
+            if holds(role) && !used(role, actor) {
                 rights.insert(role.clone(), Right::Own);
             }
         }
@@ -176,7 +176,7 @@ impl State {
         if held.reach.is_governed() {
             return rights;
         }
-        for delegation in self.delegations.to(&who.actor, now) {
+        for delegation in self.delegations.to(actor, now) {
             let covered =
                 delegation.covers(&held.surface) && !held.proposers.contains(&delegation.by);
             if !covered {

@@ -8,6 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
 use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
+use crate::notify::Notify;
 use crate::source::Source;
 use crate::syntax::Node;
 use crate::{read, syntax};
@@ -54,6 +55,7 @@ pub struct Bundle {
     derivers: Derivers,
     layers: Layers,
     model: Model,
+    notify: Notify,
     warnings: Vec<Diagnostic>,
 }
 
@@ -152,6 +154,7 @@ impl Bundle {
                 .then(|| rule.limit_key.clone().into_boxed_slice()),
         });
         let layers = Layers::new(&model);
+        let notify = Notify::of(&model.documents);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -161,6 +164,7 @@ impl Bundle {
             derivers,
             layers,
             model,
+            notify,
             warnings: report.finish(),
         })
     }
@@ -249,6 +253,12 @@ impl Bundle {
     pub fn retired(&self) -> impl Iterator<Item = (&str, u64)> {
         let surfaces = self.model.surfaces.iter().flatten();
         surfaces.filter_map(|(name, surface)| Some((name.as_str(), surface.retention.payload_ms?)))
+    }
+
+    /// Who hears of what, through which channel.
+    #[must_use]
+    pub fn notify(&self) -> &Notify {
+        &self.notify
     }
 
     /// Which rules match a request: the hot path. Cost follows the candidates, not the rules.

@@ -115,6 +115,8 @@ codes! {
     FloorNeverApplies "floor_never_applies";
     /// A surface that no rule covers.
     UncoveredSurface "uncovered_surface";
+    /// An action that a role or a manifest names and that no rule covers.
+    UncoveredAction "uncovered_action";
     /// A rule that grants on what the client says of itself alone.
     AssertedOnly "asserted_only";
     /// Rules of which none grants.

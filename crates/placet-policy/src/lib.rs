@@ -29,6 +29,7 @@ mod lint;
 mod model;
 #[doc(hidden)]
 pub mod naive;
+mod notify;
 mod pattern;
 mod provenance;
 mod read;
@@ -48,6 +49,7 @@ pub use format::format;
 pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
+pub use notify::{Channel, ChannelKind, Notification, Notify, Told};
 pub use search::{Sought, Unlisted};
 
 pub use provenance::Grant;

@@ -55,8 +55,8 @@ impl Data {
 
 /// Deepest nesting: rules need seven levels.
 const DEPTH_MAX: usize = 32;
-/// Most scalars and collections of one document: some hundred bytes each.
-const NODES_MAX: usize = 1_000_000;
+/// Most scalars and collections of one document: some hundred bytes each. 20,000 rules have half of it.
+const NODES_MAX: usize = 600_000;
 
 /// Most keys of one mapping.
 const MEMBERS_MAX: usize = 4096;

@@ -31,6 +31,8 @@ mod hostile;
 mod import;
 #[path = "policy/language.rs"]
 mod language;
+#[path = "policy/notify.rs"]
+mod notify;
 #[path = "policy/oracle.rs"]
 mod oracle;
 #[path = "policy/property.rs"]

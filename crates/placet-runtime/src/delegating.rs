@@ -40,9 +40,8 @@ impl Plane {
         surfaces.sort();
         surfaces.dedup();
         let delegation: DelegationId = self.id(self.clock.wall());
-        let plain = Object::new()
-            .with("actor", principal.caller.actor.as_str())
-            .with("to", to.as_str());
+        let plain =
+            Object::new().with("actor", principal.caller.actor.as_str()).with("to", to.as_str());
         let command = Command::Delegate(Box::new(Delegate {
             delegation,
             by: self.who(workspace, principal),

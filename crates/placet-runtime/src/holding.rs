@@ -7,9 +7,11 @@ use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
+use placet_engine::{
+    Collect, Command, Held, HeldState, Rejection, State, Viewer, Vote, Waiting, Who,
+};
 use placet_types::Digest;
-use placet_types::event::Event;
+use placet_types::event::{Event, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
@@ -17,6 +19,21 @@ use std::sync::Arc;
 
 /// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
 const LOOK_MAX: usize = 1024;
+
+/// What somebody says to a held decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Ballot<'a> {
+    /// Which.
+    pub approval: ApprovalId,
+    /// Yes or no.
+    pub approve: bool,
+    /// The digest of the action that was seen; it may be left out in development mode alone.
+    pub echo: Option<Digest>,
+    /// A word to it; kept beside the entry.
+    pub note: Option<&'a str>,
+    /// The channel it came through; then the principal has no key and no roles of its own.
+    pub via: Option<VoteChannel>,
+}
 
 /// An approval, the decision it belongs to, and the payload unless it was erased.
 pub type HeldView = (Held, DecisionAnswer, Option<Object>);
@@ -102,22 +119,36 @@ impl Plane {
         echo: Option<Digest>,
         note: Option<&str>,
     ) -> Result<(Held, DecisionAnswer), PlaneError> {
-        self.vote_on(workspace, principal, (approval, None), approve, echo, note).await
+        let ballot = Ballot { approval, approve, echo, note, via: None };
+        self.cast(workspace, principal, ballot).await
     }
 
-    /// The same by somebody who says which demand they saw: its requirement digest.
+    /// As [`vote`](Self::vote), through whatever channel.
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub async fn vote_on(
+    pub async fn cast(
         &self,
         workspace: &Arc<Workspace>,
         principal: &Principal,
-        (approval, requirement): (ApprovalId, Option<Digest>),
-        approve: bool,
-        echo: Option<Digest>,
-        note: Option<&str>,
+        ballot: Ballot<'_>,
     ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        self.cast_seen(workspace, principal, ballot, None).await
+    }
+
+    /// As [`cast`](Self::cast), by somebody who says which demand they saw: its requirement digest. Who has
+    /// approved already adds to that only in this way.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn cast_seen(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        ballot: Ballot<'_>,
+        requirement: Option<Digest>,
+    ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        let Ballot { approval, approve, echo, note, via } = ballot;
         let _counted = Outstanding::new(&self.gauges);
         let held = self.held(workspace, approval).await?;
         let opened = self.open(workspace, held.index)?;
@@ -134,6 +165,7 @@ impl Plane {
                 approve,
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
                 requirement,
+                via,
                 verdict: self.evaluate_again(workspace, &opened)?,
                 waiting,
             }));
@@ -219,6 +251,24 @@ impl Plane {
         Viewer { actor, roles, oversees }
     }
 
+    /// Approvals from `after` on that a reader may see, final ones included, oldest first.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn approvals_of(
+        &self,
+        workspace: &Arc<Workspace>,
+        viewer: Viewer,
+        after: Option<ApprovalId>,
+        limit: usize,
+    ) -> Result<Vec<HeldView>, PlaneError> {
+        let now = self.clock.wall();
+        self.approvals_where(workspace, after, limit, move |state: &State, held: &Held| {
+            state.may_see(&viewer, held, now)
+        })
+        .await
+    }
+
     /// Approvals from `after` on that `wanted` keeps, oldest first. Nothing of the others is read;
     /// one whose payload cannot be read comes without it, as an erased one does.
     ///
@@ -229,7 +279,7 @@ impl Plane {
         workspace: &Arc<Workspace>,
         mut after: Option<ApprovalId>,
         limit: usize,
-        wanted: impl Fn(&Held) -> bool + Clone + Send + 'static,
+        wanted: impl Fn(&State, &Held) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<HeldView>, PlaneError> {
         let mut kept: Vec<Held> = Vec::new();
         loop {
@@ -242,7 +292,7 @@ impl Plane {
                     while found.len() < room {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
-                        if wanted(held) {
+                        if wanted(state, held) {
                             found.push(held.clone());
                         }
                     }

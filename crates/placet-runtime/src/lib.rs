@@ -12,6 +12,7 @@ mod boot;
 mod clock;
 mod committer;
 pub mod crypto;
+mod delegating;
 mod directory;
 pub mod driver;
 mod dry;
@@ -48,18 +49,20 @@ mod snapshot;
 mod snapshotter;
 mod start_error;
 mod tiling;
+mod waiting;
 mod workspace;
 
 pub use admin::{Admission, KeySpec};
 pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
+pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{
     CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
 };
 pub use error::PlaneError;
-pub use holding::HeldView;
+pub use holding::{Ballot, HeldView};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};

@@ -11,9 +11,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
 use placet_engine::{Held, HeldState, arming_of};
-use placet_runtime::{DecisionAnswer, PlaneError};
+use placet_runtime::{Ballot, DecisionAnswer, PlaneError};
 use placet_types::Digest;
-use placet_types::event::DecisionEvent;
+use placet_types::event::{ActorRef, DecisionEvent};
 use placet_types::ids::ApprovalId;
 use placet_types::json::{Object, Value};
 use placet_types::policy::Reason;
@@ -34,29 +34,19 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let resolved = query.flag("include_resolved")?;
     let limit = query.limit(50, PAGE_MAX)?;
     let after = query.parsed("cursor", "an approval id", ApprovalId::parse)?;
-    let may_see = may_see(&session);
-    let wanted = move |held: &Held| (resolved || held.state == HeldState::Pending) && may_see(held);
     let plane = &call.server.plane;
-    let page = plane.approvals_where(&session.workspace, after, limit, wanted).await?;
+    let workspace = &session.workspace;
+    let viewer = plane.viewer(workspace, &session.principal, session.has_any(&OVERSEERS));
+    let page = match resolved {
+        false => plane.inbox(workspace, viewer, after, limit).await?,
+        true => plane.approvals_of(workspace, viewer, after, limit).await?,
+    };
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|(held, ..)| held.approval.to_string());
     let names = names(&call.server, &session);
     let approvals =
         page.iter().map(|seen| build(&call.server, &session, &names, seen)).collect::<Vec<_>>();
     document::answer(StatusCode::OK, &ApprovalList { approvals, next_cursor })
-}
-
-/// Overseers see all; others what they may decide, proposed, or will execute.
-fn may_see(session: &Session) -> impl Fn(&Held) -> bool + Clone + Send + 'static {
-    let own = session.workspace.actor_ref(&session.principal.caller.actor);
-    let roles = session.principal.caller.roles.clone();
-    let oversees = session.has_any(&OVERSEERS);
-    move |held| {
-        oversees
-            || held.roles.keys().any(|role| roles.contains(role))
-            || held.proposers.contains(&own)
-            || held.audience == own
-    }
 }
 
 /// `POST /api/v1/approvals/{id}/approve`
@@ -71,10 +61,13 @@ pub(crate) async fn reject(call: Call) -> Result<Response, Problem> {
 
 async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
     let mut session = call.session(Act::Oversee)?;
-    let mut fields = call.object(&["action_digest", "note"]).await?;
+    let mut fields = call.object(&["action_digest", "note", "requirement"]).await?;
     let digest = call::text(&mut fields, "action_digest", 100)?;
     let expected = || Problem::invalid("/action_digest", "expected sha256: and 64 hex digits");
     let echo = digest.map(|text| Digest::parse(&text).ok_or_else(expected)).transpose()?;
+    let demand = call::text(&mut fields, "requirement", 100)?;
+    let expected = || Problem::invalid("/requirement", "expected sha256: and 64 hex digits");
+    let demand = demand.map(|text| Digest::parse(&text).ok_or_else(expected)).transpose()?;
     let note = call::text(&mut fields, "note", NOTE_MAX)?;
     let missing = || Problem::from(PlaneError::NotFound("approval"));
     let id = ApprovalId::parse(&call.segment(3)?).ok_or_else(missing)?;
@@ -86,8 +79,8 @@ async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
         session.principal.caller.roles.extend(held.roles.into_keys());
     }
     let principal = &session.principal;
-    let (held, answer) =
-        plane.vote(workspace, principal, id, approve, echo, note.as_deref()).await?;
+    let ballot = Ballot { approval: id, approve, echo, note: note.as_deref(), via: None };
+    let (held, answer) = plane.cast_seen(workspace, principal, ballot, demand).await?;
     let event = &answer.event;
     if matches!(held.state, HeldState::Approved(_))
         && arming_of(&event.surface, &event.action).is_some()
@@ -123,13 +116,19 @@ fn build<'a>(
     (held, answer, payload): &'a Seen,
 ) -> ApprovalDocument<'a> {
     let event: &DecisionEvent = &answer.event;
-    let votes = held.votes.iter().map(|(by, roles)| VoteDocument {
-        by: names.get(by.as_str()).cloned().unwrap_or_else(|| by.as_str().to_owned()),
-        roles: roles.iter().cloned().collect(),
+    let name = |who: &ActorRef| {
+        names.get(who.as_str()).cloned().unwrap_or_else(|| who.as_str().to_owned())
+    };
+    let votes = held.votes.iter().map(|cast| VoteDocument {
+        by: name(&cast.by),
+        roles: cast.roles.iter().cloned().collect(),
+        stands_in_as: cast.stands_in.as_ref().map(|it| it.role.clone()),
+        in_the_right_of: cast.through.iter().map(|it| name(&it.of)).collect(),
     });
     let object = |name: &str| payload.as_ref()?.get(name)?.as_object();
     let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
     let texts = document::texts_of(server, &session.workspace, answer);
+    let rules = if held.reopened > 0 { &held.rules } else { &event.rules };
     let reason = |rule: &String| {
         let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
         text.unwrap_or_else(|| Reason::Rule.text().to_owned())
@@ -148,6 +147,10 @@ fn build<'a>(
         expires: held.expires,
         use_within_ms: held.use_within_ms,
         request: object("request"),
-        reasons: event.rules.iter().map(reason).collect(),
+        reasons: rules.iter().map(reason).collect(),
+        rules,
+        constraints: if held.reopened > 0 { &held.constraints } else { &event.constraints },
+        reopened: held.reopened,
+        may_stand_in: held.steps_in_effect().iter().flat_map(|it| it.roles.keys()).collect(),
     })
 }

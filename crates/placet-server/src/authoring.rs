@@ -1,6 +1,8 @@
 //! Writing policy over HTTP: documents are linted, tried and explained, and none comes into force here. Owns
 //! the bounds on that work; refuses to know what is found.
 
+pub(crate) mod texts;
+
 use crate::auth::{Act, Session};
 use crate::call::Call;
 use crate::document;
@@ -198,7 +200,9 @@ fn missing() -> Problem {
 
 fn sources(fields: &mut Object) -> Result<Option<Vec<Source>>, Problem> {
     let Some(value) = fields.remove("sources") else { return Ok(None) };
-    let invalid = || Problem::invalid("/sources", "expected a list of {name, text}");
+    let invalid = || {
+        Problem::invalid("/sources", "expected a list of {name, text}, names of at most 200 bytes")
+    };
     let items = value.as_array().ok_or_else(invalid)?;
     if items.len() > SOURCES_MAX {
         let text = format!("at most {SOURCES_MAX} documents");
@@ -206,15 +210,17 @@ fn sources(fields: &mut Object) -> Result<Option<Vec<Source>>, Problem> {
     }
     let mut out = Vec::with_capacity(items.len());
     for item in items {
-        let fields = item.as_object().filter(|it| it.len() == 2).ok_or_else(invalid)?;
-        let text = |key: &str| fields.get(key).and_then(Value::as_str).ok_or_else(invalid);
-        let (name, text) = (text("name")?, text("text")?);
-        if name.len() > 200 {
-            return Err(Problem::invalid("/sources", "a name has at most 200 bytes"));
-        }
-        out.push(Source { name: name.to_owned(), text: text.to_owned() });
+        out.push(source(item).ok_or_else(invalid)?);
     }
     Ok(Some(out))
+}
+
+/// One `{name, text}`.
+fn source(item: &Value) -> Option<Source> {
+    let fields = item.as_object().filter(|it| it.len() == 2)?;
+    let text = |key: &str| fields.get(key).and_then(Value::as_str);
+    let name = text("name").filter(|name| name.len() <= 200)?;
+    Some(Source { name: name.to_owned(), text: text("text")?.to_owned() })
 }
 
 /// Does bounded work off the threads that answer, few at once: authors wait, decisions do not.

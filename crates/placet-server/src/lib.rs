@@ -9,6 +9,7 @@ mod authoring;
 mod authzen;
 mod call;
 mod decisions;
+mod delegations;
 mod document;
 mod events;
 mod examples;

@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, decisions, events, log, manage, meta, policies, privacy,
-    shadow, signers,
+    approvals, audit, authoring, authzen, decisions, delegations, events, log, manage, meta,
+    policies, privacy, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -48,6 +48,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listApprovals", approvals::list);
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
+    routes.add("listDelegations", delegations::list);
+    routes.add("delegate", delegations::grant);
+    routes.add("endDelegation", delegations::end);
     routes.add("streamEvents", events::stream);
     routes.add("listSurfaces", meta::surfaces);
     routes.add("getKill", manage::kill_state);
@@ -67,6 +70,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("lintPolicy", authoring::lint);
     routes.add("testPolicy", authoring::test);
     routes.add("explainPolicy", authoring::explain);
+    routes.add("formatPolicy", authoring::texts::format);
+    routes.add("importPolicy", authoring::texts::import);
+    routes.add("getPolicySchemas", authoring::texts::schemas);
     routes.add("getTrust", signers::trust);
     routes.add("getHandovers", signers::handovers);
     routes.add("evaluateAccess", authzen::evaluation);

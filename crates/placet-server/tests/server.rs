@@ -1,5 +1,7 @@
 //! The server over a real plane, a real store and real sockets.
 
+#[path = "server/authoring.rs"]
+mod authoring;
 #[path = "server/authzen.rs"]
 mod authzen;
 #[path = "server/authzen_scenario.rs"]

@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::journal::{SqliteJournal, SqliteJournalReader};
 use crate::kill;
 use crate::master::{self, MasterKey};
+use crate::outbox::Outbox;
 use crate::read_model::{Models, SqliteReadModel, SqliteReadModelWriter};
 use crate::slots::{SqliteSlotReader, SqliteSlots};
 use crate::snapshots::{self, SnapshotFiles};
@@ -28,6 +29,7 @@ pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const JOURNAL: &str = "journal.db";
 pub(crate) const READ: &str = "read.db";
 pub(crate) const KEYS: &str = "keys.db";
+pub(crate) const OUTBOX: &str = "outbox.db";
 pub(crate) const IDENTITY: &str = "identity.db";
 
 /// Whether a missing data directory is made.
@@ -236,6 +238,14 @@ impl DataDir {
         SqliteReadModel::open(self.path.join(READ), self.models.clone())
     }
 
+    /// What is still to be told to channels.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn outbox(&self) -> Result<Outbox, OpenError> {
+        Outbox::open(self.path.join(OUTBOX), self.locked()?)
+    }
+
     /// [`kill::kill_requested`] here.
     #[must_use]
     pub fn kill_requested(&self) -> bool {
@@ -344,7 +354,7 @@ fn initialise(path: &Path, key: Option<&MasterKey>) -> Result<(), OpenError> {
     files::write_private(&path.join(FORMAT_NEW), &format::content(KNOWN))
         .and_then(|()| files::sync_dir(path))
         .map_err(failed)?;
-    for name in [JOURNAL, READ, KEYS, IDENTITY] {
+    for name in [JOURNAL, READ, OUTBOX, KEYS, IDENTITY] {
         for suffix in ["", "-wal", "-shm"] {
             files::remove_if_there(&path.join(format!("{name}{suffix}"))).map_err(failed)?;
         }

@@ -8,6 +8,7 @@
 //! keys.db      payload secrets, wrapped, erasable                         (slots)
 //! identity.db  instance id, signing seeds, workspace keys, wrapped        (identity)
 //! read.db      searchable rows, derived from the log, rebuilt at will     (read_model)
+//! outbox.db    what is still to be told to channels; made when it is needed  (outbox)
 //! snapshots/   saved states, derived from the log                         (snapshots)
 //! master.key   wraps keys.db and identity.db; or PLACET_MASTER_KEY        (master)
 //! highwater    the highest signed sizes                                   (highwater)
@@ -27,6 +28,7 @@ mod identity;
 mod journal;
 pub mod kill;
 mod master;
+mod outbox;
 mod read_model;
 mod slots;
 mod snapshots;
@@ -41,6 +43,7 @@ pub use highwater::HighWater;
 pub use identity::Identity;
 pub use journal::{SqliteJournal, SqliteJournalReader};
 pub use master::{MASTER_KEY_ENV, MasterKey};
+pub use outbox::{DEAD_MAX, Delivery, Letter, Message, Outbox, WAITING_MAX, Waiting};
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
 pub use slots::{Renewed, SlotCache, SqliteSlotReader, SqliteSlots};
 pub use snapshots::SnapshotFiles;

@@ -1,6 +1,6 @@
 //! What a data directory takes on disk, database by database. Refuses to look into the entries.
 
-use crate::dir::{DataDir, IDENTITY, JOURNAL, KEYS, READ};
+use crate::dir::{DataDir, IDENTITY, JOURNAL, KEYS, OUTBOX, READ};
 use crate::error::OpenError;
 use crate::{snapshots, sqlite};
 use rusqlite::Connection;
@@ -44,7 +44,7 @@ impl DataDir {
         let mut usage = Usage::default();
         let saved = self.path().join(snapshots::DIR);
         usage.snapshot_bytes = tree_size(&saved).map_err(|e| OpenError::failed(&saved, e))?;
-        for name in [JOURNAL, READ, KEYS, IDENTITY] {
+        for name in [JOURNAL, READ, OUTBOX, KEYS, IDENTITY] {
             let path = self.path().join(name);
             let size = |path: &Path| size(path).map_err(|e| OpenError::failed(path, e));
             let Some(bytes) = size(&path)? else { continue };

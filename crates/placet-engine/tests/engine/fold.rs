@@ -155,6 +155,7 @@ fn votes_and_collections_that_step_would_not_plan() {
             complete: true,
             requirement: opened.requirement,
             unechoed: false,
+            via: None,
         })
     };
     let collected = |decision| {

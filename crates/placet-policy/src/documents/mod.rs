@@ -5,9 +5,10 @@ mod approvals;
 pub(crate) mod budgets;
 mod capabilities;
 mod changes;
+pub(crate) mod channels;
 mod models;
 mod modes;
-mod notify;
+pub(crate) mod notify;
 mod outputs;
 pub(crate) mod roles;
 mod rules;
@@ -32,6 +33,7 @@ pub(crate) const DECLARED: &[Kind] = &[
     budgets::KIND,
     capabilities::KIND,
     changes::KIND,
+    channels::KIND,
     models::KIND,
     modes::KIND,
     notify::KIND,

@@ -311,6 +311,11 @@ fn pair(lint: &mut Lint<'_, '_>, wide: &Rule, narrow: &Rule) -> bool {
 }
 
 /// Whether some rule looks at a surface at all.
+pub(super) fn covers_action(rule: &Rule, action: &str) -> bool {
+    let patterns = rule.matches.lists.get(&MatchKey::Actions);
+    patterns.is_none_or(|patterns| any_covers(Dialect::Dotted, patterns, action))
+}
+
 pub(super) fn covers_surface(rule: &Rule, surface: &str) -> bool {
     let patterns = rule.matches.lists.get(&MatchKey::Surfaces);
     !rule.effect.advice

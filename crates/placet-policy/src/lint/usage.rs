@@ -1,8 +1,9 @@
 //! Findings about what is declared and not used, owned by nobody or tried by no
 //! case. Works on the normal form, so documents of every kind are looked at alike.
 
-use super::rules::{covers_surface, matching};
+use super::rules::{covers_action, covers_surface, matching};
 use super::{Lint, Severity};
+use crate::access::{Permission, Verb};
 use crate::bundle::Scratch;
 use crate::diagnostic::Code;
 use crate::model::{MatchKey, RiskTier, Rule};
@@ -17,6 +18,7 @@ pub(super) fn check(lint: &mut Lint<'_, '_>) {
     let normal = json::parse(lint.bundle.normalised(), Limits::DOCUMENT).ok();
     owners(lint, normal.as_ref());
     surfaces(lint);
+    actions(lint, normal.as_ref());
     derivers(lint, normal.as_ref());
     cases(lint);
 }
@@ -50,6 +52,39 @@ fn surfaces(lint: &mut Lint<'_, '_>) {
             let place = lint.at("surfaces", name, &[]);
             let message = format!("no rule covers `{name}`: whatever is asked of it is SILENCE");
             lint.push(Code::UncoveredSurface, Severity::Warning, place, message, None);
+        }
+    }
+}
+
+/// Actions of declared surfaces that somebody may propose and no rule covers.
+fn actions(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
+    let bundle = lint.bundle;
+    let Some(declared) = &bundle.model().surfaces else { return };
+    for (kind, list) in [("capabilities", "permissions"), ("roles", "may")] {
+        let entries = normal.and_then(|it| it.get(kind)).and_then(Value::as_object);
+        for (name, entry) in entries.into_iter().flat_map(|entries| entries.iter()) {
+            for text in entry.get(list).and_then(Value::as_array).into_iter().flatten() {
+                let Some(text) = text.as_str() else { continue };
+                let Ok(Permission { verb: Verb::Propose, surfaces, actions: Some(action) }) =
+                    Permission::parse(text)
+                else {
+                    continue;
+                };
+                if !declared.contains_key(&surfaces) || action.contains('*') {
+                    continue;
+                }
+                // Where nothing covers the surface at all, that is said of the surface.
+                let mut rules = bundle.model().rules.iter();
+                let on = |rule: &&Rule| !rule.is_implied() && covers_surface(rule, &surfaces);
+                let on: Vec<&Rule> = rules.by_ref().filter(on).collect();
+                if !on.is_empty() && !on.iter().any(|rule| covers_action(rule, &action)) {
+                    let place = lint.item(kind, name, &[list], text);
+                    let message = format!(
+                        "`{name}` may propose `{action}` on `{surfaces}`, and no rule covers it: it is SILENCE"
+                    );
+                    lint.push(Code::UncoveredAction, Severity::Warning, place, message, None);
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! every refusal names its place. Knows neither YAML nor the index.
 
 mod approvals;
+mod channels;
 mod deriver;
 pub(crate) mod fields;
 pub(crate) mod matches;
@@ -51,6 +52,7 @@ pub(crate) struct Reader<'a, 'r> {
     deriver_places: BTreeMap<String, Place>,
     conditions: Conditions,
     mentions: roles::Mentions,
+    reached: channels::Reached,
 }
 
 /// Reads YAML documents.
@@ -83,12 +85,14 @@ impl<'a, 'r> Reader<'a, 'r> {
             deriver_places: BTreeMap::new(),
             conditions: Conditions::default(),
             mentions: roles::Mentions::default(),
+            reached: channels::Reached::default(),
         }
     }
 
     fn finish(mut self) -> Model {
         roles::imply(&mut self.model, self.report);
         self.mentions.check(&self.model, self.report);
+        self.reached.check(&self.model, self.report);
         roles::approvers(&self.model, &self.ids, self.report);
         if self.model.rules.len() > RULES_MAX {
             let message = format!("a bundle has at most {RULES_MAX} rules, implied ones included");
@@ -179,6 +183,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         for kind in kinds() {
             for member in sections.iter().filter(|member| member.key == kind) {
                 self.mentions.collect(kind, &member.value, self.report);
+                self.reached.collect(kind, &member.value, self.report);
                 match kind {
                     "rules" => self.rules(Layer::Rules, &member.value),
                     "floor" => self.rules(Layer::Floor, &member.value),

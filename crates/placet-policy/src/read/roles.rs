@@ -22,11 +22,11 @@ pub(super) struct Mentions {
     models: Vec<(String, Place)>,
 }
 
-fn child<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+pub(super) fn child<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
     children(node).find(|member| member.key == key).map(|member| &member.value)
 }
 
-fn children(node: &Node) -> impl Iterator<Item = &Member> {
+pub(super) fn children(node: &Node) -> impl Iterator<Item = &Member> {
     let members = match &node.value {
         Data::Map(members) => members.as_slice(),
         _ => &[],
@@ -34,7 +34,7 @@ fn children(node: &Node) -> impl Iterator<Item = &Member> {
     members.iter()
 }
 
-fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
+pub(super) fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
     let items = match node.map(|node| &node.value) {
         Some(Data::List(items)) => items.as_slice(),
         _ => &[],

@@ -48,6 +48,35 @@ pub struct ApprovalVoted {
     pub requirement: Digest,
     /// The digest was not echoed (development mode alone).
     pub unechoed: bool,
+    /// The channel that it came through, whose word for who the person is was taken; absent for
+    /// votes with a key or a session.
+    pub via: Option<VoteChannel>,
+}
+
+/// A channel that people vote through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoteChannel {
+    /// A button of a Telegram message.
+    Telegram,
+    /// A form in Slack.
+    Slack,
+}
+
+impl VoteChannel {
+    /// `telegram`, `slack`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Telegram => "telegram",
+            Self::Slack => "slack",
+        }
+    }
+
+    /// The channel of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Telegram, Self::Slack].into_iter().find(|channel| channel.as_str() == text)
+    }
 }
 
 /// A place in a step of an escalation.
@@ -260,6 +289,7 @@ impl ApprovalVoted {
             });
         }
         w.flag("unechoed", self.unechoed);
+        w.str_opt("via", self.via.map(VoteChannel::as_str));
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
@@ -297,6 +327,7 @@ impl ApprovalVoted {
             complete: r.flag("complete")?,
             requirement: r.digest("requirement")?,
             unechoed: r.flag("unechoed")?,
+            via: r.parsed_opt("via", VoteChannel::parse)?,
         })
     }
 }

@@ -22,7 +22,7 @@ use core::fmt;
 
 pub use approval::{
     ApprovalClosed, ApprovalEscalated, ApprovalReminded, ApprovalReopened, ApprovalVoted,
-    CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through,
+    CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
 };
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use other::{

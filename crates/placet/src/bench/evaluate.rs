@@ -38,7 +38,7 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
     let hash = nanos(args.requests, |_| {
         black_box(Fast::sha256(&[black_box(&block)]));
     });
-    let mut rows = Vec::new();
+    let (mut rows, mut explained) = (Vec::new(), Vec::new());
     for (shape, name, bar) in [
         (Shape::Plain, "no condition", Some(2000.0)),
         (Shape::Condition, "one condition", Some(3000.0)),
@@ -57,6 +57,16 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
                 let verdict = bundle.evaluate(request, caller, &mut scratch);
                 black_box(combine(&verdict, |_| Velocity::Open));
             });
+            if shape == Shape::Condition {
+                let asked = nanos((args.requests / rules).max(5), |at| {
+                    let (request, caller) = &work.requests[at % work.requests.len()];
+                    black_box(bundle.explain(request, caller));
+                });
+                explained.push(Row::new(format!("explain, {rules} rules"), asked, "ns"));
+                let ratio =
+                    Row::new(format!("explain beside evaluate, {rules} rules"), asked / spent, "x");
+                explained.push(ratio.at_most(3.0));
+            }
             let row = Row::new(format!("{name}, {rules} rules"), spent, "ns");
             rows.push(match bar {
                 Some(bar) => row.at_most(bar),
@@ -89,6 +99,7 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
             rows.push(growth.at_most(1.3));
         }
     }
+    rows.extend(explained);
     rows.extend(super::layers::rows(args.requests, args.smoke)?);
     rows.push(Row::new("compile 10,000 rules with conditions", compile(10_000)?, "s").at_most(2.0));
     rows.push(
