@@ -11,6 +11,7 @@ mod approval;
 mod audit;
 mod authoring;
 mod authzen;
+mod compat;
 mod decision;
 mod delegation;
 pub mod error;
@@ -22,10 +23,13 @@ mod signer;
 mod surface;
 mod text;
 
-pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
+pub use approval::{
+    ApprovalDocument, ApprovalList, ApprovalParts, AskedByDocument, CastVoteDocument,
+    FieldDocument, JOB, RenderingDocument, VoteDocument,
+};
 pub use audit::{
-    AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
-    TrustKeyDocument,
+    ApprovalMark, AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument,
+    TrustDocument, TrustKeyDocument,
 };
 pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
@@ -39,9 +43,13 @@ pub use authzen::{
     EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
     ReasonField, ResourceSearchRequest, SubjectSearchRequest,
 };
+pub use compat::{
+    ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
+    GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
+};
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument,
+    ReasonDocument, Renewed,
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};

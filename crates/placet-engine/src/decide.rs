@@ -251,7 +251,16 @@ fn event<H: Hasher>(
     let constraints = combined.constraints.to_object();
     let audience = command.audience.clone().unwrap_or_else(|| command.who.actor.clone());
     let rules = ids(&combined);
-    let opened = combined.approval.map(|spec| ApprovalOpened {
+    let opened = combined.approval.map(|mut spec| {
+        if let Some(ms) = command.approval_ms {
+            spec.expires_ms = spec.expires_ms.min(ms);
+        }
+        let ends = spec.expires_ms;
+        spec.steps.retain(|step| step.after_ms < ends);
+        spec.remind_ms = spec.remind_ms.filter(|ms| *ms < ends);
+        spec
+    });
+    let opened = opened.map(|spec| ApprovalOpened {
         id: approval,
         audience: audience.clone(),
         requirement: requirement::<H>(&spec.roles, &constraints, &rules, &spec.steps),

@@ -148,7 +148,7 @@ pub(crate) fn delegate(state: &State, command: &Delegate, now: TimeMs) -> Result
     if !lacking.is_empty() || roles.is_empty() {
         return Err(Rejection::RoleMissing(lacking));
     }
-    if !state.dev && !state.live_keys().any(|principal| principal.actor == *to) {
+    if !state.dev && state.standing(to, now).next().is_none() {
         return Err(Rejection::NotFound("person"));
     }
     let delegations = &state.delegations;
@@ -196,7 +196,7 @@ impl State {
     pub fn delegated_roles(&self, actor: &ActorRef, now: TimeMs) -> BTreeSet<String> {
         let mut roles = BTreeSet::new();
         for delegation in self.delegations.to(actor, now) {
-            let held = |role: &&String| self.holds_any(&delegation.by, &[role]);
+            let held = |role: &&String| self.holds_any(&delegation.by, &[role], now);
             roles.extend(delegation.roles.iter().filter(held).cloned());
         }
         roles

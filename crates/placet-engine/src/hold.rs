@@ -5,7 +5,7 @@ use crate::decide::killed;
 use crate::rejection::Rejection;
 use crate::release::{Release, Reserve, Standing, reconsider, release};
 use crate::state::{Held, HeldState, State, Timer};
-use crate::step::{append, is_revoked};
+use crate::step::append;
 use crate::votes::Fills;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -77,7 +77,7 @@ pub(crate) fn vote<H: Hasher>(
     };
     let mut after = held.clone();
     after.cast(&event);
-    event.complete = command.approve && state.missing(&after).is_empty();
+    event.complete = command.approve && state.missing_at(&after, now).is_empty();
     let complete = event.complete;
     let mut events = alloc::vec![Event::ApprovalVoted(event)];
     if complete && let Some(waiting) = &command.waiting {
@@ -117,7 +117,7 @@ fn fills(
     // A channel vouches for who the person is, and for nothing else.
     let holds = |role: &str| match command.via {
         None => who.roles.contains(role),
-        Some(_) => state.holds_any(&who.actor, &[role]),
+        Some(_) => state.holds_any(&who.actor, &[role], now),
     };
     let rights = state.rights(held, &who.actor, holds, !command.approve, now);
     let fills = State::fills(held, &who.actor, &rights);
@@ -154,7 +154,7 @@ fn at_once<H: Hasher>(
 ) -> Option<Event> {
     let until = now.plus(held.use_within_ms);
     held.state = HeldState::Approved(until);
-    let stranger = waiting.who.actor != held.actor || is_revoked(state, &waiting.who);
+    let stranger = waiting.who.actor != held.actor || state.still_is(&waiting.who, now).is_err();
     if stranger || state.revoked.get(held.index) {
         return None;
     }
@@ -298,7 +298,7 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
                 decision: held.decision,
                 approval,
                 expires: held.expires,
-                missing: state.missing(held),
+                missing: state.missing_at(held, now),
             })),
             _ => {}
         }

@@ -174,6 +174,7 @@ pub(crate) fn arm_under<H: Hasher>(
         review_by: (how == Arming::Emergency && !state.dev).then(|| now.plus(command.review_ms)),
         signed: command.signed.clone(),
     }));
+    events.extend(command.narrowed.iter().cloned().map(Event::SessionNarrowed));
     events.push(Event::OutcomeReported(OutcomeReported {
         decision: prior.decision,
         index: command.index,
@@ -230,7 +231,7 @@ fn granted<'a, H: Hasher>(
                 Release::Over(how) => return over(closing(held, how)),
             };
             // The author may have lost the role while it waited: what they proposed falls.
-            if !state.holds_any(&held.actor, &[ADMIN]) {
+            if !state.holds_any(&held.actor, &[ADMIN], now) {
                 return over(closing(held, CloseState::Invalidated));
             }
             Ok(Granted::Held(held, Some(renewed)))

@@ -84,7 +84,7 @@ pub(crate) fn release<H: Hasher>(
         Standing::Over(how) => return Ok(Release::Over(how)),
     };
     // Roles are checked again: who has lost theirs since has approved nothing.
-    if renewed.is_none() && !state.missing(held).is_empty() {
+    if renewed.is_none() && !state.missing_at(held, now).is_empty() {
         return Ok(Release::Over(CloseState::Invalidated));
     }
     costs.reserve(state, held)?;
@@ -155,7 +155,7 @@ pub(crate) fn reconsider<H: Hasher>(
     };
     let mut after = held.clone();
     after.reopen(&event, now);
-    event.complete = state.missing(&after).is_empty();
+    event.complete = state.missing_at(&after, now).is_empty();
     Standing::Reopened(event)
 }
 

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod policies;
+mod sessions;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
@@ -39,6 +40,7 @@ impl State {
             shadow,
             policies,
             keys,
+            sessions,
             idempotency: _,
             windows,
             held,
@@ -76,6 +78,7 @@ impl State {
         w.put(shadow);
         w.put(policies);
         w.list(keys.values(), Writer::put);
+        w.put(sessions);
         w.put(windows);
         w.list(held.values(), Writer::put);
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
@@ -144,6 +147,7 @@ impl State {
                     Some((key.principal.key, key))
                 },
             )?,
+            sessions: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(
@@ -193,6 +197,7 @@ impl State {
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.sessions.all.values().all(|session| session.index < size)
     }
 
     /// Puts idempotency keys into a state that was read back.
@@ -207,26 +212,36 @@ impl State {
     }
 }
 
-impl Code for Key {
+impl Code for Principal {
     fn put(&self, w: &mut Writer<'_>) {
-        let Principal { key, actor, hash, environment, roles } = &self.principal;
+        let Self { key, actor, hash, environment, roles } = self;
         w.put(key);
         w.put(actor);
         w.put(hash);
         w.put(environment);
         w.put(roles);
-        w.put(&self.revoked);
     }
 
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        let principal = Principal {
+        Some(Self {
             key: r.get()?,
             actor: r.get()?,
             hash: r.get()?,
             environment: r.get()?,
             roles: r.get()?,
-        };
-        Some(Self { principal, revoked: r.get()? })
+        })
+    }
+}
+
+impl Code for Key {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { principal, revoked } = self;
+        w.put(principal);
+        w.put(revoked);
+    }
+
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { principal: r.get()?, revoked: r.get()? })
     }
 }
 

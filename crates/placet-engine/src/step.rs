@@ -8,6 +8,7 @@ use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
 use crate::release::{Reserve, Unmetered};
+use crate::sessions;
 use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
@@ -38,9 +39,10 @@ pub fn step_with<H: Hasher>(
     now: TimeMs,
     costs: &impl Reserve,
 ) -> Result<Plan, Rejection> {
-    // Authentication lies before the queue: a key may have been revoked while its command waited.
-    if command.who().is_some_and(|who| is_revoked(state, who)) {
-        return Err(Rejection::KeyRevoked);
+    // Authentication lies before the queue: a key may have been revoked while its command waited,
+    // and a session may have ended.
+    if let Some(who) = command.who() {
+        state.still_is(who, now)?;
     }
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
@@ -56,6 +58,8 @@ pub fn step_with<H: Hasher>(
         Command::Lift(command) => lift(state, command, now),
         Command::CreateKey(command) => create_key(state, command),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
+        Command::OpenSession(command) => sessions::open(state, command, now),
+        Command::CloseSession { key, by } => sessions::close(state, *key, by, now),
         Command::Erase(command) => erase(state, command, now),
         Command::PlaceHold(command) => place_hold(state, command),
         Command::ReleaseHold { hold, by, decision } => release_hold(state, *hold, by, *decision),
@@ -76,11 +80,6 @@ pub fn step_with<H: Hasher>(
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),
         Command::Tick => Ok(tick(state, now)),
     }
-}
-
-/// Whether the key that somebody came with counts no more.
-pub(crate) fn is_revoked(state: &State, who: &Who) -> bool {
-    who.key.and_then(|key| state.keys.get(&key)).is_some_and(|key| key.revoked)
 }
 
 pub(crate) fn append(event: Event) -> Result<Plan, Rejection> {
@@ -243,8 +242,11 @@ fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, Rejection> {
     }
     // A request counts as long as who made it may still make one.
     // People of the first workspace, who lift everything, have no key in the others.
-    let known = |by: &ActorRef| state.keys.values().any(|key| key.principal.actor == *by);
-    let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES);
+    let known = |by: &ActorRef| {
+        state.keys.values().any(|key| key.principal.actor == *by)
+            || state.sessions.people.contains_key(by)
+    };
+    let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES, now);
     let request = kill.lift.as_ref().filter(|(by, _)| standing(by));
     match request {
         Some((by, _)) if *by != command.who.actor => append(Event::KillLifted(event(None))),

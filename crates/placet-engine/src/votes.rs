@@ -133,16 +133,22 @@ impl Held {
 
 impl State {
     /// How many different people are still missing per role, counting only those votes whose voters, and
-    /// those in whose right they voted, hold their roles today.
+    /// those in whose right they voted, hold their roles at the time of the last entry.
     #[must_use]
     pub fn missing(&self, held: &Held) -> BTreeMap<String, u32> {
+        self.missing_at(held, self.time)
+    }
+
+    /// The same at `now`.
+    #[must_use]
+    pub fn missing_at(&self, held: &Held, now: TimeMs) -> BTreeMap<String, u32> {
         let mut standing = held.votes.clone();
         for cast in &mut standing {
             let stands = |role: &String| match cast.through.iter().find(|it| it.role == *role) {
-                None => self.holds_any(&cast.by, &[role]),
+                None => self.holds_any(&cast.by, &[role], now),
                 Some(through) => {
                     self.delegations.stands(through.delegation)
-                        && self.holds_any(&through.of, &[role])
+                        && self.holds_any(&through.of, &[role], now)
                 }
             };
             let lost: Vec<String> = cast.used().filter(|role| !stands(role)).cloned().collect();
@@ -184,7 +190,7 @@ impl State {
             }
             for role in held.deciding_roles().filter(|role| delegation.roles.contains(*role)) {
                 if !rights.contains_key(role)
-                    && self.holds_any(&delegation.by, &[role])
+                    && self.holds_any(&delegation.by, &[role], now)
                     && !used(role, &delegation.by)
                 {
                     let through = Through {

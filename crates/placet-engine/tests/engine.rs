@@ -14,6 +14,7 @@ mod engine {
     mod privacy;
     mod property;
     mod release;
+    mod sessions;
     mod shadow;
     mod signers;
     mod timing;

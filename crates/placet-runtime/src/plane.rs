@@ -13,7 +13,7 @@ use crate::pool::SlotPool;
 use crate::ports::{
     Clock, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
 };
-use crate::proposal::{Given, Proposal, evaluate, evaluate_beside, reread};
+use crate::proposal::{Given, Proposal, approval_ms, evaluate, evaluate_beside, reread};
 use crate::recent::Recent;
 use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
@@ -241,6 +241,7 @@ impl Plane {
                 window_ms,
                 deadline: received.plus(deadline_ms),
                 permit_ms: PERMIT_MS,
+                approval_ms: approval_ms(request),
             };
             let (decide, payload) = proposal.sealed(&keys, slot.no, (verdict, shadow), given);
             match self.submit(workspace.no, Command::Decide(Box::new(decide)), payload).await {
@@ -484,7 +485,11 @@ impl Plane {
         let holder = event.approval.as_ref().map(|approval| &approval.audience);
         let roles = &principal.caller.roles;
         let overseer = ["admin", "operator", "auditor"].iter().any(|role| roles.contains(*role))
-            || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)));
+            || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)))
+            || answer
+                .hold
+                .as_ref()
+                .is_some_and(|it| it.deciding_roles().any(|r| roles.contains(r)));
         if own == event.actor || audience == Some(&own) || holder == Some(&own) || overseer {
             return Ok(());
         }

@@ -189,7 +189,7 @@ fn a_stricter_demand_re_opens_an_approval_and_a_looser_one_is_still_fine() {
         (
             "rule i pay hold max_retries=3",
             "reopened operator:1 max_retries=3",
-            "reopened operator:1 max_retries=3 complete; collected consumed",
+            "reopened operator:1 max_retries=3 complete; collected consumed max_retries=3",
         ),
         ("rule h pay hold max_retries=3 expires=1 use=1", "approved", "collected consumed"),
         ("rule h pay throttle", "invalidated", "invalidated"),

@@ -73,7 +73,7 @@ fn demands_of_several_rules_are_one_approval_and_escalate_where_all_of_them_do()
          agent bot
          rule a pay hold roles=operator:1 escalate=1000/admin:1
          rule approvals:b pay hold floor roles=owner:1,operator:1 expires=5000
-         decide bot pay d1      -> REQUIRE_APPROVAL approval_rule operator:1,owner:1
+         decide bot pay d1      -> REQUIRE_APPROVAL operator:1,owner:1
          +1000
          # The second demands the operator without any escalation.
          tick                   -> nothing
@@ -306,7 +306,6 @@ fn a_delegation_counts_as_long_as_the_right_behind_it_does() {
          agent bot
          rule h pay hold
          delegate ann bob g1 operator 1000    -> delegated
-         delegate cat bob g2 operator 90000   -> delegated
          decide bot pay d1                    -> REQUIRE_APPROVAL operator:1
          decide bot pay d2                    -> REQUIRE_APPROVAL operator:1
          decide bot pay d3                    -> REQUIRE_APPROVAL operator:1
@@ -315,6 +314,7 @@ fn a_delegation_counts_as_long_as_the_right_behind_it_does() {
          tick                                 -> run out
          # What was approved while it ran stands.
          collect bot d1                       -> collected consumed
+         delegate cat bob g2 operator 90000   -> delegated
          vote bob d2                          -> approved for cat
          undelegate cat g2                    -> ended
          # Taken back, it was for nothing.

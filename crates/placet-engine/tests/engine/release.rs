@@ -46,7 +46,7 @@ fn collected(rows: &str) -> (String, u32) {
 
 #[test]
 fn a_release_is_refused_by_the_first_of_its_checks() {
-    let kill = "trip ann workspace";
+    let kill = "trip file workspace";
     let late = "+1000";
     let stricter = "rule h pay hold roles=operator:2";
     let denied = "rule x pay deny";

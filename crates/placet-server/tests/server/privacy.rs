@@ -291,6 +291,7 @@ async fn an_entry_alone_allows_no_guessing() {
         environment: "production".into(),
         actor: ActorId::parse("agent:bot").unwrap(),
         roles: [].into(),
+        chain: Vec::new(),
     };
     let candidates: Vec<(u32, Digest)> = (0..1000)
         .map(|amount| {
