@@ -16,6 +16,7 @@ mod decision;
 mod delegation;
 pub mod error;
 mod manage;
+mod outbox;
 mod policy;
 mod privacy;
 mod shadow;
@@ -59,6 +60,7 @@ pub use manage::{
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
 };
+pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

@@ -339,7 +339,12 @@ fn matched<H: Hasher>(
     let mut bytes = Vec::new();
     Writer::object(&mut bytes, |w| w.objects("matched", &all, |w, matched| matched.write(w)));
     let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
-    all.sort_by_key(|matched| matched.window.is_none());
+    // What fills a window goes before what only looks at one: the fold needs it.
+    all.sort_by_key(|matched| match matched.window {
+        Some(window) if window.count > 0 => 0,
+        Some(_) => 1,
+        None => 2,
+    });
     all.truncate(DecisionEvent::MATCHED_MAX);
     all.sort_by(|a, b| (a.layer, &a.rule).cmp(&(b.layer, &b.rule)));
     (all, Some((count, Digest(H::sha256(&[&bytes])))))

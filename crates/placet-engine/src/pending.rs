@@ -28,12 +28,24 @@ pub(crate) struct Pending {
 /// Who looks at approvals.
 #[derive(Clone, Debug)]
 pub struct Viewer {
-    /// The reader.
-    pub actor: ActorRef,
+    /// The reader; absent where nobody reads.
+    pub actor: Option<ActorRef>,
     /// Roles of the reader's key; those that others have delegated are added by the state.
     pub roles: BTreeSet<String>,
     /// Whether the reader sees all.
     pub oversees: bool,
+}
+
+impl Viewer {
+    /// The plane itself: it sees all.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self { actor: None, roles: BTreeSet::new(), oversees: true }
+    }
+
+    fn is(&self, actor: &ActorRef) -> bool {
+        self.actor.as_ref() == Some(actor)
+    }
 }
 
 impl Pending {
@@ -81,10 +93,10 @@ impl State {
         let lists: Vec<&BTreeSet<ApprovalId>> = if viewer.oversees {
             alloc::vec![&self.pending.all]
         } else {
-            let delegated = self.delegated_roles(&viewer.actor, now);
+            let delegated = self.delegated_to(viewer, now);
             let roles: BTreeSet<&String> = viewer.roles.iter().chain(&delegated).collect();
             let roles = roles.into_iter().cloned().map(Facet::Role);
-            let own = core::iter::once(Facet::Actor(viewer.actor.clone()));
+            let own = viewer.actor.clone().map(Facet::Actor);
             roles.chain(own).filter_map(|facet| self.pending.seen.get(&facet)).collect()
         };
         // The first of each list are enough for the first of all of them.
@@ -93,6 +105,10 @@ impl State {
             ids.extend(list.range((from, Unbounded)).take(limit));
         }
         ids.iter().take(limit).filter_map(|id| self.held.get(id)).collect()
+    }
+
+    fn delegated_to(&self, viewer: &Viewer, now: TimeMs) -> BTreeSet<String> {
+        viewer.actor.as_ref().map(|it| self.delegated_roles(it, now)).unwrap_or_default()
     }
 
     /// Since when the oldest pending approval waits.
@@ -105,11 +121,11 @@ impl State {
     #[must_use]
     pub fn may_see(&self, viewer: &Viewer, held: &Held, now: TimeMs) -> bool {
         viewer.oversees
-            || held.proposers.contains(&viewer.actor)
-            || held.audience == viewer.actor
+            || held.proposers.iter().any(|it| viewer.is(it))
+            || viewer.is(&held.audience)
             || held.deciding_roles().any(|role| viewer.roles.contains(role))
             || {
-                let delegated = self.delegated_roles(&viewer.actor, now);
+                let delegated = self.delegated_to(viewer, now);
                 held.deciding_roles().any(|role| delegated.contains(role))
             }
     }

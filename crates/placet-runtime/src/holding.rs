@@ -318,7 +318,7 @@ impl Plane {
     #[must_use]
     pub fn viewer(&self, workspace: &Workspace, principal: &Principal, oversees: bool) -> Viewer {
         let Who { actor, roles, .. } = self.who(workspace, principal);
-        Viewer { actor, roles, oversees }
+        Viewer { actor: Some(actor), roles, oversees }
     }
 
     /// Approvals from `after` on that a reader may see, final ones included, oldest first. Nothing of the

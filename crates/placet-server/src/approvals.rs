@@ -14,7 +14,7 @@ use placet_api::{
     RenderingDocument, Sha, VoteDocument,
 };
 use placet_engine::{Held, HeldState, Viewer, arming_of};
-use placet_runtime::{Ballot, CastVote, HeldView, PlaneError, RenderedField, Rendering};
+use placet_runtime::{Ballot, CastVote, HeldView, PlaneError, RenderedField, Rendering, Workspace};
 use placet_types::Digest;
 use placet_types::event::{ActorRef, DecisionEvent, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, JobId};
@@ -48,7 +48,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|(held, ..)| held.approval.to_string());
     let names = names(&call.server, &session);
-    let about = About { server: &call.server, session: &session, names: &names };
+    let about = About { server: &call.server, workspace: &session.workspace, names: &names };
     let approvals = page.iter().map(|seen| about.document(seen, None)).collect::<Vec<_>>();
     document::answer(StatusCode::OK, &ApprovalList { approvals, next_cursor })
 }
@@ -105,7 +105,7 @@ pub(crate) async fn answer(
     let decision = seen.0.decision;
     let course = document::blocking(server, move || plane.course(&workspace, decision)).await?;
     let names = names(server, session);
-    let about = About { server, session, names: &names };
+    let about = About { server, workspace: &session.workspace, names: &names };
     document::answer(StatusCode::OK, &about.document(seen, Some(course.votes)))
 }
 
@@ -199,16 +199,16 @@ pub(crate) fn names(server: &Server, session: &Session) -> HashMap<String, Strin
     names
 }
 
-/// Those who read a document, and what they may be told of people.
-struct About<'a> {
-    server: &'a Server,
-    session: &'a Session,
-    names: &'a HashMap<String, String>,
+/// Whose document it is, and what its readers may be told of people.
+pub(crate) struct About<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) names: &'a HashMap<String, String>,
 }
 
 impl About<'_> {
     /// The document of an approval; with votes, all that is shown of one.
-    fn document<'a>(
+    pub(crate) fn document<'a>(
         &self,
         (held, answer, shown): &'a HeldView,
         votes: Option<Vec<CastVote>>,
@@ -225,7 +225,7 @@ impl About<'_> {
         });
         let object = |name: &str| shown.as_ref()?.payload.get(name)?.as_object();
         let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
-        let texts = document::texts_of(self.server, &self.session.workspace, answer);
+        let texts = document::texts_of(self.server, self.workspace, answer);
         let again = held.reopened > 0;
         let rules = if again { &held.rules } else { &event.rules };
         let reason = |rule: &String| {

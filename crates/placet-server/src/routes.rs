@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, compat, decisions, delegations, events, log, manage,
-    meta, policies, privacy, shadow, signers,
+    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
+    manage, meta, policies, privacy, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -99,12 +99,13 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("reviewPolicy", policies::review);
     routes.add("trustAuthor", policies::trust_author);
     routes.add("revokeAuthor", policies::revoke_author);
+    routes.add("listOutbox", channels::list);
+    routes.add("replayDelivery", channels::replay);
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
     routes.add("getOpenApi", meta::openapi);
-    routes
-        .0
+    channels::routes(routes.0)
         .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })
         .method_not_allowed_fallback(|state: State<Arc<Server>>| async move {
             other(&state, "method_not_allowed")

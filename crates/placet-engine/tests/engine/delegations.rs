@@ -394,7 +394,7 @@ fn a_page_of_the_inbox_is_what_its_reader_may_see() {
     let mut page = |who: &str, roles: &[&str], oversees: bool, skip: usize, limit: usize| {
         let actor = scene.who(who).actor;
         let roles = super::notation::roles(roles);
-        let viewer = placet_engine::Viewer { actor, roles, oversees };
+        let viewer = placet_engine::Viewer { actor: Some(actor), roles, oversees };
         let names: Vec<String> = ["d1", "d2", "d3", "d4"].map(str::to_owned).into();
         let ids: Vec<_> = names.iter().map(|name| scene.id(name)).collect();
         let world = scene.world();
@@ -421,7 +421,7 @@ fn a_page_of_the_inbox_is_what_its_reader_may_see() {
     let mut page = |roles: &[&str]| {
         let actor = scene.who("bob").actor;
         let roles = super::notation::roles(roles);
-        let viewer = placet_engine::Viewer { actor, roles, oversees: false };
+        let viewer = placet_engine::Viewer { actor: Some(actor), roles, oversees: false };
         let world = scene.world();
         world.state.inbox(&viewer, None, 9, world.now).len()
     };

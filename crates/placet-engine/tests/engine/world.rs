@@ -285,8 +285,7 @@ impl World {
         for delegation in state.delegations() {
             let _ = writeln!(out, "{delegation:?}");
         }
-        let all = Viewer { actor: actor("human:all"), roles: BTreeSet::new(), oversees: true };
-        let pending = state.inbox(&all, None, usize::MAX, self.now);
+        let pending = state.inbox(&Viewer::all(), None, usize::MAX, self.now);
         let waiting = state.approvals(None).filter(|held| held.state.is_pending());
         assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");
         for (index, decision) in &self.decisions {
