@@ -7,7 +7,7 @@ use placet_types::event::DecisionEvent;
 use placet_types::ids::{self, ApprovalId, JobId, TimeMs};
 use placet_types::json::{Object, Value};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// What an approval document is made of beside the decision's entry.
@@ -40,8 +40,16 @@ pub struct ApprovalParts<'a> {
     pub use_within_ms: u64,
     /// The held request; absent once erased.
     pub request: Option<&'a Object>,
-    /// Texts of the deciding rules.
+    /// What its permit will demand.
+    pub constraints: &'a Object,
+    /// The rules that demand it.
+    pub rules: &'a [String],
+    /// Their texts.
     pub reasons: Vec<String>,
+    /// How often a stricter bundle has re-opened it.
+    pub reopened: u32,
+    /// Roles that may stand in since it was escalated.
+    pub may_stand_in: BTreeSet<&'a String>,
     /// Every field, as people are shown it; absent once erased.
     pub rendering: Option<RenderingDocument>,
     /// All votes, where they were looked up.
@@ -110,6 +118,13 @@ pub struct ApprovalDocument<'a> {
     pub rules: &'a [String],
     /// Their texts.
     pub reasons: Vec<String>,
+    /// How often a stricter bundle has re-opened it, with another demand.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reopened: u32,
+    /// Roles that may stand in for those demanded since it was escalated.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub may_stand_in: BTreeSet<&'a String>,
     /// Digest of the bundle under which it was held.
     #[schema(value_type = Option<String>)]
     pub policy: Option<Sha>,
@@ -206,6 +221,17 @@ pub struct VoteDocument {
     pub by: String,
     /// The demanded roles this person fills.
     pub roles: Vec<String>,
+    /// The role in which this person stands in for others, after an escalation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_in_as: Option<String>,
+    /// Whose roles were delegated to this person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_the_right_of: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A page of approvals, oldest first.
@@ -247,9 +273,11 @@ impl<'a> ApprovalDocument<'a> {
             topic: event.topic.as_deref(),
             arguments: field("arguments").map(Json),
             risk_tags: tags.iter().filter_map(Value::as_str).collect(),
-            constraints: JsonObject(&event.constraints),
-            rules: &event.rules,
+            constraints: JsonObject(parts.constraints),
+            rules: parts.rules,
             reasons: parts.reasons,
+            reopened: parts.reopened,
+            may_stand_in: parts.may_stand_in,
             policy: event.policy.map(Sha),
             asked_by: asked_by(&parts.verified_chain, parts.request, parts.requested_by),
             job_id: job,

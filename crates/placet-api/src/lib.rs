@@ -13,6 +13,7 @@ mod authoring;
 mod authzen;
 mod compat;
 mod decision;
+mod delegation;
 pub mod error;
 mod manage;
 mod outbox;
@@ -49,8 +50,9 @@ pub use compat::{
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument,
+    ReasonDocument, Renewed,
 };
+pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,

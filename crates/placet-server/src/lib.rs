@@ -11,6 +11,7 @@ mod call;
 mod channels;
 mod compat;
 mod decisions;
+mod delegations;
 mod document;
 mod events;
 mod examples;

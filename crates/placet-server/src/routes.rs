@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, channels, compat, decisions, events, log, manage, meta,
-    policies, privacy, shadow, signers,
+    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
+    manage, meta, policies, privacy, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -49,6 +49,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getApproval", approvals::get);
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
+    routes.add("listDelegations", delegations::list);
+    routes.add("delegate", delegations::grant);
+    routes.add("endDelegation", delegations::end);
     routes.add("askApproval", compat::ask);
     routes.add("getApprovalStatus", compat::status);
     routes.add("approveAsked", compat::approve);
