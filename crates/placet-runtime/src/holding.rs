@@ -9,7 +9,9 @@ use crate::proposal::{evaluate, reread};
 use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
+use placet_engine::{
+    Collect, Command, Held, HeldState, Rejection, Status, Viewer, Vote, Waiting, Who,
+};
 use placet_types::Digest;
 use placet_types::event::{ApprovalVoted, Event, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
@@ -307,11 +309,7 @@ impl Plane {
                 state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
             })
             .await?;
-        let mut out = Vec::with_capacity(held.len());
-        for held in held {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        self.held_views(workspace, held).await
     }
 
     /// Who looks at the approvals of a workspace.
@@ -359,11 +357,7 @@ impl Plane {
                 break;
             }
         }
-        let mut out = Vec::with_capacity(kept.len());
-        for held in kept {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        self.held_views(workspace, kept).await
     }
 
     /// Whether a reader may see an approval.
@@ -383,25 +377,35 @@ impl Plane {
         .await
     }
 
-    async fn held_view_or_entry(
+    /// What is known of several, asked of the state at once. One whose payload cannot be read comes
+    /// without it, as an erased one does.
+    async fn held_views(
         &self,
         workspace: &Arc<Workspace>,
-        held: Held,
-    ) -> Result<HeldView, PlaneError> {
-        let (id, index) = (held.approval, held.index);
-        match self.held_view(workspace, held.clone()).await {
-            Err(
-                error @ (PlaneError::Internal(_)
-                | PlaneError::StoreFailed(_)
-                | PlaneError::Damaged(_)),
-            ) => {
-                let (entry, _) = self.entry(workspace, index)?;
-                self.host.say(format_args!("{id} is shown without its arguments: {error}"));
-                let answer = self.present_entry(workspace, index, &entry, None, None).await?;
-                Ok((held, answer, None))
-            }
-            seen => seen,
+        all: Vec<Held>,
+    ) -> Result<Vec<HeldView>, PlaneError> {
+        let asked: Vec<_> = all.iter().map(|held| (held.decision, held.index)).collect();
+        let known = self.look(workspace.no, move |state| {
+            asked.iter().map(|(id, index)| state.status(*id, *index)).collect::<Vec<_>>()
+        });
+        let mut out = Vec::with_capacity(all.len());
+        for (held, status) in all.into_iter().zip(known.await?) {
+            let (id, index) = (held.approval, held.index);
+            let seen = match self.view(workspace, held.clone(), status.clone()) {
+                Err(
+                    error @ (PlaneError::Internal(_)
+                    | PlaneError::StoreFailed(_)
+                    | PlaneError::Damaged(_)),
+                ) => {
+                    let (entry, _) = self.entry(workspace, index)?;
+                    self.host.say(format_args!("{id} is shown without its arguments: {error}"));
+                    (held, self.presented(index, &entry, None, None, status)?, None)
+                }
+                seen => seen?,
+            };
+            out.push(seen);
         }
+        Ok(out)
     }
 
     async fn held_view(
@@ -409,14 +413,27 @@ impl Plane {
         workspace: &Arc<Workspace>,
         held: Held,
     ) -> Result<HeldView, PlaneError> {
-        match self.open_or_entry(workspace, held.index)? {
+        let (id, index) = (held.decision, held.index);
+        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        self.view(workspace, held, status)
+    }
+
+    fn view(
+        &self,
+        workspace: &Workspace,
+        held: Held,
+        status: Status,
+    ) -> Result<HeldView, PlaneError> {
+        let index = held.index;
+        match self.open_or_entry(workspace, index)? {
             Ok(opened) => {
                 let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
-                let answer = self.present(workspace, held.index, &opened, None).await?;
+                let digests = Some(rendering.digests);
+                let answer = self.presented(index, &opened.entry, digests, None, status)?;
                 Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
-                let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
+                let answer = self.presented(index, &entry, None, None, status)?;
                 Ok((held, answer, None))
             }
         }
