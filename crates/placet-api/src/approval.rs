@@ -30,6 +30,8 @@ pub struct ApprovalParts<'a> {
     pub requirement: Digest,
     /// Who asked, as this reader may see it.
     pub requested_by: &'a str,
+    /// On whose behalf, outermost first, as far as that was verified.
+    pub verified_chain: Vec<&'a str>,
     /// When it was held.
     pub created: TimeMs,
     /// Undecided, it expires then.
@@ -277,7 +279,7 @@ impl<'a> ApprovalDocument<'a> {
             reopened: parts.reopened,
             may_stand_in: parts.may_stand_in,
             policy: event.policy.map(Sha),
-            asked_by: asked_by(parts.request, parts.requested_by),
+            asked_by: asked_by(&parts.verified_chain, parts.request, parts.requested_by),
             job_id: job,
             payload_erased: parts.erased,
             unreadable: parts.request.is_none() && !parts.erased,
@@ -290,11 +292,11 @@ impl<'a> ApprovalDocument<'a> {
 /// The surface whose decisions admit jobs.
 pub const JOB: &str = "job";
 
-fn asked_by(request: Option<&Object>, requested_by: &str) -> Vec<AskedByDocument> {
-    let chain = request.and_then(|request| request.get("on_behalf_of")?.as_array());
-    let chain = chain.unwrap_or_default().iter().filter_map(Value::as_str);
-    let chain = chain
-        .map(|actor| AskedByDocument { actor: actor.to_owned(), provenance: "asserted" })
-        .chain([AskedByDocument { actor: requested_by.to_owned(), provenance: "verified" }]);
-    chain.collect()
+fn asked_by(chain: &[&str], request: Option<&Object>, requested_by: &str) -> Vec<AskedByDocument> {
+    let asserted = request.and_then(|request| request.get("on_behalf_of")?.as_array());
+    let asserted = asserted.unwrap_or_default().iter().filter_map(Value::as_str);
+    let by =
+        |provenance| move |actor: &str| AskedByDocument { actor: actor.to_owned(), provenance };
+    let chain = chain.iter().copied().map(by("verified"));
+    chain.chain(asserted.map(by("asserted"))).chain([by("verified")(requested_by)]).collect()
 }

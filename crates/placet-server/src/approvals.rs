@@ -225,6 +225,8 @@ impl About<'_> {
         });
         let object = |name: &str| shown.as_ref()?.payload.get(name)?.as_object();
         let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
+        let chain = object("facts").and_then(|facts| facts.get("chain")?.as_array());
+        let chain = chain.unwrap_or_default().iter();
         let texts = document::texts_of(self.server, self.workspace, answer);
         let again = held.reopened > 0;
         let rules = if again { &held.rules } else { &event.rules };
@@ -254,6 +256,7 @@ impl About<'_> {
             action_digest: answer.digests.map(|digests| digests.action),
             requirement: held.requirement,
             requested_by: actor.unwrap_or_else(|| event.actor.as_str()),
+            verified_chain: chain.filter_map(Value::as_str).collect(),
             created: held.since,
             expires: held.expires,
             use_within_ms: held.use_within_ms,
