@@ -57,7 +57,7 @@ pub(crate) fn vote<H: Hasher>(
         match reconsider::<H>(state, held, &command.verdict, now) {
             Standing::Kept => {}
             // Nobody has seen this demand yet: the vote is for another one.
-            Standing::Reopened(event) => return append(Event::ApprovalReopened(event)),
+            Standing::Reopened(event) => return append(Event::ApprovalReopened(*event)),
             Standing::Over(how) => return Ok(close(held, how)),
         }
     }
@@ -220,14 +220,14 @@ pub(crate) fn collect<H: Hasher>(
     let (who, verdict) = (&command.who, &command.verdict);
     let renewed = match release::<H>(state, held, until, who, verdict, now, costs)? {
         Release::Granted(renewed) => renewed,
-        Release::Reopened(event) => return append(Event::ApprovalReopened(event)),
+        Release::Reopened(event) => return append(Event::ApprovalReopened(*event)),
         Release::Over(how) => return Ok(close(held, how)),
     };
     let mut held = held.clone();
     let mut events = Vec::with_capacity(2);
     if let Some(event) = renewed {
         held.reopen(&event, now);
-        events.push(Event::ApprovalReopened(event));
+        events.push(Event::ApprovalReopened(*event));
     }
     let permit = (command.permit, command.permit_ms);
     events.push(collected(&held, permit, command.nonce, verdict.policy, now));

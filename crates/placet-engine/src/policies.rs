@@ -10,6 +10,7 @@ use crate::rejection::Rejection;
 use crate::release::{Release, Reserve, release};
 use crate::state::{Held, HeldState, State};
 use crate::step::{append, has_role, may_administer};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -189,7 +190,7 @@ enum Granted<'a> {
     /// The decision itself is the permit.
     Alone,
     /// Its approval is; while the permit is not minted, with the demand that was renewed on the way.
-    Held(&'a Held, Option<Option<ApprovalReopened>>),
+    Held(&'a Held, Option<Option<Box<ApprovalReopened>>>),
     /// It permits no more.
     Over(Plan),
 }
@@ -227,7 +228,7 @@ fn granted<'a, H: Hasher>(
             let found = release::<H>(state, held, *until, &command.by, verdict, now, costs)?;
             let renewed = match found {
                 Release::Granted(renewed) => renewed,
-                Release::Reopened(event) => return over(Event::ApprovalReopened(event)),
+                Release::Reopened(event) => return over(Event::ApprovalReopened(*event)),
                 Release::Over(how) => return over(closing(held, how)),
             };
             // The author may have lost the role while it waited: what they proposed falls.
@@ -262,14 +263,14 @@ fn used_by(
 fn collection(
     command: &ArmUnder,
     held: &Held,
-    renewed: Option<ApprovalReopened>,
+    renewed: Option<Box<ApprovalReopened>>,
     now: TimeMs,
 ) -> Vec<Event> {
     let mut held = held.clone();
     let mut events = Vec::with_capacity(4);
     if let Some(event) = renewed {
         held.reopen(&event, now);
-        events.push(Event::ApprovalReopened(event));
+        events.push(Event::ApprovalReopened(*event));
     }
     events.push(Event::PermitCollected(PermitCollected {
         decision: held.decision,

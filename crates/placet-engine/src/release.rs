@@ -6,6 +6,7 @@ use crate::constitution::{self, ADMIN};
 use crate::decide::{CONSTRAINTS_BYTES_MAX, killed, requirement};
 use crate::rejection::Rejection;
 use crate::state::{Held, State};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -42,7 +43,7 @@ pub(crate) enum Standing {
     /// The bundle in force demands it, or less.
     Kept,
     /// It demands more.
-    Reopened(ApprovalReopened),
+    Reopened(Box<ApprovalReopened>),
     /// It does not grant the action any more, or the time for deciding anew is up.
     Over(CloseState),
 }
@@ -50,9 +51,9 @@ pub(crate) enum Standing {
 /// What releasing an approved action comes to.
 pub(crate) enum Release {
     /// It may go; the demand may have been renewed on the way and be met all the same.
-    Granted(Option<ApprovalReopened>),
+    Granted(Option<Box<ApprovalReopened>>),
     /// It has to be decided again.
-    Reopened(ApprovalReopened),
+    Reopened(Box<ApprovalReopened>),
     /// It is over.
     Over(CloseState),
 }
@@ -156,7 +157,7 @@ pub(crate) fn reconsider<H: Hasher>(
     let mut after = held.clone();
     after.reopen(&event, now);
     event.complete = state.missing_at(&after, now).is_empty();
-    Standing::Reopened(event)
+    Standing::Reopened(Box::new(event))
 }
 
 fn combined(state: &State, held: &Held, verdict: &Verdict, now: TimeMs) -> Combined {
