@@ -62,6 +62,8 @@ pub struct CastVote {
     pub by: Option<String>,
     /// Why, where the voter said so and it was not erased.
     pub note: Option<String>,
+    /// What was approved has changed since, so it counts no more.
+    pub dropped: bool,
 }
 
 /// What became of a held decision.
@@ -88,6 +90,12 @@ pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static
             (event.approval, event.decision, state)
         }
         Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::ApprovalReopened(event) => {
+            let state = if event.complete { "approved" } else { "pending" };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalEscalated(event) => (event.approval, event.decision, "pending"),
+        Event::ApprovalReminded(event) => (event.approval, event.decision, "pending"),
         Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
         _ => return None,
     })
@@ -454,12 +462,15 @@ impl Plane {
             if let Some((.., state)) = approval_after(&event) {
                 course.state = state;
             }
+            if matches!(&event, Event::ApprovalReopened(event) if event.votes_dropped) {
+                course.votes.iter_mut().for_each(|vote| vote.dropped = true);
+            }
             let Event::ApprovalVoted(event) = event else { continue };
             let payload = self.payload_at(workspace, entry.index)?;
             let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
             let (by, note) = (text("actor"), text("note"));
             let (index, time) = (entry.index, entry.entry.time);
-            course.votes.push(CastVote { index, time, event, by, note });
+            course.votes.push(CastVote { index, time, event, by, note, dropped: false });
         }
         Ok(course)
     }

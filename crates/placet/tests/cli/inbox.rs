@@ -226,6 +226,7 @@ fn a_person_lends_a_role_and_takes_it_back() {
     );
     let shown = server.run_as(&ann, &["approvals", "show", id]).exits(0).out;
     assert!(shown.contains("human:cat approved as refund_approver"), "{shown}");
+    assert!(shown.contains("in the right of human:bob"), "{shown}");
     server.run_as(&bob, &["delegations", "end", delegation]).exits(0);
     let run = server.run_as(&bob, &["delegations", "end", delegation, "--json"]);
     assert!(run.code == 1 || run.json()["state"] == "revoked", "{run:?}");
