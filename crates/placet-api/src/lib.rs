@@ -16,6 +16,7 @@ pub mod error;
 mod manage;
 mod policy;
 mod privacy;
+mod session;
 mod shadow;
 mod signer;
 mod surface;
@@ -59,6 +60,7 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use session::{SessionDocument, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};

@@ -42,6 +42,7 @@ mod sealed;
 mod seat;
 mod seeking;
 mod sequencer;
+mod sessions;
 mod shadow;
 mod signing;
 mod snapshot;
@@ -70,6 +71,7 @@ pub use policies::{
 pub use privacy::{ErasePlan, EraseSpec, Selection};
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
+pub use sessions::{Credential, HandOn, SessionRecord, VerifiedToken};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};
 pub use snapshotter::{SnapshotPlan, SnapshotTotals};
 pub use start_error::StartError;

@@ -1,6 +1,7 @@
 //! What all calls share: the plane, the options, admission, counters, and texts of rules. Refuses
 //! to know single endpoints.
 
+use crate::identity::Tokens;
 use crate::metrics::Counters;
 use crate::operations::OPERATIONS;
 use crate::publishing::WitnessPeer;
@@ -39,6 +40,8 @@ pub struct ServerOptions {
     pub witnesses: Vec<WitnessPeer>,
     /// The URL under which clients reach the server, for metadata; the host they name, if absent.
     pub public_url: Option<String>,
+    /// Trust anchors besides those of the system for outgoing TLS, in PEM: for issuers of a company.
+    pub trust_roots: Option<Vec<u8>>,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
@@ -59,6 +62,7 @@ impl Default for ServerOptions {
             drain_time: Duration::from_secs(10),
             witnesses: Vec::new(),
             public_url: None,
+            trust_roots: None,
             public_log: false,
         }
     }
@@ -82,6 +86,8 @@ pub(crate) struct Server {
     pub(crate) reading: Arc<Semaphore>,
     /// Places of calls that compile, lint and try policies.
     pub(crate) authoring: Arc<Semaphore>,
+    /// Signing in with tokens.
+    pub(crate) tokens: Tokens,
     /// KiB of bodies that calls may hold together.
     pub(crate) bodies: Arc<Semaphore>,
     /// Texts of the bundles that were in force, by digest.
@@ -107,6 +113,7 @@ impl Server {
     pub(crate) fn new(plane: Arc<Plane>, options: ServerOptions) -> Self {
         Self {
             admission: Admission::new(options.admission_per_second),
+            tokens: Tokens::new(options.trust_roots.clone()),
             counters: Counters::new(OPERATIONS.len()),
             stopping: watch::Sender::new(false),
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
