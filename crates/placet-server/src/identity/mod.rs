@@ -15,7 +15,7 @@ use keys::{Found, KeySet, is_signed};
 use placet_outbound::{Bounds, Outbound};
 use placet_policy::{Bundle, Issuer, TokenAlgorithm};
 use placet_runtime::{ApiKey, Credential, KeyError, Plane, PlaneError, VerifiedToken, Workspace};
-use placet_types::ids::KeyId;
+use placet_types::ids::{KeyId, TimeMs};
 use placet_types::json::{self, Limits, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -24,7 +24,7 @@ use token::Presented;
 pub(crate) use token::{hash, is_token};
 
 /// What an answer of an issuer may cost.
-const BOUNDS: Bounds = Bounds { within: Duration::from_secs(5), answer_max: 256 << 10 };
+const ANSWER: Bounds = Bounds { within: Duration::from_secs(5), answer_max: 256 << 10 };
 /// A set is fetched anew beside the calls after so long.
 const REFRESH_MS: u64 = 300_000;
 /// An issuer that is down is not missed for so long.
@@ -55,6 +55,7 @@ struct Source {
 /// Signing in with tokens.
 pub(crate) struct Tokens {
     roots: Option<Vec<u8>>,
+    bounds: Bounds,
     outbound: OnceLock<Result<Outbound, String>>,
     sources: Mutex<HashMap<Origin, Arc<Source>>>,
     /// One after the other opens the session of a token, by the first bits of its hash.
@@ -79,6 +80,7 @@ impl Tokens {
     pub(crate) fn new(roots: Option<Vec<u8>>) -> Self {
         Self {
             roots,
+            bounds: ANSWER,
             outbound: OnceLock::new(),
             sources: Mutex::default(),
             opening: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
@@ -154,7 +156,7 @@ impl Tokens {
                             audience of the token";
                 Problem::new("issuer_unknown", text)
             })?;
-            let verified = self.verify(plane, &presented, first.issuer()?, now_ms).await?;
+            let verified = self.verify(&presented, first.issuer()?, plane.now(), now_ms).await?;
             // Said only to whoever has a good token.
             if !trusting.is_empty() {
                 let text = "several workspaces trust this token; name one: Placet-Workspace";
@@ -185,9 +187,9 @@ impl Tokens {
 
     async fn verify(
         &self,
-        plane: &Plane,
         presented: &Presented<'_>,
         issuer: &Issuer,
+        now: TimeMs,
         now_ms: u64,
     ) -> Result<VerifiedToken, Problem> {
         let algorithm = presented.algorithm(issuer)?;
@@ -197,7 +199,7 @@ impl Tokens {
         let set = self.set_for(origin, kid, algorithm, now_ms).await?;
         match set.find(kid, algorithm) {
             Found::Key(key) if is_signed(key, algorithm, presented.signed, presented.signature) => {
-                presented.verified(issuer, plane.now())
+                presented.verified(issuer, now)
             }
             Found::Key(_) => Err(refused("the signature of the token is not good")),
             Found::Unknown => Err(refused("the issuer has no key that the token names")),
@@ -283,7 +285,8 @@ impl Tokens {
         let outbound = outbound.as_ref().map_err(Clone::clone)?;
         let request = Request::get(url).header("accept", "application/json");
         let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-        let answer = outbound.send(request, BOUNDS).await.map_err(|error| error.to_string())?;
+        let answer =
+            outbound.send(request, self.bounds).await.map_err(|error| error.to_string())?;
         if answer.status().as_u16() == 200 {
             Ok(answer.into_body())
         } else {
