@@ -11,6 +11,7 @@ mod approval;
 mod audit;
 mod authoring;
 mod authzen;
+mod compat;
 mod decision;
 pub mod error;
 mod manage;
@@ -22,10 +23,13 @@ mod signer;
 mod surface;
 mod text;
 
-pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
+pub use approval::{
+    ApprovalDocument, ApprovalList, ApprovalParts, AskedByDocument, CastVoteDocument,
+    FieldDocument, JOB, RenderingDocument, VoteDocument,
+};
 pub use audit::{
-    AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
-    TrustKeyDocument,
+    ApprovalMark, AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument,
+    TrustDocument, TrustKeyDocument,
 };
 pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
@@ -38,6 +42,10 @@ pub use authzen::{
     AuthzenPage, AuthzenPageDocument, AuthzenSought, EntityFound, EntitySearchDocument,
     EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
     ReasonField, ResourceSearchRequest, SubjectSearchRequest,
+};
+pub use compat::{
+    ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
+    GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,

@@ -203,6 +203,8 @@ pub struct Decide {
     pub deadline: TimeMs,
     /// Life of a permit.
     pub permit_ms: u64,
+    /// An approval expires after so long, where policy does not say sooner.
+    pub approval_ms: Option<u64>,
     /// What the bundle says.
     pub verdict: Verdict,
     /// For each hit with a `limit:`, the pseudonym of rule and key values.

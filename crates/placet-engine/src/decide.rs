@@ -255,7 +255,13 @@ fn event<H: Hasher>(
         .take(DecisionEvent::RULES_MAX)
         .map(|rule| rule.id.clone())
         .collect();
-    let opened = combined.approval.map(|spec| ApprovalOpened {
+    let opened = combined.approval.map(|mut spec| {
+        if let Some(ms) = command.approval_ms {
+            spec.expires_ms = spec.expires_ms.min(ms);
+        }
+        spec
+    });
+    let opened = opened.map(|spec| ApprovalOpened {
         id: approval,
         audience: audience.clone(),
         requirement: requirement::<H>(&spec.roles, &constraints, &combined.deciding),

@@ -468,6 +468,12 @@ impl State {
         self.held.get(&id)
     }
 
+    /// The approval that a decision waits or waited for, as long as state remembers it.
+    #[must_use]
+    pub fn approval_of(&self, decision: DecisionId) -> Option<&Held> {
+        self.held.get(self.held_by_decision.get(&decision)?)
+    }
+
     /// What is known of a decision beyond its entry at `index`.
     #[must_use]
     pub fn status(&self, decision: DecisionId, index: u64) -> Status {

@@ -8,6 +8,7 @@ mod auth;
 mod authoring;
 mod authzen;
 mod call;
+mod compat;
 mod decisions;
 mod document;
 mod events;

@@ -370,7 +370,9 @@ impl Request {
         Digests { action, request: Digest(H::sha256(&[&bytes])) }
     }
 
-    fn write_rest(&self, action: &Digest, out: &mut Vec<u8>) {
+    /// Writes the canonical bytes of all that policy could read: the action by its digest, and what
+    /// the client said beside it.
+    pub fn write_rest(&self, action: &Digest, out: &mut Vec<u8>) {
         Writer::object(out, |w| {
             w.digest("action", action);
             w.str_opt("audience", self.audience.as_ref().map(ActorId::as_str));

@@ -9,6 +9,7 @@ mod exit;
 mod local;
 mod output;
 mod presets;
+mod stream;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -51,6 +52,9 @@ enum Command {
     Approve(commands::approvals::VoteArgs),
     /// Reject a held action: shows exactly what would run, and asks
     Reject(commands::approvals::VoteArgs),
+    Withdraw(commands::approvals::WithdrawArgs),
+    Delegate(commands::delegate::DelegateArgs),
+    Delegations(commands::delegate::DelegationsArgs),
     Verify(commands::verify::VerifyArgs),
     Witness(commands::witness::WitnessArgs),
     Key(commands::key::KeyArgs),
@@ -111,6 +115,9 @@ async fn run(command: Command) -> exit::Done {
         Command::Approvals(args) => commands::approvals::list(args).await,
         Command::Approve(args) => commands::approvals::vote(args, true).await,
         Command::Reject(args) => commands::approvals::vote(args, false).await,
+        Command::Withdraw(args) => commands::approvals::withdraw(args).await,
+        Command::Delegate(args) => commands::delegate::grant(args).await,
+        Command::Delegations(args) => commands::delegate::delegations(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Witness(args) => commands::witness::run(args).await,
         Command::Key(args) => commands::key::run(args).await,

@@ -333,6 +333,7 @@ impl Scene {
             nonce: options.get("nonce").map(digest),
             deadline: TimeMs(world.now.0.saturating_add_signed(deadline)),
             permit_ms: options.num("permit").unwrap_or(60_000),
+            approval_ms: options.num("within"),
             verdict,
             windows,
             shadow: None,

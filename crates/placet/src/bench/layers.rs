@@ -164,6 +164,7 @@ fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
         nonce: None,
         deadline: NOW.plus(3_600_000),
         permit_ms: 60_000,
+        approval_ms: None,
         windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
         verdict,
         shadow: None,

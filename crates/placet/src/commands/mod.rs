@@ -8,6 +8,7 @@ pub(crate) mod backup;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod decide;
+pub(crate) mod delegate;
 
 pub(crate) mod hold;
 pub(crate) mod init;
