@@ -66,14 +66,15 @@ pub struct Rendering {
 }
 
 /// Members of the action that authentication vouches for.
-const VERIFIED: [&str; 3] = ["actor", "environment", "workspace"];
+const VERIFIED: [&str; 4] = ["actor", "chain", "environment", "workspace"];
 /// The order in which people read an action; what is not here follows.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "surface",
     "action",
     "target",
     "topic",
     "actor",
+    "chain",
     "on_behalf_of",
     "environment",
     "workspace",

@@ -28,7 +28,8 @@ fn ops() -> Value {
 
 /// Events of a type, oldest first.
 async fn events(world: &World, kind: &str) -> Vec<Value> {
-    let path = format!("/api/v1/audit?type={kind}&order=asc&limit=100&min_index={}", world.size() - 1);
+    let path =
+        format!("/api/v1/audit?type={kind}&order=asc&limit=100&min_index={}", world.size() - 1);
     let found = world.get(&path, &world.admin).await.ok();
     found["entries"].as_array().unwrap().clone()
 }
@@ -49,7 +50,10 @@ async fn a_token_opens_one_session_before_its_first_use() {
     assert_eq!(at(&decided, "/outcome"), "PERMIT");
     assert_eq!(decided["log"]["index"].as_u64().unwrap(), size + 1, "the session comes first");
     let who = world.get("/api/v1/sessions/current", &token).await.ok();
-    assert_eq!((at(&who, "/actor"), at(&who, "/kind"), at(&who, "/issuer")), ("human:ann", "session", "corp"));
+    assert_eq!(
+        (at(&who, "/actor"), at(&who, "/kind"), at(&who, "/issuer")),
+        ("human:ann", "session", "corp")
+    );
     assert_eq!((&who["roles"], at(&who, "/environment")), (&json!(["operator"]), "production"));
     // Many calls at once with a token that is new open one session.
     let bob = issuer.token("bob", &ops());
@@ -120,7 +124,9 @@ async fn what_is_not_good_opens_nothing_and_writes_nothing() {
     world.get("/healthz", "a.b.c").await.ok();
     assert_eq!(world.size(), size);
     issuer.set(Mode::Down);
-    let down = World::with(Some(&identity(&Issuer::start(), "", GRANTS)), false, ServerOptions::default()).await;
+    let down =
+        World::with(Some(&identity(&Issuer::start(), "", GRANTS)), false, ServerOptions::default())
+            .await;
     drop(down);
     let other = Issuer::start();
     let fresh = self::world(&other).await;
@@ -153,7 +159,10 @@ async fn a_token_is_exchanged_once_for_a_key_that_outlives_it() {
     world.post("/api/v1/sessions", &key, "").await.refused(400, "field_missing");
     world.post("/api/v1/sessions", &world.admin, "{}").await.refused(400, "field_missing");
     world.post("/api/v1/sessions", "", "").await.refused(400, "field_missing");
-    world.post("/api/v1/sessions", &token, r#"{"roles":["admin"]}"#).await.refused(400, "field_missing");
+    world
+        .post("/api/v1/sessions", &token, r#"{"roles":["admin"]}"#)
+        .await
+        .refused(400, "field_missing");
     let wrong = format!("{}.{}", at(&made, "/id"), "0".repeat(64));
     world.get("/api/v1/sessions/current", &wrong).await.refused(401, "key_unknown");
     // Used as it is first, it is exchanged no more.
@@ -177,7 +186,10 @@ async fn after_logging_out_neither_token_nor_key_opens_anything() {
     assert_eq!(gone.status, 204, "{gone:?}");
     for credential in [&key, &token] {
         world.get("/api/v1/sessions/current", credential).await.refused(401, "session_closed");
-        world.post("/api/v1/decisions", credential, &request("x", "")).await.refused(401, "session_closed");
+        world
+            .post("/api/v1/decisions", credential, &request("x", ""))
+            .await
+            .refused(401, "session_closed");
     }
     world.post("/api/v1/sessions", &token, "").await.refused(401, "session_closed");
     // An admin closes anybody's; a second time changes nothing.
@@ -188,7 +200,8 @@ async fn after_logging_out_neither_token_nor_key_opens_anything() {
     }
     world.get("/api/v1/sessions/current", &bob).await.refused(401, "session_closed");
     let closed = events(&world, "session.closed").await;
-    let reasons: Vec<&str> = closed.iter().map(|it| at(it, "/entry/predicate/data/reason")).collect();
+    let reasons: Vec<&str> =
+        closed.iter().map(|it| at(it, "/entry/predicate/data/reason")).collect();
     assert_eq!(reasons, ["logout", "revoked"]);
     // Nor after a restart, in which nobody asks the issuer.
     issuer.set(Mode::Down);
@@ -206,7 +219,13 @@ async fn sessions_and_what_came_from_them_outlive_a_restart() {
     let issuer = Issuer::start();
     let world = world(&issuer).await;
     let token = issuer.token("ann", &ops());
-    let child = world.post("/api/v1/sessions", &token, r#"{"actor":"agent:x","roles":["operator"],"expires":"5m"}"#).await;
+    let child = world
+        .post(
+            "/api/v1/sessions",
+            &token,
+            r#"{"actor":"agent:x","roles":["operator"],"expires":"5m"}"#,
+        )
+        .await;
     assert_eq!(child.status, 201, "{child:?}");
     let child = at(&child.json(), "/key").to_owned();
     // Entries enough for a snapshot, and some after it.
@@ -235,7 +254,11 @@ async fn rights_only_shrink_and_nobody_in_the_chain_approves() {
         (r#"{"actor":"human:x","roles":[]}"#, 400, "person_handed_on"),
         (r#"{"actor":"agent:x","roles":[],"expires":"2h"}"#, 400, "outlives_parent"),
         (r#"{"actor":"agent:x","roles":[],"expires":"60d"}"#, 400, "field_invalid"),
-        (r#"{"actor":"agent:x","roles":[],"expires":"2020-01-01T00:00:00Z"}"#, 400, "field_invalid"),
+        (
+            r#"{"actor":"agent:x","roles":[],"expires":"2020-01-01T00:00:00Z"}"#,
+            400,
+            "field_invalid",
+        ),
         (r#"{"actor":"x","roles":[]}"#, 400, "field_invalid"),
         (r#"{"actor":"agent:x","role":[]}"#, 400, "field_unknown"),
     ];
@@ -249,7 +272,8 @@ async fn rights_only_shrink_and_nobody_in_the_chain_approves() {
     let second = at(&second, "/key").to_owned();
     // What the client leaves out or asserts does not shorten what is verified.
     let held = world.decide(&second, "h", BIG).await;
-    let named = world.decide(&second, "n", &format!(r#"{BIG},"on_behalf_of":["human:carl"]"#)).await;
+    let named =
+        world.decide(&second, "n", &format!(r#"{BIG},"on_behalf_of":["human:carl"]"#)).await;
     assert_ne!(held["action_digest"], named["action_digest"]);
     vote(&world, &held, &ann).await.refused(403, "own_approval");
     let carl = issuer.token("carl", &ops());
@@ -303,9 +327,13 @@ async fn a_bundle_takes_roles_from_open_sessions_and_their_votes() {
     let world = world(&issuer).await;
     let bot = world.key("agent:bot", &[]).await;
     let token = issuer.token("ann", &json!({"groups": ["ops", "all"]}));
-    let child = world.post("/api/v1/sessions", &token, r#"{"actor":"agent:x","roles":["operator"]}"#).await.json();
+    let child = world
+        .post("/api/v1/sessions", &token, r#"{"actor":"agent:x","roles":["operator"]}"#)
+        .await
+        .json();
     let child = at(&child, "/key").to_owned();
-    let held = world.decide(&bot, "h", r#","risk_tags":["big"],"attempt_nonce":"nnnnnnnnnnnnnnnn""#).await;
+    let held =
+        world.decide(&bot, "h", r#","risk_tags":["big"],"attempt_nonce":"nnnnnnnnnnnnnnnn""#).await;
     assert_eq!(at(&vote(&world, &held, &token).await.ok(), "/state"), "approved");
     let less = r#"
       - { claim: groups, value: all, roles: [] }"#;
@@ -334,7 +362,10 @@ async fn a_bundle_takes_roles_from_open_sessions_and_their_votes() {
     world.post("/api/v1/policies", &world.admin, &body).await.ok();
     let who = world.get("/api/v1/sessions/current", &fresh).await.ok();
     assert_eq!(who["roles"], json!([]));
-    world.get("/api/v1/sessions/current", &issuer.token("eve", &ops())).await.refused(401, "issuer_unknown");
+    world
+        .get("/api/v1/sessions/current", &issuer.token("eve", &ops()))
+        .await
+        .refused(401, "issuer_unknown");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -374,7 +405,8 @@ async fn the_workspace_is_named_where_several_trust_a_token() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn development_mode_takes_tokens_too() {
     let issuer = Issuer::start();
-    let world = World::with(Some(&identity(&issuer, "", GRANTS)), true, ServerOptions::default()).await;
+    let world =
+        World::with(Some(&identity(&issuer, "", GRANTS)), true, ServerOptions::default()).await;
     let who = world.get("/api/v1/sessions/current", "").await.ok();
     assert_eq!((at(&who, "/kind"), at(&who, "/actor")), ("development", "human:local"));
     let who = world.get("/api/v1/sessions/current", &issuer.token("ann", &ops())).await.ok();
