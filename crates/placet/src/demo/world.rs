@@ -74,6 +74,7 @@ impl World {
             admission: 20_000,
             witness: Vec::new(),
             public_log: false,
+            trust_roots: None,
             public_url: None,
             snapshot_entries: 100_000,
             idle_after: 0,
