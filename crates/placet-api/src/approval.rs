@@ -4,10 +4,10 @@
 use crate::text::{IdText, Instant, Json, JsonObject, Sha};
 use placet_types::Digest;
 use placet_types::event::DecisionEvent;
-use placet_types::ids::{self, ApprovalId, TimeMs};
+use placet_types::ids::{self, ApprovalId, JobId, TimeMs};
 use placet_types::json::{Object, Value};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// What an approval document is made of beside the decision's entry.
@@ -23,13 +23,15 @@ pub struct ApprovalParts<'a> {
     /// People still missing per role.
     pub missing: BTreeMap<String, u32>,
     /// Who approved so far.
-    pub votes: Vec<VoteDocument>,
+    pub approvals: Vec<VoteDocument>,
     /// Digest of the held action; absent once erased.
     pub action_digest: Option<Digest>,
     /// Digest of the demand.
     pub requirement: Digest,
     /// Who asked, as this reader may see it.
     pub requested_by: &'a str,
+    /// On whose behalf, outermost first, as far as that was verified.
+    pub verified_chain: Vec<&'a str>,
     /// When it was held.
     pub created: TimeMs,
     /// Undecided, it expires then.
@@ -38,8 +40,22 @@ pub struct ApprovalParts<'a> {
     pub use_within_ms: u64,
     /// The held request; absent once erased.
     pub request: Option<&'a Object>,
-    /// Texts of the deciding rules.
+    /// What its permit will demand.
+    pub constraints: &'a Object,
+    /// The rules that demand it.
+    pub rules: &'a [String],
+    /// Their texts.
     pub reasons: Vec<String>,
+    /// How often a stricter bundle has re-opened it.
+    pub reopened: u32,
+    /// Roles that may stand in since it was escalated.
+    pub may_stand_in: BTreeSet<&'a String>,
+    /// Every field, as people are shown it; absent once erased.
+    pub rendering: Option<RenderingDocument>,
+    /// All votes, where they were looked up.
+    pub votes: Option<Vec<CastVoteDocument>>,
+    /// The payload was erased.
+    pub erased: bool,
 }
 
 /// A held action and what it waits for.
@@ -67,6 +83,8 @@ pub struct ApprovalDocument<'a> {
     pub requirement: Sha,
     /// Who asked.
     pub requested_by: &'a str,
+    /// Who asked, the person first on whose behalf it is done; none of them may approve.
+    pub asked_by: Vec<AskedByDocument>,
     /// When it was held.
     #[schema(value_type = String)]
     pub created: Instant,
@@ -100,12 +118,100 @@ pub struct ApprovalDocument<'a> {
     pub rules: &'a [String],
     /// Their texts.
     pub reasons: Vec<String>,
+    /// How often a stricter bundle has re-opened it, with another demand.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reopened: u32,
+    /// Roles that may stand in for those demanded since it was escalated.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub may_stand_in: BTreeSet<&'a String>,
     /// Digest of the bundle under which it was held.
     #[schema(value_type = Option<String>)]
     pub policy: Option<Sha>,
-    /// The payload is gone, and with it what would run.
+    /// The job that this releases, `job_…`, for actions on surface `job`; approval routes accept it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub job_id: Option<IdText<ids::Job>>,
+    /// Every field of what would run, as people are shown it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<RenderingDocument>,
+    /// All votes in the order of the log; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub votes: Option<Vec<CastVoteDocument>>,
+    /// The payload is gone, and with it what would run: nobody can approve it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub payload_erased: bool,
+    /// The payload cannot be read, or is not what the entry commits to: nobody can approve it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+}
+
+/// Every field of a held request, computed from the canonical bytes that the digests cover.
+#[derive(Serialize, ToSchema)]
+pub struct RenderingDocument {
+    /// The digest of the action, computed again from the fields.
+    #[schema(value_type = String)]
+    pub action_digest: Sha,
+    /// How many fields there are.
+    pub count: usize,
+    /// The fields. A list leaves out those of a request that has more than 64 of them; ask for the
+    /// approval itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<FieldDocument>>,
+}
+
+/// A value without parts, and where it stands.
+#[derive(Serialize, ToSchema)]
+pub struct FieldDocument {
+    /// Where: `arguments.items[0].name`; a key that is no plain name is in brackets and quotes.
+    pub path: String,
+    /// The value as a person reads it: text bare, all else as JSON. What would hide, reorder or
+    /// imitate stands as `\u{…}`.
+    pub value: String,
+    /// `string`, `number`, `boolean`, `null`, or `array` and `object` where these are empty.
+    pub kind: &'static str,
+    /// `asserted` by the client, or `verified` by authentication, a gate or a deriver.
+    pub provenance: &'static str,
+    /// Part of the action: a permit is for exactly this value and for no other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bound: bool,
+    /// Something in value or path was made visible.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
+}
+
+/// Somebody in the chain of those who asked.
+#[derive(Serialize, ToSchema)]
+pub struct AskedByDocument {
+    /// Who.
+    pub actor: String,
+    /// `asserted` by the client, or `verified` by authentication.
+    pub provenance: &'static str,
+}
+
+/// A vote.
+#[derive(Serialize, ToSchema)]
+pub struct CastVoteDocument {
+    /// Who; a pseudonym where the payload is erased.
+    pub by: String,
+    /// The demanded roles this person fills.
+    pub roles: Vec<String>,
+    /// Approved, or rejected.
+    pub approve: bool,
+    /// When.
+    #[schema(value_type = String)]
+    pub time: Instant,
+    /// Its log index.
+    pub index: u64,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The channel it came through, `telegram` or `slack`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<&'static str>,
+    /// The digest was not echoed (development mode alone).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unechoed: bool,
 }
 
 /// Somebody who approved.
@@ -115,6 +221,17 @@ pub struct VoteDocument {
     pub by: String,
     /// The demanded roles this person fills.
     pub roles: Vec<String>,
+    /// The role in which this person stands in for others, after an escalation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_in_as: Option<String>,
+    /// Whose roles were delegated to this person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_the_right_of: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A page of approvals, oldest first.
@@ -132,6 +249,8 @@ impl<'a> ApprovalDocument<'a> {
     #[must_use]
     pub fn build(parts: ApprovalParts<'a>) -> Self {
         let event = parts.event;
+        let job =
+            (event.surface == JOB).then(|| IdText(JobId::from_bytes(*event.decision.bytes())));
         let field = |key: &str| parts.request.and_then(|request| request.get(key));
         let tags = field("risk_tags").and_then(Value::as_array).unwrap_or_default();
         Self {
@@ -140,7 +259,7 @@ impl<'a> ApprovalDocument<'a> {
             state: parts.state,
             roles: parts.roles,
             missing: parts.missing,
-            approvals: parts.votes,
+            approvals: parts.approvals,
             action_digest: parts.action_digest.map(Sha),
             requirement: Sha(parts.requirement),
             requested_by: parts.requested_by,
@@ -154,11 +273,30 @@ impl<'a> ApprovalDocument<'a> {
             topic: event.topic.as_deref(),
             arguments: field("arguments").map(Json),
             risk_tags: tags.iter().filter_map(Value::as_str).collect(),
-            constraints: JsonObject(&event.constraints),
-            rules: &event.rules,
+            constraints: JsonObject(parts.constraints),
+            rules: parts.rules,
             reasons: parts.reasons,
+            reopened: parts.reopened,
+            may_stand_in: parts.may_stand_in,
             policy: event.policy.map(Sha),
-            payload_erased: parts.request.is_none(),
+            asked_by: asked_by(&parts.verified_chain, parts.request, parts.requested_by),
+            job_id: job,
+            payload_erased: parts.erased,
+            unreadable: parts.request.is_none() && !parts.erased,
+            rendering: parts.rendering,
+            votes: parts.votes,
         }
     }
+}
+
+/// The surface whose decisions admit jobs.
+pub const JOB: &str = "job";
+
+fn asked_by(chain: &[&str], request: Option<&Object>, requested_by: &str) -> Vec<AskedByDocument> {
+    let asserted = request.and_then(|request| request.get("on_behalf_of")?.as_array());
+    let asserted = asserted.unwrap_or_default().iter().filter_map(Value::as_str);
+    let by =
+        |provenance| move |actor: &str| AskedByDocument { actor: actor.to_owned(), provenance };
+    let chain = chain.iter().copied().map(by("verified"));
+    chain.chain(asserted.map(by("asserted"))).chain([by("verified")(requested_by)]).collect()
 }

@@ -11,20 +11,27 @@ mod approval;
 mod audit;
 mod authoring;
 mod authzen;
+mod compat;
 mod decision;
+mod delegation;
 pub mod error;
 mod manage;
+mod outbox;
 mod policy;
 mod privacy;
+mod session;
 mod shadow;
 mod signer;
 mod surface;
 mod text;
 
-pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
+pub use approval::{
+    ApprovalDocument, ApprovalList, ApprovalParts, AskedByDocument, CastVoteDocument,
+    FieldDocument, JOB, RenderingDocument, VoteDocument,
+};
 pub use audit::{
-    AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
-    TrustKeyDocument,
+    ApprovalMark, AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument,
+    TrustDocument, TrustKeyDocument,
 };
 pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
@@ -38,10 +45,15 @@ pub use authzen::{
     EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
     ReasonField, ResourceSearchRequest, SubjectSearchRequest,
 };
+pub use compat::{
+    ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
+    GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
+};
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument,
+    ReasonDocument, Renewed,
 };
+pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
@@ -49,6 +61,7 @@ pub use manage::{
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
 };
+pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,
@@ -59,6 +72,7 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use session::{SessionDocument, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};

@@ -10,10 +10,12 @@ use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    Principal, Pseudonym, Refused, ReportedResult, Signed, Tag, VoteChannel,
+    Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
+    VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
+use placet_types::surface::SurfacePattern;
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,15 @@ pub enum Command {
         /// Its proposer.
         by: Who,
     },
+    /// Let somebody else approve in one's place.
+    Delegate(Box<Delegate>),
+    /// End a delegation.
+    EndDelegation {
+        /// Which.
+        delegation: DelegationId,
+        /// Who gave it, who has it, or an admin.
+        by: Who,
+    },
     /// Consume a permit that was handed to another gate.
     Consume(Consume),
     /// Report how an action went.
@@ -59,6 +70,15 @@ pub enum Command {
         /// The key.
         key: KeyId,
         /// An admin.
+        by: Who,
+    },
+    /// Open a session.
+    OpenSession(Box<OpenSession>),
+    /// Close a session before its time.
+    CloseSession {
+        /// The session.
+        key: KeyId,
+        /// Whose it is, who handed it on, or an admin.
         by: Who,
     },
     /// Erase payloads.
@@ -126,11 +146,15 @@ impl Command {
             Self::Report(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
+            Self::Delegate(command) => Some(&command.by),
             Self::Withdraw { by, .. }
+            | Self::EndDelegation { by, .. }
             | Self::RevokeKey { by, .. }
+            | Self::CloseSession { by, .. }
             | Self::WithdrawBundle { by, .. }
             | Self::CloseReview { by, .. }
             | Self::ReleaseHold { by, .. } => Some(by),
+            Self::OpenSession(command) => command.by.as_ref(),
             Self::DraftBundle(command) => Some(&command.by),
             Self::ArmUnder(command) => Some(&command.by),
             Self::ChangeAuthor(command) => Some(&command.by),
@@ -191,6 +215,8 @@ pub struct Decide {
     pub deadline: TimeMs,
     /// Life of a permit.
     pub permit_ms: u64,
+    /// An approval expires after so long, where policy does not say sooner.
+    pub approval_ms: Option<u64>,
     /// What the bundle says.
     pub verdict: Verdict,
     /// For each hit with a `limit:`, the pseudonym of rule and key values.
@@ -211,11 +237,46 @@ pub struct Vote {
     /// Commitment (under the held payload's salt) to the action digest that the voter echoed;
     /// `None` when it was left out.
     pub echo: Option<Digest>,
+    /// Digest of the demand that the voter saw, where the voter says so. Whoever has approved already adds
+    /// to that only in this way.
+    pub requirement: Option<Digest>,
     /// The channel it came through. Then the person has no key here, and their roles are those of
     /// their own keys, whatever `who` says.
     pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The caller that waits for its permit.
+    pub waiting: Option<Waiting>,
+}
+
+/// A caller that waits for the approval of its action.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The proposer.
+    pub who: Who,
+    /// SHA-256 of the attempt's nonce.
+    pub nonce: Digest,
+    /// A fresh id.
+    pub permit: PermitId,
+    /// Life of the permit.
+    pub permit_ms: u64,
+}
+
+/// Let somebody else approve in one's place.
+#[derive(Clone, Debug)]
+pub struct Delegate {
+    /// A fresh id.
+    pub delegation: DelegationId,
+    /// Whose roles.
+    pub by: Who,
+    /// Who may approve with them.
+    pub to: ActorRef,
+    /// The roles.
+    pub roles: BTreeSet<String>,
+    /// On which surfaces; on all where there are none.
+    pub surfaces: Vec<SurfacePattern>,
+    /// Until when.
+    pub until: TimeMs,
 }
 
 /// The caller of an approved decision asks for its permit.
@@ -301,6 +362,17 @@ pub struct CreateKey {
     pub by: Who,
     /// The decision whose permit is used up by it.
     pub decision: Option<DecisionId>,
+}
+
+/// Open a session.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// The session as its entry will show it.
+    pub session: SessionOpened,
+    /// Who hands on part of their rights; absent where a token opens it.
+    pub by: Option<Who>,
+    /// For a token: the bundle whose mapping gave it its roles.
+    pub policy: Option<Digest>,
 }
 
 /// Erase payloads: those of whole decisions, or what is left of them.
@@ -420,6 +492,9 @@ pub struct ArmUnder {
     pub solo_delay_ms: u64,
     /// Milliseconds within which an emergency has to be reviewed.
     pub review_ms: u64,
+    /// Sessions to which this bundle grants less, and what is left. Whoever owns the order of the log
+    /// writes it.
+    pub narrowed: Vec<SessionNarrowed>,
 }
 
 /// Whose signature counts.

@@ -1,24 +1,27 @@
-//! Saving a state and reading it back: a compact binary form of version 4, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 5, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
+mod approvals;
 mod policies;
+mod sessions;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
+use crate::pending::Pending;
 use crate::privacy::LegalHold;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
-use crate::state::{Bounds, Counters, Held, HeldState, Key, KillState, OpenPermit, State, Timer};
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::state::{Bounds, Counters, Held, Key, KillState, OpenPermit, State};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x04";
+const MAGIC: &[u8; 8] = b"plstate\x05";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -37,11 +40,15 @@ impl State {
             shadow,
             policies,
             keys,
+            sessions,
             idempotency: _,
             windows,
             held,
             held_by_decision,
             held_open,
+            // Follows from the held decisions.
+            pending: _,
+            delegations,
             finals,
             timers,
             permits,
@@ -71,6 +78,7 @@ impl State {
         w.put(shadow);
         w.put(policies);
         w.list(keys.values(), Writer::put);
+        w.put(sessions);
         w.put(windows);
         w.list(held.values(), Writer::put);
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
@@ -78,6 +86,7 @@ impl State {
             w.put(approval);
         });
         w.put(&(*held_open as u64));
+        w.put(delegations);
         w.list(finals.iter(), Writer::put);
         w.list(timers.iter(), |w, (time, timer)| {
             w.put(time);
@@ -116,7 +125,7 @@ impl State {
         if r.array::<8>()? != *MAGIC {
             return None;
         }
-        let state = Self {
+        let mut state = Self {
             bounds,
             next_index: r.get()?,
             time: r.get()?,
@@ -138,6 +147,7 @@ impl State {
                     Some((key.principal.key, key))
                 },
             )?,
+            sessions: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(
@@ -149,6 +159,8 @@ impl State {
             )?,
             held_by_decision: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
             held_open: usize::try_from(r.get::<u64>()?).ok()?,
+            pending: Pending::default(),
+            delegations: r.get()?,
             finals: r.list(Reader::get)?,
             timers: r.rising(|timer| timer, |r| Some((r.get()?, r.get()?)))?,
             permits: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
@@ -171,6 +183,9 @@ impl State {
             signers: r.list(Reader::get)?,
             counters: r.get()?,
         };
+        for held in state.held.values().filter(|held| held.state.is_pending()) {
+            state.pending.insert(held);
+        }
         (r.0.is_empty() && state.is_within(size)).then_some(state)
     }
 
@@ -182,6 +197,7 @@ impl State {
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.sessions.all.values().all(|session| session.index < size)
     }
 
     /// Puts idempotency keys into a state that was read back.
@@ -196,26 +212,36 @@ impl State {
     }
 }
 
-impl Code for Key {
+impl Code for Principal {
     fn put(&self, w: &mut Writer<'_>) {
-        let Principal { key, actor, hash, environment, roles } = &self.principal;
+        let Self { key, actor, hash, environment, roles } = self;
         w.put(key);
         w.put(actor);
         w.put(hash);
         w.put(environment);
         w.put(roles);
-        w.put(&self.revoked);
     }
 
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        let principal = Principal {
+        Some(Self {
             key: r.get()?,
             actor: r.get()?,
             hash: r.get()?,
             environment: r.get()?,
             roles: r.get()?,
-        };
-        Some(Self { principal, revoked: r.get()? })
+        })
+    }
+}
+
+impl Code for Key {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { principal, revoked } = self;
+        w.put(principal);
+        w.put(revoked);
+    }
+
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { principal: r.get()?, revoked: r.get()? })
     }
 }
 
@@ -277,28 +303,6 @@ impl Code for Bits {
     }
 }
 
-impl Code for Timer {
-    fn put(&self, w: &mut Writer<'_>) {
-        match self {
-            Self::Approval(id) => {
-                w.put(&0_u8);
-                w.put(id);
-            }
-            Self::Permit(id) => {
-                w.put(&1_u8);
-                w.put(id);
-            }
-        }
-    }
-    fn get(r: &mut Reader<'_>) -> Option<Self> {
-        match r.get::<u8>()? {
-            0 => r.get().map(Self::Approval),
-            1 => r.get().map(Self::Permit),
-            _ => None,
-        }
-    }
-}
-
 impl Code for PermitIssued {
     fn put(&self, w: &mut Writer<'_>) {
         let Self { id, audience, expires, nonce, consumed } = self;
@@ -349,108 +353,6 @@ impl Code for KillState {
             index: r.get()?,
             source: KillSource::parse(&r.get::<String>()?)?,
             lift: if r.get()? { Some((r.get()?, r.get()?)) } else { None },
-        })
-    }
-}
-
-impl Code for HeldState {
-    fn put(&self, w: &mut Writer<'_>) {
-        let kind: u8 = match self {
-            Self::Pending => 0,
-            Self::Approved(_) => 1,
-            Self::Consumed(_) => 2,
-            Self::Rejected => 3,
-            Self::Expired => 4,
-            Self::Invalidated => 5,
-            Self::Withdrawn => 6,
-        };
-        w.put(&kind);
-        match self {
-            Self::Approved(until) => w.put(until),
-            Self::Consumed(permit) => w.put(permit),
-            _ => {}
-        }
-    }
-    fn get(r: &mut Reader<'_>) -> Option<Self> {
-        Some(match r.get::<u8>()? {
-            0 => Self::Pending,
-            1 => Self::Approved(r.get()?),
-            2 => Self::Consumed(r.get()?),
-            3 => Self::Rejected,
-            4 => Self::Expired,
-            5 => Self::Invalidated,
-            6 => Self::Withdrawn,
-            _ => return None,
-        })
-    }
-}
-
-impl Code for Held {
-    fn put(&self, w: &mut Writer<'_>) {
-        let Self {
-            decision,
-            index,
-            approval,
-            since,
-            expires,
-            use_within_ms,
-            roles,
-            requirement,
-            action_commitment,
-            audience,
-            actor,
-            proposers,
-            reach,
-            full,
-            constraints,
-            votes,
-            state,
-        } = self;
-        w.put(decision);
-        w.put(index);
-        w.put(approval);
-        w.put(since);
-        w.put(expires);
-        w.put(use_within_ms);
-        w.list(roles.iter(), |w, (role, count)| {
-            w.put(role);
-            w.put(count);
-        });
-        w.put(requirement);
-        w.put(action_commitment);
-        w.put(audience);
-        w.put(actor);
-        w.list(proposers.iter(), Writer::put);
-        w.put(reach);
-        w.put(full);
-        w.put(constraints);
-        w.list(votes.iter(), |w, (by, roles)| {
-            w.put(by);
-            w.put(roles);
-        });
-        w.put(state);
-    }
-
-    fn get(r: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            decision: r.get()?,
-            index: r.get()?,
-            approval: r.get()?,
-            since: r.get()?,
-            expires: r.get()?,
-            use_within_ms: r.get()?,
-            roles: r
-                .rising::<_, _, BTreeMap<_, _>>(|(role, _)| role, |r| Some((r.get()?, r.get()?)))?,
-            requirement: r.get()?,
-            action_commitment: r.get()?,
-            audience: r.get()?,
-            actor: r.get()?,
-            proposers: r.rising(|actor| actor, Reader::get)?,
-            reach: r.get()?,
-            full: r.get()?,
-            constraints: r.get()?,
-            votes: r.list(|r| Some((r.get()?, r.get()?)))?,
-            state: r.get()?,
         })
     }
 }

@@ -3,19 +3,25 @@
 
 use crate::constitution::Reach;
 use crate::decide::killed;
+use crate::delegations::Delegations;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
+use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
 use crate::rejection::Rejection;
+use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
+use crate::votes::Cast;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, KillSource, PermitIssued, Principal, Tag};
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, TimeMs, WorkspaceName};
+use placet_types::event::{ActorRef, EscalationStep, KillSource, PermitIssued, Principal, Tag};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, HoldId, KeyId, TimeMs, WorkspaceName,
+};
 use placet_types::json::Object;
 
 /// How much a workspace may hold.
@@ -31,6 +37,8 @@ pub struct Bounds {
     pub reserve: usize,
     /// Finished approvals that are still remembered by state.
     pub final_max: usize,
+    /// Delegations that are remembered, those that have ended included.
+    pub delegations_max: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
@@ -43,6 +51,10 @@ pub struct Bounds {
     pub withdrawn_max: usize,
     /// Authors whose signature counts.
     pub authors_max: usize,
+    /// Sessions that are kept in mind.
+    pub sessions_max: usize,
+    /// Of these, those that one actor stands behind.
+    pub sessions_each: usize,
 }
 
 impl Default for Bounds {
@@ -50,15 +62,18 @@ impl Default for Bounds {
         Self {
             idempotency_max: 16 << 20,
             velocity_max: 1 << 20,
-            held_max: 10_000,
+            held_max: 1 << 17,
             reserve: 1024,
             final_max: 1 << 16,
+            delegations_max: 4096,
             legal_holds_max: 4096,
             signers_max: 1024,
             armed_max: 1024,
             drafts_max: 256,
             withdrawn_max: 1 << 16,
             authors_max: 64,
+            sessions_max: 1 << 16,
+            sessions_each: 1024,
         }
     }
 }
@@ -98,11 +113,15 @@ pub struct State {
     pub(crate) shadow: Option<Shadowing>,
     pub(crate) policies: Policies,
     pub(crate) keys: BTreeMap<KeyId, Key>,
+    pub(crate) sessions: Sessions,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Held>,
     pub(crate) held_by_decision: BTreeMap<DecisionId, ApprovalId>,
     pub(crate) held_open: usize,
+    /// Pending approvals by who may see them; follows from `held`.
+    pub(crate) pending: Pending,
+    pub(crate) delegations: Delegations,
     pub(crate) finals: VecDeque<ApprovalId>,
     pub(crate) timers: BTreeSet<(TimeMs, Timer)>,
     pub(crate) permits: BTreeMap<DecisionId, OpenPermit>,
@@ -129,6 +148,9 @@ pub struct State {
 pub(crate) enum Timer {
     Approval(ApprovalId),
     Permit(DecisionId),
+    Escalation(ApprovalId),
+    Reminder(ApprovalId),
+    Delegation(DelegationId),
 }
 
 /// A key and whether it still counts.
@@ -165,6 +187,18 @@ pub struct Held {
     pub roles: BTreeMap<String, u32>,
     /// Digest of the demand.
     pub requirement: Digest,
+    /// Ids of the rules that demand it, as the entry lists them.
+    pub rules: Vec<String>,
+    /// Where further people may approve after a while, in the order of the instants.
+    pub escalate: Vec<EscalationStep>,
+    /// How many of these steps are in effect.
+    pub escalated: u32,
+    /// When the approvers are to be reminded; `None` once they were.
+    pub remind: Option<TimeMs>,
+    /// How often a stricter bundle has re-opened it.
+    pub reopened: u32,
+    /// The surface.
+    pub surface: String,
     /// Commitment to the action digest.
     pub action_commitment: Digest,
     /// Who will execute.
@@ -177,10 +211,13 @@ pub struct Held {
     pub reach: Reach,
     /// Rules whose window was full when it was held.
     pub full: BTreeSet<String>,
-    /// Constraints that the people see and that its permit carries; dropped once it is final.
+    /// Constraints that the people see and that its permit carries; dropped once it is final, unless it
+    /// was re-opened: then its decision does not tell them.
     pub constraints: Object,
-    /// Who approved so far, and the demanded roles they fill.
-    pub votes: Vec<(ActorRef, BTreeSet<String>)>,
+    /// Who approved so far.
+    pub votes: Vec<Cast>,
+    /// Who rejected it.
+    pub rejected_by: Option<ActorRef>,
     /// Where it stands.
     pub state: HeldState,
 }
@@ -232,28 +269,6 @@ impl HeldState {
     }
 }
 
-impl Held {
-    /// How many different people are still missing per role.
-    #[must_use]
-    pub fn missing(&self) -> BTreeMap<String, u32> {
-        missing(&self.roles, &self.votes)
-    }
-}
-
-fn missing(
-    demanded: &BTreeMap<String, u32>,
-    votes: &[(ActorRef, BTreeSet<String>)],
-) -> BTreeMap<String, u32> {
-    let mut missing = demanded.clone();
-    for role in votes.iter().flat_map(|(_, roles)| roles) {
-        if let Some(count) = missing.get_mut(role) {
-            *count = count.saturating_sub(1);
-        }
-    }
-    missing.retain(|_, count| *count > 0);
-    missing
-}
-
 /// A tripped kill switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KillState {
@@ -303,11 +318,14 @@ impl State {
             shadow: None,
             policies: Policies::default(),
             keys: BTreeMap::new(),
+            sessions: Sessions::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),
             held_by_decision: BTreeMap::new(),
             held_open: 0,
+            pending: Pending::default(),
+            delegations: Delegations::default(),
             finals: VecDeque::new(),
             timers: BTreeSet::new(),
             permits: BTreeMap::new(),
@@ -397,39 +415,30 @@ impl State {
         self.keys.values().map(|key| (&key.principal, key.revoked))
     }
 
-    /// How many different people with a live key hold `role`.
+    /// How many different people hold `role`: by a live key, or by a session now or not long ago.
     #[must_use]
     pub fn people_with(&self, role: &str) -> usize {
         self.people(role).len()
     }
 
-    /// Different people with a live key that hold `role`.
+    /// Different people that hold `role`: by a live key, or by a session now or not long ago.
     pub(crate) fn people(&self, role: &str) -> BTreeSet<&ActorRef> {
+        let seen = self.sessions.people.iter().filter(|(_, person)| person.until > self.time);
+        let seen = seen.filter(|(_, person)| person.roles.contains(role)).map(|(actor, _)| actor);
         self.live_keys()
             .filter(|principal| principal.actor.is_human() && principal.roles.contains(role))
             .map(|principal| &principal.actor)
+            .chain(seen)
             .collect()
     }
 
-    /// Whether `actor` holds one of `roles` today: by a key that counts. In development mode
-    /// callers have no keys, and what they were taken for stands.
-    pub(crate) fn holds_any(&self, actor: &ActorRef, roles: &[&str]) -> bool {
+    /// Whether `actor` holds one of `roles` at `now`: by a key or session that counts. In
+    /// development mode callers have no keys, and what they were taken for stands.
+    pub(crate) fn holds_any(&self, actor: &ActorRef, roles: &[&str], now: TimeMs) -> bool {
         self.dev
-            || self.live_keys().any(|principal| {
-                principal.actor == *actor
-                    && roles.iter().any(|role| principal.roles.contains(*role))
-            })
-    }
-
-    /// How many different people are still missing per role, counting only those votes whose
-    /// voters hold their roles today.
-    #[must_use]
-    pub fn missing(&self, held: &Held) -> BTreeMap<String, u32> {
-        let mut standing = held.votes.clone();
-        for (voter, roles) in &mut standing {
-            roles.retain(|role| self.holds_any(voter, &[role]));
-        }
-        missing(&held.roles, &standing)
+            || self
+                .standing(actor, now)
+                .any(|principal| roles.iter().any(|role| principal.roles.contains(*role)))
     }
 
     /// Number of decisions waiting for people.
@@ -451,10 +460,16 @@ impl State {
         self.held.get(&id)
     }
 
+    /// The approval of a held decision, as long as state remembers it.
+    #[must_use]
+    pub fn approval_of(&self, decision: DecisionId) -> Option<&Held> {
+        self.held_by_decision.get(&decision).and_then(|id| self.held.get(id))
+    }
+
     /// What is known of a decision beyond its entry at `index`.
     #[must_use]
     pub fn status(&self, decision: DecisionId, index: u64) -> Status {
-        let held = self.held_by_decision.get(&decision).and_then(|id| self.held.get(id));
+        let held = self.approval_of(decision);
         // A trip takes the nonce from a collected permit, so its own decision may be older.
         let collected = held.is_some() && !self.is_killed() && !self.revoked.get(index);
         Status {

@@ -1,16 +1,18 @@
 //! Held decisions seen from outside: looking at approvals, voting, collecting, withdrawing.
 
 use crate::answer::{DecisionAnswer, PermitState, PermitView};
+use crate::crypto::Fast;
 use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
-use crate::sequencer::Outstanding;
+use crate::rendering::Rendering;
+use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
+use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
 use placet_types::Digest;
-use placet_types::event::VoteChannel;
-use placet_types::ids::{ApprovalId, DecisionId};
+use placet_types::event::{ApprovalVoted, Event, VoteChannel};
+use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
 use std::sync::Arc;
@@ -33,8 +35,64 @@ pub struct Ballot<'a> {
     pub via: Option<VoteChannel>,
 }
 
-/// An approval, the decision it belongs to, and the payload unless it was erased.
-pub type HeldView = (Held, DecisionAnswer, Option<Object>);
+/// An approval, the decision it belongs to, and what people are shown unless it was erased.
+pub type HeldView = (Held, DecisionAnswer, Option<Shown>);
+
+/// A held request as people are shown it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The payload: facts and request.
+    pub payload: Object,
+    /// Every field of it, checked against the entry.
+    pub rendering: Rendering,
+}
+
+/// A vote as its entry and its payload tell it.
+#[derive(Clone, Debug)]
+pub struct CastVote {
+    /// Log index.
+    pub index: u64,
+    /// When.
+    pub time: TimeMs,
+    /// The entry.
+    pub event: ApprovalVoted,
+    /// Who; `None` once erased.
+    pub by: Option<String>,
+    /// Why, where the voter said so and it was not erased.
+    pub note: Option<String>,
+}
+
+/// What became of a held decision.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// Where its approval stands, in the words of the APIs.
+    pub state: &'static str,
+    /// All votes, oldest first.
+    pub votes: Vec<CastVote>,
+}
+
+/// The approval and decision that an event is about, and where it leaves the approval, in the words
+/// of the APIs.
+#[must_use]
+pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static str)> {
+    Some(match event {
+        Event::Decision(event) => (event.approval.as_ref()?.id, event.decision, "pending"),
+        Event::ApprovalVoted(event) => {
+            let state = match (event.approve, event.complete) {
+                (false, _) => "rejected",
+                (true, false) => "pending",
+                (true, true) => "approved",
+            };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
+        _ => return None,
+    })
+}
+
+/// Most events of a decision that are looked at for its votes.
+const EVENTS_MAX: usize = 1024;
 
 impl Plane {
     /// Mints the permit when the proposer asks, with a nonce, for an approved action.
@@ -103,7 +161,8 @@ impl Plane {
         Err(PlaneError::PolicyMoved)
     }
 
-    /// Approves or rejects a held decision.
+    /// Approves or rejects a held decision. Where the bundle in force has come to ask for more, the vote is
+    /// not counted and the demand is renewed: [`Rejection::Reopened`].
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -130,25 +189,52 @@ impl Plane {
         principal: &Principal,
         ballot: Ballot<'_>,
     ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        self.cast_seen(workspace, principal, ballot, None).await
+    }
+
+    /// As [`cast`](Self::cast), by somebody who says which demand they saw: its requirement digest. Who has
+    /// approved already adds to that only in this way.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn cast_seen(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        ballot: Ballot<'_>,
+        requirement: Option<Digest>,
+    ) -> Result<(Held, DecisionAnswer), PlaneError> {
         let Ballot { approval, approve, echo, note, via } = ballot;
         let _counted = Outstanding::new(&self.gauges);
         let held = self.held(workspace, approval).await?;
         let opened = self.open(workspace, held.index)?;
         for _ in 0..MOVED_MAX {
+            let waiting = workspace.waiting.of(approval).map(|(who, nonce)| Waiting {
+                who,
+                nonce,
+                permit: self.id(self.clock.wall()),
+                permit_ms: PERMIT_MS,
+            });
             let command = Command::Vote(Box::new(Vote {
                 approval,
                 who: self.who(workspace, principal),
                 approve,
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
+                requirement,
                 via,
                 verdict: self.evaluate_again(workspace, &opened)?,
+                waiting,
             }));
             let plain =
                 Object::new().with("actor", principal.caller.actor.as_str()).with_opt("note", note);
             match self.submit(workspace.no, command, self.payload(plain)?).await {
                 Err(PlaneError::PolicyMoved) => {}
                 Err(error) => return Err(error),
-                Ok(_) => {
+                Ok(done) => {
+                    let mut events = done.written.iter().flat_map(Written::events);
+                    if events.any(|(_, event)| matches!(event, Event::ApprovalReopened(_))) {
+                        return Err(PlaneError::Rejected(Rejection::Reopened));
+                    }
                     let held = self.held(workspace, approval).await?;
                     let answer = self.present(workspace, held.index, &opened, None).await?;
                     if held.state == HeldState::Invalidated {
@@ -189,45 +275,69 @@ impl Plane {
         self.held_view(workspace, held).await
     }
 
-    /// Approvals from `after` on, oldest first.
+    /// The approval that a decision waits or waited for.
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub async fn approvals(
+    pub async fn approval_of(
         &self,
         workspace: &Arc<Workspace>,
-        include_resolved: bool,
+        decision: DecisionId,
+    ) -> Result<HeldView, PlaneError> {
+        let held =
+            self.look(workspace.no, move |state| state.approval_of(decision).cloned()).await?;
+        self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
+    }
+
+    /// The pending approvals that a reader may see, from `after` on, oldest first. What it costs does not
+    /// depend on how many wait.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn inbox(
+        &self,
+        workspace: &Arc<Workspace>,
+        viewer: Viewer,
         after: Option<ApprovalId>,
         limit: usize,
     ) -> Result<Vec<HeldView>, PlaneError> {
+        let now = self.clock.wall();
         let held: Vec<Held> = self
             .look(workspace.no, move |state| {
-                let wanted = |held: &&Held| include_resolved || held.state == HeldState::Pending;
-                state.approvals(after).filter(wanted).take(limit).cloned().collect()
+                state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
             })
             .await?;
         let mut out = Vec::with_capacity(held.len());
         for held in held {
-            out.push(self.held_view(workspace, held).await?);
+            out.push(self.held_view_or_entry(workspace, held).await?);
         }
         Ok(out)
     }
 
-    /// Approvals from `after` on that `wanted` keeps, oldest first. Nothing of the others is read;
-    /// one whose payload cannot be read comes without it, as an erased one does.
+    /// Who looks at the approvals of a workspace.
+    #[must_use]
+    pub fn viewer(&self, workspace: &Workspace, principal: &Principal, oversees: bool) -> Viewer {
+        let Who { actor, roles, .. } = self.who(workspace, principal);
+        Viewer { actor: Some(actor), roles, oversees }
+    }
+
+    /// Approvals from `after` on that a reader may see, final ones included, oldest first. Nothing of the
+    /// others is read; one whose payload cannot be read comes without it, as an erased one does.
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub async fn approvals_where(
+    pub async fn approvals_of(
         &self,
         workspace: &Arc<Workspace>,
-        mut after: Option<ApprovalId>,
+        viewer: Viewer,
+        after: Option<ApprovalId>,
         limit: usize,
-        wanted: impl Fn(&Held) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<HeldView>, PlaneError> {
+        let now = self.clock.wall();
+        let mut after = after;
         let mut kept: Vec<Held> = Vec::new();
         loop {
-            let (wanted, room) = (wanted.clone(), limit.saturating_sub(kept.len()));
+            let (viewer, room) = (viewer.clone(), limit.saturating_sub(kept.len()));
             let (found, last) = self
                 .look(workspace.no, move |state| {
                     let mut found = Vec::new();
@@ -236,7 +346,7 @@ impl Plane {
                     while found.len() < room {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
-                        if wanted(held) {
+                        if state.may_see(&viewer, held, now) {
                             found.push(held.clone());
                         }
                     }
@@ -254,6 +364,23 @@ impl Plane {
             out.push(self.held_view_or_entry(workspace, held).await?);
         }
         Ok(out)
+    }
+
+    /// Whether a reader may see an approval.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn sees(
+        &self,
+        workspace: &Workspace,
+        viewer: Viewer,
+        approval: ApprovalId,
+    ) -> Result<bool, PlaneError> {
+        let now = self.clock.wall();
+        self.look(workspace.no, move |state| {
+            state.approval(approval).is_some_and(|held| state.may_see(&viewer, held, now))
+        })
+        .await
     }
 
     async fn held_view_or_entry(
@@ -284,14 +411,55 @@ impl Plane {
     ) -> Result<HeldView, PlaneError> {
         match self.open_or_entry(workspace, held.index)? {
             Ok(opened) => {
+                let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
                 let answer = self.present(workspace, held.index, &opened, None).await?;
-                Ok((held, answer, Some(opened.payload)))
+                Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
                 let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
                 Ok((held, answer, None))
             }
         }
+    }
+
+    /// What became of a held decision, as the log tells it. Reads the store.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn course(
+        &self,
+        workspace: &Workspace,
+        decision: DecisionId,
+    ) -> Result<Course, PlaneError> {
+        let mut course = Course { state: "pending", votes: Vec::new() };
+        for entry in self.events_of(workspace, decision, EVENTS_MAX)? {
+            let event = entry.entry.event;
+            if let Some((.., state)) = approval_after(&event) {
+                course.state = state;
+            }
+            let Event::ApprovalVoted(event) = event else { continue };
+            let payload = self.payload_at(workspace, entry.index)?;
+            let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
+            let (by, note) = (text("actor"), text("note"));
+            let (index, time) = (entry.index, entry.entry.time);
+            course.votes.push(CastVote { index, time, event, by, note });
+        }
+        Ok(course)
+    }
+
+    /// The payload of the decision at `index` and the digest of its action; none once erased.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn held_payload(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<Option<(Object, Digest)>, PlaneError> {
+        let Ok(opened) = self.open_or_entry(workspace, index)? else { return Ok(None) };
+        let (request, caller) = reread(&opened.payload)?;
+        let digest = request.digests::<Fast>(&caller).action;
+        Ok(Some((opened.payload, digest)))
     }
 
     async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {

@@ -12,6 +12,7 @@ mod boot;
 mod clock;
 mod committer;
 pub mod crypto;
+mod delegating;
 mod directory;
 pub mod driver;
 mod dry;
@@ -36,30 +37,34 @@ mod proposal;
 mod pseudonyms;
 mod reading;
 mod recent;
+mod rendering;
 pub mod replay;
 pub mod scan;
 mod sealed;
 mod seat;
 mod seeking;
 mod sequencer;
+mod sessions;
 mod shadow;
 mod signing;
 mod snapshot;
 mod snapshotter;
 mod start_error;
 mod tiling;
+mod waiting;
 mod workspace;
 
 pub use admin::{Admission, KeySpec};
 pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
+pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{
     CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
 };
 pub use error::PlaneError;
-pub use holding::{Ballot, HeldView};
+pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
@@ -68,8 +73,11 @@ pub use policies::{
     author_request, changes, publish_request, rollback_request,
 };
 pub use privacy::{ErasePlan, EraseSpec, Selection};
+pub use proposal::APPROVAL_REQUEST;
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
+pub use rendering::{Provenance, RenderedField, Rendering};
+pub use sessions::{Credential, HandOn, SessionRecord, VerifiedToken};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};
 pub use snapshotter::{SnapshotPlan, SnapshotTotals};
 pub use start_error::StartError;

@@ -33,6 +33,17 @@ pub(crate) struct Given {
     pub(crate) window_ms: u64,
     pub(crate) deadline: TimeMs,
     pub(crate) permit_ms: u64,
+    pub(crate) approval_ms: Option<u64>,
+}
+
+/// The surface on which people are asked for an approval of something outside.
+pub const APPROVAL_REQUEST: &str = "approval.request";
+
+/// How long a request is willing to wait for its approval: on the surface of requests for an approval,
+/// `timeout_seconds` of its arguments. Policy bounds it.
+pub(crate) fn approval_ms(request: &Request) -> Option<u64> {
+    let arguments = request.arguments.as_ref().filter(|_| request.surface == APPROVAL_REQUEST)?;
+    arguments.get("timeout_seconds")?.as_u64()?.checked_mul(1000)
 }
 
 impl Proposal<'_> {
@@ -86,7 +97,13 @@ impl Proposal<'_> {
                 key: *key,
                 roles: caller.roles.clone(),
             },
-            on_behalf_of: request.on_behalf_of.iter().map(|a| names.actor_ref(a)).collect(),
+            // What is verified first: nothing that a client says shortens it.
+            on_behalf_of: caller
+                .chain
+                .iter()
+                .chain(request.on_behalf_of.iter().filter(|actor| !caller.chain.contains(actor)))
+                .map(|actor| names.actor_ref(actor))
+                .collect(),
             audience: request.audience.as_ref().map(|actor| names.actor_ref(actor)),
             environment: caller.environment.clone(),
             surface: request.surface.clone(),
@@ -103,6 +120,7 @@ impl Proposal<'_> {
             nonce: given.nonce,
             deadline: given.deadline,
             permit_ms: given.permit_ms,
+            approval_ms: given.approval_ms,
             windows: tags(&verdict),
             verdict,
             shadow,

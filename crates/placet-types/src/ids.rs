@@ -122,10 +122,14 @@ id_kinds! {
     Approval ApprovalId "apr_";
     /// A permit.
     Permit PermitId "pmt_";
+    /// A job: named after the decision that admits it.
+    Job JobId "job_";
     /// An API key.
     Key KeyId "key_";
     /// A legal hold.
     Hold HoldId "hld_";
+    /// A delegation of the right to approve.
+    Delegation DelegationId "dlg_";
     /// Any other event.
     Event EventId "evt_";
 }

@@ -4,11 +4,13 @@
 mod bench;
 mod client;
 mod commands;
+mod credentials;
 mod demo;
 mod exit;
 mod local;
 mod output;
 mod presets;
+mod stream;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -51,8 +53,14 @@ enum Command {
     Approve(commands::approvals::VoteArgs),
     /// Reject a held action: shows exactly what would run, and asks
     Reject(commands::approvals::VoteArgs),
+    Withdraw(commands::approvals::WithdrawArgs),
+    Delegate(commands::delegate::DelegateArgs),
+    Delegations(commands::delegate::DelegationsArgs),
     Verify(commands::verify::VerifyArgs),
     Witness(commands::witness::WitnessArgs),
+    Login(commands::login::LoginArgs),
+    Logout(commands::login::LogoutArgs),
+    Whoami(commands::login::WhoamiArgs),
     Key(commands::key::KeyArgs),
     Kill(commands::kill::KillArgs),
     Lift(commands::kill::LiftArgs),
@@ -62,6 +70,7 @@ enum Command {
     Restore(commands::backup::RestoreArgs),
     Data(commands::data::DataArgs),
     Hold(commands::hold::HoldArgs),
+    Outbox(commands::outbox::OutboxArgs),
     Init(commands::init::InitArgs),
     Policy(commands::policy::PolicyArgs),
     Bench(bench::Bench),
@@ -111,8 +120,14 @@ async fn run(command: Command) -> exit::Done {
         Command::Approvals(args) => commands::approvals::list(args).await,
         Command::Approve(args) => commands::approvals::vote(args, true).await,
         Command::Reject(args) => commands::approvals::vote(args, false).await,
+        Command::Withdraw(args) => commands::approvals::withdraw(args).await,
+        Command::Delegate(args) => commands::delegate::grant(args).await,
+        Command::Delegations(args) => commands::delegate::delegations(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Witness(args) => commands::witness::run(args).await,
+        Command::Login(args) => commands::login::login(args).await,
+        Command::Logout(args) => commands::login::logout(args).await,
+        Command::Whoami(args) => commands::login::whoami(args).await,
         Command::Key(args) => commands::key::run(args).await,
         Command::Kill(args) => commands::kill::kill(args).await,
         Command::Lift(args) => commands::kill::lift(args).await,
@@ -122,6 +137,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
+        Command::Outbox(args) => commands::outbox::run(args).await,
         Command::Init(args) => commands::init::run(&args),
         Command::Policy(args) => commands::policy::run(args).await,
         Command::Bench(args) => bench::run(args).await,

@@ -10,6 +10,7 @@
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
+use super::asking::{counts, later};
 use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
     Bounds, Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection,
@@ -17,9 +18,10 @@ use placet_engine::{
 };
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult, VoteChannel,
+    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
+    SessionNarrowed, VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::{
     AfterSpec, ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec,
@@ -67,21 +69,23 @@ pub(crate) struct Scene {
     pub(crate) rules: BTreeMap<(Layer, String), Rule>,
     bundles: u32,
     pub(crate) names: BTreeMap<String, DecisionId>,
+    pub(crate) sessions: BTreeMap<String, KeyId>,
+    pub(crate) narrowed: Vec<SessionNarrowed>,
 }
 
 /// `key=value` words and plain ones.
-struct Options<'t>(Vec<&'t str>);
+pub(crate) struct Options<'t>(Vec<&'t str>);
 
 impl<'t> Options<'t> {
-    fn get(&self, key: &str) -> Option<&'t str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'t str> {
         self.0.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
-    fn num(&self, key: &str) -> Option<u64> {
+    pub(crate) fn num(&self, key: &str) -> Option<u64> {
         self.get(key).map(|text| text.parse().expect("a number"))
     }
 
-    fn has(&self, word: &str) -> bool {
+    pub(crate) fn has(&self, word: &str) -> bool {
         self.0.contains(&word)
     }
 }
@@ -103,6 +107,8 @@ impl Scene {
                 let world = self.world();
                 world.now = world.now.plus(ms);
             }
+            "narrow" => self.narrow(&words),
+            "may" => return self.may(words[1]),
             "show" => return self.show(words[1]),
             "again" => {
                 let id = self.id(words[1]);
@@ -154,6 +160,9 @@ impl Scene {
             reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
+            delegations_max: bound("delegations", default.delegations_max),
+            sessions_max: bound("sessions", default.sessions_max),
+            sessions_each: bound("each", default.sessions_each),
             drafts_max: bound("drafts", default.drafts_max),
             withdrawn_max: bound("withdrawn", default.withdrawn_max),
             ..default
@@ -190,10 +199,6 @@ impl Scene {
             self.rules.remove(&key);
         } else {
             let spec = ApprovalSpec::default();
-            let pairs = |text: &str| -> BTreeMap<String, u32> {
-                let pairs = text.split(',').map(|pair| pair.split_once(':').expect("role:count"));
-                pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
-            };
             let effect = match words[3] {
                 "allow" => Effect::Allow,
                 "constrain" => Effect::AllowWithConstraints,
@@ -211,10 +216,14 @@ impl Scene {
             });
             let rule = RuleEffect {
                 constraints,
-                approval: (effect == Effect::RequireApproval).then(|| ApprovalSpec {
-                    roles: options.get("roles").map_or(spec.roles, pairs),
-                    expires_ms: options.num("expires").unwrap_or(spec.expires_ms),
-                    use_within_ms: options.num("use").unwrap_or(spec.use_within_ms),
+                approval: (effect == Effect::RequireApproval).then(|| {
+                    let spec = ApprovalSpec {
+                        roles: options.get("roles").map_or(spec.roles, pairs),
+                        expires_ms: options.num("expires").unwrap_or(spec.expires_ms),
+                        use_within_ms: options.num("use").unwrap_or(spec.use_within_ms),
+                        ..ApprovalSpec::default()
+                    };
+                    later(spec, options)
                 }),
                 limit,
                 retry_after_ms: options.num("wait"),
@@ -273,6 +282,9 @@ impl Scene {
     }
 
     pub(crate) fn who(&mut self, name: &str) -> Who {
+        if let Some(name) = name.strip_prefix('@') {
+            return self.who_by(name);
+        }
         let known = self.people.get(name).cloned();
         let (actor, roles) = known.unwrap_or_else(|| (actor(&format!("human:{name}")), vec![]));
         match self.world().key_of(&actor) {
@@ -323,6 +335,7 @@ impl Scene {
             nonce: options.get("nonce").map(digest),
             deadline: TimeMs(world.now.0.saturating_add_signed(deadline)),
             permit_ms: options.num("permit").unwrap_or(60_000),
+            approval_ms: options.num("within"),
             verdict,
             windows,
             shadow: None,
@@ -357,9 +370,12 @@ impl Scene {
                     via: options
                         .get("via")
                         .map(|name| VoteChannel::parse(name).expect("a channel")),
+                    requirement: self.seen(id, options),
                     verdict: self.verdict(&surface),
+                    waiting: self.waiting(options),
                 }))
             }
+            "delegate" | "undelegate" => self.delegation(words, options),
             "collect" => Command::Collect(Box::new(Collect {
                 decision: id,
                 who: who(self),
@@ -428,6 +444,7 @@ impl Scene {
             }
             "erase" | "hold" | "release" => self.privacy(words, options),
             "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
+            "login" | "handon" | "logout" => self.session(words),
             "tick" => Command::Tick,
             other => panic!("no command {other}"),
         }
@@ -515,9 +532,7 @@ impl Scene {
                     let _ = write!(out, " retry={ms}");
                 }
                 if let Some(opened) = &event.approval {
-                    let roles: Vec<_> =
-                        opened.roles.iter().map(|(role, n)| format!("{role}:{n}")).collect();
-                    let _ = write!(out, " {}", roles.join(","));
+                    let _ = write!(out, " {}", counts(&opened.roles));
                 }
                 match &event.permit {
                     Some(permit) if !permit.consumed => out.push_str(" open"),
@@ -528,21 +543,14 @@ impl Scene {
                 }
                 out
             }
-            Event::ApprovalVoted(event) if !event.approve => "rejected".into(),
-            Event::ApprovalVoted(event) if event.complete => {
-                format!("approved{}", if event.unechoed { " unechoed" } else { "" })
-            }
-            Event::ApprovalVoted(event) => {
-                let state = &self.world().state;
-                let held = state.approval(event.approval).unwrap();
-                let missing = state.missing(held);
-                let missing: Vec<_> = missing.iter().map(|(r, n)| format!("{r}:{n}")).collect();
-                format!("missing {}", missing.join(","))
-            }
             Event::ApprovalClosed(event) => event.state.as_str().into(),
             Event::PermitCollected(event) => {
                 let how = if event.permit.consumed { "consumed" } else { "open" };
-                format!("collected {how}")
+                let mut out = format!("collected {how}");
+                for (key, value) in event.constraints.iter().flat_map(Object::iter) {
+                    let _ = write!(out, " {key}={value}");
+                }
+                out
             }
             Event::PayloadErased(event) => {
                 let names: Vec<_> = event.indices.iter().map(|at| self.name_at(*at)).collect();
@@ -559,7 +567,7 @@ impl Scene {
                 Some(time) => format!("asked, not before +{}", time.since(self.world().now)),
                 None => "asked".into(),
             },
-            other => other.type_name().into(),
+            other => self.asked(other).unwrap_or_else(|| other.type_name().into()),
         }
     }
 
@@ -576,6 +584,12 @@ impl Scene {
         out.extend(status.revoked.then_some("revoked"));
         out.join(" ")
     }
+}
+
+/// `role:count,…`
+pub(crate) fn pairs(text: &str) -> BTreeMap<String, u32> {
+    let pairs = text.split(',').map(|pair| pair.split_once(':').expect("role:count"));
+    pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
 }
 
 /// Roles as a set, for tests that build callers by hand.

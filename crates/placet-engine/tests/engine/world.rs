@@ -1,7 +1,7 @@
 //! A workspace in which time is a command. Every planned event becomes an entry, its bytes, and an
 //! entry again before it is applied, so whatever runs here tests the format too.
 
-use placet_engine::{Bounds, Command, IdempotencyKeys, Plan, Rejection, State, step};
+use placet_engine::{Bounds, Command, IdempotencyKeys, Plan, Rejection, State, Viewer, step};
 use placet_types::event::{ActorRef, DecisionEvent, Entry, Event, Genesis, Principal};
 use placet_types::ids::{
     ActorId, ApprovalId, DecisionId, Id, IdKind, KeyId, TimeMs, WorkspaceName,
@@ -256,6 +256,14 @@ impl World {
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }
+        for session in state.sessions() {
+            let stands = state.session_stands(session, self.now);
+            let roles = state.roles_of(&session.opened.principal.actor, self.now);
+            let _ = writeln!(out, "{session:?} {stands:?} {roles:?}");
+        }
+        for role in ["admin", "operator"] {
+            let _ = writeln!(out, "{} {role}", state.people_with(role));
+        }
         let _ = writeln!(out, "{:?}", state.signers());
         for armed in state.armed() {
             let _ =
@@ -274,6 +282,12 @@ impl World {
             assert_eq!(state.approval(held.approval).map(|h| h.decision), Some(held.decision));
             let _ = writeln!(out, "{held:?} {:?}", state.missing(held));
         }
+        for delegation in state.delegations() {
+            let _ = writeln!(out, "{delegation:?}");
+        }
+        let pending = state.inbox(&Viewer::all(), None, usize::MAX, self.now);
+        let waiting = state.approvals(None).filter(|held| held.state.is_pending());
+        assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");
         for (index, decision) in &self.decisions {
             let _ = writeln!(out, "{:?}", state.status(decision.decision, *index));
         }

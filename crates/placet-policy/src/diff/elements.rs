@@ -97,24 +97,22 @@ pub(super) struct Elements {
 }
 
 /// Members that say nothing about any decision.
-const SILENT: [&str; 14] = [
+const SILENT: [&str; 12] = [
     "ceilings",
     "deadline",
     "description",
-    "escalate",
     "fail_mode",
     "idempotency_window",
     "owner",
     "prices",
     "reason",
     "receipts",
-    "remind",
     "retention",
     "tests",
     "type",
 ];
 /// Kinds that no request is decided by.
-const SILENT_KINDS: [&str; 4] = ["channels", "notify", "tests", "type"];
+const SILENT_KINDS: [&str; 5] = ["channels", "identity", "notify", "tests", "type"];
 
 impl Elements {
     pub(super) fn of(parts: &[Part]) -> Self {

@@ -3,7 +3,7 @@
 
 use super::automaton::classes;
 use super::space::Slot;
-use crate::derive::{Test, TestKind};
+use crate::derive::{Parsed, Test, TestKind};
 use crate::pattern::Dialect;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use std::collections::BTreeSet;
@@ -43,14 +43,14 @@ pub(super) fn of_tests(tests: &[(TestKind, Vec<Test>)]) -> (Vec<String>, Vec<Str
                 TestKind::Paths => near.push(text.replace('*', "x")),
                 TestKind::Regex => near.extend(expression(text)),
             }
-            if !near.iter().any(|value| test.passes(value) == Some(true)) {
+            if !near.iter().any(|value| test.passes(&Parsed::new(value)) == Some(true)) {
                 left_out.push(format!("{} {text}", kind.as_str()));
             }
         }
         words.append(&mut near);
     }
     let passes = |value: &String| {
-        tests.iter().flat_map(|(_, tests)| tests).any(|test| test.passes(value) == Some(true))
+        tests.iter().flat_map(|(_, tests)| tests).any(|test| test.passes(&Parsed::new(value)) == Some(true))
     };
     words.push("anything-else".to_owned());
     let mut seen = BTreeSet::new();

@@ -72,6 +72,13 @@ impl Mentions {
                     }
                 }
             }
+            "identity" => {
+                for issuer in items(Some(node)) {
+                    for grant in items(child(issuer, "grants")) {
+                        self.texts(child(grant, "roles"));
+                    }
+                }
+            }
             "models" => {
                 for route in items(child(node, "routes")) {
                     Self::all(&mut self.models, child(route, "models"));

@@ -49,7 +49,7 @@ fn altered(random: &mut SplitMix, text: &str) -> Option<String> {
     let (from, until) = *random.pick(&words(text))?;
     let word = &text[from..until];
     let other = match word.parse::<i64>() {
-        Ok(number) => (number + [-2, -1, 1, 2][random.below(4)]).to_string(),
+        Ok(number) => number.wrapping_add([-2, -1, 1, 2][random.below(4)]).to_string(),
         Err(_) => {
             let class = WORDS.iter().find(|class| class.contains(&word))?;
             pick(random, class)
@@ -168,10 +168,11 @@ derivers:
     read: target
     any_of: { paths: ["**/.env", "/etc/**"], values: [one, two] }
     risk_tier: high
+  - { id: calm, risk_tier: low }
 rules:
   - { id: out, match: { surfaces: [http.egress] }, decision: allow }
   - { id: stop, match: { risk_tags: [evil] }, decision: deny }
-  - { id: ask, match: { when: "verified.risk_level >= 2" }, decision: require_approval }
+  - { id: ask, match: { surfaces: [files.read], when: "verified.risk_level >= 2" }, decision: require_approval }
   - { id: files, match: { surfaces: [files.read] }, decision: allow }
 "#;
 
@@ -204,7 +205,7 @@ capabilities:
 roles:
   sales: { may: ["propose:crm.*"] }
   boss: { may: ["propose:**"], must_not_alone: [{ id: d, permission: "propose:crm.record", approvers: { lead: 1 } }] }
-  lead: { may: ["approve:**"] }
+  lead: { may: ["approve:crm.**"] }
 approvals:
   - { id: large, match: { surfaces: [crm.record], when: "request.arguments.rows > 10" }, roles: { lead: 1 } }
 surfaces:
@@ -217,7 +218,7 @@ rules:
   - { id: record, match: { surfaces: [crm.record], teams: [support, field] }, decision: allow }
   - { id: note, match: { surfaces: [crm.note], labels: { team: [a, b] } }, decision: allow }
 floor:
-  - { id: env, match: { environments: [production], actor_kinds: [human] }, decision: deny }
+  - { id: env, match: { surfaces: ["crm.**"], environments: [production], actor_kinds: [human] }, decision: deny }
 "#;
 
 #[test]

@@ -22,6 +22,9 @@ fn the_committed_document_is_fresh() {
 const SHADOW: &str =
     r#"{"bundle":{"type":"placet/bundle/1","rules":[{"id":"a","match":{},"decision":"allow"}]}}"#;
 
+/// A run asks for an approval.
+const ASK: &str = r#"{"run_id":"r","phase_id":"p"}"#;
+
 /// The member of a body that holds the documents of a policy.
 const POLICY: &str = r#""sources":[{"name":"a.yaml","text":"version: v1\nrules: []\n"}]"#;
 
@@ -34,13 +37,18 @@ async fn every_operation_is_reached() {
     let olga = world.key("human:olga", &["operator"]).await;
     let open = world.decide(&bot, "o", r#","audience":"service:gate""#).await;
     let mut held = Vec::new();
-    for key in ["h1", "h2", "h3"] {
+    for key in ["h1", "h2", "h3", "h4", "h5"] {
         held.push(world.decide(&bot, key, BIG).await);
     }
     let vote = |n: usize, verb: &str| {
         let id = at(&held[n], "/approval/id");
         let body = format!(r#"{{"action_digest":"{}"}}"#, at(&held[n], "/action_digest"));
         ("POST", format!("/api/v1/approvals/{id}/{verb}"), &olga, body)
+    };
+    let asked_for = |n: usize, verb: &str| {
+        let id = at(&held[n], "/approval/id");
+        let body = format!(r#"{{"action_digest":"{}"}}"#, at(&held[n], "/action_digest"));
+        ("POST", format!("/approval/{verb}/{id}"), &olga, body)
     };
     let open = format!("/api/v1/decisions/{}", at(&open, "/id"));
     let batch = format!(r#"{{"requests":[{}]}}"#, request("b", ""));
@@ -71,6 +79,8 @@ async fn every_operation_is_reached() {
     let release = format!(r#"{{"decision":"{}"}}"#, at(&first, "/decision"));
     let author = format!(r#"{{"key":"{}"}}"#, world.root().vkey());
     let former = format!(r#"{{"vkey":"{}"}}"#, world.root().vkey());
+    let child = world.post("/api/v1/sessions", &bot, r#"{"actor":"agent:child"}"#).await;
+    let closed = format!("/api/v1/sessions/{}", at(&child.json(), "/id"));
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -83,6 +93,14 @@ async fn every_operation_is_reached() {
         get("/api/v1/traces/x"),
         get("/api/v1/audit"),
         get("/api/v1/approvals"),
+        get(&format!("/api/v1/approvals/{}", at(&held[0], "/approval/id"))),
+        ("POST", "/approval/request".to_owned(), &bot, ASK.to_owned()),
+        get(&format!("/approval/status/{}", at(&held[0], "/approval/id"))),
+        asked_for(3, "approve"),
+        asked_for(4, "reject"),
+        get("/governance/pending"),
+        get("/governance/history"),
+        get(&format!("/governance/request/{}", at(&held[0], "/approval/id"))),
         get("/api/v1/checkpoint"),
         get("/log/main/checkpoint"),
         get("/log/main/tile/entries/000.p/1"),
@@ -114,6 +132,9 @@ async fn every_operation_is_reached() {
             r#"{"source":{"name":"a.yaml","text":"rules: []\n"}}"#.to_owned(),
         ),
         get("/api/v1/policies/schemas"),
+        ("POST", "/api/v1/sessions".to_owned(), &bot, r#"{"actor":"agent:child"}"#.to_owned()),
+        get("/api/v1/sessions/current"),
+        ("DELETE", closed, &bot, none.clone()),
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),

@@ -2,11 +2,13 @@
 //! in-toto Statement whose predicate is the event; it is all that state is folded from. Owns the
 //! format of version 1; refuses to know storage, trees and what events do to state.
 
+mod approval;
 mod decision;
 mod other;
 mod policy;
 mod privacy;
 mod read;
+mod session;
 mod shadow;
 mod signer;
 
@@ -19,17 +21,23 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use approval::{
+    ApprovalClosed, ApprovalEscalated, ApprovalReminded, ApprovalReopened, ApprovalVoted,
+    CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
+};
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use other::{
-    ApprovalClosed, ApprovalVoted, CloseState, Gap, Genesis, KeyGrant, KeyRevoked, KillEvent,
-    KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed, PermitEnded,
-    Principal, Refused, ReportedResult, VoteChannel,
+    Gap, Genesis, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
+    PermitCollected, PermitConsumed, PermitEnded, Principal, Refused, ReportedResult,
 };
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use session::{
+    CHAIN_MAX, CloseReason, SessionClosed, SessionNarrowed, SessionOpened, TokenUse,
+};
 pub use shadow::{BundleShadowed, Differing, Would};
 pub use signer::{SignerRevoked, SignerRotated};
 
@@ -132,6 +140,16 @@ pub enum Event {
     ApprovalVoted(ApprovalVoted),
     /// `approval.closed`: without a rejection: expired, invalidated, withdrawn.
     ApprovalClosed(ApprovalClosed),
+    /// `approval.reopened`: the bundle in force asks for more.
+    ApprovalReopened(ApprovalReopened),
+    /// `approval.escalated`: further people may approve.
+    ApprovalEscalated(ApprovalEscalated),
+    /// `approval.reminded`: it expires soon.
+    ApprovalReminded(ApprovalReminded),
+    /// `delegation.granted`: of the right to approve.
+    DelegationGranted(DelegationGranted),
+    /// `delegation.ended`
+    DelegationEnded(DelegationEnded),
     /// `kill.tripped`
     KillTripped(KillEvent),
     /// `kill.lift_requested`
@@ -156,6 +174,12 @@ pub enum Event {
     KeyCreated(KeyGrant),
     /// `key.revoked`
     KeyRevoked(KeyRevoked),
+    /// `session.opened`: somebody signed in, or was handed a part of another's rights.
+    SessionOpened(SessionOpened),
+    /// `session.narrowed`: the bundle grants it fewer roles.
+    SessionNarrowed(SessionNarrowed),
+    /// `session.closed`: before its time.
+    SessionClosed(SessionClosed),
     /// `payload.erased`: payloads whose keys are destroyed.
     PayloadErased(PayloadErased),
     /// `hold.placed`: a legal hold.
@@ -186,6 +210,11 @@ impl Event {
             Self::OutcomeReported(_) => "outcome.reported",
             Self::ApprovalVoted(_) => "approval.voted",
             Self::ApprovalClosed(_) => "approval.closed",
+            Self::ApprovalReopened(_) => "approval.reopened",
+            Self::ApprovalEscalated(_) => "approval.escalated",
+            Self::ApprovalReminded(_) => "approval.reminded",
+            Self::DelegationGranted(_) => "delegation.granted",
+            Self::DelegationEnded(_) => "delegation.ended",
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",
@@ -198,6 +227,9 @@ impl Event {
             Self::AuthorRevoked(_) => "author.revoked",
             Self::KeyCreated(_) => "key.created",
             Self::KeyRevoked(_) => "key.revoked",
+            Self::SessionOpened(_) => "session.opened",
+            Self::SessionNarrowed(_) => "session.narrowed",
+            Self::SessionClosed(_) => "session.closed",
             Self::PayloadErased(_) => "payload.erased",
             Self::HoldPlaced(_) => "hold.placed",
             Self::HoldReleased(_) => "hold.released",
