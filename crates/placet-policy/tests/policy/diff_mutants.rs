@@ -65,10 +65,10 @@ fn compiled(sources: &[Source]) -> Option<Bundle> {
 #[test]
 fn no_change_goes_by_in_silence() {
     let mut random = SplitMix(0x5eed_d1ff);
-    let extent = Extent { cells_max: 20_000, samples: 1500, witnesses: 1 };
+    let extent = Extent { cells_max: 20_000, samples: 1200, witnesses: 1 };
     let (mut changing, mut shown, mut named) = (0, 0, 0);
     let mut kinds = std::collections::BTreeMap::<String, (usize, usize)>::new();
-    for _ in 0..900 {
+    for _ in 0..1500 {
         let generated = rules(&mut random);
         let mut texts = vec![document(generated.lines.iter())];
         texts.extend(generated.documents.iter().cloned());
@@ -84,7 +84,7 @@ fn no_change_goes_by_in_silence() {
         let Some(text) = altered(&mut random, &texts[at]) else { continue };
         texts[at] = text;
         let Some(after) = compiled(&sources(&texts)) else { continue };
-        let differs = (0..150).any(|_| {
+        let differs = (0..120).any(|_| {
             let (request, caller) = any_request(&mut random);
             instants(&before, &after, &request, &caller).into_iter().any(|at| {
                 let (a, b) =
@@ -114,7 +114,7 @@ fn no_change_goes_by_in_silence() {
     }
     // Of what random requests find, nearly all is found.
     println!("changing {changing} shown {shown} named {named} {kinds:?}");
-    assert!(changing > 150, "{changing}");
+    assert!(changing > 80, "{changing}");
     assert!(shown * 100 >= changing * 95, "{shown} of {changing}: {kinds:?}");
 }
 
@@ -136,14 +136,15 @@ fn preset(name: &str, replaced: &[(&str, &str)]) -> (Bundle, Bundle) {
 #[track_caller]
 fn seen(before: &Bundle, after: &Bundle, want: &str) {
     // Either way round.
-    for (before, after) in [(before, after), (after, before)] {
-        let found = diff(before, after, &Extent::default(), &mut |_| {});
+    let extent = Extent { samples: 4000, ..Extent::default() };
+    let found = [(before, after), (after, before)].map(|(before, after)| {
+        let found = diff(before, after, &extent, &mut |_| {});
         crate::diff::believe(&found, before, after);
         let text = crate::diff::text(&found);
         assert!(!found.is_same(), "{want}: {text}");
-    }
-    let found = crate::diff::text(&diff(before, after, &Extent::default(), &mut |_| {}));
-    assert!(found.contains(want), "{want}: {found}");
+        text
+    });
+    assert!(found[0].contains(want), "{want}: {}", found[0]);
 }
 
 fn pair(before: &str, after: &str) -> (Bundle, Bundle) {
@@ -210,7 +211,7 @@ approvals:
   - { id: large, match: { surfaces: [crm.record], when: "request.arguments.rows > 10" }, roles: { lead: 1 } }
 surfaces:
   crm.record:
-    arguments: { type: object, required: [rows, kind], properties: { rows: { type: integer, minimum: 1, maximum: 100 }, kind: { enum: [x, y, z], type: string }, note: { type: string, maxLength: 5, pattern: "^[a-z]+$" } }, additionalProperties: false }
+    arguments: { type: object, required: [rows, kind], properties: { rows: { type: integer, minimum: 1, maximum: 100 }, kind: { enum: [red, green, blue], type: string }, note: { type: string, maxLength: 5, pattern: "^[a-z]+$" } }, additionalProperties: false }
     required: [team]
     evidence: [{ type: review, max_age: 4h, issuers: ["service:ci"] }]
   crm.note: { outcomes: [PERMIT, REQUIRE_APPROVAL], context: { type: object, required: [ticket], properties: { ticket: { type: string, minLength: 2 } } } }
@@ -238,7 +239,7 @@ fn documents_of_every_kind_are_tried() {
         ("match: { surfaces: [crm.record], when", "match: { surfaces: [crm.*], when"),
         ("maximum: 100", "maximum: 90"),
         ("minimum: 1,", "minimum: 2,"),
-        ("enum: [x, y, z]", "enum: [x, y]"),
+        ("enum: [red, green, blue]", "enum: [red, green]"),
         ("maxLength: 5", "maxLength: 6"),
         ("^[a-z]+$", "^[a-y]+$"),
         ("required: [rows, kind]", "required: [rows]"),
