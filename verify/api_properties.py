@@ -176,6 +176,8 @@ class Server:
             return {}, {"actor": "agent:x", "environment": "production", "roles": []}, "admin"
         if operation == "revokeKey":
             return {"id": random.choice(self.keys_of("agent:spare"))}, None, "admin"
+        if operation == "getSession":
+            return {"id": "current"}, None, "admin"
         if operation == "openSession":
             return {}, {"actor": "agent:child", "roles": []}, "bot"
         if operation == "closeSession" and "bot" in self.keys:

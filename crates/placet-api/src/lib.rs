@@ -13,8 +13,10 @@ mod authoring;
 mod authzen;
 mod compat;
 mod decision;
+mod delegation;
 pub mod error;
 mod manage;
+mod outbox;
 mod policy;
 mod privacy;
 mod session;
@@ -49,8 +51,9 @@ pub use compat::{
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument,
+    ReasonDocument, Renewed,
 };
+pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
@@ -58,6 +61,7 @@ pub use manage::{
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
 };
+pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

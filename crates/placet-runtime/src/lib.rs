@@ -12,6 +12,7 @@ mod boot;
 mod clock;
 mod committer;
 pub mod crypto;
+mod delegating;
 mod directory;
 pub mod driver;
 mod dry;
@@ -50,12 +51,14 @@ mod snapshot;
 mod snapshotter;
 mod start_error;
 mod tiling;
+mod waiting;
 mod workspace;
 
 pub use admin::{Admission, KeySpec};
 pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
+pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{
     CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,

@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, compat, decisions, events, log, manage, meta, policies,
-    privacy, sessions, shadow, signers,
+    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
+    manage, meta, policies, privacy, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -49,6 +49,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getApproval", approvals::get);
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
+    routes.add("listDelegations", delegations::list);
+    routes.add("delegate", delegations::grant);
+    routes.add("endDelegation", delegations::end);
     routes.add("askApproval", compat::ask);
     routes.add("getApprovalStatus", compat::status);
     routes.add("approveAsked", compat::approve);
@@ -65,7 +68,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
     routes.add("openSession", sessions::open);
-    routes.add("getSession", sessions::current);
+    routes.add("getSession", sessions::get);
     routes.add("closeSession", sessions::close);
     routes.add("listWorkspaces", manage::workspaces);
     routes.add("createWorkspace", manage::create_workspace);
@@ -99,12 +102,13 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("reviewPolicy", policies::review);
     routes.add("trustAuthor", policies::trust_author);
     routes.add("revokeAuthor", policies::revoke_author);
+    routes.add("listOutbox", channels::list);
+    routes.add("replayDelivery", channels::replay);
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
     routes.add("getOpenApi", meta::openapi);
-    routes
-        .0
+    channels::routes(routes.0)
         .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })
         .method_not_allowed_fallback(|state: State<Arc<Server>>| async move {
             other(&state, "method_not_allowed")

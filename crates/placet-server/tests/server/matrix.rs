@@ -171,6 +171,7 @@ impl Stage {
                 let made = self.admin("/api/v1/keys", &body).await;
                 self.at(operation, "{id}", at(&made, "/id"), "")
             }
+            "getSession" => self.at(operation, "{id}", "current", ""),
             "openSession" => call(operation.path, r#"{"actor":"agent:m"}"#),
             "closeSession" => {
                 let made =

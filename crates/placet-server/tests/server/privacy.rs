@@ -109,7 +109,7 @@ impl WorkspaceKeys for Keys {
     }
 }
 
-fn replayed(data: &Path) -> Report {
+pub(crate) fn replayed(data: &Path) -> Report {
     let dir = DataDir::open_read_only(data).unwrap();
     let (reader, slots) = (dir.journal_reader().unwrap(), dir.slot_reader().unwrap());
     let keys = Keys(dir.identity().unwrap());

@@ -132,7 +132,7 @@ pub(crate) async fn delegations(args: DelegationsArgs) -> Done {
                 output::line("nobody approves in another's place");
                 return;
             }
-            let head = ["id", "from", "to", "roles", "surfaces", "until"];
+            let head = ["id", "of", "to", "roles", "surfaces", "until", "state"];
             output::line(&output::table(&head, &rows));
         })
         .await
@@ -140,7 +140,9 @@ pub(crate) async fn delegations(args: DelegationsArgs) -> Done {
 
 fn row(one: &Value) -> Vec<String> {
     let cell = |name: &str| output::plain(&one[name]);
-    vec![cell("id"), cell("from"), cell("to"), cell("roles"), cell("surfaces"), cell("until")]
+    let mut row = vec![cell("id"), cell("by"), cell("to"), cell("roles"), cell("surfaces")];
+    row.extend([cell("until"), cell("state")]);
+    row
 }
 
 #[cfg(test)]

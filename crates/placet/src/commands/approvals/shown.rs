@@ -13,7 +13,15 @@ type Paint = fn(Style, &str) -> String;
 /// A table of approvals.
 pub(super) fn table<'a>(found: impl Iterator<Item = &'a Value>) -> String {
     let now = now();
-    let rows: Vec<_> = found.map(|one| row(one, now)).collect();
+    let rows = found.map(|one| {
+        let mut row = row(one, now);
+        // What counts down says enough in a table.
+        if let (Some(last), Some(left)) = (row.last_mut(), left(one, now)) {
+            *last = left;
+        }
+        row
+    });
+    let rows: Vec<_> = rows.collect();
     output::table(&["approval", "state", "action", "asked by", "missing", "until"], &rows)
 }
 
@@ -46,12 +54,14 @@ pub(super) fn roles(roles: &Value) -> String {
 /// When it expires, and how long that is from now.
 fn until(one: &Value, now: TimeMs) -> String {
     let expires = output::plain(&one["expires"]);
-    let at = one["expires"].as_str().and_then(TimeMs::parse_rfc3339);
-    match at.filter(|_| one["state"] == "pending") {
-        Some(at) if at > now => format!("{expires} (in {})", span(at.since(now))),
-        Some(_) => format!("{expires} (now)"),
-        None => expires,
-    }
+    left(one, now).map_or(expires.clone(), |left| format!("{expires} ({left})"))
+}
+
+/// How long it may still be decided; none where it is.
+fn left(one: &Value, now: TimeMs) -> Option<String> {
+    let at =
+        TimeMs::parse_rfc3339(one["expires"].as_str()?).filter(|_| one["state"] == "pending")?;
+    Some(if at > now { format!("in {}", span(at.since(now))) } else { "now".to_owned() })
 }
 
 /// Two units at most: `3d 4h`, `59m 30s`, `7s`.
@@ -102,6 +112,7 @@ pub(super) fn whole(held: &Value, paint: Paint) -> String {
     field("expires", until(held, now()));
     field("constraints", plain("constraints"));
     field("policy", plain("policy"));
+    field("demand", plain("requirement"));
     if held["payload_erased"] == true {
         field(
             "payload",

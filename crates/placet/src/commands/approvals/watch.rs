@@ -46,14 +46,26 @@ pub(super) async fn run(client: Client, resolved: bool, json: bool, after: Optio
                 eprintln!("connection lost, trying again: {}", output::safe(&why));
             }
             Err(error) if code(&error) == Some("role_missing") => return poll(&client, view).await,
-            Err(error) if !connected || code(&error) != Some("server_unreachable") => {
-                return Err(error);
-            }
+            Err(error) if !connected || !passes(&error) => return Err(error),
             Err(_) => {}
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Whether the same call may succeed a little later.
+fn passes(error: &anyhow::Error) -> bool {
+    let codes = [
+        "server_unreachable",
+        "overloaded",
+        "too_many_requests",
+        "shutting_down",
+        "indexing",
+        "store_failed",
+        "clock_unsure",
+    ];
+    code(error).is_some_and(|code| codes.contains(&code))
 }
 
 fn code(error: &anyhow::Error) -> Option<&str> {
@@ -105,7 +117,7 @@ async fn poll(client: &Client, mut view: View) -> Done {
     loop {
         match all(client, view.resolved).await {
             Ok(found) => view.replace(found, None),
-            Err(error) if code(&error) == Some("server_unreachable") => {}
+            Err(error) if passes(&error) => {}
             Err(error) => return Err(error),
         }
         view.draw();
