@@ -52,8 +52,9 @@ impl Earlier {
                     body.ok_or_else(|| wrong("/request", "expected an execution request"))?.clone();
                 // Retries of one key would be one request.
                 body.set("idempotency_key", format!("history-{number}-{time}"));
-                let request = Request::read(Value::Object(body), &caller)
-                    .map_err(|error| wrong(&format!("/request{}", error.field()), &error.to_string()))?;
+                let request = Request::read(Value::Object(body), &caller).map_err(|error| {
+                    wrong(&format!("/request{}", error.field()), &error.to_string())
+                })?;
                 let (at, caller) = (TimeMs(before), caller.clone());
                 out.push(Self { at, caller, request, outcome: None });
             }
@@ -69,7 +70,9 @@ fn other(value: Option<&Value>, caller: &Caller) -> Option<Caller> {
     for (key, value) in value.as_object()?.iter() {
         match (key, value) {
             ("actor", Value::String(text)) => out.actor = ActorId::parse(text)?,
-            ("environment", Value::String(text)) if is_label(text) => out.environment = text.clone(),
+            ("environment", Value::String(text)) if is_label(text) => {
+                out.environment = text.clone()
+            }
             ("roles", Value::Array(items)) => {
                 out.roles = items
                     .iter()

@@ -126,9 +126,8 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     })?;
     let history = match fields.remove("history") {
         None => Vec::new(),
-        Some(value) => Earlier::list(&value, &caller, at).map_err(|(pointer, why)| {
-            Problem::invalid(&format!("/history{pointer}"), why)
-        })?,
+        Some(value) => Earlier::list(&value, &caller, at)
+            .map_err(|(pointer, why)| Problem::invalid(&format!("/history{pointer}"), why))?,
     };
     let in_force = session.workspace.bundle();
     let asked = Asked { request, caller, at, history, only };
@@ -190,8 +189,9 @@ impl Only {
 fn only(fields: &mut Object) -> Result<Only, Problem> {
     let mut only = Only::default();
     if let Some(value) = fields.remove("matched") {
-        only.matched =
-            value.as_bool().ok_or_else(|| Problem::invalid("/matched", "expected true or false"))?;
+        only.matched = value
+            .as_bool()
+            .ok_or_else(|| Problem::invalid("/matched", "expected true or false"))?;
     }
     if let Some(value) = fields.remove("rules") {
         let ids = value.as_array().filter(|ids| ids.len() <= 100);
