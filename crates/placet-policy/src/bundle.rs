@@ -4,7 +4,7 @@
 use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
-use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
+use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity, Totals};
 use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
@@ -57,6 +57,7 @@ pub struct Bundle {
     model: Model,
     notify: Notify,
     warnings: Vec<Diagnostic>,
+    warned: Totals,
 }
 
 impl fmt::Debug for Bundle {
@@ -165,6 +166,7 @@ impl Bundle {
             layers,
             model,
             notify,
+            warned: report.totals(),
             warnings: report.finish(),
         })
     }
@@ -185,6 +187,12 @@ impl Bundle {
     #[must_use]
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// How many of these there are; at most 100 are kept.
+    #[must_use]
+    pub fn warned(&self) -> Totals {
+        self.warned
     }
 
     /// All rules that a decision may name: those of `floor:` and `rules:`, and those that follow from
@@ -337,6 +345,10 @@ impl Bundle {
         &self.layers
     }
 
+    pub(crate) fn derivers(&self) -> &Derivers {
+        &self.derivers
+    }
+
     pub(crate) fn index(&self) -> &Index {
         &self.index
     }
@@ -377,7 +389,7 @@ pub(crate) fn limit_values(key: &[LimitKey], facts: Facts<'_>) -> Vec<Option<Str
 }
 
 /// Surfaces of Placet itself, known to every bundle.
-fn is_built_in(name: &str) -> bool {
+pub(crate) fn is_built_in(name: &str) -> bool {
     name == "job"
         || ["policy.", "override.", "role.", "key."].iter().any(|prefix| name.starts_with(prefix))
 }

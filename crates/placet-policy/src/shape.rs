@@ -8,6 +8,7 @@ use crate::access::Permission;
 use crate::diagnostic::{Code, Place, Report};
 use crate::pattern::Dialect;
 use crate::read::fields::{self, Fields, Form};
+use crate::references::Reference;
 use crate::syntax::{Data, Member, Node};
 use placet_types::ids::{ActorId, Amount, is_label, is_name};
 use placet_types::json::{Object, Value};
@@ -51,6 +52,8 @@ pub(crate) enum Shape {
     Label,
     /// A mapping of JSON that something else gives its meaning.
     Json,
+    /// A regular expression.
+    Regex,
     /// A condition; read where the facts are known that it may ask for.
     Condition,
     /// Constraints of a permit.
@@ -89,17 +92,25 @@ pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) shape: Shape,
     pub(crate) required: bool,
+    /// What its texts, or the keys of its mapping, are names of.
+    pub(crate) refers: Option<Reference>,
     /// One sentence, for editors.
     pub(crate) doc: &'static str,
 }
 
 impl Field {
     pub(crate) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Self {
-        Self { name, shape, required: true, doc }
+        Self { name, shape, required: true, refers: None, doc }
     }
 
     pub(crate) const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Self {
-        Self { name, shape, required: false, doc }
+        Self { name, shape, required: false, refers: None, doc }
+    }
+
+    /// A key that names what another document declares; `references` compares both.
+    pub(crate) const fn refers(self, to: Reference) -> Self {
+        let Self { name, shape, required, refers: _, doc } = self;
+        Self { name, shape, required, refers: Some(to), doc }
     }
 }
 
@@ -129,6 +140,7 @@ pub(crate) fn read(
         Shape::Permission(verbs) => permission(node, what, verbs, report),
         Shape::TimeOfDay => time_of_day(node, what, form, report),
         Shape::Instant => instant(node, what, form, report),
+        Shape::Regex => regex(node, what, report),
         Shape::Bool => fields::boolean(node, what, report).map(Value::from),
         Shape::Actor => word(node, what, is_actor, "an actor, kind:name", report),
         Shape::Label => word(node, what, is_label, "lower-case letters, digits and -", report),
@@ -242,6 +254,18 @@ fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -
         Err(refusal) => {
             let message = format!("bad pattern `{text}` in `{what}`: {}", refusal.message);
             report.push(Code::BadPattern, crate::Severity::Error, place, message, refusal.hint);
+            None
+        }
+    }
+}
+
+fn regex(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Value> {
+    let text = fields::prose(node, what, 1024, report)?;
+    match crate::schema::regex(&text) {
+        Ok(_) => Some(Value::from(text)),
+        Err(why) => {
+            let message = format!("bad regular expression in `{what}`: {why}");
+            report.error(Code::BadPattern, node.place, message);
             None
         }
     }
