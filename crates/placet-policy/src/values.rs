@@ -426,7 +426,7 @@ impl Domain<'_> {
                 Self::Finite { mut values, sure },
                 Self::Finite { values: more, sure: also },
             ) => {
-                values.extend(more);
+                values.extend(more.into_iter().filter(|it| !values.contains(it)).collect::<Vec<_>>());
                 Self::Finite { values, sure: sure && also }
             }
             (Self::Range { least: a, most: b }, Self::Range { least: c, most: d }) => {
