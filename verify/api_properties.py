@@ -146,7 +146,11 @@ class Server:
             return {"id": made["id"]}, {"result": "succeeded"}, "bot"
         if operation == "withdraw":
             return {"id": self.decide("refund-large")["id"]}, None, "bot"
-        if operation in ("approve", "reject"):
+        if operation in ("getApproval", "getApprovalStatus", "getGovernanceRequest"):
+            return {"id": self.decide("refund-large")["approval"]["id"]}, None, "operator"
+        if operation == "askApproval":
+            return {}, {"run_id": self.unique(), "phase_id": "p", "timeout_seconds": 60}, "bot"
+        if operation in ("approve", "reject", "approveAsked", "rejectAsked"):
             held = self.decide("refund-large")
             body = {"action_digest": held["action_digest"], "note": "seen"}
             return {"id": held["approval"]["id"]}, body, "operator"

@@ -46,6 +46,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("placet-runtime", 3),
     ("placet-api", 3),
     ("placet-outbound", 3),
+    ("placet-notify", 4),
     ("placet-store", 4),
     ("placet-sim", 4),
     ("placet-server", 6),

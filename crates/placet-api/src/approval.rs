@@ -4,7 +4,7 @@
 use crate::text::{IdText, Instant, Json, JsonObject, Sha};
 use placet_types::Digest;
 use placet_types::event::DecisionEvent;
-use placet_types::ids::{self, ApprovalId, TimeMs};
+use placet_types::ids::{self, ApprovalId, JobId, TimeMs};
 use placet_types::json::{Object, Value};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct ApprovalParts<'a> {
     /// People still missing per role.
     pub missing: BTreeMap<String, u32>,
     /// Who approved so far.
-    pub votes: Vec<VoteDocument>,
+    pub approvals: Vec<VoteDocument>,
     /// Digest of the held action; absent once erased.
     pub action_digest: Option<Digest>,
     /// Digest of the demand.
@@ -40,6 +40,12 @@ pub struct ApprovalParts<'a> {
     pub request: Option<&'a Object>,
     /// Texts of the deciding rules.
     pub reasons: Vec<String>,
+    /// Every field, as people are shown it; absent once erased.
+    pub rendering: Option<RenderingDocument>,
+    /// All votes, where they were looked up.
+    pub votes: Option<Vec<CastVoteDocument>>,
+    /// The payload was erased.
+    pub erased: bool,
 }
 
 /// A held action and what it waits for.
@@ -67,6 +73,8 @@ pub struct ApprovalDocument<'a> {
     pub requirement: Sha,
     /// Who asked.
     pub requested_by: &'a str,
+    /// Who asked, the person first on whose behalf it is done; none of them may approve.
+    pub asked_by: Vec<AskedByDocument>,
     /// When it was held.
     #[schema(value_type = String)]
     pub created: Instant,
@@ -103,9 +111,90 @@ pub struct ApprovalDocument<'a> {
     /// Digest of the bundle under which it was held.
     #[schema(value_type = Option<String>)]
     pub policy: Option<Sha>,
-    /// The payload is gone, and with it what would run.
+    /// The job that this releases, `job_…`, for actions on surface `job`; approval routes accept it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub job_id: Option<IdText<ids::Job>>,
+    /// Every field of what would run, as people are shown it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<RenderingDocument>,
+    /// All votes in the order of the log; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub votes: Option<Vec<CastVoteDocument>>,
+    /// The payload is gone, and with it what would run: nobody can approve it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub payload_erased: bool,
+    /// The payload cannot be read, or is not what the entry commits to: nobody can approve it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+}
+
+/// Every field of a held request, computed from the canonical bytes that the digests cover.
+#[derive(Serialize, ToSchema)]
+pub struct RenderingDocument {
+    /// The digest of the action, computed again from the fields.
+    #[schema(value_type = String)]
+    pub action_digest: Sha,
+    /// How many fields there are.
+    pub count: usize,
+    /// The fields. A list leaves out those of a request that has more than 64 of them; ask for the
+    /// approval itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<FieldDocument>>,
+}
+
+/// A value without parts, and where it stands.
+#[derive(Serialize, ToSchema)]
+pub struct FieldDocument {
+    /// Where: `arguments.items[0].name`; a key that is no plain name is in brackets and quotes.
+    pub path: String,
+    /// The value as a person reads it: text bare, all else as JSON. What would hide, reorder or
+    /// imitate stands as `\u{…}`.
+    pub value: String,
+    /// `string`, `number`, `boolean`, `null`, or `array` and `object` where these are empty.
+    pub kind: &'static str,
+    /// `asserted` by the client, or `verified` by authentication, a gate or a deriver.
+    pub provenance: &'static str,
+    /// Part of the action: a permit is for exactly this value and for no other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bound: bool,
+    /// Something in value or path was made visible.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
+}
+
+/// Somebody in the chain of those who asked.
+#[derive(Serialize, ToSchema)]
+pub struct AskedByDocument {
+    /// Who.
+    pub actor: String,
+    /// `asserted` by the client, or `verified` by authentication.
+    pub provenance: &'static str,
+}
+
+/// A vote.
+#[derive(Serialize, ToSchema)]
+pub struct CastVoteDocument {
+    /// Who; a pseudonym where the payload is erased.
+    pub by: String,
+    /// The demanded roles this person fills.
+    pub roles: Vec<String>,
+    /// Approved, or rejected.
+    pub approve: bool,
+    /// When.
+    #[schema(value_type = String)]
+    pub time: Instant,
+    /// Its log index.
+    pub index: u64,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The channel it came through, `telegram` or `slack`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<&'static str>,
+    /// The digest was not echoed (development mode alone).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unechoed: bool,
 }
 
 /// Somebody who approved.
@@ -132,6 +221,8 @@ impl<'a> ApprovalDocument<'a> {
     #[must_use]
     pub fn build(parts: ApprovalParts<'a>) -> Self {
         let event = parts.event;
+        let job =
+            (event.surface == JOB).then(|| IdText(JobId::from_bytes(*event.decision.bytes())));
         let field = |key: &str| parts.request.and_then(|request| request.get(key));
         let tags = field("risk_tags").and_then(Value::as_array).unwrap_or_default();
         Self {
@@ -140,7 +231,7 @@ impl<'a> ApprovalDocument<'a> {
             state: parts.state,
             roles: parts.roles,
             missing: parts.missing,
-            approvals: parts.votes,
+            approvals: parts.approvals,
             action_digest: parts.action_digest.map(Sha),
             requirement: Sha(parts.requirement),
             requested_by: parts.requested_by,
@@ -158,7 +249,24 @@ impl<'a> ApprovalDocument<'a> {
             rules: &event.rules,
             reasons: parts.reasons,
             policy: event.policy.map(Sha),
-            payload_erased: parts.request.is_none(),
+            asked_by: asked_by(parts.request, parts.requested_by),
+            job_id: job,
+            payload_erased: parts.erased,
+            unreadable: parts.request.is_none() && !parts.erased,
+            rendering: parts.rendering,
+            votes: parts.votes,
         }
     }
+}
+
+/// The surface whose decisions admit jobs.
+pub const JOB: &str = "job";
+
+fn asked_by(request: Option<&Object>, requested_by: &str) -> Vec<AskedByDocument> {
+    let chain = request.and_then(|request| request.get("on_behalf_of")?.as_array());
+    let chain = chain.unwrap_or_default().iter().filter_map(Value::as_str);
+    let chain = chain
+        .map(|actor| AskedByDocument { actor: actor.to_owned(), provenance: "asserted" })
+        .chain([AskedByDocument { actor: requested_by.to_owned(), provenance: "verified" }]);
+    chain.collect()
 }

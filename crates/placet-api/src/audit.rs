@@ -1,8 +1,8 @@
 //! Log entries, receipts and pinned keys on the wire. Entries are passed on byte for byte; refuses
 //! to know what they say.
 
-use crate::text::Instant;
-use placet_types::ids::TimeMs;
+use crate::text::{IdText, Instant};
+use placet_types::ids::{Approval, Decision, TimeMs};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -22,6 +22,22 @@ pub struct LogEntryDocument<'a> {
     /// When it was sequenced.
     #[schema(value_type = String)]
     pub time: Instant,
+    /// Where it leaves the approval that it is about: enough to keep a table of approvals up to date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalMark>,
+}
+
+/// Where an entry leaves an approval. Nothing personal is in it.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct ApprovalMark {
+    /// Id, `apr_…`.
+    #[schema(value_type = String)]
+    pub id: IdText<Approval>,
+    /// The held decision.
+    #[schema(value_type = String)]
+    pub decision: IdText<Decision>,
+    /// `pending`, `approved`, `consumed`, `rejected`, `expired`, `invalidated` or `withdrawn`.
+    pub state: &'static str,
 }
 
 /// Bytes that are no entry.
@@ -46,9 +62,10 @@ impl<'a> LogEntryDocument<'a> {
         kind: &'a str,
         time: TimeMs,
         bytes: &'a [u8],
+        approval: Option<ApprovalMark>,
     ) -> Result<Self, EntryFault> {
         let entry = serde_json::from_slice(bytes).map_err(|_| EntryFault)?;
-        Ok(Self { index, entry, kind, time: Instant(time) })
+        Ok(Self { index, entry, kind, time: Instant(time), approval })
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Parts<'a> {
     pub log: Option<LogPlace<'a>>,
     /// State of the approval and who is still missing; absent where it was never held.
     pub approval: Option<(&'a str, Cow<'a, BTreeMap<String, u32>>)>,
+    /// Why a person rejected it.
+    pub note: Option<&'a str>,
     /// The permit, if there is one.
     pub permit: Option<PermitPart<'a>>,
     /// For a permit that was revoked: what did it.
@@ -189,6 +191,9 @@ pub struct ApprovalPart<'a> {
     /// Digest of what is demanded.
     #[schema(value_type = String)]
     pub requirement: Sha,
+    /// What the person who rejected it said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'a str>,
 }
 
 /// The permit within a decision.
@@ -277,7 +282,7 @@ impl<'a> DecisionDocument<'a> {
             request_digest: parts.digests.map(|digests| Sha(digests.request)),
             constraints: JsonObject(&event.constraints),
             obligations: &[],
-            approval: approval(event, parts.approval, parts.dry_run),
+            approval: approval(event, parts.approval, parts.note, parts.dry_run),
             permit: parts
                 .permit
                 .filter(|_| !parts.dry_run)
@@ -326,6 +331,7 @@ fn matched(matched: &Matched) -> MatchedDocument<'_> {
 fn approval<'a>(
     event: &'a DecisionEvent,
     known: Option<(&'a str, Cow<'a, BTreeMap<String, u32>>)>,
+    note: Option<&'a str>,
     dry_run: bool,
 ) -> Option<ApprovalPart<'a>> {
     let opened = event.approval.as_ref()?;
@@ -337,6 +343,7 @@ fn approval<'a>(
         missing,
         expires: Instant(opened.expires),
         requirement: Sha(opened.requirement),
+        note,
     })
 }
 

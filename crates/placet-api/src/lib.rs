@@ -11,9 +11,11 @@ mod approval;
 mod audit;
 mod authoring;
 mod authzen;
+mod compat;
 mod decision;
 pub mod error;
 mod manage;
+mod outbox;
 mod policy;
 mod privacy;
 mod shadow;
@@ -21,10 +23,13 @@ mod signer;
 mod surface;
 mod text;
 
-pub use approval::{ApprovalDocument, ApprovalList, ApprovalParts, VoteDocument};
+pub use approval::{
+    ApprovalDocument, ApprovalList, ApprovalParts, AskedByDocument, CastVoteDocument,
+    FieldDocument, JOB, RenderingDocument, VoteDocument,
+};
 pub use audit::{
-    AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument, TrustDocument,
-    TrustKeyDocument,
+    ApprovalMark, AuditDocument, EntryFault, LogEntryDocument, ReceiptDocument, TraceDocument,
+    TrustDocument, TrustKeyDocument,
 };
 pub use authoring::{
     CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
@@ -38,6 +43,10 @@ pub use authzen::{
     EvaluationApproval, EvaluationContext, EvaluationError, FoundContext, ObligationDocument,
     ReasonField, ResourceSearchRequest, SubjectSearchRequest,
 };
+pub use compat::{
+    ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
+    GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
+};
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
     ReasonDocument,
@@ -49,6 +58,7 @@ pub use manage::{
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
 };
+pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

@@ -33,6 +33,12 @@ impl<K> Clone for IdText<K> {
 
 impl<K> Copy for IdText<K> {}
 
+impl<K: IdKind> std::fmt::Debug for IdText<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Writes prefix and hex of `bytes` into `out`; the text, or nothing if it does not fit.
 fn hex<'a>(prefix: &str, bytes: &[u8], out: &'a mut [u8]) -> &'a str {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";

@@ -72,6 +72,7 @@ impl State {
         self.idempotency.forget(entry.time);
         self.forget_consumed();
         self.windows.forget(entry.time);
+        self.sessions.forget(entry.time);
         if let Err(what) = self.apply_event(&entry.event, index) {
             return fail(what);
         }
@@ -159,6 +160,9 @@ impl State {
                     key.revoked = true;
                 }
             }
+            Event::SessionOpened(opened) => self.apply_opened(opened, index)?,
+            Event::SessionNarrowed(narrowed) => self.apply_narrowed(narrowed)?,
+            Event::SessionClosed(closed) => self.apply_session_closed(closed)?,
             Event::PayloadErased(erased) => self.apply_erased(erased, index)?,
             Event::HoldPlaced(placed) => self.apply_hold(placed, index)?,
             Event::HoldReleased(released) => self.apply_release(released)?,

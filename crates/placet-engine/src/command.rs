@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    Principal, Pseudonym, Refused, ReportedResult, Signed, Tag, VoteChannel,
+    Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
+    VoteChannel,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
@@ -59,6 +60,15 @@ pub enum Command {
         /// The key.
         key: KeyId,
         /// An admin.
+        by: Who,
+    },
+    /// Open a session.
+    OpenSession(Box<OpenSession>),
+    /// Close a session before its time.
+    CloseSession {
+        /// The session.
+        key: KeyId,
+        /// Whose it is, who handed it on, or an admin.
         by: Who,
     },
     /// Erase payloads.
@@ -128,9 +138,11 @@ impl Command {
             Self::CreateKey(command) => Some(&command.by),
             Self::Withdraw { by, .. }
             | Self::RevokeKey { by, .. }
+            | Self::CloseSession { by, .. }
             | Self::WithdrawBundle { by, .. }
             | Self::CloseReview { by, .. }
             | Self::ReleaseHold { by, .. } => Some(by),
+            Self::OpenSession(command) => command.by.as_ref(),
             Self::DraftBundle(command) => Some(&command.by),
             Self::ArmUnder(command) => Some(&command.by),
             Self::ChangeAuthor(command) => Some(&command.by),
@@ -191,6 +203,8 @@ pub struct Decide {
     pub deadline: TimeMs,
     /// Life of a permit.
     pub permit_ms: u64,
+    /// An approval expires after so long, where policy does not say sooner.
+    pub approval_ms: Option<u64>,
     /// What the bundle says.
     pub verdict: Verdict,
     /// For each hit with a `limit:`, the pseudonym of rule and key values.
@@ -301,6 +315,17 @@ pub struct CreateKey {
     pub by: Who,
     /// The decision whose permit is used up by it.
     pub decision: Option<DecisionId>,
+}
+
+/// Open a session.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// The session as its entry will show it.
+    pub session: SessionOpened,
+    /// Who hands on part of their rights; absent where a token opens it.
+    pub by: Option<Who>,
+    /// For a token: the bundle whose mapping gave it its roles.
+    pub policy: Option<Digest>,
 }
 
 /// Erase payloads: those of whole decisions, or what is left of them.
@@ -420,6 +445,9 @@ pub struct ArmUnder {
     pub solo_delay_ms: u64,
     /// Milliseconds within which an emergency has to be reviewed.
     pub review_ms: u64,
+    /// Sessions to which this bundle grants less, and what is left. Whoever owns the order of the log
+    /// writes it.
+    pub narrowed: Vec<SessionNarrowed>,
 }
 
 /// Whose signature counts.

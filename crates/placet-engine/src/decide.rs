@@ -255,7 +255,13 @@ fn event<H: Hasher>(
         .take(DecisionEvent::RULES_MAX)
         .map(|rule| rule.id.clone())
         .collect();
-    let opened = combined.approval.map(|spec| ApprovalOpened {
+    let opened = combined.approval.map(|mut spec| {
+        if let Some(ms) = command.approval_ms {
+            spec.expires_ms = spec.expires_ms.min(ms);
+        }
+        spec
+    });
+    let opened = opened.map(|spec| ApprovalOpened {
         id: approval,
         audience: audience.clone(),
         requirement: requirement::<H>(&spec.roles, &constraints, &combined.deciding),
@@ -332,7 +338,12 @@ fn matched<H: Hasher>(
     let mut bytes = Vec::new();
     Writer::object(&mut bytes, |w| w.objects("matched", &all, |w, matched| matched.write(w)));
     let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
-    all.sort_by_key(|matched| matched.window.is_none());
+    // What fills a window goes before what only looks at one: the fold needs it.
+    all.sort_by_key(|matched| match matched.window {
+        Some(window) if window.count > 0 => 0,
+        Some(_) => 1,
+        None => 2,
+    });
     all.truncate(DecisionEvent::MATCHED_MAX);
     all.sort_by(|a, b| (a.layer, &a.rule).cmp(&(b.layer, &b.rule)));
     (all, Some((count, Digest(H::sha256(&[&bytes])))))

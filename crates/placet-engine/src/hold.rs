@@ -42,7 +42,7 @@ pub(crate) fn vote<H: Hasher>(
     let fills = |role: &str| match command.via {
         None => who.roles.contains(role),
         // The channel vouches for who the person is, and for nothing else.
-        Some(_) => state.holds_any(&who.actor, &[role]),
+        Some(_) => state.holds_any(&who.actor, &[role], now),
     };
     let roles: alloc::collections::BTreeSet<_> =
         held.roles.keys().filter(|role| fills(role)).cloned().collect();
@@ -64,7 +64,7 @@ pub(crate) fn vote<H: Hasher>(
         key: who.key.filter(|_| command.via.is_none()),
         roles,
         approve: command.approve,
-        complete: command.approve && state.missing(&after).is_empty(),
+        complete: command.approve && state.missing_at(&after, now).is_empty(),
         requirement: held.requirement,
         unechoed,
         via: command.via,
@@ -110,7 +110,7 @@ pub(crate) fn collect<H: Hasher>(
         return Err(Rejection::RoleMissing([(constitution::ADMIN.into(), 1)].into()));
     }
     // Roles are checked again at release: who has lost theirs since has approved nothing.
-    let approved = state.missing(held).is_empty();
+    let approved = state.missing_at(held, now).is_empty();
     if !approved || !still_demanded::<H>(state, held, &command.verdict, now) {
         return Ok(close(held, CloseState::Invalidated));
     }

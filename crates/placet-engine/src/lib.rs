@@ -1,7 +1,7 @@
 //! The state machine of a workspace: `step` decides, `apply` changes, and the state is the fold of
 //! the log. Time, ids, verdicts and commitments come in as values.
 //!
-//! Owns decisions, approvals, permits, the kill switch, keys, and which key signs the log. Refuses to know files, HTTP,
+//! Owns decisions, approvals, permits, the kill switch, keys, sessions, and which key signs the log. Refuses to know files, HTTP,
 //! clocks, randomness, policy documents and payloads.
 #![no_std]
 #![deny(
@@ -38,6 +38,7 @@ mod memory;
 mod policies;
 mod privacy;
 mod rejection;
+mod sessions;
 mod shadow;
 mod signers;
 mod snapshot;
@@ -47,13 +48,15 @@ mod step;
 pub use apply::FoldError;
 pub use command::{
     ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, DraftBundle, Erase, Lift,
-    PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Who,
+    OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip,
+    Vote, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use idempotency::IdempotencyKeys;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
 pub use rejection::Rejection;
+pub use sessions::Session;
 pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};

@@ -172,6 +172,7 @@ pub(crate) fn arm_under<H: Hasher>(
         review_by: (how == Arming::Emergency && !state.dev).then(|| now.plus(command.review_ms)),
         signed: command.signed.clone(),
     }));
+    events.extend(command.narrowed.iter().cloned().map(Event::SessionNarrowed));
     events.push(Event::OutcomeReported(OutcomeReported {
         decision: prior.decision,
         index: command.index,
@@ -228,8 +229,8 @@ fn granted<'a, H: Hasher>(
             }
             let demanded = still_demanded::<H>(state, held, &command.verdict, now);
             // The author may have lost the role while it waited: what they proposed falls.
-            let stands = state.holds_any(&held.actor, &[ADMIN]);
-            if !stands || !state.missing(held).is_empty() || !demanded {
+            let stands = state.holds_any(&held.actor, &[ADMIN], now);
+            if !stands || !state.missing_at(held, now).is_empty() || !demanded {
                 return over(CloseState::Invalidated);
             }
             Ok(Granted::Held(held, true))

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::fmt;
 use placet_types::Digest;
-use placet_types::event::KillScope;
+use placet_types::event::{CHAIN_MAX, KillScope};
 use placet_types::ids::{HoldId, TimeMs};
 
 /// A command that may not be done. State is unchanged.
@@ -52,6 +52,24 @@ pub enum Rejection {
     TooEarly(TimeMs),
     /// The key was revoked between authentication and its turn.
     KeyRevoked,
+    /// The session was closed, or what it came from was.
+    SessionClosed,
+    /// The session, or what it came from, has come to its end.
+    SessionEnded,
+    /// The bundle that has come into force grants the session fewer roles than its caller came with.
+    SessionNarrowed,
+    /// The token has opened a session.
+    TokenUsed,
+    /// The bound of sessions is reached.
+    SessionsFull,
+    /// The chain of delegation is too long, or not the one that leads to the caller.
+    ChainTooDeep,
+    /// Nobody hands on more than they have.
+    RolesExceeded,
+    /// What is handed on ends with what it came from.
+    OutlivesParent,
+    /// People sign in themselves.
+    PersonHandedOn,
     /// The last key that can administer the workspace may not be revoked.
     LastAdmin,
     /// Policy no longer grants what was held; it is withdrawn.
@@ -112,6 +130,15 @@ impl Rejection {
             Self::SecondPerson => "second_person_needed",
             Self::TooEarly(_) => "too_early",
             Self::KeyRevoked => "key_revoked",
+            Self::SessionClosed => "session_closed",
+            Self::SessionEnded => "session_ended",
+            Self::SessionNarrowed => "session_narrowed",
+            Self::TokenUsed => "token_used",
+            Self::SessionsFull => "sessions_full",
+            Self::ChainTooDeep => "chain_too_deep",
+            Self::RolesExceeded => "roles_exceeded",
+            Self::OutlivesParent => "outlives_parent",
+            Self::PersonHandedOn => "person_handed_on",
             Self::LastAdmin => "last_admin",
             Self::Invalidated => "approval_invalidated",
             Self::LegalHold(_) => "legal_hold",
@@ -178,6 +205,25 @@ impl fmt::Display for Rejection {
             Self::SecondPerson => f.write_str("a second person has to lift it"),
             Self::TooEarly(time) => write!(f, "solo mode: not before {}", time.rfc3339()),
             Self::KeyRevoked => f.write_str("the key is revoked"),
+            Self::SessionClosed => f.write_str("the session is closed; sign in again"),
+            Self::SessionEnded => f.write_str("the session has ended; sign in again"),
+            Self::SessionNarrowed => {
+                f.write_str("the policy grants this session less than a moment ago; try again")
+            }
+            Self::TokenUsed => f.write_str("this token has opened a session already"),
+            Self::SessionsFull => {
+                f.write_str("too many sessions; close some, or wait until some have ended")
+            }
+            Self::ChainTooDeep => {
+                write!(f, "a chain of delegation names at most {CHAIN_MAX} actors")
+            }
+            Self::RolesExceeded => f.write_str("nobody hands on roles that they do not have"),
+            Self::OutlivesParent => {
+                f.write_str("a session that is handed on ends no later than the one it comes from")
+            }
+            Self::PersonHandedOn => {
+                f.write_str("a session is handed on to an agent or a service; people sign in")
+            }
             Self::LastAdmin => f.write_str("the last key of the last admin cannot be revoked"),
             Self::Invalidated => {
                 f.write_str("the policy no longer grants this; the approval is withdrawn")

@@ -1,8 +1,9 @@
-//! Saving a state and reading it back: a compact binary form of version 4, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 5, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod policies;
+mod sessions;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
@@ -18,7 +19,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x04";
+const MAGIC: &[u8; 8] = b"plstate\x05";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -37,6 +38,7 @@ impl State {
             shadow,
             policies,
             keys,
+            sessions,
             idempotency: _,
             windows,
             held,
@@ -71,6 +73,7 @@ impl State {
         w.put(shadow);
         w.put(policies);
         w.list(keys.values(), Writer::put);
+        w.put(sessions);
         w.put(windows);
         w.list(held.values(), Writer::put);
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
@@ -138,6 +141,7 @@ impl State {
                     Some((key.principal.key, key))
                 },
             )?,
+            sessions: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(
@@ -182,6 +186,7 @@ impl State {
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.sessions.all.values().all(|session| session.index < size)
     }
 
     /// Puts idempotency keys into a state that was read back.
@@ -196,26 +201,36 @@ impl State {
     }
 }
 
-impl Code for Key {
+impl Code for Principal {
     fn put(&self, w: &mut Writer<'_>) {
-        let Principal { key, actor, hash, environment, roles } = &self.principal;
+        let Self { key, actor, hash, environment, roles } = self;
         w.put(key);
         w.put(actor);
         w.put(hash);
         w.put(environment);
         w.put(roles);
-        w.put(&self.revoked);
     }
 
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        let principal = Principal {
+        Some(Self {
             key: r.get()?,
             actor: r.get()?,
             hash: r.get()?,
             environment: r.get()?,
             roles: r.get()?,
-        };
-        Some(Self { principal, revoked: r.get()? })
+        })
+    }
+}
+
+impl Code for Key {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { principal, revoked } = self;
+        w.put(principal);
+        w.put(revoked);
+    }
+
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { principal: r.get()?, revoked: r.get()? })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::memory::{Bits, Windows};
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
 use crate::rejection::Rejection;
+use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -43,6 +44,10 @@ pub struct Bounds {
     pub withdrawn_max: usize,
     /// Authors whose signature counts.
     pub authors_max: usize,
+    /// Sessions that are kept in mind.
+    pub sessions_max: usize,
+    /// Of these, those that one actor stands behind.
+    pub sessions_each: usize,
 }
 
 impl Default for Bounds {
@@ -59,6 +64,8 @@ impl Default for Bounds {
             drafts_max: 256,
             withdrawn_max: 1 << 16,
             authors_max: 64,
+            sessions_max: 1 << 16,
+            sessions_each: 1024,
         }
     }
 }
@@ -98,6 +105,7 @@ pub struct State {
     pub(crate) shadow: Option<Shadowing>,
     pub(crate) policies: Policies,
     pub(crate) keys: BTreeMap<KeyId, Key>,
+    pub(crate) sessions: Sessions,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Held>,
@@ -303,6 +311,7 @@ impl State {
             shadow: None,
             policies: Policies::default(),
             keys: BTreeMap::new(),
+            sessions: Sessions::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),
@@ -397,37 +406,45 @@ impl State {
         self.keys.values().map(|key| (&key.principal, key.revoked))
     }
 
-    /// How many different people with a live key hold `role`.
+    /// How many different people hold `role`: by a live key, or by a session now or not long ago.
     #[must_use]
     pub fn people_with(&self, role: &str) -> usize {
         self.people(role).len()
     }
 
-    /// Different people with a live key that hold `role`.
+    /// Different people that hold `role`: by a live key, or by a session now or not long ago.
     pub(crate) fn people(&self, role: &str) -> BTreeSet<&ActorRef> {
+        let seen = self.sessions.people.iter().filter(|(_, person)| person.until > self.time);
+        let seen = seen.filter(|(_, person)| person.roles.contains(role)).map(|(actor, _)| actor);
         self.live_keys()
             .filter(|principal| principal.actor.is_human() && principal.roles.contains(role))
             .map(|principal| &principal.actor)
+            .chain(seen)
             .collect()
     }
 
-    /// Whether `actor` holds one of `roles` today: by a key that counts. In development mode
-    /// callers have no keys, and what they were taken for stands.
-    pub(crate) fn holds_any(&self, actor: &ActorRef, roles: &[&str]) -> bool {
+    /// Whether `actor` holds one of `roles` at `now`: by a key or session that counts. In
+    /// development mode callers have no keys, and what they were taken for stands.
+    pub(crate) fn holds_any(&self, actor: &ActorRef, roles: &[&str], now: TimeMs) -> bool {
         self.dev
-            || self.live_keys().any(|principal| {
-                principal.actor == *actor
-                    && roles.iter().any(|role| principal.roles.contains(*role))
-            })
+            || self
+                .standing(actor, now)
+                .any(|principal| roles.iter().any(|role| principal.roles.contains(*role)))
     }
 
     /// How many different people are still missing per role, counting only those votes whose
-    /// voters hold their roles today.
+    /// voters hold their roles at the time of the last entry.
     #[must_use]
     pub fn missing(&self, held: &Held) -> BTreeMap<String, u32> {
+        self.missing_at(held, self.time)
+    }
+
+    /// The same at `now`.
+    #[must_use]
+    pub fn missing_at(&self, held: &Held, now: TimeMs) -> BTreeMap<String, u32> {
         let mut standing = held.votes.clone();
         for (voter, roles) in &mut standing {
-            roles.retain(|role| self.holds_any(voter, &[role]));
+            roles.retain(|role| self.holds_any(voter, &[role], now));
         }
         missing(&held.roles, &standing)
     }
@@ -449,6 +466,12 @@ impl State {
     #[must_use]
     pub fn approval(&self, id: ApprovalId) -> Option<&Held> {
         self.held.get(&id)
+    }
+
+    /// The approval that a decision waits or waited for, as long as state remembers it.
+    #[must_use]
+    pub fn approval_of(&self, decision: DecisionId) -> Option<&Held> {
+        self.held.get(self.held_by_decision.get(&decision)?)
     }
 
     /// What is known of a decision beyond its entry at `index`.

@@ -6,6 +6,7 @@ use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
+use crate::sessions;
 use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
@@ -23,10 +24,10 @@ use placet_types::ids::{KeyId, TimeMs};
 /// # Errors
 /// [`Rejection`] when the command may not be done.
 pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<Plan, Rejection> {
-    // Authentication lies before the queue: a key may have been revoked while its command waited.
-    let key = command.who().and_then(|who| who.key);
-    if key.and_then(|key| state.keys.get(&key)).is_some_and(|key| key.revoked) {
-        return Err(Rejection::KeyRevoked);
+    // Authentication lies before the queue: a key may have been revoked while its command waited,
+    // and a session may have ended.
+    if let Some(who) = command.who() {
+        state.still_is(who, now)?;
     }
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
@@ -40,6 +41,8 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::Lift(command) => lift(state, command, now),
         Command::CreateKey(command) => create_key(state, command),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
+        Command::OpenSession(command) => sessions::open(state, command, now),
+        Command::CloseSession { key, by } => sessions::close(state, *key, by, now),
         Command::Erase(command) => erase(state, command, now),
         Command::PlaceHold(command) => place_hold(state, command),
         Command::ReleaseHold { hold, by, decision } => release_hold(state, *hold, by, *decision),
@@ -222,8 +225,11 @@ fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, Rejection> {
     }
     // A request counts as long as who made it may still make one.
     // People of the first workspace, who lift everything, have no key in the others.
-    let known = |by: &ActorRef| state.keys.values().any(|key| key.principal.actor == *by);
-    let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES);
+    let known = |by: &ActorRef| {
+        state.keys.values().any(|key| key.principal.actor == *by)
+            || state.sessions.people.contains_key(by)
+    };
+    let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES, now);
     let request = kill.lift.as_ref().filter(|(by, _)| standing(by));
     match request {
         Some((by, _)) if *by != command.who.actor => append(Event::KillLifted(event(None))),

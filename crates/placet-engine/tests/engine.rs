@@ -11,6 +11,7 @@ mod engine {
     mod policies;
     mod privacy;
     mod property;
+    mod sessions;
     mod shadow;
     mod signers;
     mod timing;

@@ -40,6 +40,7 @@ pub fn caller() -> Result<Caller, String> {
         environment: "production".to_owned(),
         actor: ActorId::parse("agent:bot").ok_or("actor")?,
         roles: BTreeSet::from(["operator".to_owned()]),
+        chain: Vec::new(),
     })
 }
 

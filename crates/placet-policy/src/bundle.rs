@@ -5,6 +5,7 @@ use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity, Totals};
+use crate::identity::{self, Issuer};
 use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
@@ -56,6 +57,7 @@ pub struct Bundle {
     layers: Layers,
     model: Model,
     notify: Notify,
+    issuers: Vec<Issuer>,
     warnings: Vec<Diagnostic>,
     warned: Totals,
 }
@@ -156,6 +158,7 @@ impl Bundle {
         });
         let layers = Layers::new(&model);
         let notify = Notify::of(&model.documents);
+        let issuers = identity::issuers(&model.documents);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -167,6 +170,7 @@ impl Bundle {
             model,
             notify,
             warned: report.totals(),
+            issuers,
             warnings: report.finish(),
         })
     }
@@ -248,6 +252,12 @@ impl Bundle {
     pub fn surfaces(&self) -> impl Iterator<Item = Object> {
         let surfaces = self.model.surfaces.iter().flatten();
         surfaces.map(|(name, surface)| surface.to_wire().with("name", name.as_str()))
+    }
+
+    /// Whose tokens are believed, by id.
+    #[must_use]
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
     }
 
     /// How long a surface keeps its payloads: for good where the bundle says nothing.

@@ -37,10 +37,27 @@ pub struct Earlier {
     pub at: TimeMs,
     /// Who asked.
     pub caller: Caller,
-    /// What was asked.
-    pub request: Request,
-    /// What has to have come of it.
+    /// What has to have come of it, each time.
     pub outcome: Option<Outcome>,
+    /// How often.
+    pub times: u64,
+    request: Request,
+    /// What its idempotency keys begin with; `None` where the case gives one.
+    key: Option<String>,
+}
+
+impl Earlier {
+    /// What was asked, one request after the other. They are made when they are asked for: a case that
+    /// repeats a large request is no larger than what it says.
+    pub fn requests(&self) -> impl Iterator<Item = Request> + '_ {
+        (0..self.times).map(|time| {
+            let mut request = self.request.clone();
+            if let Some(key) = &self.key {
+                request.idempotency_key = format!("{key}.{time}");
+            }
+            request
+        })
+    }
 }
 
 /// What has to come of a case. `None` asks nothing.
@@ -63,7 +80,7 @@ pub struct Expectation {
 /// 2026-01-01T00:00:00Z: the time of cases that name none.
 const AT_DEFAULT: u64 = 1_767_225_600_000;
 /// Most requests before one case.
-const HISTORY_MAX: usize = 2000;
+const HISTORY_MAX: u64 = 2000;
 
 impl Bundle {
     /// The cases of its `tests:`, sorted by id.
@@ -108,22 +125,23 @@ fn read(case: &Value) -> Result<Case, String> {
     let at = TimeMs(case.get("at").and_then(Value::as_u64).unwrap_or(AT_DEFAULT));
     let caller = caller(case.get("caller"), &default_caller()?)?;
     let request = request(case, &caller, &id)?;
-    let mut history = Vec::new();
+    let (mut history, mut before) = (Vec::new(), 0_u64);
     let steps = case.get("history").and_then(Value::as_array).unwrap_or_default();
     for (number, step) in steps.iter().enumerate() {
         let times = step.get("times").and_then(Value::as_u64).unwrap_or(1);
         let ago = step.get("ago").and_then(Value::as_u64).ok_or("no ago")?;
         let at = at.0.checked_sub(ago).ok_or("its history begins before 1970")?;
         let caller = self::caller(step.get("caller"), &caller)?;
-        for time in 0..times {
-            if history.len() >= HISTORY_MAX {
-                return Err(format!("more than {HISTORY_MAX} requests before it"));
-            }
-            let request = self::request(step, &caller, &format!("{id}#{number}.{time}"))
-                .map_err(|why| format!("history[{number}]: {why}"))?;
-            let outcome = text(step, "outcome").and_then(Outcome::parse);
-            history.push(Earlier { at: TimeMs(at), caller: caller.clone(), request, outcome });
+        before = before.saturating_add(times);
+        if before > HISTORY_MAX {
+            return Err(format!("more than {HISTORY_MAX} requests before it"));
         }
+        let key = format!("{id}#{number}");
+        let request = self::request(step, &caller, &key)
+            .map_err(|why| format!("history[{number}]: {why}"))?;
+        let outcome = text(step, "outcome").and_then(Outcome::parse);
+        let key = (request.idempotency_key == key).then_some(key);
+        history.push(Earlier { at: TimeMs(at), caller, outcome, times, request, key });
     }
     // Stable: what happened at one instant stays in its order.
     history.sort_by_key(|step| step.at);
@@ -147,6 +165,7 @@ fn default_caller() -> Result<Caller, String> {
         environment: "development".to_owned(),
         actor: ActorId::parse("agent:local").ok_or("no actor")?,
         roles: BTreeSet::new(),
+        chain: Vec::new(),
     })
 }
 

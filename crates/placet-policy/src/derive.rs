@@ -14,8 +14,9 @@ use placet_types::json::{Number, Object, Value};
 use placet_types::{Caller, Request};
 use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What a deriver reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +176,12 @@ impl Test {
                 How::Network(address, bits)
             }
             TestKind::Paths => {
+                let relative = text.strip_prefix('/').unwrap_or(text);
+                if text != "/" && relative.split('/').any(|it| matches!(it, "" | "." | "..")) {
+                    return Err("it matches nothing: paths are compared without `.`, `..`, empty \
+                                segments and a `/` at the end"
+                        .to_owned());
+                }
                 How::Path(Dialect::Path.parse(text).map_err(|refusal| refusal.message)?)
             }
             TestKind::Regex => {
@@ -194,28 +201,51 @@ impl Test {
     }
 
     /// Whether a value passes; `None` where it is nothing of the kind that is asked for.
-    pub(crate) fn passes(&self, value: &str) -> Option<bool> {
+    pub(crate) fn passes(&self, value: &Parsed<'_>) -> Option<bool> {
         match &self.how {
-            How::Value => Some(value == self.text),
+            How::Value => Some(value.text == self.text),
             How::Host(name, below) => {
-                let host = host_of(value)?;
-                let head = host.strip_suffix(name.as_str());
+                let head = value.host()?.strip_suffix(name.as_str());
                 Some(head.is_some_and(|it| if *below { it.ends_with('.') } else { it.is_empty() }))
             }
-            How::Network(network, bits) => {
-                let address = address_of(value)?;
-                Some(within(address, *network, *bits))
-            }
+            How::Network(network, bits) => Some(within(value.address()?, *network, *bits)),
             How::Path(pattern) => {
-                let path = normal_path(value)?;
+                let path = value.path()?;
                 Some(match pattern {
                     Pattern::Literal => path == self.text,
                     Pattern::Any => true,
                     Pattern::Segments(segments) => matches(segments, path.split('/')),
                 })
             }
-            How::Regex(regex) => Some(regex.is_match(value)),
+            How::Regex(regex) => Some(regex.is_match(value.text)),
         }
+    }
+}
+
+/// A value, taken apart once for all tests that ask for its host, address or path.
+pub(crate) struct Parsed<'v> {
+    text: &'v str,
+    host: OnceCell<Option<String>>,
+    address: OnceCell<Option<IpAddr>>,
+    path: OnceCell<Option<String>>,
+}
+
+impl<'v> Parsed<'v> {
+    pub(crate) fn new(text: &'v str) -> Self {
+        let (host, address, path) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { text, host, address, path }
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.host.get_or_init(|| host_of(self.text)).as_deref()
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        *self.address.get_or_init(|| address_of(self.text))
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.path.get_or_init(|| normal_path(self.text)).as_deref()
     }
 }
 
@@ -223,67 +253,105 @@ fn one_line(text: &str) -> String {
     text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
 }
 
-/// Lower case, without the final dot.
+/// Lower case, without the final dot. What programs take for a number is no name: it is an address, if it is
+/// written in full, and otherwise what each of them makes of it.
 fn host_name(text: &str) -> Option<String> {
     let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    let number = match last.strip_prefix("0x") {
+        Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => last.bytes().all(|b| b.is_ascii_digit()),
+    };
+    if number && text.parse::<Ipv4Addr>().is_err() {
+        return None;
+    }
     (!text.is_empty() && text.len() <= 253 && text.split('.').all(label)).then_some(text)
 }
 
-/// The host of a URL, or a host with or without a port.
+/// Schemes whose slashes some programs do not need.
+const SCHEMES: [&str; 6] = ["file", "ftp", "http", "https", "ws", "wss"];
+
+/// Host and port of a URL, or of a host with or without a port. The host keeps its brackets.
 fn authority(value: &str) -> Option<&str> {
     let rest = match value.split_once("://") {
         Some((scheme, rest)) => scheme
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
             .then_some(rest)?,
-        None => value,
+        None => {
+            let scheme = value.split_once(':').map(|(before, _)| before);
+            let is = |before: &str| SCHEMES.iter().any(|it| before.eq_ignore_ascii_case(it));
+            (!scheme.is_some_and(is)).then_some(value)?
+        }
     };
     // Programs disagree on what a back-slash is and on which `@` counts: neither is a host.
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let authority = rest.get(..end)?;
     let odd = authority.contains(|c: char| c == '\\' || c == '%' || c == '@' || c.is_whitespace());
-    (!odd && !value.contains(char::is_control)).then_some(authority)
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(inner) => {
+            let (inner, port) = inner.split_once(']')?;
+            (authority.get(..inner.len().checked_add(2)?)?, port)
+        }
+        None => authority.find(':').map_or((authority, ""), |at| authority.split_at(at)),
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) => {
+            (1..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+        }
+        None => port.is_empty(),
+    };
+    (!odd && port && !value.contains(char::is_control)).then_some(host)
 }
 
 fn host_of(value: &str) -> Option<String> {
-    let authority = authority(value)?;
-    let host = match authority.split_once(':') {
-        Some((host, port)) => port.bytes().all(|b| b.is_ascii_digit()).then_some(host)?,
-        None => authority,
-    };
-    host_name(host)
+    host_name(authority(value)?)
 }
 
 fn address_of(value: &str) -> Option<IpAddr> {
     if let Ok(address) = value.parse::<IpAddr>() {
-        return Some(unmapped(address));
+        return plain(address);
     }
-    let authority = authority(value)?;
-    if let Some(rest) = authority.strip_prefix('[') {
-        let (inside, _) = rest.split_once(']')?;
-        return inside.parse().ok().map(unmapped);
-    }
-    authority.split(':').next()?.parse().ok().map(unmapped)
-}
-
-/// An IPv4 address that is written as an IPv6 one is that IPv4 address.
-fn unmapped(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(six) => six.to_ipv4_mapped().map_or(address, IpAddr::V4),
-        IpAddr::V4(_) => address,
+    let host = authority(value)?;
+    let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    match inner {
+        Some(inner) => plain(IpAddr::V6(inner.parse().ok()?)),
+        None => plain(IpAddr::V4(host.strip_suffix('.').unwrap_or(host).parse().ok()?)),
     }
 }
 
+/// An IPv4 address that is written as an IPv6 one is that IPv4 address. `None` for addresses through which
+/// others are reached (6to4, NAT64, IPv4-compatible): which network they lie in is not theirs to say.
+fn plain(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(six) = address else { return Some(address) };
+    if let Some(four) = six.to_ipv4_mapped() {
+        return Some(IpAddr::V4(four));
+    }
+    let through = match six.segments() {
+        [0x2002, ..] | [0x64, 0xff9b, ..] => true,
+        [0, 0, 0, 0, 0, 0, high, low] => high != 0 || low > 1,
+        _ => false,
+    };
+    (!through).then_some(address)
+}
+
+/// A network of an address as values are compared with it: IPv4 where it is mapped.
 fn network(text: &str) -> Option<(IpAddr, u32)> {
     let (address, bits) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.parse::<u32>().ok().filter(|bits| *bits <= most)?;
-    Some((address, bits))
+    match address {
+        IpAddr::V6(six) => match six.to_ipv4_mapped() {
+            Some(four) => Some((IpAddr::V4(four), bits.checked_sub(96)?)),
+            None => Some((address, bits)),
+        },
+        IpAddr::V4(_) => Some((address, bits)),
+    }
 }
 
 fn within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
@@ -464,21 +532,36 @@ enum Read {
 /// Asks all values, since one alone says nothing of the others. `missing` speaks where there is none.
 fn read(probe: &Probe, tests: &[(TestKind, Vec<Test>)], missing: bool, request: &Request) -> Read {
     let values = probe.values(request);
+    if values.len() > VALUES_MAX {
+        return Read::Doubt;
+    }
     let each =
         values.iter().map(|value| value.as_deref().map_or(Read::Doubt, |it| asked(tests, it)));
     let all = each.reduce(|one, other| if one == other { one } else { Read::Doubt });
     all.unwrap_or(if missing { Read::Found } else { Read::Not })
 }
 
-/// One value: a test that passes is enough; one that no test can read is in doubt.
+/// Most values that are looked at: beyond, nobody knows what they are.
+pub(crate) const VALUES_MAX: usize = 256;
+
+/// One value: a test that passes is enough. Whatever a kind of test cannot read is in doubt; a host is an
+/// address or a name, so of those two kinds one is enough.
 fn asked(tests: &[(TestKind, Vec<Test>)], value: &str) -> Read {
-    let mut known = false;
-    for test in tests.iter().flat_map(|(_, tests)| tests) {
-        match test.passes(value) {
-            Some(true) => return Read::Found,
-            Some(false) => known = true,
-            None => {}
+    let value = Parsed::new(value);
+    let (mut blind, mut place, mut known) = (false, false, false);
+    for (kind, tests) in tests {
+        let mut readable = false;
+        for test in tests {
+            match test.passes(&value) {
+                Some(true) => return Read::Found,
+                Some(false) => readable = true,
+                None => {}
+            }
+        }
+        match kind {
+            TestKind::Hosts | TestKind::Networks => (place, known) = (true, known | readable),
+            _ => blind |= !readable,
         }
     }
-    if known { Read::Not } else { Read::Doubt }
+    if blind || (place && !known) { Read::Doubt } else { Read::Not }
 }

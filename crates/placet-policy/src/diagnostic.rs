@@ -271,11 +271,25 @@ pub(crate) struct Report<'a> {
     sources: Vec<(&'a str, &'a str)>,
     found: Vec<Diagnostic>,
     totals: Totals,
+    expressions: usize,
 }
+
+/// Most regular expressions of a bundle. Each may take a quarter of a MiB and milliseconds to compile.
+const EXPRESSIONS_MAX: usize = 256;
 
 impl<'a> Report<'a> {
     pub(crate) fn new(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self { sources: sources.into_iter().collect(), found: Vec::new(), totals: Totals::default() }
+        Self { sources: sources.into_iter().collect(), found: Vec::new(), totals: Totals::default(), expressions: 0 }
+    }
+
+    /// Whether another regular expression may be compiled; asked before each.
+    pub(crate) fn expression(&mut self, place: Place) -> bool {
+        self.expressions = self.expressions.saturating_add(1);
+        if self.expressions == EXPRESSIONS_MAX + 1 {
+            let message = format!("a bundle has at most {EXPRESSIONS_MAX} regular expressions");
+            self.error_hint(Code::Bound, place, message, "join some of them with `|`");
+        }
+        self.expressions <= EXPRESSIONS_MAX
     }
 
     pub(crate) fn error(&mut self, code: Code, place: Place, message: impl Into<String>) {

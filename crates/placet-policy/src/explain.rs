@@ -6,6 +6,7 @@ use crate::access;
 use crate::bundle::{Bundle, Compiled, Scratch, force, limit_values};
 use crate::condition::Facts;
 use crate::contract::Demand;
+use crate::derive::Derived;
 use crate::index::{Mode, Reads, RuleKey, for_each_value};
 use placet_types::json::{Object, Value};
 use placet_types::policy::{ConditionError, Force, Hit, RuleEffect, Verdict};
@@ -97,7 +98,26 @@ pub struct Trace {
     pub rules: Vec<RuleTrace>,
 }
 
+/// What derivers find out about a request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Derivers that applied, by id.
+    pub derivers: Vec<String>,
+    /// The risk tags that they added.
+    pub risk_tags: Vec<String>,
+    /// The facts that they found.
+    pub facts: Object,
+}
+
 impl Bundle {
+    /// What derivers find out about a request, for people who look at it.
+    #[must_use]
+    pub fn findings(&self, request: &Request, caller: &Caller) -> Findings {
+        let derived = self.derive(request, caller, &mut Scratch::default());
+        let risk_tags = added_tags(&derived, request);
+        Findings { derivers: derived.applied, risk_tags, facts: derived.facts }
+    }
+
     /// Why each rule matched or not.
     #[must_use]
     pub fn explain(&self, request: &Request, caller: &Caller) -> Trace {
@@ -121,9 +141,7 @@ impl Bundle {
             written.map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch)),
         );
         rules.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
-        let added =
-            derived.request.as_ref().map(|with| with.risk_tags.difference(&request.risk_tags));
-        let derived_tags = added.into_iter().flatten().cloned().collect();
+        let derived_tags = added_tags(&derived, request);
         Trace {
             policy: self.digest(),
             surface_known,
@@ -133,6 +151,11 @@ impl Bundle {
             rules,
         }
     }
+}
+
+fn added_tags(derived: &Derived, request: &Request) -> Vec<String> {
+    let added = derived.request.as_ref().map(|with| with.risk_tags.difference(&request.risk_tags));
+    added.into_iter().flatten().cloned().collect()
 }
 
 fn explain_demand(demand: &Demand, request: &Request) -> RuleTrace {

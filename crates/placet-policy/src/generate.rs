@@ -224,6 +224,7 @@ fn request(
         environment: "production".to_owned(),
         actor: ActorId::parse("agent:worker/one")?,
         roles: BTreeSet::from(["agent".to_owned(), "support".to_owned()]),
+        chain: Vec::new(),
     };
     Some((request, caller))
 }

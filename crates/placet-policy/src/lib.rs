@@ -22,6 +22,7 @@ mod format;
 #[doc(hidden)]
 pub mod generate;
 mod graph;
+mod identity;
 mod import;
 mod index;
 mod layers;
@@ -46,8 +47,9 @@ pub use cases::{Case, Earlier, Expectation};
 pub use coverage::{Coverage, RuleCoverage, TermCoverage};
 pub use diagnostic::{Code, Diagnostic, Severity, Totals};
 pub use documents::{document_schema, roles::built_in_roles, schemas};
-pub use explain::{ClauseTrace, ConditionTrace, Finding, RuleTrace, Trace};
+pub use explain::{ClauseTrace, ConditionTrace, Finding, Findings, RuleTrace, Trace};
 pub use format::format;
+pub use identity::{Claims, Issuer, TokenAlgorithm, claim};
 pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};
 pub use model::Retention;

@@ -8,6 +8,7 @@ mod mutant;
 
 use crate::bundle::Bundle;
 use crate::condition::{Ast, AstNode, Op};
+use crate::derive::{Parsed, TestKind, VALUES_MAX};
 use crate::model::{LimitKey, Match, MatchKey, RiskTier, Rule};
 use crate::pattern::Dialect;
 use placet_types::json::{Number, Object, Value as Json};
@@ -84,15 +85,31 @@ fn derive(
         // How many values pass, fail, and cannot be told.
         let [mut pass, mut fail, mut blind] = [0, 0, 0];
         if let Some((probe, tests)) = &deriver.read {
-            for value in probe.values(request) {
-                let answers: Vec<_> = tests
+            let values = probe.values(request);
+            if values.len() > VALUES_MAX {
+                blind = 1;
+            }
+            for value in values.iter().take_while(|_| values.len() <= VALUES_MAX) {
+                // By kind: whether any test passes, and whether any could read the value.
+                let answers: BTreeMap<_, (bool, bool)> = tests
                     .iter()
-                    .flat_map(|(_, all)| all)
-                    .map(|test| value.as_deref().and_then(|value| test.passes(value)))
+                    .map(|(kind, all)| {
+                        let asked = all.iter().map(|test| {
+                            value.as_deref().and_then(|it| test.passes(&Parsed::new(it)))
+                        });
+                        let asked: Vec<_> = asked.collect();
+                        (*kind, (asked.contains(&Some(true)), asked.iter().any(Option::is_some)))
+                    })
                     .collect();
-                if answers.contains(&Some(true)) {
+                let readable = |kind| answers.get(&kind).map(|(_, readable)| *readable);
+                let host = match (readable(TestKind::Hosts), readable(TestKind::Networks)) {
+                    (None, None) => true,
+                    (one, other) => one == Some(true) || other == Some(true),
+                };
+                let others = [TestKind::Values, TestKind::Paths, TestKind::Regex];
+                if answers.values().any(|(passes, _)| *passes) {
                     pass += 1;
-                } else if answers.contains(&Some(false)) {
+                } else if host && others.iter().all(|kind| readable(*kind) != Some(false)) {
                     fail += 1;
                 } else {
                     blind += 1;

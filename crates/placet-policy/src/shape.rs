@@ -261,6 +261,9 @@ fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -
 
 fn regex(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Value> {
     let text = fields::prose(node, what, 1024, report)?;
+    if !report.expression(node.place) {
+        return None;
+    }
     match crate::schema::regex(&text) {
         Ok(_) => Some(Value::from(text)),
         Err(why) => {

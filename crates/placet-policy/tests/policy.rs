@@ -27,6 +27,8 @@ mod generated;
 mod generated_surfaces;
 #[path = "policy/hostile.rs"]
 mod hostile;
+#[path = "policy/identity.rs"]
+mod identity;
 #[path = "policy/import.rs"]
 mod import;
 #[path = "policy/language.rs"]

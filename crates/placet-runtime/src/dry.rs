@@ -4,7 +4,7 @@
 use crate::crypto::Fast;
 use crate::frame::SlotKeys;
 use crate::ports::Secret;
-use crate::proposal::{Given, Proposal, evaluate};
+use crate::proposal::{Given, Proposal, approval_ms, evaluate};
 use crate::pseudonyms::Pseudonyms;
 use placet_engine::{Bounds, CONSTITUTION, Command, Plan, State, step};
 use placet_policy::{Bundle, Case};
@@ -100,6 +100,7 @@ impl DryRun {
             window_ms: contract.idempotency_window_ms,
             deadline: now.plus(contract.deadline_ms),
             permit_ms: PERMIT_MS,
+            approval_ms: approval_ms(request),
         };
         let command = proposal.command(&keys, (verdict.clone(), None), given);
         let plan = step::<Fast>(&self.state, &Command::Decide(Box::new(command)), now)
@@ -231,8 +232,9 @@ fn decide(
 ) -> Result<Arc<DecisionEvent>, DryError> {
     let start = case.history.first().map_or(case.at, |step| step.at);
     let mut run = DryRun::new(&case.caller.workspace, Some(bundle), start)?;
-    for (number, step) in case.history.iter().enumerate() {
-        let found = run.decide(bundle, &step.request, &step.caller, step.at)?.event.outcome;
+    let all = case.history.iter().flat_map(|step| step.requests().map(move |it| (step, it)));
+    for (number, (step, request)) in all.enumerate() {
+        let found = run.decide(bundle, &request, &step.caller, step.at)?.event.outcome;
         if let Some(expected) = step.outcome.filter(|expected| *expected != found) {
             differences.push(Difference {
                 what: format!("history[{number}].outcome"),

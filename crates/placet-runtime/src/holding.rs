@@ -1,16 +1,18 @@
 //! Held decisions seen from outside: looking at approvals, voting, collecting, withdrawing.
 
 use crate::answer::{DecisionAnswer, PermitState, PermitView};
+use crate::crypto::Fast;
 use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
+use crate::rendering::Rendering;
 use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
 use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
 use placet_types::Digest;
-use placet_types::event::VoteChannel;
-use placet_types::ids::{ApprovalId, DecisionId};
+use placet_types::event::{ApprovalVoted, Event, VoteChannel};
+use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
 use std::sync::Arc;
@@ -33,8 +35,64 @@ pub struct Ballot<'a> {
     pub via: Option<VoteChannel>,
 }
 
-/// An approval, the decision it belongs to, and the payload unless it was erased.
-pub type HeldView = (Held, DecisionAnswer, Option<Object>);
+/// An approval, the decision it belongs to, and what people are shown unless it was erased.
+pub type HeldView = (Held, DecisionAnswer, Option<Shown>);
+
+/// A held request as people are shown it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The payload: facts and request.
+    pub payload: Object,
+    /// Every field of it, checked against the entry.
+    pub rendering: Rendering,
+}
+
+/// A vote as its entry and its payload tell it.
+#[derive(Clone, Debug)]
+pub struct CastVote {
+    /// Log index.
+    pub index: u64,
+    /// When.
+    pub time: TimeMs,
+    /// The entry.
+    pub event: ApprovalVoted,
+    /// Who; `None` once erased.
+    pub by: Option<String>,
+    /// Why, where the voter said so and it was not erased.
+    pub note: Option<String>,
+}
+
+/// What became of a held decision.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// Where its approval stands, in the words of the APIs.
+    pub state: &'static str,
+    /// All votes, oldest first.
+    pub votes: Vec<CastVote>,
+}
+
+/// The approval and decision that an event is about, and where it leaves the approval, in the words
+/// of the APIs.
+#[must_use]
+pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static str)> {
+    Some(match event {
+        Event::Decision(event) => (event.approval.as_ref()?.id, event.decision, "pending"),
+        Event::ApprovalVoted(event) => {
+            let state = match (event.approve, event.complete) {
+                (false, _) => "rejected",
+                (true, false) => "pending",
+                (true, true) => "approved",
+            };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
+        _ => return None,
+    })
+}
+
+/// Most events of a decision that are looked at for its votes.
+const EVENTS_MAX: usize = 1024;
 
 impl Plane {
     /// Mints the permit when the proposer asks, with a nonce, for an approved action.
@@ -189,6 +247,20 @@ impl Plane {
         self.held_view(workspace, held).await
     }
 
+    /// The approval that a decision waits or waited for.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn approval_of(
+        &self,
+        workspace: &Arc<Workspace>,
+        decision: DecisionId,
+    ) -> Result<HeldView, PlaneError> {
+        let held =
+            self.look(workspace.no, move |state| state.approval_of(decision).cloned()).await?;
+        self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
+    }
+
     /// Approvals from `after` on, oldest first.
     ///
     /// # Errors
@@ -284,14 +356,55 @@ impl Plane {
     ) -> Result<HeldView, PlaneError> {
         match self.open_or_entry(workspace, held.index)? {
             Ok(opened) => {
+                let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
                 let answer = self.present(workspace, held.index, &opened, None).await?;
-                Ok((held, answer, Some(opened.payload)))
+                Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
                 let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
                 Ok((held, answer, None))
             }
         }
+    }
+
+    /// What became of a held decision, as the log tells it. Reads the store.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn course(
+        &self,
+        workspace: &Workspace,
+        decision: DecisionId,
+    ) -> Result<Course, PlaneError> {
+        let mut course = Course { state: "pending", votes: Vec::new() };
+        for entry in self.events_of(workspace, decision, EVENTS_MAX)? {
+            let event = entry.entry.event;
+            if let Some((.., state)) = approval_after(&event) {
+                course.state = state;
+            }
+            let Event::ApprovalVoted(event) = event else { continue };
+            let payload = self.payload_at(workspace, entry.index)?;
+            let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
+            let (by, note) = (text("actor"), text("note"));
+            let (index, time) = (entry.index, entry.entry.time);
+            course.votes.push(CastVote { index, time, event, by, note });
+        }
+        Ok(course)
+    }
+
+    /// The payload of the decision at `index` and the digest of its action; none once erased.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn held_payload(
+        &self,
+        workspace: &Workspace,
+        index: u64,
+    ) -> Result<Option<(Object, Digest)>, PlaneError> {
+        let Ok(opened) = self.open_or_entry(workspace, index)? else { return Ok(None) };
+        let (request, caller) = reread(&opened.payload)?;
+        let digest = request.digests::<Fast>(&caller).action;
+        Ok(Some((opened.payload, digest)))
     }
 
     async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {

@@ -3,7 +3,7 @@
 
 use crate::error::PlaneError;
 use crate::plane::Plane;
-use crate::ports::WorkspaceNo;
+use crate::ports::{Sleep, WorkspaceNo};
 use placet_types::event::{KillScope, KillSource};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +14,19 @@ use std::time::Duration;
 const BEAT_MS: u64 = 200;
 
 impl Plane {
+    /// Ends once `wait` has passed on the plane's clock.
+    pub fn sleep(&self, wait: Duration) -> Sleep {
+        self.clock.sleep(wait)
+    }
+
+    /// A number that nobody can foresee.
+    #[must_use]
+    pub fn chance(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.host.fill(&mut bytes);
+        u64::from_be_bytes(bytes)
+    }
+
     /// What has to be looked after while running: kill requests beside the store every 200 ms, the
     /// high-water mark every second. Returns when the plane stops.
     pub async fn housekeeping(self: Arc<Self>) {

@@ -36,6 +36,7 @@ mod proposal;
 mod pseudonyms;
 mod reading;
 mod recent;
+mod rendering;
 pub mod replay;
 pub mod scan;
 mod sealed;
@@ -59,7 +60,7 @@ pub use dry::{
     CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
 };
 pub use error::PlaneError;
-pub use holding::{Ballot, HeldView};
+pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
@@ -68,8 +69,10 @@ pub use policies::{
     author_request, changes, publish_request, rollback_request,
 };
 pub use privacy::{ErasePlan, EraseSpec, Selection};
+pub use proposal::APPROVAL_REQUEST;
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
+pub use rendering::{Provenance, RenderedField, Rendering};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};
 pub use snapshotter::{SnapshotPlan, SnapshotTotals};
 pub use start_error::StartError;

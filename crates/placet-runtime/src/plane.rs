@@ -13,7 +13,7 @@ use crate::pool::SlotPool;
 use crate::ports::{
     Clock, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
 };
-use crate::proposal::{Given, Proposal, evaluate, evaluate_beside, reread};
+use crate::proposal::{Given, Proposal, approval_ms, evaluate, evaluate_beside, reread};
 use crate::recent::Recent;
 use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
@@ -241,6 +241,7 @@ impl Plane {
                 window_ms,
                 deadline: received.plus(deadline_ms),
                 permit_ms: PERMIT_MS,
+                approval_ms: approval_ms(request),
             };
             let (decide, payload) = proposal.sealed(&keys, slot.no, (verdict, shadow), given);
             match self.submit(workspace.no, Command::Decide(Box::new(decide)), payload).await {

@@ -319,6 +319,7 @@ impl Plane {
                 language: LANGUAGE,
                 solo_delay_ms: crate::admin::SOLO_DELAY_MS,
                 review_ms: REVIEW_MS,
+                narrowed: Vec::new(),
             };
             let payload = self.actor_payload(Some(principal))?;
             let command = Command::ArmUnder(Box::new(command));

@@ -6,7 +6,7 @@ use crate::error::PlaneError;
 use crate::frame::SlotKeys;
 use crate::plane::{DEADLINE_MS, PERMIT_MS, Plane, Principal, WINDOW_MS};
 use crate::ports::Secret;
-use crate::proposal::{Given, Proposal, evaluate};
+use crate::proposal::{Given, Proposal, approval_ms, evaluate};
 use crate::workspace::Workspace;
 use placet_engine::{Command, Plan, step};
 use placet_types::Request;
@@ -56,6 +56,7 @@ impl Plane {
                     window_ms,
                     deadline: now.plus(deadline_ms),
                     permit_ms: PERMIT_MS,
+                    approval_ms: approval_ms(request),
                 };
                 let verdict = evaluate(bundle.as_deref(), request, caller);
                 Command::Decide(Box::new(proposal.command(&keys, (verdict, None), given)))

@@ -33,6 +33,17 @@ pub(crate) struct Given {
     pub(crate) window_ms: u64,
     pub(crate) deadline: TimeMs,
     pub(crate) permit_ms: u64,
+    pub(crate) approval_ms: Option<u64>,
+}
+
+/// The surface on which people are asked for an approval of something outside.
+pub const APPROVAL_REQUEST: &str = "approval.request";
+
+/// How long a request is willing to wait for its approval: on the surface of requests for an approval,
+/// `timeout_seconds` of its arguments. Policy bounds it.
+pub(crate) fn approval_ms(request: &Request) -> Option<u64> {
+    let arguments = request.arguments.as_ref().filter(|_| request.surface == APPROVAL_REQUEST)?;
+    arguments.get("timeout_seconds")?.as_u64()?.checked_mul(1000)
 }
 
 impl Proposal<'_> {
@@ -103,6 +114,7 @@ impl Proposal<'_> {
             nonce: given.nonce,
             deadline: given.deadline,
             permit_ms: given.permit_ms,
+            approval_ms: given.approval_ms,
             windows: tags(&verdict),
             verdict,
             shadow,

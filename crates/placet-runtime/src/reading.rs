@@ -6,7 +6,7 @@ mod filter;
 use crate::error::PlaneError;
 use crate::frame::{Frame, SlotKeys, frames};
 use crate::host::in_time;
-use crate::plane::{Decided, Opened, Plane};
+use crate::plane::{Decided, Opened, Plane, decision_of};
 use crate::ports::AuditFilter;
 use crate::proofs::Leaves;
 use crate::sealed::read_sealed;
@@ -133,6 +133,15 @@ impl Plane {
         }
         // It may have been indexed meanwhile, and passed over here.
         self.model.locate(workspace.no, id).map_err(store)
+    }
+
+    /// The surface of a decision, erased or not.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub fn surface_of(&self, workspace: &Workspace, id: DecisionId) -> Result<String, PlaneError> {
+        let (entry, _) = self.entry(workspace, self.locate(workspace, id)?)?;
+        Ok(decision_of(&entry)?.surface.clone())
     }
 
     /// The entry at `index` with its canonical bytes.

@@ -247,6 +247,7 @@ pub(crate) fn given(entry: &Entry, event: &DecisionEvent) -> Given {
         window_ms: event.window_ms,
         deadline: event.deadline,
         permit_ms: permit.map_or(0, |permit| permit.expires.since(entry.time)),
+        approval_ms: event.approval.as_ref().map(|it| it.expires.since(entry.time)),
     }
 }
 
@@ -307,6 +308,7 @@ pub(crate) fn as_recorded(
         nonce: given.nonce,
         deadline: given.deadline,
         permit_ms: given.permit_ms,
+        approval_ms: given.approval_ms,
         verdict,
         windows,
         shadow: None,

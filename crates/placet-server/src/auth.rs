@@ -82,6 +82,7 @@ pub(crate) fn session(plane: &Plane, headers: &HeaderMap, act: Act) -> Result<Se
         environment: record.environment.clone(),
         actor: record.actor.clone(),
         roles: record.roles.clone(),
+        chain: Vec::new(),
     };
     Ok(Session { workspace, principal: Principal { caller, key: Some(record.key) } })
 }
@@ -107,6 +108,7 @@ fn development(plane: &Plane, named: Option<&str>, act: Act) -> Result<Session, 
         environment: "development".to_owned(),
         actor,
         roles,
+        chain: Vec::new(),
     };
     Ok(Session { workspace, principal: Principal { caller, key: None } })
 }

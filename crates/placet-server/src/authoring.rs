@@ -26,7 +26,7 @@ use std::time::Duration;
 /// Most documents of one call.
 const SOURCES_MAX: usize = 1000;
 /// Most decisions that the cases of one call may take, those of their histories among them.
-const DECISIONS_MAX: usize = 10_000;
+const DECISIONS_MAX: u64 = 10_000;
 /// How long a call may wait for its turn.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -83,10 +83,13 @@ fn run(sources: &[Source], filter: &str) -> Result<Ran, Problem> {
         Ok(bundle) => bundle,
         Err(found) => return Ok(Ran::Refused(found)),
     };
-    let mut decisions = 0_usize;
+    let mut decisions = 0_u64;
     let mut results = Vec::new();
     for case in bundle.cases().filter(|case| case.id.contains(filter)) {
-        decisions = decisions.saturating_add(case.history.len()).saturating_add(1);
+        decisions = case
+            .history
+            .iter()
+            .fold(decisions.saturating_add(1), |sum, step| sum.saturating_add(step.times));
         if decisions > DECISIONS_MAX {
             let text = format!(
                 "the cases take more than {DECISIONS_MAX} decisions; name some with filter, or run `placet policy test`"

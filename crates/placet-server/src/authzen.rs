@@ -105,9 +105,11 @@ impl<'a> Gate<'a> {
             (Some(key), ..) => key,
             (None, Naming::Key(key), None) => key.clone(),
             (None, Naming::Key(key), Some(at)) => format!("{key}#{at}"),
-            (None, Naming::RequestId(id), _) => {
+            (None, Naming::RequestId(id), at) => {
+                // Items of one call are no retries of each other, however alike they are.
                 let question = Value::Object(body.clone()).to_text();
-                names.of("authzen-request", &[id.as_str(), &question].join("\0")).hex()
+                let at = at.map_or(String::new(), |at| at.to_string());
+                names.of("authzen-request", &[id.as_str(), &at, &question].join("\0")).hex()
             }
             (None, Naming::Fresh, _) => random(),
         };
@@ -152,7 +154,7 @@ impl<'a> Gate<'a> {
         let id = ApprovalId::parse(id).ok_or_else(none)?;
         let workspace = &self.session.workspace;
         let found = self.call.server.plane.approval(workspace, id).await;
-        let (held, _, payload) = match found {
+        let (held, _, shown) = match found {
             Err(PlaneError::NotFound(_)) => return Err(none()),
             found => found?,
         };
@@ -160,8 +162,8 @@ impl<'a> Gate<'a> {
             return Err(none());
         }
         let erased = "what the approval was for has been erased; ask anew without it";
-        let payload = payload.ok_or_else(|| Problem::new("payload_erased", erased))?;
-        let request = payload.get("request").and_then(Value::as_object);
+        let shown = shown.ok_or_else(|| Problem::new("payload_erased", erased))?;
+        let request = shown.payload.get("request").and_then(Value::as_object);
         let key = request.and_then(|request| request.get("idempotency_key")?.as_str());
         Ok(key.ok_or_else(none)?.to_owned())
     }

@@ -130,6 +130,11 @@ impl Call {
         Ok(fields)
     }
 
+    /// The body as it came, whatever it says that it is.
+    pub(crate) async fn raw(&mut self, max: usize) -> Result<Bytes, Problem> {
+        self.bytes(max).await
+    }
+
     async fn bytes(&mut self, max: usize) -> Result<Bytes, Problem> {
         let too_large =
             || Problem::new("body_too_large", format!("a body may have at most {max} bytes"));

@@ -7,9 +7,13 @@ use crate::server::{Server, Texts};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use placet_api::{DecisionDocument, LogEntryDocument, LogPlace, Parts, PermitPart};
+use placet_api::{
+    ApprovalMark, DecisionDocument, IdText, LogEntryDocument, LogPlace, Parts, PermitPart,
+};
 use placet_engine::HeldState;
-use placet_runtime::{DecisionAnswer, LogEntry, PermitState, PlaneError, Workspace};
+use placet_runtime::{
+    DecisionAnswer, LogEntry, PermitState, PlaneError, Workspace, approval_after,
+};
 use placet_types::event::DecisionEvent;
 use placet_types::ids::TimeMs;
 use placet_types::policy::Reason;
@@ -89,8 +93,10 @@ pub(crate) async fn decision(
         None if fresh || answer.event.approval.is_none() => None,
         None => Some(("closed", Cow::Owned(Default::default()))),
     };
+    let note = rejection(server, workspace, answer).await?;
     let document = DecisionDocument::build(Parts {
         event,
+        note: note.as_deref(),
         time: answer.time,
         actor,
         digests: answer.digests.as_ref(),
@@ -150,7 +156,31 @@ pub(crate) fn entries(found: &[LogEntry]) -> Result<Vec<LogEntryDocument<'_>>, P
 }
 
 pub(crate) fn entry(entry: &LogEntry) -> Result<LogEntryDocument<'_>, Problem> {
-    let kind = entry.entry.event.type_name();
-    LogEntryDocument::build(entry.index, kind, entry.entry.time, &entry.bytes)
+    let event = &entry.entry.event;
+    let mark = approval_after(event).map(|(id, decision, state)| ApprovalMark {
+        id: IdText(id),
+        decision: IdText(decision),
+        state,
+    });
+    let kind = event.type_name();
+    LogEntryDocument::build(entry.index, kind, entry.entry.time, &entry.bytes, mark)
         .map_err(|error| Problem::internal(&error.to_string()))
+}
+
+/// Why a person rejected it, where that was said and is still there.
+async fn rejection(
+    server: &Server,
+    workspace: &Arc<Workspace>,
+    answer: &DecisionAnswer,
+) -> Result<Option<String>, Problem> {
+    if !answer.hold.as_ref().is_some_and(|held| held.state == HeldState::Rejected) {
+        return Ok(None);
+    }
+    let (plane, workspace, id) = (server.plane.clone(), workspace.clone(), answer.event.decision);
+    let found = blocking(server, move || match plane.course(&workspace, id) {
+        // The decision stands without its note; votes are found once the read model has caught up.
+        Err(PlaneError::Indexing { .. }) => Ok(Vec::new()),
+        found => found.map(|course| course.votes),
+    });
+    Ok(found.await?.into_iter().rfind(|vote| !vote.event.approve).and_then(|vote| vote.note))
 }

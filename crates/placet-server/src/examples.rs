@@ -29,6 +29,12 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "ConsumeRequest" => json!({"attempt_nonce": "5f0c2a9b7e1d4c38"}),
         "OutcomeRequest" => json!({"result": "succeeded"}),
         "VoteRequest" => json!({"note": "checked with the customer"}),
+        "CompatVoteRequest" => json!({"note": "checked with the customer"}),
+        "ApprovalAskRequest" => json!({
+            "run_id": "research-system-v1", "phase_id": "research-integration",
+            "reason": "Protected path modification", "risk_level": "CRITICAL",
+            "timeout_seconds": 3600,
+        }),
         "EraseRequest" => json!({"subject": "customer-4711", "dry_run": true}),
         "HoldRequest" => json!({
             "scope": "subject", "subject": "customer-4711", "reason": "litigation",
@@ -116,11 +122,13 @@ pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &
             ("reportOutcome", "id", "$response.body#/id"),
             ("withdraw", "id", "$response.body#/id"),
             ("getReceipt", "id", "$response.body#/id"),
+            ("getApproval", "id", "$response.body#/approval/id"),
             ("approve", "id", "$response.body#/approval/id"),
             ("reject", "id", "$response.body#/approval/id"),
             ("getTrace", "trace_id", "$response.body#/trace_id"),
         ],
         "listApprovals" => &[
+            ("getApproval", "id", "$response.body#/approvals/0/id"),
             ("approve", "id", "$response.body#/approvals/0/id"),
             ("reject", "id", "$response.body#/approvals/0/id"),
         ],

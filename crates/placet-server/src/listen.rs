@@ -62,6 +62,7 @@ pub async fn serve(
     let server = Arc::new(Server::new(plane, options.clone()));
     let minutes = tokio::spawn(record_refused(server.clone()));
     let publishing = tokio::spawn(crate::publishing::publish(server.clone()));
+    let channels = tokio::spawn(crate::channels::run(server.clone()));
     let stopping = server.stopping.clone();
     let done = serve_router(listener, router_of(server.clone()), &options, async move {
         shutdown.await;
@@ -71,6 +72,7 @@ pub async fn serve(
     server.worked_off(options.drain_time).await;
     minutes.abort();
     publishing.abort();
+    channels.abort();
     done
 }
 

@@ -143,6 +143,9 @@ pub(crate) async fn text(server: &Server) -> String {
     write_workspaces(&mut out, &rows, server.plane.now());
     write_totals(&mut out, server);
     server.counters.write(&mut out);
+    if let Some(channels) = &server.channels {
+        channels.metrics(&server.plane, &mut out);
+    }
     out
 }
 

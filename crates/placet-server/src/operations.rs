@@ -40,6 +40,7 @@ impl Operation {
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const DECISION: &[(u16, &str, &str)] = &[(200, JSON, "DecisionDocument")];
+const STATUS: &[(u16, &str, &str)] = &[(200, JSON, "ApprovalStatusDocument")];
 const NONCE: &str = "Placet-Attempt-Nonce";
 const ASKED: &[&str] = &["X-Request-ID", "Idempotency-Key", NONCE];
 
@@ -74,8 +75,16 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "releaseHold", method: "DELETE", path: "/api/v1/holds/{id}", summary: "Release a legal hold, as the constitution permits", headers: &["Idempotency-Key"], answers: &[(200, JSON, "HoldReleasedDocument"), (202, JSON, "KeyHeldDocument")], ..GET },
     Operation { id: "reindex", path: "/api/v1/audit/reindex", summary: "Have the read model filled anew from the log", answers: &[(202, JSON, "StatusDocument")], ..POST },
     Operation { id: "listApprovals", path: "/api/v1/approvals", summary: "Held actions, oldest first", query: &["include_resolved", "cursor", "limit"], answers: &[(200, JSON, "ApprovalList")], ..GET },
+    Operation { id: "getApproval", path: "/api/v1/approvals/{id}", summary: "A held action: every field of it as people are shown it, and all votes", answers: &[(200, JSON, "ApprovalDocument")], ..GET },
     Operation { id: "approve", path: "/api/v1/approvals/{id}/approve", summary: "Approve a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
     Operation { id: "reject", path: "/api/v1/approvals/{id}/reject", summary: "Reject a held action", body: Some("VoteRequest"), answers: &[(200, JSON, "ApprovalDocument")], ..POST },
+    Operation { id: "askApproval", path: "/approval/request", summary: "Ask people for an approval, as a run does; the digest covers the whole body", headers: &["Idempotency-Key", NONCE], body: Some("ApprovalAskRequest"), answers: STATUS, ..POST },
+    Operation { id: "getApprovalStatus", path: "/approval/status/{id}", summary: "Where an approval stands; collects the permit for the nonce of its attempt", headers: &[NONCE], answers: STATUS, ..GET },
+    Operation { id: "approveAsked", path: "/approval/approve/{id}", summary: "Approve, as a compatible client", body: Some("CompatVoteRequest"), answers: STATUS, ..POST },
+    Operation { id: "rejectAsked", path: "/approval/reject/{id}", summary: "Reject, as a compatible client", body: Some("CompatVoteRequest"), answers: STATUS, ..POST },
+    Operation { id: "listGovernancePending", path: "/governance/pending", summary: "What waits for people, oldest first, as runs record it", query: &["cursor", "limit"], answers: &[(200, JSON, "GovernanceRequestList")], ..GET },
+    Operation { id: "getGovernanceHistory", path: "/governance/history", summary: "Requests for approvals and what became of them, newest first: of a run, or all", query: &["run_id", "cursor", "limit"], answers: &[(200, JSON, "GovernanceRequestList")], ..GET },
+    Operation { id: "getGovernanceRequest", path: "/governance/request/{id}", summary: "One request for an approval with what became of it", answers: &[(200, JSON, "GovernanceRequestDocument")], ..GET },
     Operation { id: "streamEvents", path: "/api/v1/events", summary: "Log entries as they become durable (server-sent events)", query: &["from"], headers: &["Last-Event-ID"], answers: &[(200, "text/event-stream", "")], ..GET },
     Operation { id: "getCheckpoint", path: "/api/v1/checkpoint", summary: "The newest signed checkpoint of the workspace's log", answers: &[(200, TEXT, "")], ..GET },
     Operation { id: "getPublished", path: "/log/{workspace}/checkpoint", summary: "The checkpoint published last, with its cosignatures", answers: &[(200, TEXT, "")], ..GET },
@@ -120,6 +129,8 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "searchResources", path: "/access/v1/search/resource", summary: "AuthZEN: to which of the resources that rules list a subject may do something", headers: &["X-Request-ID"], body: Some("ResourceSearchRequest"), answers: &[(200, JSON, "EntitySearchDocument")], ..POST },
     Operation { id: "searchActions", path: "/access/v1/search/action", summary: "AuthZEN: which of the actions that rules list a subject may do to a resource", headers: &["X-Request-ID"], body: Some("ActionSearchRequest"), answers: &[(200, JSON, "ActionSearchDocument")], ..POST },
     Operation { id: "getAuthzenConfiguration", path: "/.well-known/authzen-configuration", summary: "AuthZEN: what this decision point offers, and where", headers: &["X-Request-ID"], answers: &[(200, JSON, "AuthzenConfiguration")], key: false, ..GET },
+    Operation { id: "listOutbox", path: "/api/v1/outbox", summary: "Deliveries to channels that wait or were given up, oldest first, and how each channel is", query: &["dead", "cursor", "limit"], answers: &[(200, JSON, "OutboxDocument")], ..GET },
+    Operation { id: "replayDelivery", path: "/api/v1/outbox/{id}/replay", summary: "Have a delivery tried anew, as if it never had been", answers: &[(200, JSON, "DeliveryDocument")], ..POST },
     Operation { id: "getHealth", path: "/healthz", summary: "Whether the process answers", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getReadiness", path: "/readyz", summary: "Whether decisions can be made", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getMetrics", path: "/metrics", summary: "Prometheus metrics; without a key on loopback alone", answers: &[(200, TEXT, "")], ..GET },

@@ -100,7 +100,7 @@ impl From<PlaneError> for Problem {
                 eprintln!("placet: {error}");
                 Self::new(code, error.to_string())
             }
-            PlaneError::Rejected(Rejection::IdempotencyFull)
+            PlaneError::Rejected(Rejection::IdempotencyFull | Rejection::SessionsFull)
             | PlaneError::ClockUnsure
             | PlaneError::Indexing { .. }
             | PlaneError::PolicyMoved

@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, decisions, events, log, manage, meta, policies, privacy,
-    shadow, signers,
+    approvals, audit, authoring, authzen, channels, compat, decisions, events, log, manage, meta,
+    policies, privacy, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -46,8 +46,16 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getTile", log::tile);
     routes.add("getConsistency", log::consistency);
     routes.add("listApprovals", approvals::list);
+    routes.add("getApproval", approvals::get);
     routes.add("approve", approvals::approve);
     routes.add("reject", approvals::reject);
+    routes.add("askApproval", compat::ask);
+    routes.add("getApprovalStatus", compat::status);
+    routes.add("approveAsked", compat::approve);
+    routes.add("rejectAsked", compat::reject);
+    routes.add("listGovernancePending", compat::pending);
+    routes.add("getGovernanceHistory", compat::history);
+    routes.add("getGovernanceRequest", compat::request);
     routes.add("streamEvents", events::stream);
     routes.add("listSurfaces", meta::surfaces);
     routes.add("getKill", manage::kill_state);
@@ -88,12 +96,13 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("reviewPolicy", policies::review);
     routes.add("trustAuthor", policies::trust_author);
     routes.add("revokeAuthor", policies::revoke_author);
+    routes.add("listOutbox", channels::list);
+    routes.add("replayDelivery", channels::replay);
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
     routes.add("getOpenApi", meta::openapi);
-    routes
-        .0
+    channels::routes(routes.0)
         .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })
         .method_not_allowed_fallback(|state: State<Arc<Server>>| async move {
             other(&state, "method_not_allowed")

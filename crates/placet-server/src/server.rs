@@ -1,6 +1,7 @@
 //! What all calls share: the plane, the options, admission, counters, and texts of rules. Refuses
 //! to know single endpoints.
 
+use crate::channels::{ChannelOptions, Channels};
 use crate::metrics::Counters;
 use crate::operations::OPERATIONS;
 use crate::publishing::WitnessPeer;
@@ -39,6 +40,8 @@ pub struct ServerOptions {
     pub witnesses: Vec<WitnessPeer>,
     /// The URL under which clients reach the server, for metadata; the host they name, if absent.
     pub public_url: Option<String>,
+    /// How people and programs are told; `None`: nobody is.
+    pub channels: Option<ChannelOptions>,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
@@ -59,6 +62,7 @@ impl Default for ServerOptions {
             drain_time: Duration::from_secs(10),
             witnesses: Vec::new(),
             public_url: None,
+            channels: None,
             public_log: false,
         }
     }
@@ -72,6 +76,8 @@ pub(crate) struct Server {
     pub(crate) options: ServerOptions,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
+    /// Where people and programs are told what happens.
+    pub(crate) channels: Option<Arc<Channels>>,
     /// True once the server is told to stop: waits and streams end.
     pub(crate) stopping: watch::Sender<bool>,
     /// Places of calls whose work outlives their connections.
@@ -108,6 +114,7 @@ impl Server {
         Self {
             admission: Admission::new(options.admission_per_second),
             counters: Counters::new(OPERATIONS.len()),
+            channels: options.channels.clone().map(|it| Arc::new(Channels::new(it))),
             stopping: watch::Sender::new(false),
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
             deciding: Arc::new(Semaphore::new(options.deciding_max)),

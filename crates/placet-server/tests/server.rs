@@ -8,10 +8,14 @@ mod authzen;
 mod authzen_scenario;
 #[path = "server/authzen_todo.rs"]
 mod authzen_todo;
+#[path = "server/compat.rs"]
+mod compat;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
 mod idle;
+#[path = "server/inbox.rs"]
+mod inbox;
 #[path = "server/inputs.rs"]
 mod inputs;
 #[path = "server/limits.rs"]

@@ -75,6 +75,7 @@ impl Case {
             environment: "production".to_owned(),
             actor: ActorId::parse(actor).unwrap(),
             roles,
+            chain: Vec::new(),
         };
         Principal { caller, key: None }
     }

@@ -80,6 +80,7 @@ fn person(workspace: &Workspace, actor: &ActorId, of: &[&str], key: Option<KeyId
         environment: "production".to_owned(),
         actor: actor.clone(),
         roles: roles(of),
+        chain: Vec::new(),
     };
     Person { workspace: workspace.name.clone(), principal: Principal { caller, key } }
 }

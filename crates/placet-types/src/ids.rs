@@ -122,6 +122,8 @@ id_kinds! {
     Approval ApprovalId "apr_";
     /// A permit.
     Permit PermitId "pmt_";
+    /// A job: named after the decision that admits it.
+    Job JobId "job_";
     /// An API key.
     Key KeyId "key_";
     /// A legal hold.

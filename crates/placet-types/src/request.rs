@@ -22,6 +22,9 @@ pub struct Caller {
     pub actor: ActorId,
     /// Roles of the key.
     pub roles: BTreeSet<String>,
+    /// On whose behalf the actor acts, outermost first, as far as that is verified: by the token or
+    /// the session. What a body asserts comes after it and takes nothing from it.
+    pub chain: Vec<ActorId>,
 }
 
 impl Caller {
@@ -29,9 +32,11 @@ impl Caller {
     #[must_use]
     pub fn facts(&self) -> Object {
         let roles = self.roles.iter().map(|role| Value::from(role.as_str())).collect::<Vec<_>>();
+        let chain = self.chain.iter().map(|actor| Value::from(actor.as_str())).collect::<Vec<_>>();
         Object::new()
             .with("actor", self.actor.as_str())
             .with("actor_kind", self.actor.kind().as_str())
+            .with_opt("chain", (!chain.is_empty()).then_some(chain))
             .with("environment", self.environment.as_str())
             .with("roles", roles)
             .with("workspace", self.workspace.as_str())
@@ -45,11 +50,18 @@ impl Caller {
         for role in facts.get("roles")?.as_array()? {
             roles.insert(role.as_str()?.to_owned());
         }
+        let mut chain = Vec::new();
+        if let Some(actors) = facts.get("chain") {
+            for actor in actors.as_array()? {
+                chain.push(ActorId::parse(actor.as_str()?)?);
+            }
+        }
         Some(Self {
             workspace: WorkspaceName::parse(text("workspace")?)?,
             environment: text("environment")?.to_owned(),
             actor: ActorId::parse(text("actor")?)?,
             roles,
+            chain,
         })
     }
 }
@@ -327,6 +339,9 @@ impl Request {
             }
             w.str_opt("branch", self.branch.as_deref());
             w.str_opt("capability", self.capability.as_deref());
+            if !caller.chain.is_empty() {
+                w.strings("chain", caller.chain.iter().map(ActorId::as_str));
+            }
             if let Some(change) = &self.change {
                 w.digest("change", &Digest(H::sha256(&[&change.to_canonical()])));
             }
@@ -355,7 +370,9 @@ impl Request {
         Digests { action, request: Digest(H::sha256(&[&bytes])) }
     }
 
-    fn write_rest(&self, action: &Digest, out: &mut Vec<u8>) {
+    /// Writes the canonical bytes of all that policy could read: the action by its digest, and what
+    /// the client said beside it.
+    pub fn write_rest(&self, action: &Digest, out: &mut Vec<u8>) {
         Writer::object(out, |w| {
             w.digest("action", action);
             w.str_opt("audience", self.audience.as_ref().map(ActorId::as_str));

@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -133,6 +134,33 @@ impl Client {
         json: bool,
         body: Vec<u8>,
     ) -> Result<Reply> {
+        let request = self.request(method, path, headers, json, body)?;
+        let answer = tokio::time::timeout(PATIENCE, async {
+            let response = self.answer(request).await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| self.unreachable(&error.to_string()))?.to_bytes();
+            Ok::<_, Fault>(Reply { status, body })
+        });
+        match answer.await {
+            Ok(reply) => Ok(reply?),
+            Err(_) => Err(self.unreachable(&format!("nothing within {PATIENCE:?}")).into()),
+        }
+    }
+
+    fn unreachable(&self, why: &str) -> Fault {
+        Fault::new("server_unreachable", format!("no answer from {}: {why}", self.base))
+            .next("start a server with `placet up`, or name another with --url")
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        json: bool,
+        body: Vec<u8>,
+    ) -> Result<Request<Full<Bytes>>> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
             request = request.header(ACCEPT, "application/json");
@@ -149,32 +177,42 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| Fault::usage(format!("no request can be made of it: {error}")))?;
-        let unreachable = |why: String| {
-            Fault::new("server_unreachable", format!("no answer from {}: {why}", self.base))
-                .next("start a server with `placet up`, or name another with --url")
-        };
-        let answer = tokio::time::timeout(PATIENCE, async {
-            let response = self.pool.request(request).await.map_err(|error| {
-                let mut why = error.to_string();
-                let mut cause = std::error::Error::source(&error);
-                while let Some(error) = cause {
-                    why = error.to_string();
-                    cause = error.source();
-                }
-                unreachable(why)
-            })?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| unreachable(error.to_string()))?.to_bytes();
-            Ok::<_, Fault>(Reply { status, body })
-        });
-        match answer.await {
-            Ok(reply) => Ok(reply?),
-            Err(_) => Err(unreachable(format!("nothing within {PATIENCE:?}")).into()),
+        let request = request.body(Full::new(Bytes::from(body)));
+        let fault = |error| Fault::usage(format!("no request can be made of it: {error}"));
+        Ok(request.map_err(fault)?)
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fault> {
+        self.pool.request(request).await.map_err(|error| {
+            let mut why = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                why = error.to_string();
+                cause = error.source();
+            }
+            self.unreachable(&why)
+        })
+    }
+
+    /// GET of what has no end; its body, once its head says success.
+    ///
+    /// # Errors
+    /// As [`expect`](Self::expect).
+    pub(crate) async fn open(&self, path: &str, headers: &[(&str, &str)]) -> Result<Incoming> {
+        let request = self.request(Method::GET, path, headers, false, Vec::new())?;
+        let answer = tokio::time::timeout(PATIENCE, self.answer(request)).await;
+        let response =
+            answer.map_err(|_| self.unreachable(&format!("nothing within {PATIENCE:?}")))??;
+        if response.status().is_success() {
+            return Ok(response.into_body());
         }
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| self.unreachable(&error.to_string()))?.to_bytes();
+        Err(match succeeded(Reply { status, body }) {
+            Ok(_) => Fault::new("failed", "the server changed its mind").into(),
+            Err(error) => error,
+        })
     }
 
     /// Asks and insists on success.
@@ -256,7 +294,7 @@ fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "key_missing" => "pass a key with --key or PLACET_KEY",
         "key_unknown" | "key_revoked" => "ask an admin of the workspace for a new key",
-        "stale_approval_digest" => "look at it again with `placet approvals`, then decide",
+        "stale_approval_digest" => "look at it again with `placet approvals show`, then decide",
         "own_approval" => "somebody else with the role has to decide it",
         "role_missing" => "use the key of somebody who has the role",
         "second_person_needed" => "a second person runs the same command",

@@ -54,6 +54,11 @@ impl Fault {
         Self { status: USAGE, ..Self::new("usage", detail) }
     }
 
+    /// Its stable code.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// What a person should do now.
     pub(crate) fn next(self, next: impl Into<String>) -> Self {
         Self { next: Some(next.into()), ..self }

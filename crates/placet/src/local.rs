@@ -50,6 +50,7 @@ impl CallerArgs {
             environment: self.environment.clone(),
             actor: self.actor.clone(),
             roles: self.roles.iter().cloned().collect::<BTreeSet<_>>(),
+            chain: Vec::new(),
         })
     }
 }

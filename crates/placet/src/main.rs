@@ -9,6 +9,7 @@ mod exit;
 mod local;
 mod output;
 mod presets;
+mod stream;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -51,6 +52,9 @@ enum Command {
     Approve(commands::approvals::VoteArgs),
     /// Reject a held action: shows exactly what would run, and asks
     Reject(commands::approvals::VoteArgs),
+    Withdraw(commands::approvals::WithdrawArgs),
+    Delegate(commands::delegate::DelegateArgs),
+    Delegations(commands::delegate::DelegationsArgs),
     Verify(commands::verify::VerifyArgs),
     Witness(commands::witness::WitnessArgs),
     Key(commands::key::KeyArgs),
@@ -62,6 +66,7 @@ enum Command {
     Restore(commands::backup::RestoreArgs),
     Data(commands::data::DataArgs),
     Hold(commands::hold::HoldArgs),
+    Outbox(commands::outbox::OutboxArgs),
     Init(commands::init::InitArgs),
     Policy(commands::policy::PolicyArgs),
     Bench(bench::Bench),
@@ -111,6 +116,9 @@ async fn run(command: Command) -> exit::Done {
         Command::Approvals(args) => commands::approvals::list(args).await,
         Command::Approve(args) => commands::approvals::vote(args, true).await,
         Command::Reject(args) => commands::approvals::vote(args, false).await,
+        Command::Withdraw(args) => commands::approvals::withdraw(args).await,
+        Command::Delegate(args) => commands::delegate::grant(args).await,
+        Command::Delegations(args) => commands::delegate::delegations(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Witness(args) => commands::witness::run(args).await,
         Command::Key(args) => commands::key::run(args).await,
@@ -122,6 +130,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
         Command::Hold(args) => commands::hold::run(args).await,
+        Command::Outbox(args) => commands::outbox::run(args).await,
         Command::Init(args) => commands::init::run(&args),
         Command::Policy(args) => commands::policy::run(args).await,
         Command::Bench(args) => bench::run(args).await,

@@ -2,7 +2,9 @@
 //! refuses to pass on control characters, which could show a person something else than is there.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, LineStyle, Table, presets};
+use comfy_table::{
+    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, presets,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use placet_types::visible;
 use serde_json::Value;
@@ -93,6 +95,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     } else {
         table.set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
     }
+    let narrow = table.is_tty().then(|| table.width()).flatten();
     table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
     for row in rows {
         table.add_row(row.iter().map(|text| match text.as_str() {
@@ -101,6 +104,12 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
             "DENY" | "SILENCE" => Cell::new(text).fg(Color::Red),
             _ => Cell::new(text),
         }));
+    }
+    // Ids stand first, and are there to be copied.
+    let longest = rows.iter().filter_map(|row| row.first()).map(|id| id.chars().count()).max();
+    let fits = narrow.is_none_or(|width| usize::from(width) > 2 * longest.unwrap_or(0));
+    if let Some(column) = table.column_mut(0).filter(|_| fits) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     table.trim_fmt()
 }

@@ -20,6 +20,8 @@ mod export;
 mod flip;
 #[path = "cli/guide.rs"]
 mod guide;
+#[path = "cli/inbox.rs"]
+mod inbox;
 #[path = "cli/input.rs"]
 mod input;
 #[path = "cli/people.rs"]

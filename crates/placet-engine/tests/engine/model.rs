@@ -139,6 +139,22 @@ impl Model {
             Event::KeyRevoked(revoked) => {
                 self.keys.remove(&revoked.key);
             }
+            Event::SessionOpened(opened) => {
+                if let Some(parent) = &opened.parent {
+                    let (_, roles) = &self.keys[parent];
+                    assert!(opened.principal.roles.is_subset(roles), "more than its parent");
+                }
+                let p = &opened.principal;
+                assert!(self.keys.insert(p.key, (p.actor.clone(), p.roles.clone())).is_none());
+            }
+            Event::SessionNarrowed(narrowed) => {
+                let (_, roles) = self.keys.get_mut(&narrowed.key).expect("a session");
+                assert!(narrowed.roles.is_subset(roles), "wider");
+                roles.clone_from(&narrowed.roles);
+            }
+            Event::SessionClosed(closed) => {
+                assert!(self.keys.remove(&closed.key).is_some(), "closed twice");
+            }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}

@@ -17,9 +17,10 @@ use placet_engine::{
 };
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult, VoteChannel,
+    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
+    SessionNarrowed, VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::{
     AfterSpec, ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec,
@@ -67,6 +68,8 @@ pub(crate) struct Scene {
     pub(crate) rules: BTreeMap<(Layer, String), Rule>,
     bundles: u32,
     pub(crate) names: BTreeMap<String, DecisionId>,
+    pub(crate) sessions: BTreeMap<String, KeyId>,
+    pub(crate) narrowed: Vec<SessionNarrowed>,
 }
 
 /// `key=value` words and plain ones.
@@ -103,6 +106,8 @@ impl Scene {
                 let world = self.world();
                 world.now = world.now.plus(ms);
             }
+            "narrow" => self.narrow(&words),
+            "may" => return self.may(words[1]),
             "show" => return self.show(words[1]),
             "again" => {
                 let id = self.id(words[1]);
@@ -154,6 +159,8 @@ impl Scene {
             reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
+            sessions_max: bound("sessions", default.sessions_max),
+            sessions_each: bound("each", default.sessions_each),
             drafts_max: bound("drafts", default.drafts_max),
             withdrawn_max: bound("withdrawn", default.withdrawn_max),
             ..default
@@ -273,6 +280,9 @@ impl Scene {
     }
 
     pub(crate) fn who(&mut self, name: &str) -> Who {
+        if let Some(name) = name.strip_prefix('@') {
+            return self.who_by(name);
+        }
         let known = self.people.get(name).cloned();
         let (actor, roles) = known.unwrap_or_else(|| (actor(&format!("human:{name}")), vec![]));
         match self.world().key_of(&actor) {
@@ -323,6 +333,7 @@ impl Scene {
             nonce: options.get("nonce").map(digest),
             deadline: TimeMs(world.now.0.saturating_add_signed(deadline)),
             permit_ms: options.num("permit").unwrap_or(60_000),
+            approval_ms: options.num("within"),
             verdict,
             windows,
             shadow: None,
@@ -428,6 +439,7 @@ impl Scene {
             }
             "erase" | "hold" | "release" => self.privacy(words, options),
             "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
+            "login" | "handon" | "logout" => self.session(words),
             "tick" => Command::Tick,
             other => panic!("no command {other}"),
         }

@@ -39,6 +39,7 @@ impl Scene {
                 let (index, prior) = self.world().decision(id);
                 let named = words.iter().find_map(|word| word.strip_prefix("replaces="));
                 let verdict = self.verdict(&prior.surface.clone());
+                let narrowed = std::mem::take(&mut self.narrowed);
                 let world = self.world();
                 let replaces = named.map_or(world.state.policy(), |name| Some(bundle(name)));
                 Command::ArmUnder(Box::new(ArmUnder {
@@ -54,6 +55,7 @@ impl Scene {
                     language: 1,
                     solo_delay_ms: 600_000,
                     review_ms: 24 * HOUR,
+                    narrowed,
                 }))
             }
             "retract" => {

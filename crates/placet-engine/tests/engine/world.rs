@@ -256,6 +256,14 @@ impl World {
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }
+        for session in state.sessions() {
+            let stands = state.session_stands(session, self.now);
+            let roles = state.roles_of(&session.opened.principal.actor, self.now);
+            let _ = writeln!(out, "{session:?} {stands:?} {roles:?}");
+        }
+        for role in ["admin", "operator"] {
+            let _ = writeln!(out, "{} {role}", state.people_with(role));
+        }
         let _ = writeln!(out, "{:?}", state.signers());
         for armed in state.armed() {
             let _ =

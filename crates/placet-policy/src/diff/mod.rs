@@ -158,6 +158,7 @@ fn base() -> Option<(Request, Caller)> {
         environment: "production".to_owned(),
         actor: ActorId::parse("agent:anything-else")?,
         roles: BTreeSet::new(),
+        chain: Vec::new(),
     };
     let body = Object::new()
         .with("surface", "anything-else")

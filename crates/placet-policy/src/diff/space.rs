@@ -139,7 +139,8 @@ pub(super) struct Space {
 }
 
 /// Kinds of documents whose whole meaning the axes cover.
-const COVERED: [&str; 7] = ["type", "floor", "rules", "surfaces", "channels", "notify", "tests"];
+const COVERED: [&str; 8] =
+    ["type", "floor", "rules", "surfaces", "channels", "identity", "notify", "tests"];
 /// What a surface says without any request deciding otherwise for it.
 const SURFACE_COVERED: [&str; 4] = ["owner", "deadline", "idempotency_window", "retention"];
 

@@ -6,6 +6,7 @@ pub(crate) mod budgets;
 mod capabilities;
 mod changes;
 pub(crate) mod channels;
+mod identity;
 mod models;
 mod modes;
 pub(crate) mod notify;
@@ -34,6 +35,7 @@ pub(crate) const DECLARED: &[Kind] = &[
     capabilities::KIND,
     changes::KIND,
     channels::KIND,
+    identity::KIND,
     models::KIND,
     modes::KIND,
     notify::KIND,

@@ -60,7 +60,7 @@ const AFTER: Shape = Shape::Record(&[
     Field::optional(
         "same",
         Shape::Set(&Shape::Word(&["execution", "actor", "workspace"])),
-        "what ties both together",
+        "what ties both together; actor",
     ),
 ]);
 

@@ -146,6 +146,7 @@ fn witness(a: &Match, b: &Match) -> Option<(Object, Caller)> {
         environment: "production".to_owned(),
         actor: ActorId::parse(&actor)?,
         roles: BTreeSet::new(),
+        chain: Vec::new(),
     };
     Some((body, caller))
 }

@@ -105,6 +105,10 @@ fn tests(node: &Node, report: &mut Report<'_>) -> Option<Vec<(TestKind, Vec<Test
         };
         let mut tests = Vec::with_capacity(texts.len());
         for (text, place) in texts {
+            if kind == TestKind::Regex && !report.expression(place) {
+                sound = false;
+                break;
+            }
             match Test::compile(kind, &text) {
                 Ok(test) => tests.push(test),
                 Err(why) => {

@@ -5,6 +5,7 @@ mod approvals;
 mod channels;
 mod deriver;
 pub(crate) mod fields;
+mod identity;
 pub(crate) mod matches;
 mod retention;
 mod roles;
@@ -53,6 +54,7 @@ pub(crate) struct Reader<'a, 'r> {
     conditions: Conditions,
     mentions: roles::Mentions,
     reached: channels::Reached,
+    issuers: identity::Issuers,
 }
 
 /// Reads YAML documents.
@@ -86,6 +88,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             conditions: Conditions::default(),
             mentions: roles::Mentions::default(),
             reached: channels::Reached::default(),
+            issuers: identity::Issuers::default(),
         }
     }
 
@@ -93,6 +96,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         roles::imply(&mut self.model, self.report);
         self.mentions.check(&self.model, self.report);
         self.reached.check(&self.model, self.report);
+        identity::check(&self.model.documents, self.report);
         roles::approvers(&self.model, &self.ids, self.report);
         if self.model.rules.len() > RULES_MAX {
             let message = format!("a bundle has at most {RULES_MAX} rules, implied ones included");
@@ -184,6 +188,9 @@ impl<'a, 'r> Reader<'a, 'r> {
             for member in sections.iter().filter(|member| member.key == kind) {
                 self.mentions.collect(kind, &member.value, self.report);
                 self.reached.collect(kind, &member.value, self.report);
+                if kind == "identity" {
+                    self.issuers.collect(&member.value, self.report);
+                }
                 match kind {
                     "rules" => self.rules(Layer::Rules, &member.value),
                     "floor" => self.rules(Layer::Floor, &member.value),

@@ -40,14 +40,14 @@ pub(super) fn after(node: &Node, form: Form, report: &mut Report<'_>) -> Option<
         earlier.insert(MatchKey::Actions, vec![action.as_str()?.to_owned()]);
     }
     let same = match same? {
-        None => vec![LimitKey::Execution],
+        None => vec![LimitKey::Actor],
         Some(words) => {
             let words = words.as_array()?.iter().filter_map(Value::as_str);
             words.filter_map(LimitKey::parse).collect()
         }
     };
     if same.is_empty() {
-        let hint = format!("one of {}, or leave it out for execution", SAME.join(", "));
+        let hint = format!("one of {}, or leave it out for actor", SAME.join(", "));
         report.error_hint(Code::BadValue, node.place, "`same` names nothing", hint);
         return None;
     }

@@ -262,6 +262,9 @@ impl Read<'_, '_> {
 
     fn pattern(&mut self, node: &Node) -> Option<Value> {
         let (text, place) = fields::text(node, "pattern", self.report)?;
+        if !self.report.expression(place) {
+            return None;
+        }
         let error = match regex(&text) {
             Ok(_) if (1..=1024).contains(&text.len()) => return Some(Value::from(text)),
             Ok(_) => "1 to 1024 bytes are allowed".to_owned(),

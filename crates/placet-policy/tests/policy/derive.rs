@@ -76,6 +76,18 @@ fn hosts() {
     host("https://bank.example@evil.net/", true);
     host("https://evil.net\\\\.bank.example", true);
     host("https://bank.example%2eevil.net", true);
+    host("http:/evil.net/bank.example", true);
+    host("https:evil.net", true);
+    host("//evil.net/x", true);
+    host("http://evil.net:x", true);
+    // A number is an address, in a way that only some programs know.
+    for number in ["2130706433", "0x7f000001", "127.1", "0177.0.0.1", "evil.net.1", "1.2.3.4.5"] {
+        host(number, true);
+        host(&format!("http://{number}:80/x"), true);
+    }
+    host("192.0.2.1", false);
+    host("0xen.example", false);
+    host("evil.0xg", false);
 }
 
 #[test]
@@ -93,13 +105,66 @@ fn networks() {
     net("http://10.1.2.3/x", true);
     net("::ffff:10.1.2.3", true);
     net("[fd12::1]:443", true);
+    net("http://10.0.0.1./x", true);
+    net("http://11.0.0.1./x", false);
+    net("http://[fe80::1]:443/x", false);
     net("fd12::1", true);
     net("11.1.2.3", false);
     net("fe80::1", false);
-    // A name says nothing of its address.
+    // A name says nothing of its address, nor does what only looks like one.
     net("bank.example", true);
+    net("http://[11.0.0.1].evil.com/", true);
+    net("http://11.0.0.1:evil.com/", true);
+    net("11.0.1", true);
+    net("0xb000001", true);
+    // Others are reached through these.
+    net("2002:a00:1::", true);
+    net("64:ff9b::a00:1", true);
+    net("::10.0.0.1", true);
+    net("::1", false);
     reads("networks: [\"0.0.0.0/0\"]", "arguments.v", "\"192.0.2.1\"", true);
     reads("networks: [\"10.1.2.3/32\"]", "arguments.v", "\"10.1.2.4\"", false);
+}
+
+#[test]
+fn names_and_networks_together() {
+    let both = |value: &str, expected| {
+        reads(
+            "hosts: [localhost, 169.254.169.254], networks: [127.0.0.0/8, 10.0.0.0/8, \"::ffff:169.254.0.0/112\"]",
+            "arguments.v",
+            &format!("{value:?}"),
+            expected,
+        );
+    };
+    for inside in ["localhost", "http://10.0.0.1/", "169.254.1.1", "::ffff:127.0.0.1"] {
+        both(inside, true);
+    }
+    // A name is answered by names, an address by networks; what is neither is in doubt.
+    for outside in ["good.example", "http://192.0.2.1/", "[2001:db8::1]:80"] {
+        both(outside, false);
+    }
+    for odd in [
+        "http://2130706433/",
+        "http://0x7f000001/",
+        "http://127.1/",
+        "http://0177.0.0.1/",
+        "http://0xa9fea9fe/",
+        "http:/169.254.169.254/latest",
+        "https:/localhost/",
+        "http://10.0.0.1./x",
+    ] {
+        both(odd, true);
+    }
+    // Each other kind has to be able to read it.
+    reads("values: [x], paths: [\"/etc/**\"]", "target", "\"/var/x\"", false);
+    reads("values: [x], paths: [\"/etc/**\"]", "target", "\"\\\\etc\\\\passwd\"", true);
+}
+
+#[test]
+fn a_long_list_is_in_doubt() {
+    let list = |count: usize| format!("[{}]", vec!["\"a\""; count].join(","));
+    reads("values: [b]", "arguments.v", &list(256), false);
+    reads("values: [b]", "arguments.v", &list(257), true);
 }
 
 #[test]
@@ -224,6 +289,19 @@ fn refused(deriver: &str, code: Code, says: &str) {
 fn bad_derivers_do_not_compile() {
     refused("match: {}", Code::MissingKey, "derives nothing");
     refused("risk_tags: [a], read: target", Code::Conflict, "`read` without `any_of`");
+    for path in ["secrets/", "/etc/shadow/", "./.env", "a//b", "/opt/../etc/passwd"] {
+        let deriver = format!("risk_tags: [a], read: target, any_of: {{ paths: [\"{path}\"] }}");
+        refused(&deriver, Code::BadPattern, "matches nothing");
+    }
+    refused(
+        "risk_tags: [a], read: target, any_of: { networks: [\"::ffff:10.0.0.0/95\"] }",
+        Code::BadPattern,
+        "networks",
+    );
+    let many: Vec<String> = (0..129).map(|it| format!("x{it}")).collect();
+    let many = format!("read: target, any_of: {{ regex: [{}] }}", many.join(", "));
+    let both = format!("risk_tags: [a], {many} }}\n  - {{ id: e, risk_tags: [a], {many}");
+    refused(&both, Code::Bound, "256 regular expressions");
     refused("risk_tags: [a], any_of: { values: [x] }", Code::Conflict, "`any_of` without `read`");
     refused("risk_tags: [a], missing: true", Code::Conflict, "`missing` without `read`");
     refused(

@@ -43,13 +43,13 @@ fn hostile(name: &str) -> (Vec<Source>, &'static str) {
         }
         "many values" => one(rules(&filled("  - 0\n", 8 << 20)), "bound"),
         "many values, twice" => {
-            let text = rules(&filled("  - 0\n", 5 << 20));
+            let text = rules(&filled("  - 0\n", 3 << 20));
             (vec![source("a.yaml", &text), source("b.yaml", &text)], "wrong_type")
         }
         "many keys" => {
             let keys: String = (0..4000).map(|at| format!("k{at}: 1, ")).collect();
             let lines: String =
-                (0..100).map(|at| format!("  - {{ id: r{at}, {keys} }}\n")).collect();
+                (0..70).map(|at| format!("  - {{ id: r{at}, {keys} }}\n")).collect();
             // The first by place: a rule without `match` and `decision`; its keys come after.
             one(rules(&lines), "missing_key")
         }
@@ -73,11 +73,34 @@ fn hostile(name: &str) -> (Vec<Source>, &'static str) {
             let text = "version: v1\nderivers:\n  - id: d\n    read: target\n    any_of: { regex: [\"((a{1000}){1000}){1000}\"] }\n    risk_tags: [x]\n";
             one(text.to_owned(), "bad_pattern")
         }
+        "many expressions" => {
+            let lines: String = (0..20_000)
+                .map(|at| {
+                    format!("  - {{ id: d{at}, read: target, any_of: {{ regex: [\"(a{{1,900}}){{1,2}}\"] }}, risk_tags: [x] }}\n")
+                })
+                .collect();
+            one(format!("version: v1\nderivers:\n{lines}"), "bound")
+        }
+        "many patterns" => {
+            let lines: String = (0..3000)
+                .map(|at| {
+                    format!("  s.n{at}: {{ arguments: {{ type: object, properties: {{ a: {{ type: string, pattern: \"(a{{1,999}}b{{1,99}})\" }} }} }} }}\n")
+                })
+                .collect();
+            one(format!("version: v1\nsurfaces:\n{lines}"), "bound")
+        }
+        "a large request, many times" => {
+            let list = vec!["1"; 20_000].join(",");
+            let text = format!(
+                "version: v1\ntests:\n  - id: t\n    request: {{ surface: a, action: b }}\n    history: [{{ ago: 1h, times: 1000, request: {{ surface: a, action: b, arguments: [{list}] }} }}]\n"
+            );
+            one(text, "bad_value")
+        }
         other => panic!("{other}"),
     }
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "64 MiB",
     "many files",
     "deep brackets",
@@ -91,6 +114,9 @@ const NAMES: [&str; 13] = [
     "brackets in a condition",
     "long pattern",
     "counted repetition",
+    "many expressions",
+    "many patterns",
+    "a large request, many times",
 ];
 
 /// The child: reads what `PLACET_HOSTILE` names.

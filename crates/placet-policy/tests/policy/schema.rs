@@ -242,9 +242,9 @@ const BEYOND_TEXTS: [&str; 16] = [
 ];
 
 /// The kinds whose readers are held to their schema here.
-const KINDS: [&str; 12] = [
-    "rules", "floor", "derivers", "budgets", "changes", "channels", "models", "modes", "notify",
-    "outputs", "tests", "topics",
+const KINDS: [&str; 13] = [
+    "rules", "floor", "derivers", "budgets", "changes", "channels", "identity", "models", "modes",
+    "notify", "outputs", "tests", "topics",
 ];
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) fn caller() -> Caller {
         environment: "production".to_owned(),
         actor: ActorId::parse("agent:bot").unwrap(),
         roles: ["operator".to_owned(), "support".to_owned()].into(),
+        chain: Vec::new(),
     }
 }
 

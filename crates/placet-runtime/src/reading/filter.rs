@@ -89,6 +89,8 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         }
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),
+        Event::SessionOpened(event) => Some(event.principal.actor.as_str()),
+        Event::SessionClosed(event) => Some(event.by.as_str()),
         Event::PayloadErased(event) => event.by.as_ref().map(ActorRef::as_str),
         Event::HoldPlaced(event) => Some(event.by.as_str()),
         Event::HoldReleased(event) => Some(event.by.as_str()),

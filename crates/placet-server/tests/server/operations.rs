@@ -22,6 +22,9 @@ fn the_committed_document_is_fresh() {
 const SHADOW: &str =
     r#"{"bundle":{"type":"placet/bundle/1","rules":[{"id":"a","match":{},"decision":"allow"}]}}"#;
 
+/// A run asks for an approval.
+const ASK: &str = r#"{"run_id":"r","phase_id":"p"}"#;
+
 /// The member of a body that holds the documents of a policy.
 const POLICY: &str = r#""sources":[{"name":"a.yaml","text":"version: v1\nrules: []\n"}]"#;
 
@@ -34,13 +37,18 @@ async fn every_operation_is_reached() {
     let olga = world.key("human:olga", &["operator"]).await;
     let open = world.decide(&bot, "o", r#","audience":"service:gate""#).await;
     let mut held = Vec::new();
-    for key in ["h1", "h2", "h3"] {
+    for key in ["h1", "h2", "h3", "h4", "h5"] {
         held.push(world.decide(&bot, key, BIG).await);
     }
     let vote = |n: usize, verb: &str| {
         let id = at(&held[n], "/approval/id");
         let body = format!(r#"{{"action_digest":"{}"}}"#, at(&held[n], "/action_digest"));
         ("POST", format!("/api/v1/approvals/{id}/{verb}"), &olga, body)
+    };
+    let asked_for = |n: usize, verb: &str| {
+        let id = at(&held[n], "/approval/id");
+        let body = format!(r#"{{"action_digest":"{}"}}"#, at(&held[n], "/action_digest"));
+        ("POST", format!("/approval/{verb}/{id}"), &olga, body)
     };
     let open = format!("/api/v1/decisions/{}", at(&open, "/id"));
     let batch = format!(r#"{{"requests":[{}]}}"#, request("b", ""));
@@ -83,6 +91,14 @@ async fn every_operation_is_reached() {
         get("/api/v1/traces/x"),
         get("/api/v1/audit"),
         get("/api/v1/approvals"),
+        get(&format!("/api/v1/approvals/{}", at(&held[0], "/approval/id"))),
+        ("POST", "/approval/request".to_owned(), &bot, ASK.to_owned()),
+        get(&format!("/approval/status/{}", at(&held[0], "/approval/id"))),
+        asked_for(3, "approve"),
+        asked_for(4, "reject"),
+        get("/governance/pending"),
+        get("/governance/history"),
+        get(&format!("/governance/request/{}", at(&held[0], "/approval/id"))),
         get("/api/v1/checkpoint"),
         get("/log/main/checkpoint"),
         get("/log/main/tile/entries/000.p/1"),

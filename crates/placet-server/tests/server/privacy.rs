@@ -109,7 +109,7 @@ impl WorkspaceKeys for Keys {
     }
 }
 
-fn replayed(data: &Path) -> Report {
+pub(crate) fn replayed(data: &Path) -> Report {
     let dir = DataDir::open_read_only(data).unwrap();
     let (reader, slots) = (dir.journal_reader().unwrap(), dir.slot_reader().unwrap());
     let keys = Keys(dir.identity().unwrap());
@@ -291,6 +291,7 @@ async fn an_entry_alone_allows_no_guessing() {
         environment: "production".into(),
         actor: ActorId::parse("agent:bot").unwrap(),
         roles: [].into(),
+        chain: Vec::new(),
     };
     let candidates: Vec<(u32, Digest)> = (0..1000)
         .map(|amount| {

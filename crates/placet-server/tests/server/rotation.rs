@@ -398,6 +398,7 @@ fn ann(plane: &Plane) -> Principal {
         environment: "production".into(),
         actor: key.actor.clone(),
         roles: key.roles.clone(),
+        chain: Vec::new(),
     };
     Principal { caller, key: Some(key.key) }
 }

@@ -262,6 +262,7 @@ impl World {
             environment: "production".into(),
             actor: admin.actor.clone(),
             roles: admin.roles.clone(),
+            chain: Vec::new(),
         };
         let principal = Principal { caller, key: Some(admin.key) };
         let body = Plane::key_request(&spec, format!("seed-{actor}"), Some("n".repeat(20)));

@@ -1,3 +1,5 @@
+//! The outbox over real files: nothing lost, nothing doubled, everything bounded.
+
 use super::*;
 use crate::{Create, DataDir};
 use std::path::Path;

@@ -7,6 +7,7 @@ mod other;
 mod policy;
 mod privacy;
 mod read;
+mod session;
 mod shadow;
 mod signer;
 
@@ -30,6 +31,9 @@ pub use policy::{
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use session::{
+    CHAIN_MAX, CloseReason, SessionClosed, SessionNarrowed, SessionOpened, TokenUse,
+};
 pub use shadow::{BundleShadowed, Differing, Would};
 pub use signer::{SignerRevoked, SignerRotated};
 
@@ -156,6 +160,12 @@ pub enum Event {
     KeyCreated(KeyGrant),
     /// `key.revoked`
     KeyRevoked(KeyRevoked),
+    /// `session.opened`: somebody signed in, or was handed a part of another's rights.
+    SessionOpened(SessionOpened),
+    /// `session.narrowed`: the bundle grants it fewer roles.
+    SessionNarrowed(SessionNarrowed),
+    /// `session.closed`: before its time.
+    SessionClosed(SessionClosed),
     /// `payload.erased`: payloads whose keys are destroyed.
     PayloadErased(PayloadErased),
     /// `hold.placed`: a legal hold.
@@ -198,6 +208,9 @@ impl Event {
             Self::AuthorRevoked(_) => "author.revoked",
             Self::KeyCreated(_) => "key.created",
             Self::KeyRevoked(_) => "key.revoked",
+            Self::SessionOpened(_) => "session.opened",
+            Self::SessionNarrowed(_) => "session.narrowed",
+            Self::SessionClosed(_) => "session.closed",
             Self::PayloadErased(_) => "payload.erased",
             Self::HoldPlaced(_) => "hold.placed",
             Self::HoldReleased(_) => "hold.released",

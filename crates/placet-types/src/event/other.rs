@@ -392,6 +392,9 @@ impl Event {
                 w.str("by", event.by.as_str());
                 w.str("key", &event.key.to_string());
             }
+            Self::SessionOpened(event) => event.write(w),
+            Self::SessionNarrowed(event) => event.write(w),
+            Self::SessionClosed(event) => event.write(w),
             Self::PayloadErased(event) => event.write(w),
             Self::HoldPlaced(event) => event.write(w),
             Self::HoldReleased(event) => event.write(w),
@@ -460,6 +463,9 @@ impl Event {
                 key: r.parsed("key", KeyId::parse)?,
                 by: r.parsed("by", ActorRef::parse)?,
             }),
+            "session.opened" => Self::SessionOpened(super::SessionOpened::read(&mut r)?),
+            "session.narrowed" => Self::SessionNarrowed(super::SessionNarrowed::read(&mut r)?),
+            "session.closed" => Self::SessionClosed(super::SessionClosed::read(&mut r)?),
             "payload.erased" => Self::PayloadErased(super::PayloadErased::read(&mut r)?),
             "hold.placed" => Self::HoldPlaced(super::HoldPlaced::read(&mut r)?),
             "hold.released" => Self::HoldReleased(super::HoldReleased::read(&mut r)?),
@@ -510,7 +516,7 @@ impl Genesis {
 }
 
 impl Principal {
-    fn write(&self, w: &mut Writer<'_>) {
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
         w.str("actor", self.actor.as_str());
         w.str("environment", &self.environment);
         w.digest("hash", &self.hash);
@@ -518,7 +524,7 @@ impl Principal {
         w.strings("roles", &self.roles);
     }
 
-    fn read(mut r: Reader) -> Result<Self, EntryError> {
+    pub(super) fn read(mut r: Reader) -> Result<Self, EntryError> {
         let principal = Self {
             key: r.parsed("key", KeyId::parse)?,
             actor: r.parsed("actor", ActorRef::parse)?,

@@ -235,7 +235,36 @@ fn all() -> Vec<Event> {
         Event::ReviewClosed(ReviewClosed { by: actor(), decision: decision_id }),
         Event::AuthorTrusted(author()),
         Event::AuthorRevoked(AuthorKey { decision: None, ..author() }),
-        Event::KeyCreated(KeyGrant { principal, by: actor(), decision: Some(decision_id) }),
+        Event::KeyCreated(KeyGrant {
+            principal: principal.clone(),
+            by: actor(),
+            decision: Some(decision_id),
+        }),
+        Event::SessionOpened(SessionOpened {
+            principal: principal.clone(),
+            issuer: Some("corp".into()),
+            expires: TimeMs(9),
+            chain: Vec::new(),
+            parent: None,
+            token: Some(TokenUse { hash: Digest([8; 32]), until: TimeMs(10) }),
+        }),
+        Event::SessionOpened(SessionOpened {
+            principal,
+            issuer: None,
+            expires: TimeMs(9),
+            chain: vec![actor(), actor()],
+            parent: Some(KeyId::from_bytes([4; 16])),
+            token: None,
+        }),
+        Event::SessionNarrowed(SessionNarrowed {
+            key: KeyId::from_bytes([4; 16]),
+            roles: BTreeSet::from(["operator".into()]),
+        }),
+        Event::SessionClosed(SessionClosed {
+            key: KeyId::from_bytes([4; 16]),
+            by: actor(),
+            reason: CloseReason::TakenBack,
+        }),
         Event::KeyRevoked(KeyRevoked { key: KeyId::from_bytes([4; 16]), by: actor() }),
         Event::PayloadErased(PayloadErased {
             by: Some(actor()),

@@ -133,6 +133,7 @@ fn digest(count: usize) -> Result<f64> {
         environment: "production".into(),
         actor: ActorId::parse("agent:support").context("actor")?,
         roles: ["support".to_owned()].into(),
+        chain: Vec::new(),
     };
     let value = parse(body.as_bytes(), Limits::REQUEST)?;
     let request = Request::read(value, &caller)?;

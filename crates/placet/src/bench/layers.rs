@@ -111,6 +111,7 @@ fn asked(number: usize, workspace: &str) -> Result<(Request, Caller)> {
         environment: "production".into(),
         actor: ActorId::parse("agent:worker").context("actor")?,
         roles: [format!("role-{number}"), "agent".to_owned()].into(),
+        chain: Vec::new(),
     };
     let request = Request::read(parse(body.as_bytes(), Limits::REQUEST)?, &caller)?;
     Ok((request, caller))
@@ -163,6 +164,7 @@ fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
         nonce: None,
         deadline: NOW.plus(3_600_000),
         permit_ms: 60_000,
+        approval_ms: None,
         windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
         verdict,
         shadow: None,

@@ -189,6 +189,7 @@ pub(super) async fn make(
         environment: key.environment.clone(),
         actor: key.actor.clone(),
         roles: key.roles.clone(),
+        chain: Vec::new(),
     };
     let principal = Arc::new(Principal { caller, key: Some(key.key) });
     let first = *workspace.watch_size().borrow();

@@ -1,11 +1,16 @@
-//! `approvals`, `approve`, `reject`: the inbox of people. Owns what is shown before a decision; the
-//! digest that is sent back is the one that was shown, or the one given by hand, and no other.
+//! `approvals`, `approve`, `reject`, `withdraw`: the inbox of people. Owns what is asked before a
+//! decision; the digest that is sent back is that of what was shown, or the one given by hand, and no
+//! other.
+
+mod shown;
+mod watch;
 
 use crate::client::{Client, Remote, escape};
+use crate::commands::ask::Ask;
 use crate::exit::{Done, Fault};
 use crate::output;
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -17,31 +22,63 @@ const PAGES_MAX: usize = 500;
 
 /// What waits for approval.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   placet approvals
-  placet approvals --all --json")]
+  placet approvals --all --json
+  placet approvals --watch                    # a table that keeps itself up to date
+  placet approvals --watch --json             # JSON Lines: what there is, then what changes
+  placet approvals --watch --json --after 812 # go on where an earlier one has ended
+  placet approvals show apr_018f…             # every field of one"
+)]
 pub(crate) struct ApprovalsArgs {
+    #[command(subcommand)]
+    command: Option<ApprovalsCommand>,
     /// Also those that are resolved.
     #[arg(long)]
     all: bool,
+    /// Go on until interrupted, and show what changes as it does.
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: only what follows the log entry with this index, as an earlier one printed it.
+    #[arg(long, value_name = "INDEX", requires = "watch")]
+    after: Option<u64>,
     #[command(flatten)]
     remote: Remote,
-    /// Print one JSON document.
+    /// Print one JSON document; with --watch, one on each line.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Subcommand, Debug)]
+enum ApprovalsCommand {
+    /// Every field of a held action with where it comes from, and all votes
+    #[command(after_help = "Examples:
+  placet approvals show apr_018f…
+  placet approvals show job_018f… --json")]
+    Show {
+        /// The approval, `apr_…`, or the job or decision that waits for it, `job_…`, `dec_…`.
+        id: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
 /// Decide a held action: shows exactly what would run, and asks.
 ///
-/// Without a terminal, --digest is required: it says which action you have looked at.
+/// Without a terminal, --digest says which action you have looked at; --yes decides whatever is held
+/// under the id without anybody looking.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet approve apr_018f…                            # look, then answer
+  placet approve job_018f…
   placet approve --decision dec_018f…
   placet approve apr_018f… --digest sha256:… --note 'checked the invoice'
-  placet reject apr_018f… --digest sha256:…")]
+  placet approve apr_018f… --yes --json               # a program that has looked elsewhere
+  placet reject apr_018f… --digest sha256:… --note 'this invoice is of last year'")]
 pub(crate) struct VoteArgs {
-    /// The approval, `apr_…`.
+    /// The approval, `apr_…`, or the job that waits for it, `job_…`.
     #[arg(required_unless_present = "decision", conflicts_with = "decision")]
     id: Option<String>,
     /// The held decision, `dec_…`, instead of the approval.
@@ -50,19 +87,38 @@ pub(crate) struct VoteArgs {
     /// Digest of the action that you have looked at.
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<String>,
-    /// Why; kept with the vote.
+    /// Why; kept with the vote. Whoever proposed is told why it was rejected.
     #[arg(long)]
     note: Option<String>,
+    /// Do not ask: decide what is held now.
+    #[arg(long, conflicts_with = "digest")]
+    yes: bool,
     #[command(flatten)]
-    remote: Remote,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
+    ask: Ask,
+}
+
+/// Take a held action back, as the one who proposed it.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  placet withdraw dec_018f…
+  placet withdraw apr_018f… --json")]
+pub(crate) struct WithdrawArgs {
+    /// The held decision, `dec_…`, or what it waits for: `apr_…`, `job_…`.
+    id: String,
+    #[command(flatten)]
+    ask: Ask,
 }
 
 /// Runs `approvals`.
 pub(crate) async fn list(args: ApprovalsArgs) -> Done {
+    if let Some(ApprovalsCommand::Show { id, ask }) = args.command {
+        let held = held(&ask.client()?, &id).await?;
+        return ask.show(&held, |held| output::line(shown::whole(held, output::paint).trim_end()));
+    }
     let client = Client::of(&args.remote)?;
+    if args.watch {
+        return watch::run(client, args.all, args.json, args.after).await;
+    }
     let found = all(&client, args.all).await?;
     if args.json {
         output::document(&json!({"approvals": found}));
@@ -72,25 +128,7 @@ pub(crate) async fn list(args: ApprovalsArgs) -> Done {
         output::line("nothing waits for approval");
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<Vec<String>> = found
-        .iter()
-        .map(|one| {
-            let cell = |key: &str| output::plain(&one[key]);
-            let what = format!("{} {}", cell("surface"), cell("action"));
-            vec![
-                cell("id"),
-                cell("state"),
-                what,
-                cell("requested_by"),
-                cell("missing"),
-                cell("expires"),
-            ]
-        })
-        .collect();
-    output::line(&output::table(
-        &["approval", "state", "action", "asked by", "missing", "until"],
-        &rows,
-    ));
+    output::line(&shown::table(found.iter()));
     output::line("Look at one and decide it with `placet approve ID` or `placet reject ID`.");
     Ok(ExitCode::SUCCESS)
 }
@@ -111,36 +149,13 @@ async fn all(client: &Client, include_resolved: bool) -> Result<Vec<Value>> {
     Ok(found)
 }
 
-/// Runs `approve` or `reject`.
-pub(crate) async fn vote(args: VoteArgs, approve: bool) -> Done {
-    let client = Client::of(&args.remote)?;
-    let id = match (&args.id, &args.decision) {
-        (Some(id), _) => id.clone(),
-        (None, Some(decision)) => approval_of(&client, decision).await?,
-        (None, None) => return Err(Fault::usage("name an approval or a --decision").into()),
+/// The approval under an id of its own, of its job or of its decision.
+async fn held(client: &Client, id: &str) -> Result<Value> {
+    let id = match id.starts_with("dec_") {
+        true => approval_of(client, id).await?,
+        false => id.to_owned(),
     };
-    let digest = match &args.digest {
-        Some(digest) => digest.clone(),
-        None => look(&client, &id, approve, args.json).await?,
-    };
-    let mut body = json!({"action_digest": digest});
-    if let Some(note) = &args.note {
-        body["note"] = note.as_str().into();
-    }
-    let verb = if approve { "approve" } else { "reject" };
-    let voted = client.post(&format!("/api/v1/approvals/{}/{verb}", escape(&id)), &body).await?;
-    if args.json {
-        output::document(&voted);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let style = if approve { output::GREEN } else { output::RED };
-    let word = if approve { "approved" } else { "rejected" };
-    output::line(&format!("{}: {}", output::paint(style, word), output::safe(&id)));
-    let missing = voted["missing"].as_object().is_some_and(|missing| !missing.is_empty());
-    if approve && missing {
-        output::field("missing", &output::plain(&voted["missing"]));
-    }
-    Ok(ExitCode::SUCCESS)
+    client.get(&format!("/api/v1/approvals/{}", escape(&id))).await
 }
 
 async fn approval_of(client: &Client, decision: &str) -> Result<String> {
@@ -151,27 +166,55 @@ async fn approval_of(client: &Client, decision: &str) -> Result<String> {
     })?)
 }
 
+/// Runs `approve` or `reject`.
+pub(crate) async fn vote(args: VoteArgs, approve: bool) -> Done {
+    let client = args.ask.client()?;
+    let id = match (&args.id, &args.decision) {
+        (Some(id), _) | (None, Some(id)) if id.starts_with("dec_") => {
+            approval_of(&client, id).await?
+        }
+        (Some(id), _) | (None, Some(id)) => id.clone(),
+        (None, None) => return Err(Fault::usage("name an approval or a --decision").into()),
+    };
+    let digest = match &args.digest {
+        Some(digest) => digest.clone(),
+        None => look(&client, &id, approve, &args).await?,
+    };
+    let mut body = json!({"action_digest": digest});
+    if let Some(note) = &args.note {
+        body["note"] = note.as_str().into();
+    }
+    let verb = if approve { "approve" } else { "reject" };
+    let voted = client.post(&format!("/api/v1/approvals/{}/{verb}", escape(&id)), &body).await?;
+    args.ask.show(&voted, |voted| {
+        let style = if approve { output::GREEN } else { output::RED };
+        let word = if approve { "approved" } else { "rejected" };
+        output::line(&format!("{}: {}", output::paint(style, word), output::safe(&id)));
+        let missing = voted["missing"].as_object().is_some_and(|missing| !missing.is_empty());
+        if approve && missing {
+            output::field("missing", &shown::roles(&voted["missing"]));
+        }
+    })
+}
+
 /// Shows what would run and asks; the digest of what was shown.
-async fn look(client: &Client, id: &str, approve: bool, json: bool) -> Result<String> {
-    if json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        let fault = Fault::usage("without a terminal to ask on, --digest is required");
+async fn look(client: &Client, id: &str, approve: bool, args: &VoteArgs) -> Result<String> {
+    let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if !args.yes && (args.ask.json || !asks) {
+        let fault = Fault::usage("without a terminal to ask on, --digest or --yes is required");
         return Err(fault
-            .next(
-                "look with `placet approvals --json` and pass the action_digest that you have seen",
-            )
+            .next("look with `placet approvals show ID` and pass the digest that you have seen")
             .into());
     }
-    let found = all(client, true).await?;
-    let held = found.iter().find(|one| one["id"] == *id);
-    let held = held.ok_or_else(|| {
-        Fault::new("not_found", format!("no approval {id}"))
-            .next("list them with `placet approvals`")
-    })?;
-    let digest = held["action_digest"].as_str();
-    let digest = digest.ok_or_else(|| {
+    let held = held(client, id).await?;
+    let digest = held["rendering"]["action_digest"].as_str();
+    let digest = digest.filter(|digest| held["action_digest"] == **digest).ok_or_else(|| {
         Fault::new("payload_erased", "what would run was erased, so nobody can look at it")
     })?;
-    eprint!("{}", shown(held));
+    if args.yes {
+        return Ok(digest.to_owned());
+    }
+    eprint!("{}", shown::whole(&held, output::err_paint));
     let verb = if approve { "Approve" } else { "Reject" };
     eprint!("{verb} exactly this? Type yes: ");
     std::io::stderr().flush()?;
@@ -183,59 +226,19 @@ async fn look(client: &Client, id: &str, approve: bool, json: bool) -> Result<St
     Ok(digest.to_owned())
 }
 
-/// Everything that a person needs to decide, with nothing hidden in it.
-fn shown(held: &Value) -> String {
-    let mut out = String::new();
-    let mut field = |label: &str, value: &Value| {
-        if !value.is_null() {
-            let label = output::err_paint(output::DIM, &format!("{label:<12}"));
-            out.push_str(&format!("  {label} {}\n", output::plain(value)));
+/// Runs `withdraw`.
+pub(crate) async fn withdraw(args: WithdrawArgs) -> Done {
+    let client = args.ask.client()?;
+    let decision = match args.id.starts_with("dec_") {
+        true => args.id.clone(),
+        false => {
+            let held = held(&client, &args.id).await?;
+            held["decision"].as_str().unwrap_or_default().to_owned()
         }
     };
-    field("surface", &held["surface"]);
-    field("action", &held["action"]);
-    field("topic", &held["topic"]);
-    field("target", &held["target"]);
-    field("environment", &held["environment"]);
-    field("asked by", &held["requested_by"]);
-    field("risk tags", &held["risk_tags"]);
-    field("constraints", &held["constraints"]);
-    field("rules", &held["rules"]);
-    for reason in held["reasons"].as_array().into_iter().flatten() {
-        field("because", &reason["text"]);
-    }
-    field("missing", &held["missing"]);
-    field("expires", &held["expires"]);
-    field("policy", &held["policy"]);
-    field("digest", &held["action_digest"]);
-    if let Some(arguments) = held.get("arguments").filter(|arguments| !arguments.is_null()) {
-        let pretty = serde_json::to_string_pretty(arguments).unwrap_or_default();
-        out.push_str(&format!("  {}\n", output::err_paint(output::DIM, "arguments")));
-        for line in pretty.lines() {
-            out.push_str(&format!("    {}\n", output::safe(line)));
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown;
-    use serde_json::json;
-
-    #[test]
-    fn what_would_run_is_shown_whole_and_nothing_in_it_hides() {
-        let held = json!({
-            "surface": "payments.refund", "action": "create", "target": "order \u{1b}[8m42",
-            "requested_by": "agent:support", "constraints": {"max_retries": 1},
-            "rules": ["bank.refund-large"], "action_digest": "sha256:00", "expires": "soon",
-            "arguments": {"amount_cents": 125_000, "memo": "x\u{202e}y"},
-        });
-        let text = shown(&held);
-        for part in ["payments.refund", "agent:support", "bank.refund-large", "sha256:00", "125000"]
-        {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-        assert!(text.contains("order \\u{1b}[8m42") && text.contains("x\\u{202e}y"), "{text}");
-    }
+    let path = format!("/api/v1/decisions/{}/withdraw", escape(&decision));
+    let withdrawn = client.post(&path, &json!({})).await?;
+    args.ask.show(&withdrawn, |_| {
+        output::line(&format!("withdrawn: {}", output::safe(&decision)));
+    })
 }

@@ -190,6 +190,9 @@ pub(crate) fn print(document: &Value) {
     if let Some(approval) = present("approval") {
         let (id, state) = (output::plain(&approval["id"]), output::plain(&approval["state"]));
         output::field("approval", &format!("{id} {state}"));
+        if approval["note"].is_string() {
+            output::field("note", &output::plain(&approval["note"]));
+        }
         output::field("missing", &output::plain(&approval["missing"]));
         output::field("until", &output::plain(&approval["expires"]));
     }

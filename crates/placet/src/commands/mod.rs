@@ -8,11 +8,13 @@ pub(crate) mod backup;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod decide;
+pub(crate) mod delegate;
 
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod kill;
+pub(crate) mod outbox;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod up;

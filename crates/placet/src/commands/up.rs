@@ -5,11 +5,12 @@ use crate::exit::Fault;
 use crate::local;
 use anyhow::{Context, Result};
 use clap::Args;
+use placet_outbound::Outbound;
 use placet_runtime::crypto::Fast;
 use placet_runtime::{Options, Plane, SnapshotPlan, Started};
 use placet_server::open_stores;
-use placet_server::{ServerOptions, WitnessPeer, bind, serve};
-use placet_store::{Create, DataDir};
+use placet_server::{ChannelOptions, Secrets, ServerOptions, WitnessPeer, bind, serve};
+use placet_store::{Create, DataDir, Outbox};
 use placet_tlog::CosignerKey;
 use placet_types::event::{KillScope, KillSource};
 use placet_types::ids::{ActorId, ActorKind, WorkspaceName};
@@ -60,6 +61,15 @@ pub(crate) struct Up {
     /// URL under which clients reach this server, for the metadata of AuthZEN
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// Directory with the secrets that channels of a bundle name, a file each that others cannot read
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+    /// Base URL of Telegram's Bot API, for a server of one's own
+    #[arg(long, default_value = ChannelOptions::TELEGRAM, value_name = "URL")]
+    pub(crate) telegram_api: String,
+    /// Base URL of Slack's API
+    #[arg(long, default_value = ChannelOptions::SLACK, value_name = "URL", hide = true)]
+    pub(crate) slack_api: String,
     /// Serve checkpoints and tiles under /log/ to anybody: entries hold no personal data
     #[arg(long)]
     pub(crate) public_log: bool,
@@ -85,7 +95,8 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
     // Before the start: a first start that then cannot listen would have made a key for nobody.
     let listener = bind(up.listen).with_context(|| format!("listen on {}", up.listen))?;
     let address = listener.local_addr()?;
-    let started = start_as(&up, names).await?;
+    let (started, outbox) = start_as(&up, names).await?;
+    let options = ServerOptions { channels: Some(channels(&up, outbox)?), ..options };
     if let Some(key) = &started.bootstrap {
         show_key(&up.admin, key.reveal().as_str());
     }
@@ -184,17 +195,42 @@ fn names(up: &Up) -> Result<(WorkspaceName, ActorId)> {
 
 /// Opens the data directory and starts a plane over it.
 pub(crate) async fn start(up: &Up) -> Result<Started> {
-    start_as(up, names(up)?).await
+    Ok(start_as(up, names(up)?).await?.0)
 }
 
-async fn start_as(up: &Up, (workspace, admin): (WorkspaceName, ActorId)) -> Result<Started> {
+/// How the command line wants people and programs to be told.
+fn channels(up: &Up, outbox: Outbox) -> Result<ChannelOptions> {
+    if let Some(dir) = up.secrets.as_deref().filter(|dir| !dir.is_dir()) {
+        let fault = Fault::usage(format!("--secrets {} is no directory", dir.display()));
+        return Err(fault.next("make it, and put a file for each secret into it").into());
+    }
+    for (option, url) in [("--telegram-api", &up.telegram_api), ("--slack-api", &up.slack_api)] {
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            let fault = Fault::usage(format!("{option} {url:?} is no http:// or https:// URL"));
+            return Err(fault.next("leave it out to use the service itself").into());
+        }
+    }
+    let outbound = Outbound::new(None).context("the trust anchors of this system")?;
+    Ok(ChannelOptions {
+        outbox: Arc::new(outbox),
+        secrets: Secrets::new(up.secrets.clone()),
+        outbound,
+        telegram: up.telegram_api.trim_end_matches('/').to_owned(),
+        slack: up.slack_api.trim_end_matches('/').to_owned(),
+    })
+}
+
+async fn start_as(
+    up: &Up,
+    (workspace, admin): (WorkspaceName, ActorId),
+) -> Result<(Started, Outbox)> {
     let bundle = up.bundle.as_deref().map(local::compile).transpose()?.map(Arc::new);
     let dir = DataDir::open(&up.data, Create::Yes)?;
-    let stores = open_stores(&dir)?;
+    let (stores, outbox) = (open_stores(&dir)?, dir.outbox()?);
     let snapshots = SnapshotPlan { entries: up.snapshot_entries.max(1), ..SnapshotPlan::default() };
     let idle = (up.idle_after > 0).then(|| Duration::from_secs(up.idle_after));
     let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin, snapshots, idle };
-    Ok(Plane::start(stores, options).await?)
+    Ok((Plane::start(stores, options).await?, outbox))
 }
 
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {

@@ -365,6 +365,7 @@ fn digest_of(request: &str) -> Result<String> {
         environment: "production".to_owned(),
         actor: ActorId::parse("agent:support").ok_or_else(malformed)?,
         roles: ["support".to_owned()].into(),
+        chain: Vec::new(),
     };
     let body = json::parse(request.trim().as_bytes(), Limits::REQUEST).map_err(|_| malformed())?;
     let request = Request::read(body, &caller).map_err(|_| malformed())?;

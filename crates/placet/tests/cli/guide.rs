@@ -50,6 +50,11 @@ fn a_policy_is_published_as_the_guide_says() {
 }
 
 #[test]
+fn what_is_held_is_decided_as_the_guide_says() {
+    follow("docs/guides/approve.md", 6);
+}
+
+#[test]
 fn contracts_of_surfaces_hold_as_the_guide_says() {
     follow("docs/guides/surfaces.md", 5);
 }

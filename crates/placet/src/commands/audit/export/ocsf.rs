@@ -81,6 +81,7 @@ fn activity(record: &Record<'_>) -> (u64, String) {
         Event::KeyCreated(_) | Event::Genesis(_) => "create".to_owned(),
         Event::KeyRevoked(_) => "delete".to_owned(),
         Event::BundleDrafted(_) | Event::AuthorTrusted(_) => "create".to_owned(),
+        Event::SessionNarrowed(_) => "update".to_owned(),
         Event::BundleArmed(_) | Event::BundleShadowed(_) | Event::ReviewClosed(_) => {
             "update".to_owned()
         }
@@ -141,6 +142,7 @@ fn severity(record: &Record<'_>) -> (u64, &'static str) {
         Event::KillLifted(_)
         | Event::KeyCreated(_)
         | Event::KeyRevoked(_)
+        | Event::SessionNarrowed(_)
         | Event::PayloadErased(_)
         | Event::HoldReleased(_) => (3, "Medium"),
         Event::Decision(decision) if decision.outcome.as_str() == "DENY" => (2, "Low"),

@@ -1,0 +1,306 @@
+//! Messages that people read: one per approval, which shows it as it stands and changes with it, and one
+//! for each other thing that happened. Owns when a message is sent, changed or left; refuses to know the
+//! calls of either service.
+
+use super::deliver::Tried;
+use super::follow::meaning;
+use super::{Channels, slack, telegram};
+use crate::document;
+use crate::server::Server;
+use placet_notify::{Attempt, Brief, Said, Vote};
+use placet_policy::{Channel, ChannelKind, Told};
+use placet_runtime::crypto::Fast;
+use placet_runtime::{LogEntry, PlaneError, Workspace};
+use placet_store::{Delivery, Message};
+use placet_types::event::Event;
+use placet_types::hash::Hasher;
+use placet_types::ids::ApprovalId;
+use placet_types::json::{Object, Value};
+use placet_types::policy::Reason;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a service does with a message; each call is tried once.
+pub(super) enum Post<'a> {
+    /// Send one about an approval.
+    Send(&'a Brief),
+    /// Change the one at a place.
+    Change(&'a Brief, &'a str),
+    /// Say something, in answer to the one at a place if there is one.
+    Say(&'a str, Option<&'a str>),
+}
+
+/// A channel with its secret.
+pub(super) struct Open<'a> {
+    pub(super) channels: &'a Channels,
+    pub(super) channel: &'a Channel,
+    pub(super) key: [u8; 32],
+    pub(super) token: zeroize::Zeroizing<String>,
+}
+
+impl Open<'_> {
+    /// Digest of what the message about an approval shows.
+    fn shown(&self, brief: &Brief) -> [u8; 32] {
+        let body = match self.channel.kind {
+            ChannelKind::Telegram { .. } => telegram::body(self, brief),
+            _ => slack::body(self, brief),
+        };
+        Fast::sha256(&[&Value::Object(body).to_canonical()])
+    }
+
+    /// The place of the message that was sent, where one was.
+    async fn post(&self, post: Post<'_>) -> Attempt<Option<String>> {
+        match self.channel.kind {
+            ChannelKind::Telegram { .. } => telegram::post(self, post).await,
+            _ => slack::post(self, post).await,
+        }
+    }
+
+    fn is_gone(&self, why: &str) -> bool {
+        match self.channel.kind {
+            ChannelKind::Telegram { .. } => placet_notify::telegram::is_gone(why),
+            _ => placet_notify::slack::is_gone(why),
+        }
+    }
+}
+
+pub(super) async fn deliver(
+    server: &Arc<Server>,
+    channels: &Channels,
+    workspace: &Arc<Workspace>,
+    channel: &Channel,
+    delivery: &Delivery,
+) -> Tried {
+    let token = match channels.secret(&server.plane, workspace, &channel.secret) {
+        Ok(token) => token,
+        Err(why) => return Tried::Down(format!("secret {}: {why}", channel.secret)),
+    };
+    let open = Open { channels, channel, key: Channels::button_key(workspace, channel), token };
+    let done = match delivery.letter.approval {
+        Some(approval) => about_approval(server, &open, workspace, approval, delivery).await,
+        None => about_entry(server, &open, workspace, delivery).await,
+    };
+    // What cannot be read now may be read later; it is not the peer's fault.
+    done.unwrap_or_else(|error| Tried::Down(error.to_string()))
+}
+
+/// Makes the message about an approval show it as it stands.
+async fn about_approval(
+    server: &Arc<Server>,
+    open: &Open<'_>,
+    workspace: &Arc<Workspace>,
+    approval: ApprovalId,
+    delivery: &Delivery,
+) -> Result<Tried, PlaneError> {
+    let (no, channels) = (workspace.no, open.channels);
+    let store = |why: String| PlaneError::Internal(why);
+    let id = open.channel.id.clone();
+    let known = channels.on_outbox(move |outbox| outbox.message(no, &id, approval)).await;
+    let known = known.map_err(store)?;
+    let Some(mut brief) = brief(server, workspace, approval).await? else {
+        // State has forgotten it, so it has been final for long.
+        return Ok(Tried::Done);
+    };
+    if brief.state == "rejected" {
+        brief.rejected_by = rejected_by(server, workspace, delivery).await?;
+    }
+    let shown = open.shown(&brief);
+    let mut place = known.as_ref().map(|message| message.place.clone());
+    let posted = match &known {
+        // Nobody was asked, and nobody is waited for any more.
+        None if !brief.is_pending() => return Ok(Tried::Done),
+        None => Some(open.post(Post::Send(&brief)).await),
+        Some(message) if message.shown == shown => None,
+        Some(message) => Some(open.post(Post::Change(&brief, &message.place)).await),
+    };
+    match posted {
+        None => {}
+        Some(Attempt::Done(sent)) => place = sent.or(place),
+        // Somebody deleted it. What is decided needs no message; what is not gets another one.
+        Some(Attempt::Never(why)) if open.is_gone(&why) => {
+            keep(channels, workspace, open.channel, approval, None).await.map_err(store)?;
+            if !brief.is_pending() {
+                return Ok(Tried::Done);
+            }
+            return Ok(Tried::Again(None, why));
+        }
+        Some(other) => return Ok(other.into()),
+    }
+    let message = place.clone().map(|place| Message { place, shown });
+    // One that is final never changes again.
+    let message = message.filter(|_| !brief.is_final());
+    if known != message {
+        keep(channels, workspace, open.channel, approval, message).await.map_err(store)?;
+    }
+    let more = match Told::parse(&delivery.letter.told) {
+        Some(Told::Reminded) => format!("⏰ It still waits, until {}", brief.expires.rfc3339()),
+        Some(Told::Escalated) => "⏫ More people may decide this now".to_owned(),
+        Some(Told::Reopened) => {
+            "🔁 The demand has changed: earlier approvals count no more".to_owned()
+        }
+        _ => return Ok(Tried::Done),
+    };
+    if !brief.is_pending() {
+        return Ok(Tried::Done);
+    }
+    Ok(open.post(Post::Say(&more, place.as_deref())).await.into())
+}
+
+async fn keep(
+    channels: &Channels,
+    workspace: &Workspace,
+    channel: &Channel,
+    approval: ApprovalId,
+    message: Option<Message>,
+) -> Result<(), String> {
+    let (no, id) = (workspace.no, channel.id.clone());
+    channels.on_outbox(move |outbox| outbox.keep_message(no, &id, approval, message.as_ref())).await
+}
+
+/// Says what happened, where that is no approval.
+async fn about_entry(
+    server: &Arc<Server>,
+    open: &Open<'_>,
+    workspace: &Arc<Workspace>,
+    delivery: &Delivery,
+) -> Result<Tried, PlaneError> {
+    let entry = entry_at(server, workspace, delivery.letter.index).await?;
+    let names = names(server, workspace);
+    let name = |actor: &str| names.get(actor).cloned().unwrap_or_else(|| actor.to_owned());
+    let by = |actor: Option<&str>| actor.map(|it| format!(" by {}", name(it))).unwrap_or_default();
+    let text = match &entry.entry.event {
+        Event::Decision(event) => format!(
+            "⛔ Denied: {} / {} asked by {} ({}), because of {}",
+            event.surface,
+            event.action,
+            name(event.actor.as_str()),
+            event.environment,
+            event.rules.join(", ")
+        ),
+        Event::KillTripped(kill) => format!(
+            "🛑 Kill switch of {} tripped{} ({})",
+            kill.scope.as_str(),
+            by(kill.by.as_ref().map(|it| it.as_str())),
+            kill.source.as_str()
+        ),
+        Event::KillLifted(kill) => format!(
+            "▶️ Kill switch of {} lifted{}",
+            kill.scope.as_str(),
+            by(kill.by.as_ref().map(|it| it.as_str()))
+        ),
+        Event::BundleArmed(armed) => {
+            let by = by(armed.by.as_ref().map(|it| it.as_str()));
+            format!("📜 Policy {} is in force{by}", armed.bundle)
+        }
+        other => format!("{} at entry {}", other.type_name(), entry.index),
+    };
+    let text = format!(
+        "{}\nWorkspace {}, entry {}, {}",
+        placet_types::visible::escape(&text),
+        workspace.name,
+        entry.index,
+        entry.entry.time.rfc3339()
+    );
+    Ok(open.post(Post::Say(&text, None)).await.into())
+}
+
+/// Who rejected, where the entry that is told is that vote.
+async fn rejected_by(
+    server: &Arc<Server>,
+    workspace: &Arc<Workspace>,
+    delivery: &Delivery,
+) -> Result<Option<String>, PlaneError> {
+    let entry = entry_at(server, workspace, delivery.letter.index).await?;
+    let Event::ApprovalVoted(vote) = &entry.entry.event else { return Ok(None) };
+    if vote.approve {
+        return Ok(None);
+    }
+    let by = vote.by.as_str();
+    Ok(Some(names(server, workspace).get(by).cloned().unwrap_or_else(|| by.to_owned())))
+}
+
+pub(super) async fn entry_at(
+    server: &Arc<Server>,
+    workspace: &Arc<Workspace>,
+    index: u64,
+) -> Result<LogEntry, PlaneError> {
+    let (plane, workspace) = (server.plane.clone(), workspace.clone());
+    let done = tokio::task::spawn_blocking(move || plane.log_entry(&workspace, index)).await;
+    done.map_err(|error| PlaneError::Internal(error.to_string()))?
+}
+
+/// Names of people by the pseudonyms that entries show: those who have keys, and approvers of channels.
+pub(super) fn names(server: &Server, workspace: &Workspace) -> HashMap<String, String> {
+    let keys = server.plane.keys_of(workspace);
+    let bundle = workspace.bundle();
+    let channels = bundle.iter().flat_map(|bundle| bundle.notify().channels());
+    let approvers = channels.flat_map(|channel| channel.approvers.values());
+    keys.iter()
+        .map(|key| &key.actor)
+        .chain(approvers)
+        .map(|actor| (workspace.actor_ref(actor).as_str().to_owned(), actor.to_string()))
+        .collect()
+}
+
+/// An approval as it stands; `None` when state has forgotten it. Everything of its payload is read now,
+/// so what was erased meanwhile is not in it.
+pub(super) async fn brief(
+    server: &Arc<Server>,
+    workspace: &Arc<Workspace>,
+    approval: ApprovalId,
+) -> Result<Option<Brief>, PlaneError> {
+    let (held, answer, payload) = match server.plane.approval(workspace, approval).await {
+        Err(PlaneError::NotFound(_)) => return Ok(None),
+        seen => seen?,
+    };
+    let event = &answer.event;
+    let names = names(server, workspace);
+    let object = |name: &str| payload.as_ref()?.payload.get(name)?.as_object();
+    let request = object("request");
+    let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
+    let texts = document::texts_of(server, workspace, &answer);
+    let reason = |rule: &String| {
+        let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
+        text.unwrap_or_else(|| Reason::Rule.text().to_owned())
+    };
+    let votes = held.votes.iter().map(|(by, roles)| Vote {
+        by: names.get(by.as_str()).cloned().unwrap_or_else(|| by.as_str().to_owned()),
+        roles: roles.iter().cloned().collect(),
+    });
+    Ok(Some(Brief {
+        approval,
+        workspace: workspace.name.to_string(),
+        state: held.state.as_str(),
+        surface: event.surface.clone(),
+        action: event.action.clone(),
+        environment: event.environment.clone(),
+        chain: chain(object("facts")),
+        asked_by: actor.unwrap_or_else(|| event.actor.as_str()).to_owned(),
+        said: request.map(Said::of),
+        reasons: event.rules.iter().map(reason).collect(),
+        roles: held.roles.clone(),
+        missing: held.missing(),
+        votes: votes.collect(),
+        rejected_by: None,
+        expires: held.expires,
+        digests: answer
+            .digests
+            .filter(|_| request.is_some())
+            .map(|digests| (digests.request, digests.action)),
+        requirement: held.requirement,
+    }))
+}
+
+/// On whose behalf it is asked, as a token proved it.
+fn chain(facts: Option<&Object>) -> Vec<String> {
+    let chain = facts.and_then(|facts| facts.get("chain")).and_then(Value::as_array);
+    chain.unwrap_or_default().iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// What an entry is about, for events that name both.
+pub(super) fn subject(event: &Event) -> Option<String> {
+    match event {
+        Event::Decision(event) => Some(event.decision.to_string()),
+        other => meaning(other)?.1.map(|(_, decision)| decision.to_string()),
+    }
+}
