@@ -144,7 +144,8 @@ pub(crate) fn read(
         Shape::Bool => fields::boolean(node, what, report).map(Value::from),
         Shape::Actor => word(node, what, is_actor, "an actor, kind:name", report),
         Shape::Label => word(node, what, is_label, "lower-case letters, digits and -", report),
-        Shape::Json | Shape::Constraints => object(node, what, report),
+        Shape::Json => object(node, what, fields::body, report),
+        Shape::Constraints => object(node, what, fields::json, report),
         Shape::Condition | Shape::Offset => fields::text(node, what, report).map(|it| it.0.into()),
         Shape::Several(item) | Shape::OneOrMore(item) => set(node, what, item, form, report),
         Shape::List(item) => items(node, what, item, form, report).map(Value::from),
@@ -314,13 +315,18 @@ fn is_actor(text: &str) -> bool {
     ActorId::parse(text).is_some()
 }
 
-fn object(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Value> {
+fn object(
+    node: &Node,
+    what: &str,
+    read: fn(&Node, &mut Report<'_>) -> Option<Value>,
+    report: &mut Report<'_>,
+) -> Option<Value> {
     if !matches!(node.value, Data::Map(_)) {
         let message = format!("`{what}` takes a mapping, not {}", node.value.kind());
         report.error(Code::WrongType, node.place, message);
         return None;
     }
-    fields::json(node, report)
+    read(node, report)
 }
 
 fn instant(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<Value> {

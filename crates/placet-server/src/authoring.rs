@@ -110,9 +110,15 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     if let Some(value) = fields.remove("caller") {
         caller = other(&session, &caller, &value)?;
     }
-    let body = fields
+    let mut body = fields
         .remove("request")
         .ok_or_else(|| Problem::missing("/request", "request is required"))?;
+    // Nothing is recorded, so there is nothing to bind.
+    if let Value::Object(body) = &mut body
+        && body.get("idempotency_key").is_none()
+    {
+        body.set("idempotency_key", "explain");
+    }
     let request = Request::read(body, &caller).map_err(|error| {
         Problem::new(error.code(), error.to_string()).at(&format!("/request{}", error.field()))
     })?;

@@ -83,6 +83,18 @@ pub(crate) fn request(bytes: &[u8], caller: &mut Caller) -> Result<Request> {
     Request::read(body, caller).map_err(|error| Fault::new(error.code(), error.to_string()).into())
 }
 
+/// As [`request`], of one that is only asked about: it needs no idempotency key.
+pub(crate) fn question(bytes: &[u8], caller: &Caller) -> Result<Request> {
+    let mut body = json::parse(bytes, Limits::REQUEST)
+        .map_err(|error| Fault::new("json_malformed", error.to_string()))?;
+    if let json::Value::Object(fields) = &mut body
+        && fields.get("idempotency_key").is_none()
+    {
+        fields.set("idempotency_key", "explain");
+    }
+    Request::read(body, caller).map_err(|error| Fault::new(error.code(), error.to_string()).into())
+}
+
 /// What compiling a directory came to.
 pub(crate) enum Compiled {
     Good(Box<Bundle>),
@@ -96,12 +108,19 @@ pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
         let fault = Fault::new("bundle_unreadable", detail);
         return Err(fault.next("name the directory that holds the YAML documents").into());
     }
-    read_dir(dir).map_err(|error| {
+    let found = read_dir(dir).map_err(|error| {
         let text = error.to_string();
         let place = dir.display().to_string();
         let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
-        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents").into()
-    })
+        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents")
+    })?;
+    if found.is_empty() {
+        let detail = format!("{} holds no policy document (*.yaml)", dir.display());
+        let fault = Fault::new("bundle_empty", detail);
+        let next = "name the directory of the documents; a bundle that grants nothing says `rules: []`";
+        return Err(fault.next(next).into());
+    }
+    Ok(found)
 }
 
 /// Compiles the documents of a directory.

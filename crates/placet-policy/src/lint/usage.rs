@@ -231,11 +231,12 @@ fn may_apply(bundle: &Bundle, case: &Case, hit: &Hit, scratch: &mut Scratch) -> 
     let since = case.at.0.saturating_sub(limit.per_ms);
     let mut found = 0_u64;
     for step in case.history.iter().filter(|step| step.at.0 >= since) {
-        let verdict = bundle.evaluate(&step.request, &step.caller, scratch);
-        found = found.saturating_add(u64::from(verdict.hits.iter().any(|it| it.rule.id == counted.id)));
-        if found >= u64::from(limit.count) {
-            return true;
+        // They differ in their idempotency keys alone.
+        let Some(request) = step.requests().next() else { continue };
+        let verdict = bundle.evaluate(&request, &step.caller, scratch);
+        if verdict.hits.iter().any(|it| it.rule.id == counted.id) {
+            found = found.saturating_add(step.times);
         }
     }
-    false
+    found >= u64::from(limit.count)
 }

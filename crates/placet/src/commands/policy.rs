@@ -171,8 +171,8 @@ fn explain(
     json: bool,
 ) -> Done {
     let bundle: Bundle = local::compile(dir)?;
-    let mut caller = caller.caller(workspace)?;
-    let request = local::request(&local::read_input(request)?, &mut caller)?;
+    let caller = caller.caller(workspace)?;
+    let request = local::question(&local::read_input(request)?, &caller)?;
     let trace = bundle.explain(&request, &caller);
     let decision = local::decide(&bundle, &request, caller)?;
     if json {
