@@ -279,7 +279,12 @@ const EXPRESSIONS_MAX: usize = 256;
 
 impl<'a> Report<'a> {
     pub(crate) fn new(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self { sources: sources.into_iter().collect(), found: Vec::new(), totals: Totals::default(), expressions: 0 }
+        Self {
+            sources: sources.into_iter().collect(),
+            found: Vec::new(),
+            totals: Totals::default(),
+            expressions: 0,
+        }
     }
 
     /// Whether another regular expression may be compiled; asked before each.

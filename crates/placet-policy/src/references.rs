@@ -231,7 +231,9 @@ impl<'m> Declared<'m> {
                 let hint =
                     near(&self.models, "add it to `allow` of `models:`, or leave it out here");
                 // What grants a model that is not allowed contradicts the list.
-                if matches!(mention.kind, "capabilities" | "models") && mention.path.last() == Some(&"models") {
+                if matches!(mention.kind, "capabilities" | "models")
+                    && mention.path.last() == Some(&"models")
+                {
                     (Code::Conflict, Severity::Error, Some(message), hint)
                 } else {
                     (Code::UnknownModel, Severity::Warning, Some(message), hint)

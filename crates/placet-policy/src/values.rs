@@ -184,7 +184,13 @@ impl<'b> Values<'b> {
                 let [test, yes, no] = args.as_slice() else { return None };
                 let (yes, no) = (self.truth(yes, matches), self.truth(no, matches));
                 match self.truth(test, matches) {
-                    Some(test) => if test { yes } else { no },
+                    Some(test) => {
+                        if test {
+                            yes
+                        } else {
+                            no
+                        }
+                    }
                     None => yes.filter(|_| yes == no),
                 }
             }
@@ -291,9 +297,7 @@ impl<'b> Values<'b> {
         let path = path(operand)?;
         match path.as_slice() {
             ["verified", RiskTier::FACT] => Some(words(&RiskTier::WORDS)),
-            ["verified", RiskTier::LEVEL] => {
-                Some(Domain::Range { least: Some(0), most: Some(3) })
-            }
+            ["verified", RiskTier::LEVEL] => Some(Domain::Range { least: Some(0), most: Some(3) }),
             ["verified", "actor_kind"] => {
                 let all = [ActorKind::Agent, ActorKind::Service, ActorKind::Human];
                 Some(words(&all.map(ActorKind::as_str)))
@@ -422,11 +426,9 @@ impl Domain<'_> {
     /// What holds of a value of either.
     fn or(self, other: Self) -> Option<Self> {
         Some(match (self, other) {
-            (
-                Self::Finite { mut values, sure },
-                Self::Finite { values: more, sure: also },
-            ) => {
-                values.extend(more.into_iter().filter(|it| !values.contains(it)).collect::<Vec<_>>());
+            (Self::Finite { mut values, sure }, Self::Finite { values: more, sure: also }) => {
+                values
+                    .extend(more.into_iter().filter(|it| !values.contains(it)).collect::<Vec<_>>());
                 Self::Finite { values, sure: sure && also }
             }
             (Self::Range { least: a, most: b }, Self::Range { least: c, most: d }) => {

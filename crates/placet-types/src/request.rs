@@ -594,9 +594,9 @@ fn edits(a: &str, b: &str) -> usize {
         for (column, (other, up)) in b.iter().zip(row.iter().skip(1)).enumerate() {
             let replace = diagonal.saturating_add(usize::from(byte != *other));
             left = replace.min(up.saturating_add(1)).min(left.saturating_add(1));
-            let turned = column.checked_sub(1).filter(|it| {
-                last == Some(*other) && b.get(*it) == Some(&byte)
-            });
+            let turned = column
+                .checked_sub(1)
+                .filter(|it| last == Some(*other) && b.get(*it) == Some(&byte));
             if let Some(two) = turned.and_then(|it| before.get(it)) {
                 left = left.min(two.saturating_add(1));
             }

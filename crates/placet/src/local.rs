@@ -117,7 +117,8 @@ pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
     if found.is_empty() {
         let detail = format!("{} holds no policy document (*.yaml)", dir.display());
         let fault = Fault::new("bundle_empty", detail);
-        let next = "name the directory of the documents; a bundle that grants nothing says `rules: []`";
+        let next =
+            "name the directory of the documents; a bundle that grants nothing says `rules: []`";
         return Err(fault.next(next).into());
     }
     Ok(found)

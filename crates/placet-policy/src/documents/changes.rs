@@ -73,7 +73,11 @@ pub(super) const KIND: Kind = Kind {
             Shape::Record(&[
                 Field::optional("scope", Shape::Int(0, 100), "how much changes"),
                 Field::optional("protected_paths", Shape::Int(0, 100), "a protected path changes"),
-                Field::optional("category", Shape::Int(0, 100), "what kind of change it says it is"),
+                Field::optional(
+                    "category",
+                    Shape::Int(0, 100),
+                    "what kind of change it says it is",
+                ),
                 Field::optional("cross_cutting", Shape::Int(0, 100), "how many directories change"),
             ]),
             "what each factor adds to the risk score",

@@ -59,7 +59,8 @@ pub(super) const KIND: Kind = Kind {
                     Shape::Prose(200),
                     "what it says, or one of what it lists",
                 ),
-                Field::required("roles", Shape::Set(&Shape::Name), "what that gives; may be empty").refers(Reference::Role),
+                Field::required("roles", Shape::Set(&Shape::Name), "what that gives; may be empty")
+                    .refers(Reference::Role),
             ])),
             "what its tokens give; one that nothing here meets opens nothing",
         ),

@@ -13,7 +13,8 @@ pub(super) const KIND: Kind = Kind {
             "surfaces",
             Shape::Set(&Shape::Pattern(Dialect::Dotted)),
             "patterns of surfaces",
-        ).refers(Reference::Surface),
+        )
+        .refers(Reference::Surface),
         Field::required(
             "environments",
             Shape::Set(&Shape::Pattern(Dialect::Environment)),

@@ -26,7 +26,8 @@ pub(super) const KIND: Kind = Kind {
         Field::required("id", Shape::Id, "unique among the notifications"),
         Field::required("on", Shape::Set(&Shape::Word(&TOLD)), "what is told"),
         Field::required("channels", Shape::Set(&Shape::Id), "where: ids of `channels:`"),
-        Field::optional("surfaces", Shape::Set(&Shape::Pattern(Dialect::Dotted)), "only of these").refers(Reference::Surface),
+        Field::optional("surfaces", Shape::Set(&Shape::Pattern(Dialect::Dotted)), "only of these")
+            .refers(Reference::Surface),
         Field::optional("owner", Shape::Prose(200), "who answers for it"),
     ]),
     doc: "Who hears of what, through which channel.",

@@ -9,7 +9,8 @@ pub(super) const KIND: Kind = Kind {
     name: "outputs",
     shape: Shape::Entries(&[
         Field::required("id", Shape::Id, "unique among the output rules"),
-        Field::optional("surfaces", Shape::Set(&Shape::Pattern(Dialect::Dotted)), "only of these").refers(Reference::Surface),
+        Field::optional("surfaces", Shape::Set(&Shape::Pattern(Dialect::Dotted)), "only of these")
+            .refers(Reference::Surface),
         Field::optional("topics", Shape::Set(&Shape::Pattern(Dialect::Dotted)), "only of these"),
         Field::optional(
             "detect",

@@ -16,7 +16,8 @@ pub(super) const KIND: Kind = Kind {
                 "may",
                 Shape::Set(&Shape::Permission(&["propose", "approve", "read"])),
                 "permissions: a verb, surfaces and perhaps actions",
-            ).refers(Reference::Permission),
+            )
+            .refers(Reference::Permission),
             Field::optional(
                 "must_not_alone",
                 Shape::Entries(&[
@@ -25,8 +26,10 @@ pub(super) const KIND: Kind = Kind {
                         "permission",
                         Shape::Permission(&["propose", "approve"]),
                         "what no holder of the role does alone",
-                    ).refers(Reference::Permission),
-                    Field::required("approvers", APPROVERS, "who has to approve it besides").refers(Reference::Role),
+                    )
+                    .refers(Reference::Permission),
+                    Field::required("approvers", APPROVERS, "who has to approve it besides")
+                        .refers(Reference::Role),
                     Field::optional("expires", Shape::Duration, "how long one may wait; 1h"),
                     Field::optional("use_within", Shape::Duration, "how long it then counts; 1h"),
                     Field::optional("reason", Shape::Prose(1024), "why"),

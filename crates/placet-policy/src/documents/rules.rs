@@ -54,7 +54,8 @@ pub(super) const MATCH: Shape = Shape::Record(&[
 const OWNER: Field = Field::optional("owner", Shape::Prose(200), "who answers for it");
 
 const AFTER: Shape = Shape::Record(&[
-    Field::required("surface", Shape::Pattern(Dialect::Dotted), "of the earlier action").refers(Reference::Surface),
+    Field::required("surface", Shape::Pattern(Dialect::Dotted), "of the earlier action")
+        .refers(Reference::Surface),
     Field::optional("action", Shape::Pattern(Dialect::Dotted), "of the earlier action"),
     Field::required("within", Shape::Duration, "for how long it counts"),
     Field::optional(
@@ -91,7 +92,8 @@ const RULES_SHAPE: Shape = Shape::Entries(&[
                 "roles",
                 Shape::Map(&Shape::Name, &Shape::Int(1, 16)),
                 "how many people of each role; one operator",
-            ).refers(Reference::Role),
+            )
+            .refers(Reference::Role),
             Field::optional("expires", Shape::Duration, "1h"),
             Field::optional("use_within", Shape::Duration, "1h"),
         ]),

@@ -6,7 +6,8 @@ use crate::shape::{Field, Shape};
 
 const CALLER: Shape = Shape::Record(&[
     Field::optional("actor", Shape::Actor, "who asks; `agent:local` where nothing is said"),
-    Field::optional("roles", Shape::Set(&Shape::Name), "the roles of the key").refers(Reference::Role),
+    Field::optional("roles", Shape::Set(&Shape::Name), "the roles of the key")
+        .refers(Reference::Role),
     Field::optional("environment", Shape::Label, "of the key; `development`"),
     Field::optional("workspace", Shape::Label, "of the key; `default`"),
 ]);
@@ -51,7 +52,8 @@ pub(super) const KIND: Kind = Kind {
                     "approval",
                     Shape::Map(&Shape::Name, &Shape::Int(1, 16)),
                     "exactly these roles, with how many people of each",
-                ).refers(Reference::Role),
+                )
+                .refers(Reference::Role),
                 Field::optional("retry_after", Shape::Duration, "exactly this wait"),
             ]),
             "what has to come of it",

@@ -61,7 +61,11 @@ fn constant_terms(ast: &Ast, out: &mut Vec<Found>) {
         match constant(term) {
             Some(Constant::Bool(value)) if !side => {
                 let text = render(term);
-                out.push((Code::ConstantCondition, format!("the term `{text}` is always {value}"), None));
+                out.push((
+                    Code::ConstantCondition,
+                    format!("the term `{text}` is always {value}"),
+                    None,
+                ));
             }
             _ => constant_terms(term, out),
         }

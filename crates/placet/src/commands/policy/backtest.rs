@@ -247,7 +247,9 @@ fn print(report: &Report, seconds: f64) {
     output::line("");
     if report.evaluated == 0 {
         let word = output::paint(output::RED, "nothing was compared");
-        output::line(&format!("{word}: no decision lies in this range, or none could be made again"));
+        output::line(&format!(
+            "{word}: no decision lies in this range, or none could be made again"
+        ));
         return;
     }
     if report.changes.is_empty() {
