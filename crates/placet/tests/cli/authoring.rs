@@ -119,8 +119,8 @@ fn nothing_is_no_success() {
         &["policy", "lint", "--bundle", &dir][..],
         &["policy", "compile", "--bundle", &dir],
         &["policy", "test", "--bundle", &dir],
-        &["policy", "publish", "--bundle", &dir, "--server", "http://127.0.0.1:1"],
-        &["policy", "shadow", "--bundle", &dir, "--server", "http://127.0.0.1:1"],
+        &["policy", "publish", "--bundle", &dir, "--url", "http://127.0.0.1:1"],
+        &["policy", "shadow", "--bundle", &dir, "--url", "http://127.0.0.1:1"],
         &["policy", "diff", &dir, &bank()],
     ] {
         let run = placet(args).exits(1);
@@ -150,7 +150,7 @@ fn a_broken_bundle_is_structured_everywhere() {
         &["policy", "diff", &dir, &bank()],
         &["policy", "explain", &request, "--bundle", &dir],
         &["policy", "backtest", &dir, "--data", &dir],
-        &["policy", "publish", "--bundle", &dir, "--server", "http://127.0.0.1:1"],
+        &["policy", "publish", "--bundle", &dir, "--url", "http://127.0.0.1:1"],
     ] {
         let mut args = args.to_vec();
         args.push("--json");
