@@ -287,6 +287,11 @@ class Corpus:
         yield "approval.voted", {"approval": self.id("apr"), "approve": True, "by": person, "complete": True,
                                  "decision": self.id("dec"), "requirement": self.digest(), "roles": ["operator"]}
         yield "approval.closed", {"approval": self.id("apr"), "decision": self.id("dec"), "state": "expired"}
+        yield "approval.escalated", {"approval": self.id("apr"), "decision": self.id("dec"), "roles": {"admin": 1},
+                                     "step": 0}
+        yield "approval.reminded", {"approval": self.id("apr"), "decision": self.id("dec"),
+                                    "expires_ms": 1795219299999, "missing": {"operator": 1}}
+        yield "delegation.ended", {"by": person, "delegation": self.id("dlg")}
         yield "kill.tripped", dict(kill, by=person, source="api")
         yield "kill.lift_requested", dict(kill, by=person, not_before_ms=1795219299999)
         yield "kill.lifted", kill

@@ -7,7 +7,7 @@ use placet_types::event::DecisionEvent;
 use placet_types::ids::{self, ApprovalId, JobId, TimeMs};
 use placet_types::json::{Object, Value};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// What an approval document is made of beside the decision's entry.
@@ -30,6 +30,8 @@ pub struct ApprovalParts<'a> {
     pub requirement: Digest,
     /// Who asked, as this reader may see it.
     pub requested_by: &'a str,
+    /// On whose behalf, outermost first, as far as that was verified.
+    pub verified_chain: Vec<&'a str>,
     /// When it was held.
     pub created: TimeMs,
     /// Undecided, it expires then.
@@ -38,8 +40,16 @@ pub struct ApprovalParts<'a> {
     pub use_within_ms: u64,
     /// The held request; absent once erased.
     pub request: Option<&'a Object>,
-    /// Texts of the deciding rules.
+    /// What its permit will demand.
+    pub constraints: &'a Object,
+    /// The rules that demand it.
+    pub rules: &'a [String],
+    /// Their texts.
     pub reasons: Vec<String>,
+    /// How often a stricter bundle has re-opened it.
+    pub reopened: u32,
+    /// Roles that may stand in since it was escalated.
+    pub may_stand_in: BTreeSet<&'a String>,
     /// Every field, as people are shown it; absent once erased.
     pub rendering: Option<RenderingDocument>,
     /// All votes, where they were looked up.
@@ -108,6 +118,13 @@ pub struct ApprovalDocument<'a> {
     pub rules: &'a [String],
     /// Their texts.
     pub reasons: Vec<String>,
+    /// How often a stricter bundle has re-opened it, with another demand.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reopened: u32,
+    /// Roles that may stand in for those demanded since it was escalated.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub may_stand_in: BTreeSet<&'a String>,
     /// Digest of the bundle under which it was held.
     #[schema(value_type = Option<String>)]
     pub policy: Option<Sha>,
@@ -204,6 +221,17 @@ pub struct VoteDocument {
     pub by: String,
     /// The demanded roles this person fills.
     pub roles: Vec<String>,
+    /// The role in which this person stands in for others, after an escalation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_in_as: Option<String>,
+    /// Whose roles were delegated to this person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_the_right_of: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A page of approvals, oldest first.
@@ -245,11 +273,13 @@ impl<'a> ApprovalDocument<'a> {
             topic: event.topic.as_deref(),
             arguments: field("arguments").map(Json),
             risk_tags: tags.iter().filter_map(Value::as_str).collect(),
-            constraints: JsonObject(&event.constraints),
-            rules: &event.rules,
+            constraints: JsonObject(parts.constraints),
+            rules: parts.rules,
             reasons: parts.reasons,
+            reopened: parts.reopened,
+            may_stand_in: parts.may_stand_in,
             policy: event.policy.map(Sha),
-            asked_by: asked_by(parts.request, parts.requested_by),
+            asked_by: asked_by(&parts.verified_chain, parts.request, parts.requested_by),
             job_id: job,
             payload_erased: parts.erased,
             unreadable: parts.request.is_none() && !parts.erased,
@@ -262,11 +292,11 @@ impl<'a> ApprovalDocument<'a> {
 /// The surface whose decisions admit jobs.
 pub const JOB: &str = "job";
 
-fn asked_by(request: Option<&Object>, requested_by: &str) -> Vec<AskedByDocument> {
-    let chain = request.and_then(|request| request.get("on_behalf_of")?.as_array());
-    let chain = chain.unwrap_or_default().iter().filter_map(Value::as_str);
-    let chain = chain
-        .map(|actor| AskedByDocument { actor: actor.to_owned(), provenance: "asserted" })
-        .chain([AskedByDocument { actor: requested_by.to_owned(), provenance: "verified" }]);
-    chain.collect()
+fn asked_by(chain: &[&str], request: Option<&Object>, requested_by: &str) -> Vec<AskedByDocument> {
+    let asserted = request.and_then(|request| request.get("on_behalf_of")?.as_array());
+    let asserted = asserted.unwrap_or_default().iter().filter_map(Value::as_str);
+    let by =
+        |provenance| move |actor: &str| AskedByDocument { actor: actor.to_owned(), provenance };
+    let chain = chain.iter().copied().map(by("verified"));
+    chain.chain(asserted.map(by("asserted"))).chain([by("verified")(requested_by)]).collect()
 }

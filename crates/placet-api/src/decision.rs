@@ -2,10 +2,11 @@
 //! entry, so that serialising allocates next to nothing. Refuses to know where answers come from.
 
 use crate::text::{IdText, Instant, JsonObject, Sha};
-use placet_types::Digests;
 use placet_types::event::{DecisionEvent, Matched, PermitIssued};
 use placet_types::ids::{Approval, Decision, Permit, TimeMs};
+use placet_types::json::Object;
 use placet_types::policy::{Outcome, Reason};
+use placet_types::{Digest, Digests};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub struct Parts<'a> {
     pub digests: Option<&'a Digests>,
     /// Where it stands in the log; absent for a dry run.
     pub log: Option<LogPlace<'a>>,
+    /// What is demanded, and what its permit carries, since its approval was re-opened.
+    pub renewed: Option<Renewed<'a>>,
     /// State of the approval and who is still missing; absent where it was never held.
     pub approval: Option<(&'a str, Cow<'a, BTreeMap<String, u32>>)>,
     /// Why a person rejected it.
@@ -43,6 +46,17 @@ pub struct Parts<'a> {
     pub receipt: Option<&'a str>,
     /// Nothing was recorded: no id, no permit.
     pub dry_run: bool,
+}
+
+/// A demand that has taken the place of the one in the decision.
+#[derive(Clone, Copy)]
+pub struct Renewed<'a> {
+    /// People per role.
+    pub roles: &'a BTreeMap<String, u32>,
+    /// Digest of the demand.
+    pub requirement: Digest,
+    /// Constraints that the permit carries.
+    pub constraints: &'a Object,
 }
 
 /// A permit and where it stands.
@@ -270,6 +284,7 @@ impl<'a> DecisionDocument<'a> {
             }));
         }
         let action = parts.digests.map(|digests| Sha(digests.action));
+        let constraints = parts.renewed.map_or(&event.constraints, |it| it.constraints);
         Self {
             id: (!parts.dry_run).then_some(IdText(event.decision)),
             outcome: outcome.as_str(),
@@ -280,13 +295,13 @@ impl<'a> DecisionDocument<'a> {
             language: event.language,
             action_digest: action,
             request_digest: parts.digests.map(|digests| Sha(digests.request)),
-            constraints: JsonObject(&event.constraints),
+            constraints: JsonObject(constraints),
             obligations: &[],
-            approval: approval(event, parts.approval, parts.note, parts.dry_run),
+            approval: approval(event, &parts),
             permit: parts
                 .permit
                 .filter(|_| !parts.dry_run)
-                .map(|permit| permit_of(event, &permit, action)),
+                .map(|permit| permit_of(event, constraints, &permit, action)),
             retry_after_ms: event.retry_after_ms,
             trace_id: event.trace.as_deref(),
             surface: &event.surface,
@@ -328,27 +343,24 @@ fn matched(matched: &Matched) -> MatchedDocument<'_> {
     }
 }
 
-fn approval<'a>(
-    event: &'a DecisionEvent,
-    known: Option<(&'a str, Cow<'a, BTreeMap<String, u32>>)>,
-    note: Option<&'a str>,
-    dry_run: bool,
-) -> Option<ApprovalPart<'a>> {
+fn approval<'a>(event: &'a DecisionEvent, parts: &Parts<'a>) -> Option<ApprovalPart<'a>> {
     let opened = event.approval.as_ref()?;
+    let known = parts.approval.clone();
     let (state, missing) = known.unwrap_or(("pending", Cow::Borrowed(&opened.roles)));
     Some(ApprovalPart {
-        id: (!dry_run).then_some(IdText(opened.id)),
+        id: (!parts.dry_run).then_some(IdText(opened.id)),
         state,
-        roles: &opened.roles,
+        roles: parts.renewed.map_or(&opened.roles, |it| it.roles),
         missing,
         expires: Instant(opened.expires),
-        requirement: Sha(opened.requirement),
-        note,
+        requirement: Sha(parts.renewed.map_or(opened.requirement, |it| it.requirement)),
+        note: parts.note,
     })
 }
 
 fn permit_of<'a>(
     event: &'a DecisionEvent,
+    constraints: &'a Object,
     part: &PermitPart<'a>,
     action: Option<Sha>,
 ) -> PermitDocument<'a> {
@@ -358,7 +370,7 @@ fn permit_of<'a>(
         id: shown.map(|permit| IdText(permit.id)),
         decision: shown.map(|_| IdText(event.decision)),
         action_digest: shown.and(action),
-        constraints: shown.map(|_| JsonObject(&event.constraints)),
+        constraints: shown.map(|_| JsonObject(constraints)),
         audience: shown.map(|permit| permit.audience.as_str()),
         issued: shown.map(|_| Instant(part.issued)),
         expires: shown.map(|permit| Instant(permit.expires)),

@@ -13,11 +13,13 @@ mod authoring;
 mod authzen;
 mod compat;
 mod decision;
+mod delegation;
 pub mod error;
 mod manage;
 mod outbox;
 mod policy;
 mod privacy;
+mod session;
 mod shadow;
 mod signer;
 mod surface;
@@ -49,8 +51,9 @@ pub use compat::{
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument,
+    ReasonDocument, Renewed,
 };
+pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
@@ -69,6 +72,7 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use session::{SessionDocument, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};

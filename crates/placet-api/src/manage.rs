@@ -98,6 +98,9 @@ pub struct OutcomeRequest {
 pub struct VoteRequest {
     /// The digest of what was looked at; may be left out in development mode alone.
     pub action_digest: Option<String>,
+    /// The requirement that was looked at; another one is refused. Who has approved before adds roles to that
+    /// only with it.
+    pub requirement: Option<String>,
     /// For the record; kept in the erasable payload.
     pub note: Option<String>,
 }

@@ -8,11 +8,10 @@ use crate::state::{Held, HeldState, Key, KillState, OpenPermit, State, Timer};
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
-    ApprovalVoted, BundleArmed, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope,
-    PermitCollected, PermitEnded, PermitIssued,
+    BundleArmed, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope, PermitEnded,
+    PermitIssued,
 };
-use placet_types::ids::{ApprovalId, DecisionId};
-use placet_types::json::Object;
+use placet_types::ids::DecisionId;
 use placet_types::policy::{LANGUAGE, Outcome};
 
 /// An entry that cannot follow the ones before it. The fold stops.
@@ -131,6 +130,11 @@ impl State {
                 };
                 self.finish(closed.approval, state, Some(slot))?;
             }
+            Event::ApprovalReopened(reopened) => self.apply_reopened(reopened)?,
+            Event::ApprovalEscalated(escalated) => self.apply_escalated(escalated)?,
+            Event::ApprovalReminded(reminded) => self.apply_reminded(reminded.approval)?,
+            Event::DelegationGranted(granted) => self.apply_granted(granted)?,
+            Event::DelegationEnded(ended) => self.apply_ended(ended)?,
             Event::KillTripped(kill) => self.apply_trip(kill, index),
             Event::KillLiftRequested(kill) => {
                 let by = kill.by.clone().ok_or("a lift without a person")?;
@@ -223,7 +227,6 @@ impl State {
             }
         }
         if let Some(opened) = &event.approval {
-            self.timers.insert((opened.expires, Timer::Approval(opened.id)));
             self.held_by_decision.insert(event.decision, opened.id);
             self.held_open = self.held_open.saturating_add(1);
             let full = event.matched.iter().filter(|m| m.window.is_some_and(|w| w.full));
@@ -236,6 +239,12 @@ impl State {
                 use_within_ms: opened.use_within_ms,
                 roles: opened.roles.clone(),
                 requirement: opened.requirement,
+                rules: event.rules.clone(),
+                escalate: opened.escalate.clone(),
+                escalated: 0,
+                remind: opened.remind,
+                reopened: 0,
+                surface: event.surface.clone(),
                 action_commitment: event.action_commitment,
                 audience: opened.audience.clone(),
                 actor: event.actor.clone(),
@@ -244,96 +253,19 @@ impl State {
                 full: full.map(|matched| matched.rule.clone()).collect(),
                 constraints: event.constraints.clone(),
                 votes: Vec::new(),
+                rejected_by: None,
                 state: HeldState::Pending,
             };
+            self.wait(&held);
             self.held.insert(opened.id, held);
         }
         Ok(())
     }
 
-    fn open_permit(&mut self, decision: DecisionId, index: u64, permit: &PermitIssued) {
+    pub(crate) fn open_permit(&mut self, decision: DecisionId, index: u64, permit: &PermitIssued) {
         self.timers.insert((permit.expires, Timer::Permit(decision)));
         let open = OpenPermit { index, permit: permit.clone(), consumed_by: None };
         self.permits.insert(decision, open);
-    }
-
-    fn apply_collected(&mut self, event: &PermitCollected) -> Result<(), &'static str> {
-        let held = self.held.get(&event.approval).ok_or("it collects an unknown approval")?;
-        let HeldState::Approved(until) = held.state else {
-            return Err("it collects an approval that is not complete");
-        };
-        if held.decision != event.decision {
-            return Err("it collects the approval of another decision");
-        }
-        self.not_killed()?;
-        let index = held.index;
-        self.timers.remove(&(until, Timer::Approval(event.approval)));
-        if event.permit.consumed {
-            self.consumed.set(index);
-            self.counters.consumed = self.counters.consumed.saturating_add(1);
-        } else {
-            self.open_permit(event.decision, index, &event.permit);
-        }
-        self.finish(event.approval, HeldState::Consumed(event.permit.clone()), None)
-    }
-
-    fn apply_voted(&mut self, event: &ApprovalVoted) -> Result<(), &'static str> {
-        let now = self.time;
-        let held = self.held.get_mut(&event.approval).ok_or("it votes on an unknown approval")?;
-        if held.state != HeldState::Pending {
-            return Err("it votes on an approval that is decided");
-        }
-        // INVARIANT: nobody decides what they proposed, and nobody counts twice.
-        if held.proposers.contains(&event.by) || held.votes.iter().any(|(by, _)| *by == event.by) {
-            return Err("its voter proposed the action or has voted already");
-        }
-        if !event.approve {
-            return self.finish(event.approval, HeldState::Rejected, Some(1));
-        }
-        held.votes.push((event.by.clone(), event.roles.clone()));
-        if !event.complete {
-            return Ok(());
-        }
-        let until = now.plus(held.use_within_ms);
-        held.state = HeldState::Approved(until);
-        self.timers.remove(&(held.expires, Timer::Approval(event.approval)));
-        self.timers.insert((until, Timer::Approval(event.approval)));
-        if let Some(count) = self.counters.approvals.first_mut() {
-            *count = count.saturating_add(1);
-        }
-        Ok(())
-    }
-
-    /// Makes an approval final and forgets the oldest final ones beyond the bound.
-    fn finish(
-        &mut self,
-        id: ApprovalId,
-        state: HeldState,
-        counter: Option<usize>,
-    ) -> Result<(), &'static str> {
-        let held = self.held.get_mut(&id).ok_or("it ends an unknown approval")?;
-        if !held.state.is_open() {
-            return Err("it changes an approval that is final");
-        }
-        self.timers.remove(&(held.expires, Timer::Approval(id)));
-        if let HeldState::Approved(until) = held.state {
-            self.timers.remove(&(until, Timer::Approval(id)));
-        }
-        held.state = state;
-        held.constraints = Object::new();
-        self.held_open = self.held_open.saturating_sub(1);
-        if let Some(count) = counter.and_then(|at| self.counters.approvals.get_mut(at)) {
-            *count = count.saturating_add(1);
-        }
-        self.finals.push_back(id);
-        while self.finals.len() > self.bounds.final_max {
-            if let Some(old) = self.finals.pop_front()
-                && let Some(held) = self.held.remove(&old)
-            {
-                self.held_by_decision.remove(&held.decision);
-            }
-        }
-        Ok(())
     }
 
     /// Consumed permits are kept until they expire, for the attempt that asks again.

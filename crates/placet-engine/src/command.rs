@@ -13,8 +13,9 @@ use placet_types::event::{
     Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
     VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
+use placet_types::surface::SurfacePattern;
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,15 @@ pub enum Command {
         /// The held decision.
         decision: DecisionId,
         /// Its proposer.
+        by: Who,
+    },
+    /// Let somebody else approve in one's place.
+    Delegate(Box<Delegate>),
+    /// End a delegation.
+    EndDelegation {
+        /// Which.
+        delegation: DelegationId,
+        /// Who gave it, who has it, or an admin.
         by: Who,
     },
     /// Consume a permit that was handed to another gate.
@@ -136,7 +146,9 @@ impl Command {
             Self::Report(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
+            Self::Delegate(command) => Some(&command.by),
             Self::Withdraw { by, .. }
+            | Self::EndDelegation { by, .. }
             | Self::RevokeKey { by, .. }
             | Self::CloseSession { by, .. }
             | Self::WithdrawBundle { by, .. }
@@ -225,11 +237,46 @@ pub struct Vote {
     /// Commitment (under the held payload's salt) to the action digest that the voter echoed;
     /// `None` when it was left out.
     pub echo: Option<Digest>,
+    /// Digest of the demand that the voter saw, where the voter says so. Whoever has approved already adds
+    /// to that only in this way.
+    pub requirement: Option<Digest>,
     /// The channel it came through. Then the person has no key here, and their roles are those of
     /// their own keys, whatever `who` says.
     pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The caller that waits for its permit.
+    pub waiting: Option<Waiting>,
+}
+
+/// A caller that waits for the approval of its action.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The proposer.
+    pub who: Who,
+    /// SHA-256 of the attempt's nonce.
+    pub nonce: Digest,
+    /// A fresh id.
+    pub permit: PermitId,
+    /// Life of the permit.
+    pub permit_ms: u64,
+}
+
+/// Let somebody else approve in one's place.
+#[derive(Clone, Debug)]
+pub struct Delegate {
+    /// A fresh id.
+    pub delegation: DelegationId,
+    /// Whose roles.
+    pub by: Who,
+    /// Who may approve with them.
+    pub to: ActorRef,
+    /// The roles.
+    pub roles: BTreeSet<String>,
+    /// On which surfaces; on all where there are none.
+    pub surfaces: Vec<SurfacePattern>,
+    /// Until when.
+    pub until: TimeMs,
 }
 
 /// The caller of an approved decision asks for its permit.

@@ -4,6 +4,7 @@
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
 use crate::rejection::Rejection;
+use crate::release::{absolute, ids};
 use crate::shadow;
 use crate::state::State;
 use alloc::string::String;
@@ -16,7 +17,7 @@ use placet_types::event::{
 use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
 use placet_types::policy::{
-    AfterSpec, Combined, Force, Hit, LANGUAGE, Outcome, Reason, RuleEffect, Velocity, Verdict,
+    AfterSpec, Combined, Force, Hit, LANGUAGE, Outcome, Reason, StepSpec, Velocity, Verdict,
     combine, restrict,
 };
 use placet_types::{Digest, Hasher};
@@ -24,7 +25,7 @@ use placet_types::{Digest, Hasher};
 /// When the approval queue is full, callers are asked to come back after this.
 const QUEUE_RETRY_MS: u64 = 5000;
 /// Largest canonical form of united constraints, so that an entry stays within its bound.
-const CONSTRAINTS_BYTES_MAX: usize = 4096;
+pub(crate) const CONSTRAINTS_BYTES_MAX: usize = 4096;
 
 /// What a bundle says, as it came in: window tags stand beside the hits in their order.
 #[derive(Clone, Copy)]
@@ -249,22 +250,22 @@ fn event<H: Hasher>(
     let (matched, matched_all) = matched::<H>(state, command, verdict, now);
     let constraints = combined.constraints.to_object();
     let audience = command.audience.clone().unwrap_or_else(|| command.who.actor.clone());
-    let rules: Vec<String> = combined
-        .deciding
-        .iter()
-        .take(DecisionEvent::RULES_MAX)
-        .map(|rule| rule.id.clone())
-        .collect();
+    let rules = ids(&combined);
     let opened = combined.approval.map(|mut spec| {
         if let Some(ms) = command.approval_ms {
             spec.expires_ms = spec.expires_ms.min(ms);
         }
+        let ends = spec.expires_ms;
+        spec.steps.retain(|step| step.after_ms < ends);
+        spec.remind_ms = spec.remind_ms.filter(|ms| *ms < ends);
         spec
     });
     let opened = opened.map(|spec| ApprovalOpened {
         id: approval,
         audience: audience.clone(),
-        requirement: requirement::<H>(&spec.roles, &constraints, &combined.deciding),
+        requirement: requirement::<H>(&spec.roles, &constraints, &rules, &spec.steps),
+        escalate: absolute(&spec.steps, now),
+        remind: spec.remind_ms.map(|ms| TimeMs(now.plus(spec.expires_ms).0.saturating_sub(ms))),
         roles: spec.roles,
         expires: now.plus(spec.expires_ms),
         use_within_ms: spec.use_within_ms,
@@ -349,21 +350,33 @@ fn matched<H: Hasher>(
     (all, Some((count, Digest(H::sha256(&[&bytes])))))
 }
 
-/// Digest of a demand: roles and counts, constraints, deciding rules.
+/// Digest of a demand: roles and counts, constraints, deciding rules, who may stand in.
 pub(crate) fn requirement<H: Hasher>(
     roles: &alloc::collections::BTreeMap<String, u32>,
     constraints: &Object,
-    deciding: &[alloc::sync::Arc<RuleEffect>],
+    rules: &[String],
+    steps: &[StepSpec],
 ) -> Digest {
     let mut bytes = Vec::with_capacity(256);
     Writer::object(&mut bytes, |w| {
         w.object_value("constraints", constraints);
+        if !steps.is_empty() {
+            w.objects("escalate", steps, |w, step| {
+                w.uint("after_ms", step.after_ms);
+                w.strings("instead_of", &step.instead_of);
+                w.nested("roles", |w| {
+                    for (role, count) in &step.roles {
+                        w.uint(role, u64::from(*count));
+                    }
+                });
+            });
+        }
         w.nested("roles", |w| {
             for (role, count) in roles {
                 w.uint(role, u64::from(*count));
             }
         });
-        w.strings("rules", deciding.iter().map(|rule| rule.id.as_str()));
+        w.strings("rules", rules);
         w.str("type", "placet/requirement/1");
     });
     Digest(H::sha256(&[&bytes]))

@@ -1,27 +1,37 @@
 //! Held decisions: voting, collecting, withdrawing, expiring. Final states are final.
 
-use crate::command::{Collect, Plan, Vote, Who};
-use crate::constitution;
-use crate::decide::{killed, requirement};
+use crate::command::{Collect, Plan, Vote, Waiting, Who};
+use crate::decide::killed;
 use crate::rejection::Rejection;
+use crate::release::{Release, Reserve, Standing, reconsider, release};
 use crate::state::{Held, HeldState, State, Timer};
+use crate::step::append;
+use crate::votes::Fills;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use placet_types::Hasher;
 use placet_types::event::{
-    ApprovalClosed, ApprovalVoted, CloseState, Event, PermitCollected, PermitEnded, PermitIssued,
+    ApprovalClosed, ApprovalEscalated, ApprovalReminded, ApprovalVoted, CloseState,
+    DelegationEnded, Event, PermitCollected, PermitEnded, PermitIssued,
 };
-use placet_types::ids::{DecisionId, TimeMs};
-use placet_types::policy::{Constraints, Force, Outcome, Velocity, Verdict, combine};
+use placet_types::ids::{DecisionId, PermitId, TimeMs};
+use placet_types::{Digest, Hasher};
+
+/// Most timers that one tick goes through.
+const TICK_MAX: usize = 1000;
 
 pub(crate) fn vote<H: Hasher>(
     state: &State,
     command: &Vote,
     now: TimeMs,
+    costs: &impl Reserve,
 ) -> Result<Plan, Rejection> {
     let held = state.held.get(&command.approval).ok_or(Rejection::NotFound("approval"))?;
     let who = &command.who;
     if !who.actor.is_human() {
         return Err(Rejection::NotHuman);
+    }
+    if is_again(state, held, command) {
+        return Ok(Plan::Nothing);
     }
     if held.state != HeldState::Pending {
         return Err(Rejection::ApprovalFinal(held.state.as_str()));
@@ -36,45 +46,152 @@ pub(crate) fn vote<H: Hasher>(
         None if state.dev && command.via.is_none() => true,
         None => return Err(Rejection::DigestMissing),
     };
+    if command.requirement.is_some_and(|seen| seen != held.requirement) {
+        return Err(Rejection::Reopened);
+    }
     if held.proposers.contains(&who.actor) {
         return Err(Rejection::OwnApproval);
     }
-    let fills = |role: &str| match command.via {
-        None => who.roles.contains(role),
-        // The channel vouches for who the person is, and for nothing else.
-        Some(_) => state.holds_any(&who.actor, &[role], now),
-    };
-    let roles: alloc::collections::BTreeSet<_> =
-        held.roles.keys().filter(|role| fills(role)).cloned().collect();
-    if roles.is_empty() {
-        return Err(Rejection::RoleMissing(held.roles.clone()));
+    let Some(fills) = fills(state, held, command, now)? else { return Ok(Plan::Nothing) };
+    if command.approve {
+        match reconsider::<H>(state, held, &command.verdict, now) {
+            Standing::Kept => {}
+            // Nobody has seen this demand yet: the vote is for another one.
+            Standing::Reopened(event) => return append(Event::ApprovalReopened(*event)),
+            Standing::Over(how) => return Ok(close(held, how)),
+        }
     }
-    if held.votes.iter().any(|(voter, _)| *voter == who.actor) {
-        return Err(Rejection::AlreadyVoted);
-    }
-    if command.approve && !still_demanded::<H>(state, held, &command.verdict, now) {
-        return Ok(close(held, CloseState::Invalidated));
-    }
-    let mut after = held.clone();
-    after.votes.push((who.actor.clone(), roles.clone()));
-    Ok(Plan::Append(alloc::vec![Event::ApprovalVoted(ApprovalVoted {
+    let mut event = ApprovalVoted {
         decision: held.decision,
         approval: held.approval,
         by: who.actor.clone(),
         key: who.key.filter(|_| command.via.is_none()),
-        roles,
+        roles: fills.roles,
+        stands_in: fills.stands_in,
+        through: fills.through,
         approve: command.approve,
-        complete: command.approve && state.missing_at(&after, now).is_empty(),
+        complete: false,
         requirement: held.requirement,
         unechoed,
         via: command.via,
-    })]))
+    };
+    let mut after = held.clone();
+    after.cast(&event);
+    event.complete = command.approve && state.missing_at(&after, now).is_empty();
+    let complete = event.complete;
+    let mut events = alloc::vec![Event::ApprovalVoted(event)];
+    if complete && let Some(waiting) = &command.waiting {
+        events.extend(at_once::<H>(state, after, command, waiting, now, costs));
+    }
+    Ok(Plan::Append(events))
+}
+
+/// Whether this very vote has been counted, as far as its voter had anything to give: then nothing is to be
+/// done. Only who has looked at the demand of today adds to an earlier vote.
+fn is_again(state: &State, held: &Held, command: &Vote) -> bool {
+    let who = &command.who;
+    let unbound = state.dev && command.via.is_none();
+    let echoed = command.echo.map_or(unbound, |echo| echo == held.action_commitment);
+    let counted = match command.approve {
+        true => held.vote_of(&who.actor).is_some() && held.rejected_by.is_none(),
+        false => held.rejected_by.as_ref() == Some(&who.actor),
+    };
+    let over =
+        matches!(held.state, HeldState::Expired | HeldState::Invalidated | HeldState::Withdrawn);
+    let again = held.state == HeldState::Pending && command.requirement == Some(held.requirement);
+    counted && echoed && !over && !again
+}
+
+/// What a vote fills; `None` where an earlier one has filled it.
+fn fills(
+    state: &State,
+    held: &Held,
+    command: &Vote,
+    now: TimeMs,
+) -> Result<Option<Fills>, Rejection> {
+    let who = &command.who;
+    let before = held.vote_of(&who.actor).is_some();
+    if before && !command.approve {
+        return Err(Rejection::AlreadyVoted);
+    }
+    // A channel vouches for who the person is, and for nothing else.
+    let holds = |role: &str| match command.via {
+        None => who.roles.contains(role),
+        Some(_) => state.holds_any(&who.actor, &[role], now),
+    };
+    let rights = state.rights(held, &who.actor, holds, !command.approve, now);
+    let fills = State::fills(held, &who.actor, &rights);
+    if !fills.is_empty() {
+        return Ok(Some(fills));
+    }
+    let own = held.deciding_roles().any(|role| holds(role));
+    let of_proposer = || {
+        let mut all = state.delegations.to(&who.actor, now);
+        all.any(|it| held.proposers.contains(&it.by) && it.covers(&held.surface))
+    };
+    if before {
+        Ok(None)
+    } else if own {
+        // Somebody to whom it was delegated has used this person's right.
+        Err(Rejection::AlreadyVoted)
+    } else if of_proposer() {
+        Err(Rejection::OwnApproval)
+    } else {
+        let roles = held.deciding_roles().map(|role| (role.clone(), 1)).collect();
+        Err(Rejection::RoleMissing(roles))
+    }
+}
+
+/// The permit of an action that this vote releases, for the caller that waits. Whatever stands in the way,
+/// the vote counts and the caller may try for itself.
+fn at_once<H: Hasher>(
+    state: &State,
+    mut held: Held,
+    vote: &Vote,
+    waiting: &Waiting,
+    now: TimeMs,
+    costs: &impl Reserve,
+) -> Option<Event> {
+    let until = now.plus(held.use_within_ms);
+    held.state = HeldState::Approved(until);
+    let stranger = waiting.who.actor != held.actor || state.still_is(&waiting.who, now).is_err();
+    if stranger || state.revoked.get(held.index) {
+        return None;
+    }
+    let granted =
+        release::<H>(state, &held, until, &waiting.who, &vote.verdict, now, costs).ok()?;
+    let Release::Granted(None) = granted else { return None };
+    let nonce = Some(waiting.nonce);
+    Some(collected(&held, (waiting.permit, waiting.permit_ms), nonce, vote.verdict.policy, now))
+}
+
+fn collected(
+    held: &Held,
+    (id, permit_ms): (PermitId, u64),
+    nonce: Option<Digest>,
+    policy: Option<Digest>,
+    now: TimeMs,
+) -> Event {
+    Event::PermitCollected(PermitCollected {
+        decision: held.decision,
+        approval: held.approval,
+        permit: PermitIssued {
+            id,
+            consumed: held.audience == held.actor,
+            audience: held.audience.clone(),
+            expires: now.plus(permit_ms),
+            nonce,
+        },
+        constraints: (held.reopened > 0).then(|| held.constraints.clone()),
+        policy,
+    })
 }
 
 pub(crate) fn collect<H: Hasher>(
     state: &State,
     command: &Collect,
     now: TimeMs,
+    costs: &impl Reserve,
 ) -> Result<Plan, Rejection> {
     let held = of_decision(state, command.decision)?;
     if command.who.actor != held.actor {
@@ -100,32 +217,21 @@ pub(crate) fn collect<H: Hasher>(
         }
         other => return Err(Rejection::ApprovalFinal(other.as_str())),
     };
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
+    let (who, verdict) = (&command.who, &command.verdict);
+    let renewed = match release::<H>(state, held, until, who, verdict, now, costs)? {
+        Release::Granted(renewed) => renewed,
+        Release::Reopened(event) => return append(Event::ApprovalReopened(*event)),
+        Release::Over(how) => return Ok(close(held, how)),
+    };
+    let mut held = held.clone();
+    let mut events = Vec::with_capacity(2);
+    if let Some(event) = renewed {
+        held.reopen(&event, now);
+        events.push(Event::ApprovalReopened(*event));
     }
-    if now >= until {
-        return Ok(close(held, CloseState::Expired));
-    }
-    if held.reach.is_governed() && !command.who.roles.contains(constitution::ADMIN) {
-        return Err(Rejection::RoleMissing([(constitution::ADMIN.into(), 1)].into()));
-    }
-    // Roles are checked again at release: who has lost theirs since has approved nothing.
-    let approved = state.missing_at(held, now).is_empty();
-    if !approved || !still_demanded::<H>(state, held, &command.verdict, now) {
-        return Ok(close(held, CloseState::Invalidated));
-    }
-    Ok(Plan::Append(alloc::vec![Event::PermitCollected(PermitCollected {
-        decision: held.decision,
-        approval: held.approval,
-        permit: PermitIssued {
-            id: command.permit,
-            consumed: held.audience == command.who.actor,
-            audience: held.audience.clone(),
-            expires: now.plus(command.permit_ms),
-            nonce: command.nonce,
-        },
-        policy: command.verdict.policy,
-    })]))
+    let permit = (command.permit, command.permit_ms);
+    events.push(collected(&held, permit, command.nonce, verdict.policy, now));
+    Ok(Plan::Append(events))
 }
 
 pub(crate) fn withdraw(state: &State, decision: DecisionId, by: &Who) -> Result<Plan, Rejection> {
@@ -139,29 +245,64 @@ pub(crate) fn withdraw(state: &State, decision: DecisionId, by: &Who) -> Result<
     Ok(close(held, CloseState::Withdrawn))
 }
 
-/// Expires approvals and permits whose time has come.
+/// Does what is due: escalates, reminds, and ends approvals, permits and delegations.
 pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
     let due = state.timers.iter().take_while(|(time, _)| *time <= now);
-    let events: Vec<Event> = due
-        .take(1000)
-        .filter_map(|(_, timer)| match timer {
-            Timer::Approval(id) => state.held.get(id).map(|held| {
-                Event::ApprovalClosed(ApprovalClosed {
-                    decision: held.decision,
-                    approval: held.approval,
-                    state: CloseState::Expired,
-                })
-            }),
-            Timer::Permit(decision) => state.permits.get(decision).map(|open| {
-                Event::PermitExpired(PermitEnded {
-                    decision: *decision,
-                    index: open.index,
-                    permit: open.permit.id,
-                    reason: None,
-                })
-            }),
-        })
-        .collect();
+    let mut closed = BTreeSet::new();
+    let mut events: Vec<Event> = Vec::new();
+    for (_, timer) in due.take(TICK_MAX) {
+        let approval = match timer {
+            Timer::Approval(id) | Timer::Escalation(id) | Timer::Reminder(id) => *id,
+            Timer::Permit(decision) => {
+                events.extend(state.permits.get(decision).map(|open| {
+                    Event::PermitExpired(PermitEnded {
+                        decision: *decision,
+                        index: open.index,
+                        permit: open.permit.id,
+                        reason: None,
+                    })
+                }));
+                continue;
+            }
+            Timer::Delegation(delegation) => {
+                let delegation = *delegation;
+                events.push(Event::DelegationEnded(DelegationEnded { delegation, by: None }));
+                continue;
+            }
+        };
+        let Some(held) = state.held.get(&approval) else { continue };
+        let ends = match held.state {
+            HeldState::Approved(until) => until,
+            _ => held.expires,
+        };
+        // Whatever was due before and was slept through, what is over is over: once.
+        if ends <= now {
+            if closed.insert(approval) {
+                events.push(closing(held, CloseState::Expired));
+            }
+            continue;
+        }
+        match timer {
+            Timer::Escalation(_) => {
+                let at = usize::try_from(held.escalated).unwrap_or(usize::MAX);
+                events.extend(held.escalate.get(at).map(|step| {
+                    Event::ApprovalEscalated(ApprovalEscalated {
+                        decision: held.decision,
+                        approval,
+                        step: held.escalated,
+                        roles: step.roles.clone(),
+                    })
+                }));
+            }
+            Timer::Reminder(_) => events.push(Event::ApprovalReminded(ApprovalReminded {
+                decision: held.decision,
+                approval,
+                expires: held.expires,
+                missing: state.missing_at(held, now),
+            })),
+            _ => {}
+        }
+    }
     if events.is_empty() { Plan::Nothing } else { Plan::Append(events) }
 }
 
@@ -171,55 +312,13 @@ fn of_decision(state: &State, decision: DecisionId) -> Result<&Held, Rejection> 
 }
 
 fn close(held: &Held, state: CloseState) -> Plan {
-    Plan::Append(alloc::vec![Event::ApprovalClosed(ApprovalClosed {
+    Plan::Append(alloc::vec![closing(held, state)])
+}
+
+pub(crate) fn closing(held: &Held, state: CloseState) -> Event {
+    Event::ApprovalClosed(ApprovalClosed {
         decision: held.decision,
         approval: held.approval,
         state,
-    })])
-}
-
-/// Whether the current bundle still demands exactly what the approval is for, or less. Windows
-/// count as they did when the action was held: the hold itself is in them. Evidence and schedules are asked
-/// anew.
-pub(crate) fn still_demanded<H: Hasher>(
-    state: &State,
-    held: &Held,
-    verdict: &Verdict,
-    now: TimeMs,
-) -> bool {
-    let mut verdict = verdict.clone();
-    verdict.hits.retain(|hit| match hit.force {
-        Force::Asked => {
-            hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
-                && (hit.rule.after.is_none() || held.full.contains(&hit.rule.id))
-        }
-        force => force.by_time(now),
-    });
-    if held.reach.is_governed() {
-        let hit = constitution::two_admins();
-        verdict = constitution::verdict(state, held.reach, &verdict, held.proposers.iter(), hit);
-    }
-    let combined = combine(&verdict, |hit| {
-        if held.full.contains(&hit.rule.id) {
-            Velocity::Full { retry_after_ms: 0 }
-        } else {
-            Velocity::Open
-        }
-    });
-    match (combined.outcome, &combined.approval) {
-        (Outcome::Permit, _) => carries(held, &combined.constraints),
-        (Outcome::RequireApproval, Some(spec)) => {
-            let constraints = combined.constraints.to_object();
-            requirement::<H>(&spec.roles, &constraints, &combined.deciding) == held.requirement
-        }
-        _ => false,
-    }
-}
-
-/// Whether what was approved is as narrow as `demanded`: its permit carries the constraints that
-/// the people saw, so a bundle that permits under narrower ones is not served by it.
-fn carries(held: &Held, demanded: &Constraints) -> bool {
-    let Ok(approved) = Constraints::from_object(&held.constraints) else { return false };
-    let mut met = approved.clone();
-    met.meet(demanded).is_ok() && met == approved
+    })
 }

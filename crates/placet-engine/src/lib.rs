@@ -32,32 +32,41 @@ mod codec;
 mod command;
 mod constitution;
 mod decide;
+mod delegations;
 mod hold;
 mod idempotency;
 mod memory;
+mod pending;
 mod policies;
 mod privacy;
 mod rejection;
+mod release;
 mod sessions;
 mod shadow;
 mod signers;
 mod snapshot;
 mod state;
 mod step;
+mod votes;
+mod waiting;
 
 pub use apply::FoldError;
 pub use command::{
-    ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, DraftBundle, Erase, Lift,
-    OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner, Target, Trip,
-    Vote, Who,
+    ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate, DraftBundle,
+    Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner,
+    Target, Trip, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
+pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use idempotency::IdempotencyKeys;
+pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
 pub use rejection::Rejection;
+pub use release::{Reserve, Unmetered};
 pub use sessions::Session;
 pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
-pub use step::step;
+pub use step::{step, step_with};
+pub use votes::Cast;

@@ -5,15 +5,17 @@
 use crate::command::{ArmUnder, AuthorChange, DraftBundle, Plan, Who};
 use crate::constitution::{ADMIN, URGENT, arming_of};
 use crate::decide::killed;
-use crate::hold::still_demanded;
+use crate::hold::closing;
 use crate::rejection::Rejection;
+use crate::release::{Release, Reserve, release};
 use crate::state::{Held, HeldState, State};
 use crate::step::{append, has_role, may_administer};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::event::{
-    ActorRef, ApprovalClosed, Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn,
+    ActorRef, ApprovalReopened, Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn,
     CloseState, Event, OutcomeReported, PayloadErased, PermitCollected, PermitIssued,
     ReportedResult, ReviewClosed, Signed,
 };
@@ -127,6 +129,7 @@ pub(crate) fn arm_under<H: Hasher>(
     state: &State,
     command: &ArmUnder,
     now: TimeMs,
+    costs: &impl Reserve,
 ) -> Result<Plan, Rejection> {
     let prior = &command.prior;
     let how = arming_of(&prior.surface, &prior.action).ok_or(Rejection::NoPermit)?;
@@ -148,18 +151,18 @@ pub(crate) fn arm_under<H: Hasher>(
     if let Some(why) = state.withheld(command.index) {
         return Err(why);
     }
-    let granted = granted::<H>(state, command, now)?;
+    let granted = granted::<H>(state, command, now, costs)?;
     let (collected, approvers) = match granted {
         Granted::Over(plan) => return Ok(plan),
-        Granted::Alone => (None, Vec::new()),
+        Granted::Alone => (Vec::new(), Vec::new()),
         Granted::Held(held, fresh) => {
-            let approvers = held.votes.iter().take(APPROVERS_MAX).map(|(by, _)| by.clone());
-            (fresh.then(|| collection(command, held, now)), approvers.collect())
+            let approvers = held.votes.iter().take(APPROVERS_MAX).map(|cast| cast.by.clone());
+            let approvers = approvers.collect();
+            (fresh.map_or_else(Vec::new, |it| collection(command, held, it, now)), approvers)
         }
     };
     may_arm(state, command, how, now)?;
-    let mut events = Vec::with_capacity(3);
-    events.extend(collected);
+    let mut events = collected;
     events.push(Event::BundleArmed(BundleArmed {
         approvers,
         author: Some(prior.actor.clone()),
@@ -186,8 +189,8 @@ pub(crate) fn arm_under<H: Hasher>(
 enum Granted<'a> {
     /// The decision itself is the permit.
     Alone,
-    /// Its approval is; true while the permit is not minted.
-    Held(&'a Held, bool),
+    /// Its approval is; while the permit is not minted, with the demand that was renewed on the way.
+    Held(&'a Held, Option<Option<Box<ApprovalReopened>>>),
     /// It permits no more.
     Over(Plan),
 }
@@ -196,6 +199,7 @@ fn granted<'a, H: Hasher>(
     state: &'a State,
     command: &ArmUnder,
     now: TimeMs,
+    costs: &impl Reserve,
 ) -> Result<Granted<'a>, Rejection> {
     let (prior, who) = (&command.prior, &command.by.actor);
     if prior.outcome == Outcome::Permit {
@@ -208,32 +212,30 @@ fn granted<'a, H: Hasher>(
     }
     let id = state.held_by_decision.get(&prior.decision);
     let held = id.and_then(|id| state.held.get(id)).ok_or(Rejection::NotFound("held decision"))?;
-    let over = |state| {
-        let (decision, approval) = (held.decision, held.approval);
-        let closed = ApprovalClosed { decision, approval, state };
-        Ok(Granted::Over(Plan::Append(alloc::vec![Event::ApprovalClosed(closed)])))
-    };
+    let over = |event| Ok(Granted::Over(Plan::Append(alloc::vec![event])));
     match &held.state {
         HeldState::Pending => Err(Rejection::ApprovalPending),
         HeldState::Consumed(permit) => {
             used_by(permit, &prior.actor, who, now)?;
-            Ok(Granted::Held(held, false))
+            Ok(Granted::Held(held, None))
         }
         HeldState::Approved(until) => {
             // Whoever approved it releases it, or its author.
-            if *who != held.actor && !held.votes.iter().any(|(by, _)| by == who) {
+            if *who != held.actor && held.vote_of(who).is_none() {
                 return Err(Rejection::Foreign("its author and those who approved it"));
             }
-            if now >= *until {
-                return over(CloseState::Expired);
-            }
-            let demanded = still_demanded::<H>(state, held, &command.verdict, now);
+            let verdict = &command.verdict;
+            let found = release::<H>(state, held, *until, &command.by, verdict, now, costs)?;
+            let renewed = match found {
+                Release::Granted(renewed) => renewed,
+                Release::Reopened(event) => return over(Event::ApprovalReopened(*event)),
+                Release::Over(how) => return over(closing(held, how)),
+            };
             // The author may have lost the role while it waited: what they proposed falls.
-            let stands = state.holds_any(&held.actor, &[ADMIN], now);
-            if !stands || !state.missing_at(held, now).is_empty() || !demanded {
-                return over(CloseState::Invalidated);
+            if !state.holds_any(&held.actor, &[ADMIN], now) {
+                return over(closing(held, CloseState::Invalidated));
             }
-            Ok(Granted::Held(held, true))
+            Ok(Granted::Held(held, Some(renewed)))
         }
         other => Err(Rejection::ApprovalFinal(other.as_str())),
     }
@@ -258,8 +260,19 @@ fn used_by(
     Ok(())
 }
 
-fn collection(command: &ArmUnder, held: &Held, now: TimeMs) -> Event {
-    Event::PermitCollected(PermitCollected {
+fn collection(
+    command: &ArmUnder,
+    held: &Held,
+    renewed: Option<Box<ApprovalReopened>>,
+    now: TimeMs,
+) -> Vec<Event> {
+    let mut held = held.clone();
+    let mut events = Vec::with_capacity(4);
+    if let Some(event) = renewed {
+        held.reopen(&event, now);
+        events.push(Event::ApprovalReopened(*event));
+    }
+    events.push(Event::PermitCollected(PermitCollected {
         decision: held.decision,
         approval: held.approval,
         permit: PermitIssued {
@@ -269,8 +282,10 @@ fn collection(command: &ArmUnder, held: &Held, now: TimeMs) -> Event {
             expires: now.plus(command.permit_ms),
             nonce: None,
         },
+        constraints: (held.reopened > 0).then(|| held.constraints.clone()),
         policy: command.verdict.policy,
-    })
+    }));
+    events
 }
 
 /// What stands against this bundle, whoever permits it.

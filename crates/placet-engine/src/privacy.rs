@@ -3,6 +3,7 @@
 
 use crate::command::{Erase, PlaceHold, Plan, Target, Who};
 use crate::decide::killed;
+use crate::hold::closing;
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
@@ -10,8 +11,8 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::event::{
-    ActorRef, ApprovalClosed, CloseState, Event, HoldPlaced, HoldReleased, HoldScope,
-    PayloadErased, PermitEnded, Tag,
+    ActorRef, CloseState, Event, HoldPlaced, HoldReleased, HoldScope, PayloadErased, PermitEnded,
+    Tag,
 };
 use placet_types::ids::{DecisionId, HoldId, TimeMs};
 
@@ -80,11 +81,7 @@ fn withdrawn(state: &State, command: &Erase, indices: &[u64]) -> Vec<Event> {
             && held.state.is_open()
             && indices.binary_search(&held.index).is_ok()
         {
-            events.push(Event::ApprovalClosed(ApprovalClosed {
-                decision,
-                approval: held.approval,
-                state: CloseState::Withdrawn,
-            }));
+            events.push(closing(held, CloseState::Withdrawn));
         }
         if let Some(open) = state.permits.get(&decision)
             && open.consumed_by.is_none()

@@ -24,8 +24,16 @@ pub enum Rejection {
     DigestMissing,
     /// The proposer may not decide.
     OwnApproval,
-    /// This person has voted already.
+    /// This person's right is used up: by an earlier vote, or by somebody to whom it was delegated.
     AlreadyVoted,
+    /// The bundle in force asks for more than the voter has seen.
+    Reopened,
+    /// Nobody delegates to themselves.
+    OwnDelegation,
+    /// A delegation ends in the future, and no later than this.
+    DelegationEnd(TimeMs),
+    /// The bound of delegations is reached.
+    DelegationsFull,
     /// Only people decide approvals and kill switches.
     NotHuman,
     /// The caller lacks a role; any of these would do.
@@ -117,6 +125,10 @@ impl Rejection {
             Self::DigestMissing => "approval_digest_missing",
             Self::OwnApproval => "own_approval",
             Self::AlreadyVoted => "already_voted",
+            Self::Reopened => "approval_reopened",
+            Self::OwnDelegation => "own_delegation",
+            Self::DelegationEnd(_) => "delegation_end_invalid",
+            Self::DelegationsFull => "delegations_full",
             Self::NotHuman => "not_human",
             Self::RoleMissing(_) => "role_missing",
             Self::Foreign(_) => "foreign",
@@ -175,7 +187,17 @@ impl fmt::Display for Rejection {
                 f.write_str("action_digest is required: echo the digest of what you have seen")
             }
             Self::OwnApproval => f.write_str("nobody decides what they proposed themselves"),
-            Self::AlreadyVoted => f.write_str("this person has approved already; another has to"),
+            Self::AlreadyVoted => {
+                f.write_str("this person's right has been used already; another has to decide")
+            }
+            Self::Reopened => f.write_str(
+                "the policy now asks for more than was seen; look at the approval again and decide",
+            ),
+            Self::OwnDelegation => f.write_str("nobody delegates to themselves"),
+            Self::DelegationEnd(latest) => {
+                write!(f, "a delegation ends in the future, and not after {}", latest.rfc3339())
+            }
+            Self::DelegationsFull => f.write_str("too many delegations are in force; end some"),
             Self::NotHuman => f.write_str("only a person can do this"),
             Self::RoleMissing(roles) => {
                 f.write_str("the caller needs one of the roles ")?;

@@ -2,17 +2,19 @@
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
+mod approvals;
 mod policies;
 mod sessions;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
+use crate::pending::Pending;
 use crate::privacy::LegalHold;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
-use crate::state::{Bounds, Counters, Held, HeldState, Key, KillState, OpenPermit, State, Timer};
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::state::{Bounds, Counters, Held, Key, KillState, OpenPermit, State};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
@@ -44,6 +46,9 @@ impl State {
             held,
             held_by_decision,
             held_open,
+            // Follows from the held decisions.
+            pending: _,
+            delegations,
             finals,
             timers,
             permits,
@@ -81,6 +86,7 @@ impl State {
             w.put(approval);
         });
         w.put(&(*held_open as u64));
+        w.put(delegations);
         w.list(finals.iter(), Writer::put);
         w.list(timers.iter(), |w, (time, timer)| {
             w.put(time);
@@ -119,7 +125,7 @@ impl State {
         if r.array::<8>()? != *MAGIC {
             return None;
         }
-        let state = Self {
+        let mut state = Self {
             bounds,
             next_index: r.get()?,
             time: r.get()?,
@@ -153,6 +159,8 @@ impl State {
             )?,
             held_by_decision: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
             held_open: usize::try_from(r.get::<u64>()?).ok()?,
+            pending: Pending::default(),
+            delegations: r.get()?,
             finals: r.list(Reader::get)?,
             timers: r.rising(|timer| timer, |r| Some((r.get()?, r.get()?)))?,
             permits: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
@@ -175,6 +183,9 @@ impl State {
             signers: r.list(Reader::get)?,
             counters: r.get()?,
         };
+        for held in state.held.values().filter(|held| held.state.is_pending()) {
+            state.pending.insert(held);
+        }
         (r.0.is_empty() && state.is_within(size)).then_some(state)
     }
 
@@ -292,28 +303,6 @@ impl Code for Bits {
     }
 }
 
-impl Code for Timer {
-    fn put(&self, w: &mut Writer<'_>) {
-        match self {
-            Self::Approval(id) => {
-                w.put(&0_u8);
-                w.put(id);
-            }
-            Self::Permit(id) => {
-                w.put(&1_u8);
-                w.put(id);
-            }
-        }
-    }
-    fn get(r: &mut Reader<'_>) -> Option<Self> {
-        match r.get::<u8>()? {
-            0 => r.get().map(Self::Approval),
-            1 => r.get().map(Self::Permit),
-            _ => None,
-        }
-    }
-}
-
 impl Code for PermitIssued {
     fn put(&self, w: &mut Writer<'_>) {
         let Self { id, audience, expires, nonce, consumed } = self;
@@ -364,108 +353,6 @@ impl Code for KillState {
             index: r.get()?,
             source: KillSource::parse(&r.get::<String>()?)?,
             lift: if r.get()? { Some((r.get()?, r.get()?)) } else { None },
-        })
-    }
-}
-
-impl Code for HeldState {
-    fn put(&self, w: &mut Writer<'_>) {
-        let kind: u8 = match self {
-            Self::Pending => 0,
-            Self::Approved(_) => 1,
-            Self::Consumed(_) => 2,
-            Self::Rejected => 3,
-            Self::Expired => 4,
-            Self::Invalidated => 5,
-            Self::Withdrawn => 6,
-        };
-        w.put(&kind);
-        match self {
-            Self::Approved(until) => w.put(until),
-            Self::Consumed(permit) => w.put(permit),
-            _ => {}
-        }
-    }
-    fn get(r: &mut Reader<'_>) -> Option<Self> {
-        Some(match r.get::<u8>()? {
-            0 => Self::Pending,
-            1 => Self::Approved(r.get()?),
-            2 => Self::Consumed(r.get()?),
-            3 => Self::Rejected,
-            4 => Self::Expired,
-            5 => Self::Invalidated,
-            6 => Self::Withdrawn,
-            _ => return None,
-        })
-    }
-}
-
-impl Code for Held {
-    fn put(&self, w: &mut Writer<'_>) {
-        let Self {
-            decision,
-            index,
-            approval,
-            since,
-            expires,
-            use_within_ms,
-            roles,
-            requirement,
-            action_commitment,
-            audience,
-            actor,
-            proposers,
-            reach,
-            full,
-            constraints,
-            votes,
-            state,
-        } = self;
-        w.put(decision);
-        w.put(index);
-        w.put(approval);
-        w.put(since);
-        w.put(expires);
-        w.put(use_within_ms);
-        w.list(roles.iter(), |w, (role, count)| {
-            w.put(role);
-            w.put(count);
-        });
-        w.put(requirement);
-        w.put(action_commitment);
-        w.put(audience);
-        w.put(actor);
-        w.list(proposers.iter(), Writer::put);
-        w.put(reach);
-        w.put(full);
-        w.put(constraints);
-        w.list(votes.iter(), |w, (by, roles)| {
-            w.put(by);
-            w.put(roles);
-        });
-        w.put(state);
-    }
-
-    fn get(r: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            decision: r.get()?,
-            index: r.get()?,
-            approval: r.get()?,
-            since: r.get()?,
-            expires: r.get()?,
-            use_within_ms: r.get()?,
-            roles: r
-                .rising::<_, _, BTreeMap<_, _>>(|(role, _)| role, |r| Some((r.get()?, r.get()?)))?,
-            requirement: r.get()?,
-            action_commitment: r.get()?,
-            audience: r.get()?,
-            actor: r.get()?,
-            proposers: r.rising(|actor| actor, Reader::get)?,
-            reach: r.get()?,
-            full: r.get()?,
-            constraints: r.get()?,
-            votes: r.list(|r| Some((r.get()?, r.get()?)))?,
-            state: r.get()?,
         })
     }
 }

@@ -3,20 +3,25 @@
 
 use crate::constitution::Reach;
 use crate::decide::killed;
+use crate::delegations::Delegations;
 use crate::idempotency::IdempotencyKeys;
 use crate::memory::{Bits, Windows};
+use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
 use crate::rejection::Rejection;
 use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
+use crate::votes::Cast;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, KillSource, PermitIssued, Principal, Tag};
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, TimeMs, WorkspaceName};
+use placet_types::event::{ActorRef, EscalationStep, KillSource, PermitIssued, Principal, Tag};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, HoldId, KeyId, TimeMs, WorkspaceName,
+};
 use placet_types::json::Object;
 
 /// How much a workspace may hold.
@@ -32,6 +37,8 @@ pub struct Bounds {
     pub reserve: usize,
     /// Finished approvals that are still remembered by state.
     pub final_max: usize,
+    /// Delegations that are remembered, those that have ended included.
+    pub delegations_max: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
@@ -55,9 +62,10 @@ impl Default for Bounds {
         Self {
             idempotency_max: 16 << 20,
             velocity_max: 1 << 20,
-            held_max: 10_000,
+            held_max: 1 << 17,
             reserve: 1024,
             final_max: 1 << 16,
+            delegations_max: 4096,
             legal_holds_max: 4096,
             signers_max: 1024,
             armed_max: 1024,
@@ -111,6 +119,9 @@ pub struct State {
     pub(crate) held: BTreeMap<ApprovalId, Held>,
     pub(crate) held_by_decision: BTreeMap<DecisionId, ApprovalId>,
     pub(crate) held_open: usize,
+    /// Pending approvals by who may see them; follows from `held`.
+    pub(crate) pending: Pending,
+    pub(crate) delegations: Delegations,
     pub(crate) finals: VecDeque<ApprovalId>,
     pub(crate) timers: BTreeSet<(TimeMs, Timer)>,
     pub(crate) permits: BTreeMap<DecisionId, OpenPermit>,
@@ -137,6 +148,9 @@ pub struct State {
 pub(crate) enum Timer {
     Approval(ApprovalId),
     Permit(DecisionId),
+    Escalation(ApprovalId),
+    Reminder(ApprovalId),
+    Delegation(DelegationId),
 }
 
 /// A key and whether it still counts.
@@ -173,6 +187,18 @@ pub struct Held {
     pub roles: BTreeMap<String, u32>,
     /// Digest of the demand.
     pub requirement: Digest,
+    /// Ids of the rules that demand it, as the entry lists them.
+    pub rules: Vec<String>,
+    /// Where further people may approve after a while, in the order of the instants.
+    pub escalate: Vec<EscalationStep>,
+    /// How many of these steps are in effect.
+    pub escalated: u32,
+    /// When the approvers are to be reminded; `None` once they were.
+    pub remind: Option<TimeMs>,
+    /// How often a stricter bundle has re-opened it.
+    pub reopened: u32,
+    /// The surface.
+    pub surface: String,
     /// Commitment to the action digest.
     pub action_commitment: Digest,
     /// Who will execute.
@@ -185,10 +211,13 @@ pub struct Held {
     pub reach: Reach,
     /// Rules whose window was full when it was held.
     pub full: BTreeSet<String>,
-    /// Constraints that the people see and that its permit carries; dropped once it is final.
+    /// Constraints that the people see and that its permit carries; dropped once it is final, unless it
+    /// was re-opened: then its decision does not tell them.
     pub constraints: Object,
-    /// Who approved so far, and the demanded roles they fill.
-    pub votes: Vec<(ActorRef, BTreeSet<String>)>,
+    /// Who approved so far.
+    pub votes: Vec<Cast>,
+    /// Who rejected it.
+    pub rejected_by: Option<ActorRef>,
     /// Where it stands.
     pub state: HeldState,
 }
@@ -238,28 +267,6 @@ impl HeldState {
     pub const fn is_open(&self) -> bool {
         matches!(self, Self::Pending | Self::Approved(_))
     }
-}
-
-impl Held {
-    /// How many different people are still missing per role.
-    #[must_use]
-    pub fn missing(&self) -> BTreeMap<String, u32> {
-        missing(&self.roles, &self.votes)
-    }
-}
-
-fn missing(
-    demanded: &BTreeMap<String, u32>,
-    votes: &[(ActorRef, BTreeSet<String>)],
-) -> BTreeMap<String, u32> {
-    let mut missing = demanded.clone();
-    for role in votes.iter().flat_map(|(_, roles)| roles) {
-        if let Some(count) = missing.get_mut(role) {
-            *count = count.saturating_sub(1);
-        }
-    }
-    missing.retain(|_, count| *count > 0);
-    missing
 }
 
 /// A tripped kill switch.
@@ -317,6 +324,8 @@ impl State {
             held: BTreeMap::new(),
             held_by_decision: BTreeMap::new(),
             held_open: 0,
+            pending: Pending::default(),
+            delegations: Delegations::default(),
             finals: VecDeque::new(),
             timers: BTreeSet::new(),
             permits: BTreeMap::new(),
@@ -432,23 +441,6 @@ impl State {
                 .any(|principal| roles.iter().any(|role| principal.roles.contains(*role)))
     }
 
-    /// How many different people are still missing per role, counting only those votes whose
-    /// voters hold their roles at the time of the last entry.
-    #[must_use]
-    pub fn missing(&self, held: &Held) -> BTreeMap<String, u32> {
-        self.missing_at(held, self.time)
-    }
-
-    /// The same at `now`.
-    #[must_use]
-    pub fn missing_at(&self, held: &Held, now: TimeMs) -> BTreeMap<String, u32> {
-        let mut standing = held.votes.clone();
-        for (voter, roles) in &mut standing {
-            roles.retain(|role| self.holds_any(voter, &[role], now));
-        }
-        missing(&held.roles, &standing)
-    }
-
     /// Number of decisions waiting for people.
     #[must_use]
     pub fn held_open(&self) -> usize {
@@ -468,16 +460,16 @@ impl State {
         self.held.get(&id)
     }
 
-    /// The approval that a decision waits or waited for, as long as state remembers it.
+    /// The approval of a held decision, as long as state remembers it.
     #[must_use]
     pub fn approval_of(&self, decision: DecisionId) -> Option<&Held> {
-        self.held.get(self.held_by_decision.get(&decision)?)
+        self.held_by_decision.get(&decision).and_then(|id| self.held.get(id))
     }
 
     /// What is known of a decision beyond its entry at `index`.
     #[must_use]
     pub fn status(&self, decision: DecisionId, index: u64) -> Status {
-        let held = self.held_by_decision.get(&decision).and_then(|id| self.held.get(id));
+        let held = self.approval_of(decision);
         // A trip takes the nonce from a collected permit, so its own decision may be older.
         let collected = held.is_some() && !self.is_killed() && !self.revoked.get(index);
         Status {

@@ -2,10 +2,12 @@
 
 use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
 use crate::decide::{decide, killed};
+use crate::delegations;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
+use crate::release::{Reserve, Unmetered};
 use crate::sessions;
 use crate::shadow;
 use crate::signers;
@@ -24,6 +26,19 @@ use placet_types::ids::{KeyId, TimeMs};
 /// # Errors
 /// [`Rejection`] when the command may not be done.
 pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<Plan, Rejection> {
+    step_with::<H>(state, command, now, &Unmetered)
+}
+
+/// The same, where releasing an action has a cost.
+///
+/// # Errors
+/// [`Rejection`] when the command may not be done.
+pub fn step_with<H: Hasher>(
+    state: &State,
+    command: &Command,
+    now: TimeMs,
+    costs: &impl Reserve,
+) -> Result<Plan, Rejection> {
     // Authentication lies before the queue: a key may have been revoked while its command waited,
     // and a session may have ended.
     if let Some(who) = command.who() {
@@ -31,9 +46,11 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
     }
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
-        Command::Vote(command) => vote::<H>(state, command, now),
-        Command::Collect(command) => collect::<H>(state, command, now),
+        Command::Vote(command) => vote::<H>(state, command, now, costs),
+        Command::Collect(command) => collect::<H>(state, command, now, costs),
         Command::Withdraw { decision, by } => withdraw(state, *decision, by),
+        Command::Delegate(command) => delegations::delegate(state, command, now),
+        Command::EndDelegation { delegation, by } => delegations::end(state, *delegation, by),
         Command::Consume(command) => consume(state, command, now),
         Command::Report(command) => report(state, command),
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
@@ -53,7 +70,7 @@ pub fn step<H: Hasher>(state: &State, command: &Command, now: TimeMs) -> Result<
         Command::ShadowBundle(command) => shadow::set(state, command),
         Command::ArmBundle(armed) => policies::seed(state, armed),
         Command::DraftBundle(command) => policies::draft(state, command),
-        Command::ArmUnder(command) => policies::arm_under::<H>(state, command, now),
+        Command::ArmUnder(command) => policies::arm_under::<H>(state, command, now, costs),
         Command::WithdrawBundle { bundle, reason, by } => {
             policies::withdraw(state, *bundle, reason, by)
         }

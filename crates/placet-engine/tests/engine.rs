@@ -2,7 +2,9 @@
 
 mod engine {
     mod approvals;
+    mod asking;
     mod decisions;
+    mod delegations;
     mod fold;
     mod governance;
     mod model;
@@ -11,6 +13,7 @@ mod engine {
     mod policies;
     mod privacy;
     mod property;
+    mod release;
     mod sessions;
     mod shadow;
     mod signers;

@@ -176,17 +176,6 @@ pub(crate) struct Rule {
     pub(crate) limit_key: Vec<LimitKey>,
     pub(crate) owner: Option<String>,
     pub(crate) after: Option<After>,
-    /// Of a row of `approvals:`.
-    pub(crate) escalation: Option<Escalation>,
-}
-
-/// What happens while an approval waits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Escalation {
-    /// When further roles may approve, and which: milliseconds and counts per role.
-    pub(crate) steps: Vec<(u64, BTreeMap<String, u32>)>,
-    /// How long before it expires the approvers are reminded, in milliseconds.
-    pub(crate) remind_ms: Option<u64>,
 }
 
 /// `after:` of a rule.
@@ -220,7 +209,6 @@ impl Rule {
             limit_key: after.same.clone(),
             owner: None,
             after: None,
-            escalation: None,
         })
     }
 
@@ -439,12 +427,12 @@ fn approval_row(rule: &Rule) -> Object {
     let id = effect.id.strip_prefix(Layer::Approvals.prefix()).unwrap_or(&effect.id);
     let spec = effect.approval.clone().unwrap_or_default();
     let matches = match_object(&rule.matches);
-    let escalation = rule.escalation.clone().unwrap_or_default();
-    let steps: Vec<Value> = escalation
+    let steps: Vec<Value> = spec
         .steps
         .iter()
-        .map(|(after, roles)| {
-            Value::Object(Object::new().with("after", *after).with("roles", counts(roles)))
+        .map(|step| {
+            let roles = counts(&step.roles);
+            Value::Object(Object::new().with("after", step.after_ms).with("roles", roles))
         })
         .collect();
     Object::new()
@@ -454,7 +442,7 @@ fn approval_row(rule: &Rule) -> Object {
         .with("expires", spec.expires_ms)
         .with("use_within", spec.use_within_ms)
         .with_opt("escalate", (!steps.is_empty()).then_some(steps))
-        .with_opt("remind", escalation.remind_ms)
+        .with_opt("remind", spec.remind_ms)
         .with_opt("reason", effect.reason.as_deref())
         .with_opt("owner", rule.owner.as_deref())
 }

@@ -26,7 +26,7 @@ use placet_policy::Bundle;
 use placet_policy::diff::{Side, Transition};
 use placet_types::event::{DecisionEvent, Entry, Event};
 use placet_types::ids::{DecisionId, TimeMs, WorkspaceName};
-use placet_types::policy::{ApprovalSpec, Reason};
+use placet_types::policy::{ApprovalSpec, Reason, StepSpec};
 use placet_types::{Caller, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -472,6 +472,16 @@ fn side(event: &DecisionEvent, time: TimeMs) -> Side {
             roles: approval.roles.clone(),
             expires_ms: approval.expires.since(time),
             use_within_ms: approval.use_within_ms,
+            steps: approval
+                .escalate
+                .iter()
+                .map(|step| StepSpec {
+                    after_ms: step.at.since(time),
+                    instead_of: step.instead_of.clone(),
+                    roles: step.roles.clone(),
+                })
+                .collect(),
+            remind_ms: approval.remind.map(|at| approval.expires.since(at)),
         }),
         retry_after_ms: event.retry_after_ms,
         limits: Vec::new(),

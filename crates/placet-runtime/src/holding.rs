@@ -7,9 +7,9 @@ use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
 use crate::rendering::Rendering;
-use crate::sequencer::Outstanding;
+use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Vote};
+use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
 use placet_types::Digest;
 use placet_types::event::{ApprovalVoted, Event, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
@@ -161,7 +161,8 @@ impl Plane {
         Err(PlaneError::PolicyMoved)
     }
 
-    /// Approves or rejects a held decision.
+    /// Approves or rejects a held decision. Where the bundle in force has come to ask for more, the vote is
+    /// not counted and the demand is renewed: [`Rejection::Reopened`].
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -188,25 +189,52 @@ impl Plane {
         principal: &Principal,
         ballot: Ballot<'_>,
     ) -> Result<(Held, DecisionAnswer), PlaneError> {
+        self.cast_seen(workspace, principal, ballot, None).await
+    }
+
+    /// As [`cast`](Self::cast), by somebody who says which demand they saw: its requirement digest. Who has
+    /// approved already adds to that only in this way.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn cast_seen(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        ballot: Ballot<'_>,
+        requirement: Option<Digest>,
+    ) -> Result<(Held, DecisionAnswer), PlaneError> {
         let Ballot { approval, approve, echo, note, via } = ballot;
         let _counted = Outstanding::new(&self.gauges);
         let held = self.held(workspace, approval).await?;
         let opened = self.open(workspace, held.index)?;
         for _ in 0..MOVED_MAX {
+            let waiting = workspace.waiting.of(approval).map(|(who, nonce)| Waiting {
+                who,
+                nonce,
+                permit: self.id(self.clock.wall()),
+                permit_ms: PERMIT_MS,
+            });
             let command = Command::Vote(Box::new(Vote {
                 approval,
                 who: self.who(workspace, principal),
                 approve,
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
+                requirement,
                 via,
                 verdict: self.evaluate_again(workspace, &opened)?,
+                waiting,
             }));
             let plain =
                 Object::new().with("actor", principal.caller.actor.as_str()).with_opt("note", note);
             match self.submit(workspace.no, command, self.payload(plain)?).await {
                 Err(PlaneError::PolicyMoved) => {}
                 Err(error) => return Err(error),
-                Ok(_) => {
+                Ok(done) => {
+                    let mut events = done.written.iter().flat_map(Written::events);
+                    if events.any(|(_, event)| matches!(event, Event::ApprovalReopened(_))) {
+                        return Err(PlaneError::Rejected(Rejection::Reopened));
+                    }
                     let held = self.held(workspace, approval).await?;
                     let answer = self.present(workspace, held.index, &opened, None).await?;
                     if held.state == HeldState::Invalidated {
@@ -261,45 +289,55 @@ impl Plane {
         self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
     }
 
-    /// Approvals from `after` on, oldest first.
+    /// The pending approvals that a reader may see, from `after` on, oldest first. What it costs does not
+    /// depend on how many wait.
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub async fn approvals(
+    pub async fn inbox(
         &self,
         workspace: &Arc<Workspace>,
-        include_resolved: bool,
+        viewer: Viewer,
         after: Option<ApprovalId>,
         limit: usize,
     ) -> Result<Vec<HeldView>, PlaneError> {
+        let now = self.clock.wall();
         let held: Vec<Held> = self
             .look(workspace.no, move |state| {
-                let wanted = |held: &&Held| include_resolved || held.state == HeldState::Pending;
-                state.approvals(after).filter(wanted).take(limit).cloned().collect()
+                state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
             })
             .await?;
         let mut out = Vec::with_capacity(held.len());
         for held in held {
-            out.push(self.held_view(workspace, held).await?);
+            out.push(self.held_view_or_entry(workspace, held).await?);
         }
         Ok(out)
     }
 
-    /// Approvals from `after` on that `wanted` keeps, oldest first. Nothing of the others is read;
-    /// one whose payload cannot be read comes without it, as an erased one does.
+    /// Who looks at the approvals of a workspace.
+    #[must_use]
+    pub fn viewer(&self, workspace: &Workspace, principal: &Principal, oversees: bool) -> Viewer {
+        let Who { actor, roles, .. } = self.who(workspace, principal);
+        Viewer { actor: Some(actor), roles, oversees }
+    }
+
+    /// Approvals from `after` on that a reader may see, final ones included, oldest first. Nothing of the
+    /// others is read; one whose payload cannot be read comes without it, as an erased one does.
     ///
     /// # Errors
     /// [`PlaneError`].
-    pub async fn approvals_where(
+    pub async fn approvals_of(
         &self,
         workspace: &Arc<Workspace>,
-        mut after: Option<ApprovalId>,
+        viewer: Viewer,
+        after: Option<ApprovalId>,
         limit: usize,
-        wanted: impl Fn(&Held) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<HeldView>, PlaneError> {
+        let now = self.clock.wall();
+        let mut after = after;
         let mut kept: Vec<Held> = Vec::new();
         loop {
-            let (wanted, room) = (wanted.clone(), limit.saturating_sub(kept.len()));
+            let (viewer, room) = (viewer.clone(), limit.saturating_sub(kept.len()));
             let (found, last) = self
                 .look(workspace.no, move |state| {
                     let mut found = Vec::new();
@@ -308,7 +346,7 @@ impl Plane {
                     while found.len() < room {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
-                        if wanted(held) {
+                        if state.may_see(&viewer, held, now) {
                             found.push(held.clone());
                         }
                     }
@@ -326,6 +364,23 @@ impl Plane {
             out.push(self.held_view_or_entry(workspace, held).await?);
         }
         Ok(out)
+    }
+
+    /// Whether a reader may see an approval.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn sees(
+        &self,
+        workspace: &Workspace,
+        viewer: Viewer,
+        approval: ApprovalId,
+    ) -> Result<bool, PlaneError> {
+        let now = self.clock.wall();
+        self.look(workspace.no, move |state| {
+            state.approval(approval).is_some_and(|held| state.may_see(&viewer, held, now))
+        })
+        .await
     }
 
     async fn held_view_or_entry(

@@ -43,11 +43,10 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn of(state: &State) -> Self {
         let (everything, own) = state.kill();
-        let mut pending = state.approvals(None).filter(|held| held.state.is_pending());
         Self {
             counters: *state.counters(),
             held_open: state.held_open(),
-            oldest_held: pending.next().map(|held| held.since),
+            oldest_held: state.oldest_pending(),
             killed: [everything.is_some(), own.is_some()],
             legal_holds_version: state.legal_holds_version(),
         }

@@ -12,6 +12,7 @@ mod boot;
 mod clock;
 mod committer;
 pub mod crypto;
+mod delegating;
 mod directory;
 pub mod driver;
 mod dry;
@@ -43,18 +44,21 @@ mod sealed;
 mod seat;
 mod seeking;
 mod sequencer;
+mod sessions;
 mod shadow;
 mod signing;
 mod snapshot;
 mod snapshotter;
 mod start_error;
 mod tiling;
+mod waiting;
 mod workspace;
 
 pub use admin::{Admission, KeySpec};
 pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
+pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{
     CASE_DECISIONS_MAX, CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure,
@@ -74,6 +78,7 @@ pub use proposal::APPROVAL_REQUEST;
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
 pub use rendering::{Provenance, RenderedField, Rendering};
+pub use sessions::{Credential, HandOn, SessionRecord, VerifiedToken};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};
 pub use snapshotter::{SnapshotPlan, SnapshotTotals};
 pub use start_error::StartError;

@@ -4,7 +4,7 @@
 use crate::answer::{DecisionAnswer, PermitState, PermitView, fresh_permit, later_permit};
 use crate::committer::{CommitTotals, Errand, seal};
 use crate::crypto::Fast;
-use crate::directory::{Directory, KeyError, KeyRecord};
+use crate::directory::{Directory, KeyRecord};
 use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
 use crate::host::{Host, in_time};
@@ -19,7 +19,7 @@ use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, Who, is_governed};
+use placet_engine::{Command, Consume, HeldState, Report, Who, arming_of, is_governed};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -48,7 +48,7 @@ pub struct Plane {
     pub(crate) creating: tokio::sync::Mutex<()>,
     /// One after the other sets a shadow bundle: the last one in the log is the one in use.
     pub(crate) shadowing: tokio::sync::Mutex<()>,
-    pub(crate) directory: Directory,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) pool: Arc<SlotPool>,
     pub(crate) journal: Arc<dyn JournalReader>,
     pub(crate) slots: Arc<dyn SlotReader>,
@@ -145,14 +145,6 @@ impl Plane {
     #[must_use]
     pub fn all_workspaces(&self) -> Vec<Arc<Workspace>> {
         self.workspaces.load().all.clone()
-    }
-
-    /// The principal of an API key.
-    ///
-    /// # Errors
-    /// [`KeyError`]: unknown (malformed and wrong alike) or revoked.
-    pub fn authenticate(&self, text: &str) -> Result<Arc<KeyRecord>, KeyError> {
-        self.directory.authenticate(text)
     }
 
     /// Keys of a workspace, revoked ones included.
@@ -305,6 +297,8 @@ impl Plane {
         let mut approvals = workspace.watch_approvals();
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let give_up = self.clock.monotonic_ms().saturating_add(wait);
+        let who = self.who(workspace, principal);
+        let mut place = None;
         loop {
             approvals.mark_unchanged();
             let answer = match &opened {
@@ -312,13 +306,18 @@ impl Plane {
                 Err(entry) => self.present_entry(workspace, index, entry, None, nonce).await?,
             };
             self.may_see(workspace, principal, &answer)?;
-            if let Some(collected) = self.try_collect(workspace, principal, &answer, nonce).await? {
-                return Ok(collected);
-            }
-            let pending = answer.hold.as_ref().is_some_and(|held| held.state == HeldState::Pending);
+            let collected = self.try_collect(workspace, principal, &answer, nonce).await?;
+            let answer = collected.unwrap_or_else(|| withheld(workspace, answer));
+            let pending = answer.hold.as_ref().filter(|held| held.state == HeldState::Pending);
             let left = give_up.saturating_sub(self.clock.monotonic_ms());
-            if !pending || left == 0 {
-                return Ok(answer);
+            let Some(held) = pending.filter(|_| left > 0) else { return Ok(answer) };
+            // Whoever completes the approval takes the permit along for the one who waits. A bundle is
+            // released by whoever approves it.
+            let released = arming_of(&answer.event.surface, &answer.event.action).is_some();
+            if let Some(nonce) = nonce.filter(|_| place.is_none() && !released)
+                && held.actor == who.actor
+            {
+                place = workspace.waiting.enter(held.approval, who.clone(), nonce);
             }
             // Whichever comes first, the state is looked at again.
             let left = std::time::Duration::from_millis(left);
@@ -348,9 +347,7 @@ impl Plane {
             prior: decision_of(&opened.entry)?,
         });
         let done = self.submit(workspace.no, command, self.payload(Object::new())?).await?;
-        let held = self.look(workspace.no, move |state| {
-            state.approvals(None).find(|held| held.decision == id).cloned()
-        });
+        let held = self.look(workspace.no, move |state| state.approval_of(id).cloned());
         let collected = match held.await?.map(|held| held.state) {
             Some(HeldState::Consumed(permit)) => Some(permit),
             _ => None,
@@ -480,12 +477,27 @@ impl Plane {
         let holder = event.approval.as_ref().map(|approval| &approval.audience);
         let roles = &principal.caller.roles;
         let overseer = ["admin", "operator", "auditor"].iter().any(|role| roles.contains(*role))
-            || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)));
+            || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)))
+            || answer
+                .hold
+                .as_ref()
+                .is_some_and(|it| it.deciding_roles().any(|r| roles.contains(r)));
         if own == event.actor || audience == Some(&own) || holder == Some(&own) || overseer {
             return Ok(());
         }
         Err(PlaneError::NotFound("decision"))
     }
+}
+
+/// A kill that is being written withholds the permit of an answer that has not left.
+fn withheld(workspace: &Workspace, mut answer: DecisionAnswer) -> DecisionAnswer {
+    if let Some(permit) = &mut answer.permit
+        && permit.permit.is_some()
+        && workspace.is_killed()
+    {
+        *permit = PermitView { state: PermitState::Revoked, permit: None };
+    }
+    answer
 }
 
 /// SHA-256 of an attempt's nonce: what entries hold of it.

@@ -97,7 +97,13 @@ impl Proposal<'_> {
                 key: *key,
                 roles: caller.roles.clone(),
             },
-            on_behalf_of: request.on_behalf_of.iter().map(|a| names.actor_ref(a)).collect(),
+            // What is verified first: nothing that a client says shortens it.
+            on_behalf_of: caller
+                .chain
+                .iter()
+                .chain(request.on_behalf_of.iter().filter(|actor| !caller.chain.contains(actor)))
+                .map(|actor| names.actor_ref(actor))
+                .collect(),
             audience: request.audience.as_ref().map(|actor| names.actor_ref(actor)),
             environment: caller.environment.clone(),
             surface: request.surface.clone(),

@@ -7,14 +7,14 @@
 
 use crate::crypto::Fast;
 use crate::error::PlaneError;
-use crate::frame::SaltFor;
+use crate::frame::{SaltFor, SlotKeys};
 use crate::plane::{Opened, decision_of};
 use crate::proposal::reread;
 use placet_policy::Bundle;
 use placet_types::hash::Hasher;
 use placet_types::json::{self, Limits, Object, Value};
 use placet_types::visible;
-use placet_types::{Digest, Digests};
+use placet_types::{Caller, Digest, Digests, Request};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -66,14 +66,15 @@ pub struct Rendering {
 }
 
 /// Members of the action that authentication vouches for.
-const VERIFIED: [&str; 3] = ["actor", "environment", "workspace"];
+const VERIFIED: [&str; 4] = ["actor", "chain", "environment", "workspace"];
 /// The order in which people read an action; what is not here follows.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "surface",
     "action",
     "target",
     "topic",
     "actor",
+    "chain",
     "on_behalf_of",
     "environment",
     "workspace",
@@ -139,10 +140,39 @@ impl Rendering {
     /// [`PlaneError::Damaged`] when what would be shown is not what the entry commits to.
     pub(crate) fn of(opened: &Opened, bundle: Option<&Bundle>) -> Result<Self, PlaneError> {
         let (request, caller) = reread(&opened.payload)?;
-        let digests = request.digests::<Fast>(&caller);
+        let mut rendering = Self::taken_apart(&opened.payload, &request, &caller)?;
+        let event = decision_of(&opened.entry)?;
+        let committed = [event.action_commitment, event.request_commitment, event.facts_commitment];
+        if !rendering.opens(&opened.keys, committed) {
+            let what = "what was held is not what its entry commits to; nothing of it is shown";
+            return Err(PlaneError::Damaged(format!("{}: {what}", event.decision)));
+        }
+        if let Some(found) = bundle.map(|bundle| bundle.findings(&request, &caller)) {
+            let tags: Vec<Value> = found.risk_tags.iter().map(|tag| tag.as_str().into()).collect();
+            let fields = &mut rendering.fields;
+            if !tags.is_empty() {
+                let derived = Object::new().with("risk_tags", tags).into();
+                take(fields, "derived".to_owned(), &derived, Provenance::Verified, false);
+            }
+            if !found.facts.is_empty() {
+                // As conditions read them.
+                let facts = found.facts.into();
+                take(fields, "verified".to_owned(), &facts, Provenance::Verified, false);
+            }
+        }
+        Ok(rendering)
+    }
+
+    /// The rows of a request as it lies in its payload, without what is derived.
+    fn taken_apart(
+        payload: &Object,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<Self, PlaneError> {
+        let digests = request.digests::<Fast>(caller);
         let mut fields = Vec::new();
         let mut bytes = Vec::with_capacity(1024);
-        request.write_action::<Fast>(&caller, &mut bytes);
+        request.write_action::<Fast>(caller, &mut bytes);
         let mut action = members(&bytes)?;
         let order = |key: &str| ORDER.iter().position(|known| *known == key);
         action.sort_by_key(|(key, _)| order(key).unwrap_or(ORDER.len()));
@@ -166,43 +196,20 @@ impl Rendering {
                 take(&mut fields, key, &value, Provenance::Asserted, false);
             }
         }
-        let facts = opened.payload.get("facts").and_then(Value::as_object).cloned();
+        let facts = payload.get("facts").and_then(Value::as_object).cloned();
         let mut facts = facts.unwrap_or_default();
         for name in VERIFIED {
             facts.remove(name);
         }
         take(&mut fields, "verified".to_owned(), &facts.into(), Provenance::Verified, false);
-        let mut rendering = Self { fields, digests };
-        rendering.check(opened)?;
-        if let Some(found) = bundle.map(|bundle| bundle.findings(&request, &caller)) {
-            let tags: Vec<Value> = found.risk_tags.iter().map(|tag| tag.as_str().into()).collect();
-            let fields = &mut rendering.fields;
-            if !tags.is_empty() {
-                let derived = Object::new().with("risk_tags", tags).into();
-                take(fields, "derived".to_owned(), &derived, Provenance::Verified, false);
-            }
-            if !found.facts.is_empty() {
-                // As conditions read them.
-                let facts = found.facts.into();
-                take(fields, "verified".to_owned(), &facts, Provenance::Verified, false);
-            }
-        }
-        Ok(rendering)
+        Ok(Self { fields, digests })
     }
 
-    /// Computes both digests and the commitment to the facts from the rows, and opens the entry's
-    /// commitments with them.
-    fn check(&self, opened: &Opened) -> Result<(), PlaneError> {
-        let event = decision_of(&opened.entry)?;
-        let differs = || {
-            let what = "what was held is not what its entry commits to; nothing of it is shown";
-            PlaneError::Damaged(format!("{}: {what}", event.decision))
-        };
-        let mut members = assemble(&self.fields).ok_or_else(differs)?;
-        let mut facts = match members.remove("verified") {
-            Some((_, Value::Object(facts))) => facts,
-            _ => return Err(differs()),
-        };
+    /// Whether both digests and the facts, computed from the rows alone, open the commitments of the
+    /// entry: to the action, to the request, to the facts.
+    fn opens(&self, keys: &SlotKeys, committed: [Digest; 3]) -> bool {
+        let Some(mut members) = assemble(&self.fields) else { return false };
+        let Some((_, Value::Object(mut facts))) = members.remove("verified") else { return false };
         let (mut action, mut rest) = (Object::new(), Object::new());
         for (key, (bound, value)) in members {
             if VERIFIED.contains(&key.as_str()) {
@@ -223,12 +230,12 @@ impl Rendering {
         rest.set("type", "placet/request/1");
         let request = Digest(Fast::sha256(&[&Value::Object(rest).to_canonical()]));
         let facts = Fast::sha256(&[&Value::Object(facts).to_canonical()]);
-        let keys = &opened.keys;
-        let same = Digests { action, request } == self.digests
-            && keys.commit(SaltFor::Action, &action.0) == event.action_commitment
-            && keys.commit(SaltFor::Request, &request.0) == event.request_commitment
-            && keys.commit(SaltFor::Facts, &facts) == event.facts_commitment;
-        if same { Ok(()) } else { Err(differs()) }
+        let found = [
+            keys.commit(SaltFor::Action, &action.0),
+            keys.commit(SaltFor::Request, &request.0),
+            keys.commit(SaltFor::Facts, &facts),
+        ];
+        Digests { action, request } == self.digests && found == committed
     }
 }
 
@@ -330,6 +337,8 @@ fn whole(rows: &[&RenderedField], depth: usize) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Secret;
+    use placet_types::ids::{ActorId, WorkspaceName};
 
     fn rows(text: &str) -> (Value, Vec<RenderedField>) {
         let value = json::parse(text.as_bytes(), Limits::REQUEST).unwrap();
@@ -394,5 +403,53 @@ mod tests {
         let mut doubled = fields;
         doubled.push(doubled[0].clone());
         assert_eq!(assemble(&doubled), None);
+    }
+
+    #[test]
+    fn nothing_but_what_was_held_opens_the_commitments() {
+        let caller = Caller {
+            workspace: WorkspaceName::parse("main").unwrap(),
+            environment: "production".into(),
+            actor: ActorId::parse("agent:bot").unwrap(),
+            roles: ["payer".to_owned()].into(),
+            chain: vec![ActorId::parse("human:n").unwrap()],
+        };
+        let body = br#"{"surface":"a.b","action":"c","idempotency_key":"k","target":"t",
+            "on_behalf_of":["human:m"],"arguments":{"n":[1,{"x":"y"}],"e":{}},
+            "context":{"n":2},"labels":{"l":"m"},"risk_tags":["r"],"change":{"f":["g"]}}"#;
+        let body = json::parse(body, Limits::REQUEST).unwrap();
+        let request = Request::read(body, &caller).unwrap();
+        let payload = Object::new().with("facts", caller.facts());
+        let whole = Rendering::taken_apart(&payload, &request, &caller).unwrap();
+        let keys = SlotKeys::new(&Secret::new([7; 32]));
+        let facts = Fast::sha256(&[&Value::Object(caller.facts()).to_canonical()]);
+        let committed = [
+            keys.commit(SaltFor::Action, &whole.digests.action.0),
+            keys.commit(SaltFor::Request, &whole.digests.request.0),
+            keys.commit(SaltFor::Facts, &facts),
+        ];
+        assert!(whole.opens(&keys, committed));
+        assert!(whole.fields.len() > 15, "{}", whole.fields.len());
+        for at in 0..whole.fields.len() {
+            let path = whole.fields[at].path();
+            let mut altered = whole.clone();
+            altered.fields[at].value = "else".into();
+            assert!(!altered.opens(&keys, committed), "another {path}");
+            let mut fewer = whole.clone();
+            fewer.fields.remove(at);
+            assert!(!fewer.opens(&keys, committed), "without {path}");
+            let mut twice = whole.clone();
+            twice.fields.push(twice.fields[at].clone());
+            assert!(!twice.opens(&keys, committed), "{path} twice");
+            let mut moved = whole.clone();
+            moved.fields[at].bound ^= true;
+            assert!(!moved.opens(&keys, committed), "{path} elsewhere");
+        }
+        for at in 0..3 {
+            let mut others = committed;
+            others[at].0[0] ^= 1;
+            assert!(!whole.opens(&keys, others));
+        }
+        assert!(!whole.opens(&SlotKeys::new(&Secret::new([8; 32])), committed));
     }
 }

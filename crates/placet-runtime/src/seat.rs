@@ -67,7 +67,11 @@ impl Seat {
             open.spans.push(start..start + bytes.len());
             open.approvals_changed |= matches!(
                 entry.event,
-                Event::ApprovalVoted(_) | Event::ApprovalClosed(_) | Event::PermitCollected(_)
+                Event::ApprovalVoted(_)
+                    | Event::ApprovalClosed(_)
+                    | Event::ApprovalReopened(_)
+                    | Event::ApprovalEscalated(_)
+                    | Event::PermitCollected(_)
             );
             if let Event::PayloadErased(erased) = &entry.event {
                 let index = self.state.next_index();

@@ -7,6 +7,7 @@ use crate::ports::{Batch, Secret, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
 use crate::signing::Signing;
+use crate::waiting::Waiters;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use placet_engine::LogSigner;
 use placet_policy::Bundle;
@@ -44,6 +45,8 @@ pub struct Workspace {
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
     pub(crate) approvals: watch::Sender<u64>,
+    /// Who waits for which of them.
+    pub(crate) waiting: Waiters,
     /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
     /// order of the log.
     doomed: Mutex<VecDeque<Doomed>>,
@@ -132,6 +135,7 @@ impl Workspace {
             killed: AtomicBool::new(false),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
+            waiting: Waiters::default(),
             doomed: Mutex::default(),
         }
     }

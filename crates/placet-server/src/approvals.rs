@@ -13,8 +13,8 @@ use placet_api::{
     ApprovalDocument, ApprovalList, ApprovalParts, CastVoteDocument, FieldDocument, Instant, JOB,
     RenderingDocument, Sha, VoteDocument,
 };
-use placet_engine::{Held, HeldState, arming_of};
-use placet_runtime::{CastVote, HeldView, PlaneError, RenderedField, Rendering, Workspace};
+use placet_engine::{Held, HeldState, Viewer, arming_of};
+use placet_runtime::{Ballot, CastVote, HeldView, PlaneError, RenderedField, Rendering, Workspace};
 use placet_types::Digest;
 use placet_types::event::{ActorRef, DecisionEvent, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, JobId};
@@ -38,10 +38,13 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let resolved = query.flag("include_resolved")?;
     let limit = query.limit(50, PAGE_MAX)?;
     let after = query.parsed("cursor", "an approval id", ApprovalId::parse)?;
-    let may_see = may_see(&session);
-    let wanted = move |held: &Held| (resolved || held.state == HeldState::Pending) && may_see(held);
     let plane = &call.server.plane;
-    let page = plane.approvals_where(&session.workspace, after, limit, wanted).await?;
+    let workspace = &session.workspace;
+    let viewer = viewer(&call, &session);
+    let page = match resolved {
+        false => plane.inbox(workspace, viewer, after, limit).await?,
+        true => plane.approvals_of(workspace, viewer, after, limit).await?,
+    };
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|(held, ..)| held.approval.to_string());
     let names = names(&call.server, &session);
@@ -50,16 +53,19 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     document::answer(StatusCode::OK, &ApprovalList { approvals, next_cursor })
 }
 
-/// Overseers see all; others what they may decide, proposed, or will execute.
-pub(crate) fn may_see(session: &Session) -> impl Fn(&Held) -> bool + Clone + Send + 'static {
-    let own = session.workspace.actor_ref(&session.principal.caller.actor);
-    let roles = session.principal.caller.roles.clone();
+/// Who reads approvals: overseers see all; others what they may decide, proposed, or will execute.
+pub(crate) fn viewer(call: &Call, session: &Session) -> Viewer {
     let oversees = session.has_any(&OVERSEERS);
-    move |held| {
-        oversees
-            || held.roles.keys().any(|role| roles.contains(role))
-            || held.proposers.contains(&own)
-            || held.audience == own
+    call.server.plane.viewer(&session.workspace, &session.principal, oversees)
+}
+
+/// # Errors
+/// `not_found` where the caller may not see it.
+pub(crate) async fn may_see(call: &Call, session: &Session, held: &Held) -> Result<(), Problem> {
+    let (plane, viewer) = (&call.server.plane, viewer(call, session));
+    match plane.sees(&session.workspace, viewer, held.approval).await? {
+        true => Ok(()),
+        false => Err(not_found()),
     }
 }
 
@@ -68,9 +74,7 @@ pub(crate) async fn get(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
     call.query(&[])?;
     let seen = find(&call, &session, &call.segment(3)?).await?;
-    if !may_see(&session)(&seen.0) {
-        return Err(not_found());
-    }
+    may_see(&call, &session, &seen.0).await?;
     answer(&call, &session, &seen).await
 }
 
@@ -117,7 +121,7 @@ pub(crate) async fn reject(call: Call) -> Result<Response, Problem> {
 
 async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
     let mut session = call.session(Act::Oversee)?;
-    let fields = call.object(&["action_digest", "note"]).await?;
+    let fields = call.object(&["action_digest", "note", "requirement"]).await?;
     let said = Said::read(fields)?;
     let id = call.segment(3)?;
     let seen = cast(&call, &mut session, &id, approve, &said).await?;
@@ -128,6 +132,8 @@ async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
 pub(crate) struct Said {
     /// The digest that was seen.
     pub(crate) echo: Option<Digest>,
+    /// The requirement that was seen.
+    pub(crate) demand: Option<Digest>,
     /// Why.
     pub(crate) note: Option<String>,
 }
@@ -137,7 +143,10 @@ impl Said {
         let digest = call::text(&mut fields, "action_digest", 100)?;
         let expected = || Problem::invalid("/action_digest", "expected sha256: and 64 hex digits");
         let echo = digest.map(|text| Digest::parse(&text).ok_or_else(expected)).transpose()?;
-        Ok(Self { echo, note: call::text(&mut fields, "note", NOTE_MAX)? })
+        let demand = call::text(&mut fields, "requirement", 100)?;
+        let expected = || Problem::invalid("/requirement", "expected sha256: and 64 hex digits");
+        let demand = demand.map(|text| Digest::parse(&text).ok_or_else(expected)).transpose()?;
+        Ok(Self { echo, demand, note: call::text(&mut fields, "note", NOTE_MAX)? })
     }
 }
 
@@ -162,7 +171,8 @@ pub(crate) async fn cast(
     }
     let principal = &session.principal;
     let note = said.note.as_deref();
-    let (held, answer) = plane.vote(workspace, principal, id, approve, said.echo, note).await?;
+    let ballot = Ballot { approval: id, approve, echo: said.echo, note, via: None };
+    let (held, answer) = plane.cast_seen(workspace, principal, ballot, said.demand).await?;
     let event = &answer.event;
     if matches!(held.state, HeldState::Approved(_))
         && arming_of(&event.surface, &event.action).is_some()
@@ -207,13 +217,19 @@ impl About<'_> {
         let name = |by: &ActorRef| {
             self.names.get(by.as_str()).cloned().unwrap_or_else(|| by.as_str().to_owned())
         };
-        let approvals = held.votes.iter().map(|(by, roles)| VoteDocument {
-            by: name(by),
-            roles: roles.iter().cloned().collect(),
+        let approvals = held.votes.iter().map(|cast| VoteDocument {
+            by: name(&cast.by),
+            roles: cast.roles.iter().cloned().collect(),
+            stands_in_as: cast.stands_in.as_ref().map(|it| it.role.clone()),
+            in_the_right_of: cast.through.iter().map(|it| name(&it.of)).collect(),
         });
         let object = |name: &str| shown.as_ref()?.payload.get(name)?.as_object();
         let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
+        let chain = object("facts").and_then(|facts| facts.get("chain")?.as_array());
+        let chain = chain.unwrap_or_default().iter();
         let texts = document::texts_of(self.server, self.workspace, answer);
+        let again = held.reopened > 0;
+        let rules = if again { &held.rules } else { &event.rules };
         let reason = |rule: &String| {
             let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
             text.unwrap_or_else(|| Reason::Rule.text().to_owned())
@@ -240,11 +256,16 @@ impl About<'_> {
             action_digest: answer.digests.map(|digests| digests.action),
             requirement: held.requirement,
             requested_by: actor.unwrap_or_else(|| event.actor.as_str()),
+            verified_chain: chain.filter_map(Value::as_str).collect(),
             created: held.since,
             expires: held.expires,
             use_within_ms: held.use_within_ms,
             request: object("request"),
-            reasons: event.rules.iter().map(reason).collect(),
+            reasons: rules.iter().map(reason).collect(),
+            rules,
+            constraints: if again { &held.constraints } else { &event.constraints },
+            reopened: held.reopened,
+            may_stand_in: held.steps_in_effect().iter().flat_map(|it| it.roles.keys()).collect(),
             rendering: shown.as_ref().map(|shown| rendering(&shown.rendering, fields_max)),
             erased: answer.erased,
         })

@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{ApprovalStatusDocument, IdText, Instant, compat_status};
 use placet_engine::Held;
-use placet_runtime::{APPROVAL_REQUEST, DecisionAnswer, PlaneError};
+use placet_runtime::{APPROVAL_REQUEST, DecisionAnswer};
 use placet_types::Request;
 use placet_types::ids::is_name;
 use placet_types::json::{Object, Value};
@@ -116,7 +116,8 @@ pub(crate) async fn status(call: Call) -> Result<Response, Problem> {
 /// The approval in the path, if the caller may see it.
 async fn seen(call: &Call, session: &Session) -> Result<placet_runtime::HeldView, Problem> {
     let seen = find(call, session, &call.segment(2)?).await?;
-    if may_see(session)(&seen.0) { Ok(seen) } else { Err(PlaneError::NotFound("approval").into()) }
+    may_see(call, session, &seen.0).await?;
+    Ok(seen)
 }
 
 /// `POST /approval/approve/{id}`

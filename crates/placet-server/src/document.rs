@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use placet_api::{
-    ApprovalMark, DecisionDocument, IdText, LogEntryDocument, LogPlace, Parts, PermitPart,
+    ApprovalMark, DecisionDocument, IdText, LogEntryDocument, LogPlace, Parts, PermitPart, Renewed,
 };
 use placet_engine::HeldState;
 use placet_runtime::{
@@ -104,6 +104,11 @@ pub(crate) async fn decision(
             origin: workspace.origin(),
             index: answer.index,
             size: Some(workspace.head().head.size()),
+        }),
+        renewed: answer.hold.as_ref().filter(|held| held.reopened > 0).map(|held| Renewed {
+            roles: &held.roles,
+            requirement: held.requirement,
+            constraints: &held.constraints,
         }),
         approval,
         permit: permit(answer),

@@ -46,10 +46,15 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "PolicyRollbackRequest" => json!({"reason": "refunds were refused"}),
         "PolicyWithdrawRequest" => json!({"reason": "case-2026-17"}),
         "PolicyReviewRequest" => json!({"note": "the rollback was right"}),
+        "DelegationRequest" => json!({
+            "to": "human:bob", "roles": ["operator"], "surfaces": ["payments.**"],
+            "until": "2027-01-31T12:00:00Z",
+        }),
         "KillRequest" => json!({"scope": "workspace"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),
+        "SessionRequest" => json!({"actor": "agent:support", "roles": []}),
         "ShadowRequest" => json!({"bundle": {
             "type": "placet/bundle/1",
             "rules": [{"id": "allow-all", "match": {}, "decision": "allow"}],
@@ -134,6 +139,8 @@ pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &
         ],
         "placeHold" => &[("releaseHold", "id", "$response.body#/id")],
         "listHolds" => &[("releaseHold", "id", "$response.body#/holds/0/id")],
+        "delegate" => &[("endDelegation", "id", "$response.body#/id")],
+        "listDelegations" => &[("endDelegation", "id", "$response.body#/delegations/0/id")],
         "createKey" => &[("revokeKey", "id", "$response.body#/id")],
         "createWorkspace" => &[("getPublished", "workspace", "$response.body#/name")],
         _ => &[],

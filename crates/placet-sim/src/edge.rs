@@ -306,7 +306,8 @@ impl World {
             let who = voter.clone();
             async move {
                 let Some((workspace, principal)) = world.reach(&plane, &who) else { return false };
-                let waiting = match plane.approvals(&workspace, false, None, 16).await {
+                let viewer = plane.viewer(&workspace, &principal, true);
+                let waiting = match plane.inbox(&workspace, viewer, None, 16).await {
                     Ok(waiting) => waiting,
                     Err(error) => {
                         world.trouble(&error);

@@ -128,6 +128,8 @@ id_kinds! {
     Key KeyId "key_";
     /// A legal hold.
     Hold HoldId "hld_";
+    /// A delegation of the right to approve.
+    Delegation DelegationId "dlg_";
     /// Any other event.
     Event EventId "evt_";
 }

@@ -33,6 +33,7 @@ pub mod ids;
 pub mod json;
 pub mod policy;
 pub mod request;
+pub mod surface;
 pub mod visible;
 
 pub use hash::{Digest, Hasher};

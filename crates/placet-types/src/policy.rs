@@ -7,7 +7,7 @@ mod constraints;
 mod schedule;
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -171,11 +171,29 @@ pub struct ApprovalSpec {
     pub expires_ms: u64,
     /// Milliseconds within which the approved action must be collected.
     pub use_within_ms: u64,
+    /// Who may stand in once it has waited, by the time they wait for; at most [`ApprovalSpec::STEPS_MAX`].
+    pub steps: Vec<StepSpec>,
+    /// How long before it expires the approvers are reminded.
+    pub remind_ms: Option<u64>,
+}
+
+/// From a time on further people may approve: those who together make up `roles` fill one place of each
+/// role in `instead_of`. So no step lowers how many people it takes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StepSpec {
+    /// Milliseconds after it was opened.
+    pub after_ms: u64,
+    /// The demanded roles for which they stand in.
+    pub instead_of: BTreeSet<String>,
+    /// How many people of which further role make up one place.
+    pub roles: BTreeMap<String, u32>,
 }
 
 impl ApprovalSpec {
     /// One hour, the default of both intervals.
     pub const HOUR_MS: u64 = 3_600_000;
+    /// Most steps of an escalation; those that would come later are left out.
+    pub const STEPS_MAX: usize = 8;
 }
 
 impl Default for ApprovalSpec {
@@ -185,6 +203,8 @@ impl Default for ApprovalSpec {
             roles: BTreeMap::from([(String::from("operator"), 1)]),
             expires_ms: Self::HOUR_MS,
             use_within_ms: Self::HOUR_MS,
+            steps: Vec::new(),
+            remind_ms: None,
         }
     }
 }

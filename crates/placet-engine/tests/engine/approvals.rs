@@ -30,7 +30,8 @@ fn a_second_person_with_the_role_approves_what_was_seen() {
          collect bot d1 nonce=2          -> ! permit_consumed
          collect bot d1                  -> ! permit_consumed
          withdraw bot d1                 -> ! approval_final
-         vote ann d1                     -> ! approval_final
+         # The same vote again is no other vote, and changes nothing.
+         vote ann d1                     -> nothing
          # Fetching again ends with the permit.
          +60000
          collect bot d1 nonce=1          -> ! permit_consumed
@@ -72,7 +73,7 @@ fn a_quorum_counts_people_and_one_person_fills_every_role_held() {
          rule h pay hold roles=operator:2
          decide bot pay d1   -> REQUIRE_APPROVAL operator:2
          vote ann d1         -> missing operator:1
-         vote ann d1         -> ! already_voted
+         vote ann d1         -> nothing
          vote ann d1 no      -> ! already_voted
          collect bot d1      -> ! approval_pending
          vote bob d1         -> approved
@@ -166,22 +167,38 @@ fn the_demand_is_checked_again_when_voting_and_at_release() {
     );
 }
 
+const NARROWER: &str = "reopened operator:1 max_retries=2 dropped";
+
 #[test]
-fn other_demands_end_an_approval_and_none_is_still_fine() {
+fn a_stricter_demand_re_opens_an_approval_and_a_looser_one_is_still_fine() {
     for (change, voted, collected) in [
-        ("rule h pay hold max_retries=2", "invalidated", "invalidated"),
-        ("rule h pay hold max_retries=4", "invalidated", "invalidated"),
-        ("rule h pay hold max_retries=3 roles=operator:2", "invalidated", "invalidated"),
-        ("rule h pay hold max_retries=3 roles=owner:1", "invalidated", "invalidated"),
-        ("rule i pay hold max_retries=3", "invalidated", "invalidated"),
+        ("rule h pay hold max_retries=2", NARROWER, NARROWER),
+        ("rule h pay hold max_retries=4", "approved", "collected consumed"),
+        (
+            "rule h pay hold max_retries=3 roles=operator:2",
+            "reopened operator:2 max_retries=3",
+            "reopened operator:2 max_retries=3",
+        ),
+        // No demand falls while an action waits: both roles are asked for.
+        (
+            "rule h pay hold max_retries=3 roles=owner:1",
+            "reopened operator:1,owner:1 max_retries=3",
+            "reopened operator:1,owner:1 max_retries=3",
+        ),
+        // Another rule demands the same: it is recorded, and what was approved suffices.
+        (
+            "rule i pay hold max_retries=3",
+            "reopened operator:1 max_retries=3",
+            "reopened operator:1 max_retries=3 complete; collected consumed max_retries=3",
+        ),
         ("rule h pay hold max_retries=3 expires=1 use=1", "approved", "collected consumed"),
         ("rule h pay throttle", "invalidated", "invalidated"),
         ("rule h pay deny", "invalidated", "invalidated"),
         ("drop h", "approved", "collected consumed"),
         ("rule h pay constrain max_retries=3", "approved", "collected consumed"),
         ("rule h pay constrain max_retries=4", "approved", "collected consumed"),
-        // Narrower than what was approved: its permit would not carry the narrower bound.
-        ("rule h pay constrain max_retries=2", "invalidated", "invalidated"),
+        // Narrower than what was approved: people have to see the narrower bound.
+        ("rule h pay constrain max_retries=2", NARROWER, NARROWER),
     ] {
         check(&format!(
             "person ann operator
@@ -208,7 +225,7 @@ fn other_demands_end_an_approval_and_none_is_still_fine() {
 }
 
 #[test]
-fn permits_without_constraints_do_not_take_on_any() {
+fn a_permit_carries_the_constraints_that_were_approved_last() {
     check(
         "person ann operator
          agent bot
@@ -216,7 +233,10 @@ fn permits_without_constraints_do_not_take_on_any() {
          decide bot pay d1                 -> REQUIRE_APPROVAL operator:1
          vote ann d1                       -> approved
          rule h pay constrain max_retries=1 -> bundle.armed
-         collect bot d1                    -> invalidated",
+         collect bot d1                    -> reopened operator:1 max_retries=1 dropped
+         show d1                           -> pending
+         vote ann d1                       -> approved
+         collect bot d1                    -> collected consumed max_retries=1",
     );
 }
 
@@ -318,9 +338,10 @@ fn a_channel_vouches_for_a_person_and_the_keys_of_that_person_for_roles() {
          vote bob d1 via=telegram digest=none  -> ! approval_digest_missing
          vote bob d1 via=telegram digest=stale -> ! stale_approval_digest
          vote bob d1 via=telegram           -> missing operator:1
-         vote bob d1 via=telegram           -> ! already_voted
-         vote bob d1 via=slack              -> ! already_voted
-         vote bob d1                        -> ! already_voted
+         vote bob d1 via=telegram           -> nothing
+         vote bob d1 via=slack              -> nothing
+         vote bob d1                        -> nothing
+         vote bob d1 via=slack no           -> ! already_voted
          withdraw ann d1                    -> withdrawn
          vote bob d1 via=slack no           -> ! approval_final",
     );

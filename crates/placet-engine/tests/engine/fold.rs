@@ -149,6 +149,8 @@ fn votes_and_collections_that_step_would_not_plan() {
             by: actor(by),
             key: Some(KeyId::from_bytes([1; 16])),
             roles: roles(&["operator"]),
+            stands_in: None,
+            through: Vec::new(),
             approve: true,
             complete: true,
             requirement: opened.requirement,
@@ -167,6 +169,7 @@ fn votes_and_collections_that_step_would_not_plan() {
                 nonce: None,
                 consumed: true,
             },
+            constraints: None,
             policy: Some(digest("bundle 0")),
         })
     };

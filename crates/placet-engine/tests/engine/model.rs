@@ -3,8 +3,12 @@
 
 use placet_engine::is_governed;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, DecisionEvent, Entry, Event, KillScope, PermitIssued, Tag};
-use placet_types::ids::{ApprovalId, DecisionId, KeyId, TimeMs};
+use placet_types::event::{
+    ActorRef, ApprovalVoted, DecisionEvent, DelegationGranted, Entry, EscalationStep, Event,
+    KillScope, PermitIssued, Tag, Through,
+};
+use placet_types::ids::{ApprovalId, DecisionId, DelegationId, KeyId, TimeMs};
+use placet_types::json::Object;
 use placet_types::policy::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +20,8 @@ pub(crate) struct Model {
     windows: BTreeMap<Tag, Vec<TimeMs>>,
     holds: BTreeMap<ApprovalId, Hold>,
     permits: BTreeMap<DecisionId, PermitIssued>,
+    delegations: BTreeMap<DelegationId, (DelegationGranted, bool)>,
+    revoked_delegations: BTreeSet<DelegationId>,
     consumed: BTreeMap<DecisionId, u32>,
     revoked: BTreeSet<u64>,
     reported: BTreeSet<u64>,
@@ -29,9 +35,49 @@ pub(crate) struct Model {
 
 struct Hold {
     decision: DecisionEvent,
-    votes: BTreeMap<ActorRef, BTreeSet<String>>,
+    roles: BTreeMap<String, u32>,
+    constraints: Object,
+    steps: Vec<EscalationStep>,
+    in_effect: usize,
+    remind: Option<TimeMs>,
+    votes: BTreeMap<ActorRef, Vote>,
     approved: Option<TimeMs>,
     open: bool,
+}
+
+/// What a person's votes came to.
+#[derive(Default)]
+struct Vote {
+    roles: BTreeSet<String>,
+    stood_in: Vec<(EscalationStep, String)>,
+    through: Vec<Through>,
+}
+
+impl Vote {
+    /// Whose right to `role` it uses, and by which delegation.
+    fn behind<'a>(&'a self, by: &'a ActorRef, role: &str) -> (&'a ActorRef, Option<DelegationId>) {
+        let through = self.through.iter().find(|through| through.role == role);
+        through.map_or((by, None), |through| (&through.of, Some(through.delegation)))
+    }
+}
+
+impl Hold {
+    fn count(&mut self, vote: &ApprovalVoted) {
+        let steps = &self.steps;
+        let counted = self.votes.entry(vote.by.clone()).or_default();
+        for role in &vote.roles {
+            assert!(counted.roles.insert(role.clone()), "voted twice");
+        }
+        counted.through.extend(vote.through.iter().cloned());
+        if let Some(stands_in) = &vote.stands_in {
+            assert!((stands_in.step as usize) < self.in_effect, "stood in too early");
+            assert!(counted.stood_in.is_empty(), "stood in twice");
+            let step = &steps[stands_in.step as usize];
+            assert!(step.roles.contains_key(&stands_in.role));
+            counted.stood_in.push((step.clone(), stands_in.role.clone()));
+        }
+        assert!(!vote.roles.is_empty() || vote.stands_in.is_some(), "filled nothing");
+    }
 }
 
 impl Model {
@@ -100,9 +146,17 @@ impl Model {
                 assert!(vote.by != hold.decision.actor, "decided its own proposal");
                 assert!(!hold.decision.on_behalf_of.contains(&vote.by), "its agent proposed it");
                 assert!(entry.dev || !vote.unechoed);
+                for through in &vote.through {
+                    let (granted, in_force) = &self.delegations[&through.delegation];
+                    assert!(*in_force && now < granted.until, "in a right that had ended");
+                    assert!(granted.to == vote.by && granted.by == through.of);
+                    assert!(granted.roles.contains(&through.role));
+                    assert!(through.of != hold.decision.actor, "in the right of the proposer");
+                    assert!(!hold.decision.on_behalf_of.contains(&through.of));
+                    assert!(!is_governed(&hold.decision.surface), "governed, in another's right");
+                }
                 if vote.approve {
-                    let before = hold.votes.insert(vote.by.clone(), vote.roles.clone());
-                    assert!(before.is_none(), "voted twice");
+                    hold.count(vote);
                     hold.approved = vote.complete.then_some(now);
                 } else {
                     hold.open = false;
@@ -115,6 +169,58 @@ impl Model {
                 let hold = self.holds.get_mut(&closed.approval).unwrap();
                 assert!(hold.open, "closed twice");
                 hold.open = false;
+            }
+            Event::ApprovalReopened(event) => {
+                let hold = self.holds.get_mut(&event.approval).unwrap();
+                let expires = hold.decision.approval.as_ref().unwrap().expires;
+                assert!(hold.open && now < expires, "re-opened too late");
+                assert_eq!(event.policy, self.policy, "re-opened under an older bundle");
+                for (role, count) in &hold.roles {
+                    assert!(event.roles[role] >= *count, "the demand for {role} fell");
+                }
+                assert!(event.votes_dropped == (event.constraints != hold.constraints));
+                if event.votes_dropped {
+                    hold.votes.clear();
+                }
+                hold.votes.retain(|_, vote| {
+                    vote.stood_in.retain(|(step, _)| event.escalate.contains(step));
+                    !vote.roles.is_empty() || !vote.stood_in.is_empty()
+                });
+                hold.roles.clone_from(&event.roles);
+                hold.constraints = event.constraints.clone();
+                hold.steps.clone_from(&event.escalate);
+                (hold.in_effect, hold.remind) = (0, event.remind);
+                hold.approved = event.complete.then(|| hold.approved.unwrap_or(now));
+                if event.complete {
+                    self.quorum(&self.holds[&event.approval], entry.dev);
+                }
+            }
+            Event::ApprovalEscalated(event) => {
+                let hold = self.holds.get_mut(&event.approval).unwrap();
+                assert!(hold.open && hold.approved.is_none(), "escalated what does not wait");
+                assert_eq!(event.step as usize, hold.in_effect, "escalated twice");
+                assert!(hold.steps[hold.in_effect].at <= now, "escalated too early");
+                hold.in_effect += 1;
+            }
+            Event::ApprovalReminded(event) => {
+                let hold = self.holds.get_mut(&event.approval).unwrap();
+                assert!(hold.open && hold.approved.is_none() && now < event.expires);
+                assert!(hold.remind.take().is_some_and(|at| at <= now), "reminded twice");
+            }
+            Event::DelegationGranted(event) => {
+                assert!(event.by != event.to && event.to.is_human() && now < event.until);
+                for role in &event.roles {
+                    assert!(entry.dev || self.holds(&event.by, role), "delegated what one lacks");
+                }
+                self.delegations.insert(event.delegation, (event.clone(), true));
+            }
+            Event::DelegationEnded(event) => {
+                let (granted, in_force) = self.delegations.get_mut(&event.delegation).unwrap();
+                assert!(*in_force && (event.by.is_some() || now >= granted.until));
+                *in_force = false;
+                if event.by.is_some() {
+                    self.revoked_delegations.insert(event.delegation);
+                }
             }
             Event::KillTripped(kill) => {
                 self.kill.insert(kill.scope, None);
@@ -196,6 +302,11 @@ impl Model {
         if let Some(opened) = &decision.approval {
             let hold = Hold {
                 decision: decision.clone(),
+                roles: opened.roles.clone(),
+                constraints: decision.constraints.clone(),
+                steps: opened.escalate.clone(),
+                in_effect: 0,
+                remind: opened.remind,
                 votes: BTreeMap::new(),
                 approved: None,
                 open: true,
@@ -219,15 +330,42 @@ impl Model {
         self.uses += 1;
     }
 
-    /// Enough different people who hold the role today, none of them a proposer.
+    fn holds(&self, actor: &ActorRef, role: &str) -> bool {
+        self.keys.values().any(|(who, roles)| who == actor && roles.contains(role))
+    }
+
+    /// Enough different people for every role, none of them a proposer, all of them, or those in whose right
+    /// they voted, with the role today; or enough who stand in. Nobody's right counts twice.
     fn quorum(&self, hold: &Hold, dev: bool) {
-        for (role, count) in &hold.decision.approval.as_ref().unwrap().roles {
-            let holds = |actor: &ActorRef| {
-                dev || self.keys.values().any(|(who, roles)| who == actor && roles.contains(role))
+        for (role, count) in &hold.roles {
+            let mut behind = BTreeSet::new();
+            let mut stands = |by: &ActorRef, vote: &Vote, role: &str| {
+                let (of, delegation) = vote.behind(by, role);
+                let ended = delegation.is_some_and(|id| self.revoked_delegations.contains(&id));
+                !ended
+                    && (dev || self.holds(of, role))
+                    && behind.insert((of.clone(), role.to_owned()))
             };
-            let people =
-                hold.votes.iter().filter(|(actor, roles)| roles.contains(role) && holds(actor));
-            assert!(people.count() >= *count as usize, "{role} is short of people");
+            let mut places = 0;
+            let mut standing_in: BTreeMap<(TimeMs, &String), u32> = BTreeMap::new();
+            for (by, vote) in &hold.votes {
+                if vote.roles.contains(role) {
+                    places += u32::from(stands(by, vote, role));
+                } else {
+                    for (step, other) in &vote.stood_in {
+                        if step.instead_of.contains(role) && stands(by, vote, other) {
+                            *standing_in.entry((step.at, other)).or_default() += 1;
+                        }
+                    }
+                }
+            }
+            for step in hold.steps.iter().filter(|step| step.instead_of.contains(role)) {
+                let groups = step.roles.iter().map(|(other, n)| {
+                    standing_in.get(&(step.at, other)).map_or(0, |have| have / n)
+                });
+                places += groups.min().unwrap_or(0);
+            }
+            assert!(places >= *count, "{role} is short of people: {places} of {count}");
         }
     }
 }

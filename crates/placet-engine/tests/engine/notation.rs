@@ -10,6 +10,7 @@
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
+use super::asking::{counts, later};
 use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
     Bounds, Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection,
@@ -73,18 +74,18 @@ pub(crate) struct Scene {
 }
 
 /// `key=value` words and plain ones.
-struct Options<'t>(Vec<&'t str>);
+pub(crate) struct Options<'t>(Vec<&'t str>);
 
 impl<'t> Options<'t> {
-    fn get(&self, key: &str) -> Option<&'t str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'t str> {
         self.0.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
-    fn num(&self, key: &str) -> Option<u64> {
+    pub(crate) fn num(&self, key: &str) -> Option<u64> {
         self.get(key).map(|text| text.parse().expect("a number"))
     }
 
-    fn has(&self, word: &str) -> bool {
+    pub(crate) fn has(&self, word: &str) -> bool {
         self.0.contains(&word)
     }
 }
@@ -159,6 +160,7 @@ impl Scene {
             reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
+            delegations_max: bound("delegations", default.delegations_max),
             sessions_max: bound("sessions", default.sessions_max),
             sessions_each: bound("each", default.sessions_each),
             drafts_max: bound("drafts", default.drafts_max),
@@ -197,10 +199,6 @@ impl Scene {
             self.rules.remove(&key);
         } else {
             let spec = ApprovalSpec::default();
-            let pairs = |text: &str| -> BTreeMap<String, u32> {
-                let pairs = text.split(',').map(|pair| pair.split_once(':').expect("role:count"));
-                pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
-            };
             let effect = match words[3] {
                 "allow" => Effect::Allow,
                 "constrain" => Effect::AllowWithConstraints,
@@ -218,10 +216,14 @@ impl Scene {
             });
             let rule = RuleEffect {
                 constraints,
-                approval: (effect == Effect::RequireApproval).then(|| ApprovalSpec {
-                    roles: options.get("roles").map_or(spec.roles, pairs),
-                    expires_ms: options.num("expires").unwrap_or(spec.expires_ms),
-                    use_within_ms: options.num("use").unwrap_or(spec.use_within_ms),
+                approval: (effect == Effect::RequireApproval).then(|| {
+                    let spec = ApprovalSpec {
+                        roles: options.get("roles").map_or(spec.roles, pairs),
+                        expires_ms: options.num("expires").unwrap_or(spec.expires_ms),
+                        use_within_ms: options.num("use").unwrap_or(spec.use_within_ms),
+                        ..ApprovalSpec::default()
+                    };
+                    later(spec, options)
                 }),
                 limit,
                 retry_after_ms: options.num("wait"),
@@ -368,9 +370,12 @@ impl Scene {
                     via: options
                         .get("via")
                         .map(|name| VoteChannel::parse(name).expect("a channel")),
+                    requirement: self.seen(id, options),
                     verdict: self.verdict(&surface),
+                    waiting: self.waiting(options),
                 }))
             }
+            "delegate" | "undelegate" => self.delegation(words, options),
             "collect" => Command::Collect(Box::new(Collect {
                 decision: id,
                 who: who(self),
@@ -527,9 +532,7 @@ impl Scene {
                     let _ = write!(out, " retry={ms}");
                 }
                 if let Some(opened) = &event.approval {
-                    let roles: Vec<_> =
-                        opened.roles.iter().map(|(role, n)| format!("{role}:{n}")).collect();
-                    let _ = write!(out, " {}", roles.join(","));
+                    let _ = write!(out, " {}", counts(&opened.roles));
                 }
                 match &event.permit {
                     Some(permit) if !permit.consumed => out.push_str(" open"),
@@ -540,21 +543,14 @@ impl Scene {
                 }
                 out
             }
-            Event::ApprovalVoted(event) if !event.approve => "rejected".into(),
-            Event::ApprovalVoted(event) if event.complete => {
-                format!("approved{}", if event.unechoed { " unechoed" } else { "" })
-            }
-            Event::ApprovalVoted(event) => {
-                let state = &self.world().state;
-                let held = state.approval(event.approval).unwrap();
-                let missing = state.missing(held);
-                let missing: Vec<_> = missing.iter().map(|(r, n)| format!("{r}:{n}")).collect();
-                format!("missing {}", missing.join(","))
-            }
             Event::ApprovalClosed(event) => event.state.as_str().into(),
             Event::PermitCollected(event) => {
                 let how = if event.permit.consumed { "consumed" } else { "open" };
-                format!("collected {how}")
+                let mut out = format!("collected {how}");
+                for (key, value) in event.constraints.iter().flat_map(Object::iter) {
+                    let _ = write!(out, " {key}={value}");
+                }
+                out
             }
             Event::PayloadErased(event) => {
                 let names: Vec<_> = event.indices.iter().map(|at| self.name_at(*at)).collect();
@@ -571,7 +567,7 @@ impl Scene {
                 Some(time) => format!("asked, not before +{}", time.since(self.world().now)),
                 None => "asked".into(),
             },
-            other => other.type_name().into(),
+            other => self.asked(other).unwrap_or_else(|| other.type_name().into()),
         }
     }
 
@@ -588,6 +584,12 @@ impl Scene {
         out.extend(status.revoked.then_some("revoked"));
         out.join(" ")
     }
+}
+
+/// `role:count,…`
+pub(crate) fn pairs(text: &str) -> BTreeMap<String, u32> {
+    let pairs = text.split(',').map(|pair| pair.split_once(':').expect("role:count"));
+    pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
 }
 
 /// Roles as a set, for tests that build callers by hand.

@@ -198,10 +198,10 @@ fn no_bundle_closes_the_way_to_the_next() {
          vote eve d1                                       -> approved
          +1000
          arm bob d1 b1   -> collected consumed; bundle.armed; outcome.reported
-         # Once nobody can meet it any more, it falls.
+         # Once nobody can meet it any more, it falls; what waits keeps its demand, and is asked for anew.
          decide ann policy.publish d2 action=publish       -> REQUIRE_APPROVAL admin:1,auditor:1
          revokekey ann eve                                 -> key.revoked
-         vote bob d2                                       -> invalidated
+         vote bob d2                                       -> missing auditor:1
          decide ann policy.publish d3 action=publish       -> REQUIRE_APPROVAL admin:1");
     // On the other surfaces of the constitution a bundle may say no, and is replaced.
     two("rule x key.create deny floor

@@ -39,12 +39,16 @@ const PROPOSERS: [&str; 6] = ["a1", "a2", "a1", "ann", "cat", "dan"];
 const PEOPLE: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
 const SURFACES: [&str; 6] = ["s1", "s1", "s2", "s3", "s4", "key.create"];
 /// A limit belongs to its rule's id: only then does a naive count say the same for ever.
-const RULES: [&str; 14] = [
+const RULES: [&str; 19] = [
     "rule a s1 allow",
     "rule b s2 hold roles=operator:1 expires=60000 use=60000",
     "rule b s2 hold roles=operator:2,owner:1",
     "rule b s2 hold roles=operator:1,owner:1 max_retries=2",
     "rule b s2 constrain max_retries=1",
+    "rule b s2 hold roles=operator:2 escalate=500/admin:1|1500/owner:2 remind=1000",
+    "rule b s2 hold roles=owner:1 escalate=1000/admin:1,operator:1",
+    "rule k s2 hold roles=owner:1 remind=3599000",
+    "rule k s2 hold roles=operator:1 escalate=499/owner:1 max_retries=1",
     "rule c s3 allow",
     "rule d s3 deny",
     "rule d s3 allow error",
@@ -53,6 +57,7 @@ const RULES: [&str; 14] = [
     "rule g s2 deny limit=4/60000",
     "rule h s1 hold floor",
     "rule i s2 throttle",
+    "rule i s2 hold roles=operator:1",
     "rule j key.create hold roles=owner:1",
 ];
 
@@ -105,9 +110,10 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
             random.maybe(20, "deadline=-1"),
         ),
         34..52 => format!(
-            "vote {} {about} {} {}",
+            "vote {} {about} {} {} {}",
             random.one(&PEOPLE),
             random.maybe(8, "no"),
+            random.one(&["", "", "seen", "seen=stale", "waiting=a1/1", "waiting=ann/2"]),
             random.one(&["", "", "", "", "", "digest=none", "digest=stale"]),
         ),
         52..64 => format!("collect {} {about} {nonce}", random.one(&PROPOSERS)),
@@ -130,10 +136,19 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
             random.one(&["operator", "owner", "admin,operator"])
         ),
         89..90 => format!("revokekey {} {}", random.one(&["cat", "dan"]), random.one(&PEOPLE)),
-        90..93 => random.one(&RULES).into(),
+        90..92 => random.one(&RULES).into(),
+        92..93 if random.below(4) > 0 => format!(
+            "delegate {} {} g{n} {} {} {}",
+            random.one(&PEOPLE),
+            random.one(&PEOPLE),
+            random.one(&["operator", "owner", "admin,operator"]),
+            random.one(&["1000", "60000", "3600000"]),
+            random.one(&["", "", "on=s1", "on=*"]),
+        ),
+        92..93 => format!("undelegate {} g{}", random.one(&PEOPLE), random.below(n + 1)),
         93..94 => format!(
             "drop {} x y {}",
-            random.one(&["e", "f", "g", "i", "d"]),
+            random.one(&["e", "f", "g", "i", "d", "k"]),
             random.maybe(9, "floor")
         ),
         94..96 => "tick".into(),

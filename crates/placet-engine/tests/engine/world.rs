@@ -1,7 +1,7 @@
 //! A workspace in which time is a command. Every planned event becomes an entry, its bytes, and an
 //! entry again before it is applied, so whatever runs here tests the format too.
 
-use placet_engine::{Bounds, Command, IdempotencyKeys, Plan, Rejection, State, step};
+use placet_engine::{Bounds, Command, IdempotencyKeys, Plan, Rejection, State, Viewer, step};
 use placet_types::event::{ActorRef, DecisionEvent, Entry, Event, Genesis, Principal};
 use placet_types::ids::{
     ActorId, ApprovalId, DecisionId, Id, IdKind, KeyId, TimeMs, WorkspaceName,
@@ -282,6 +282,12 @@ impl World {
             assert_eq!(state.approval(held.approval).map(|h| h.decision), Some(held.decision));
             let _ = writeln!(out, "{held:?} {:?}", state.missing(held));
         }
+        for delegation in state.delegations() {
+            let _ = writeln!(out, "{delegation:?}");
+        }
+        let pending = state.inbox(&Viewer::all(), None, usize::MAX, self.now);
+        let waiting = state.approvals(None).filter(|held| held.state.is_pending());
+        assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");
         for (index, decision) in &self.decisions {
             let _ = writeln!(out, "{:?}", state.status(decision.decision, *index));
         }

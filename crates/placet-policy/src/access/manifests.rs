@@ -298,12 +298,5 @@ fn hold(
         approval: Some(spec),
         ..RuleEffect::new(id, Layer::Access, Effect::RequireApproval)
     };
-    Ok(Rule {
-        effect: Arc::new(effect),
-        matches,
-        limit_key: Vec::new(),
-        owner: None,
-        after: None,
-        escalation: None,
-    })
+    Ok(Rule { effect: Arc::new(effect), matches, limit_key: Vec::new(), owner: None, after: None })
 }

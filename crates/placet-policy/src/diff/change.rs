@@ -3,7 +3,7 @@
 //! decisions come from.
 
 use placet_types::json::{Object, Value};
-use placet_types::policy::{ApprovalSpec, Aspect, Combined, Hit, Outcome, Verdict};
+use placet_types::policy::{ApprovalSpec, Aspect, Combined, Hit, Outcome, StepSpec, Verdict};
 use std::fmt;
 
 /// From one decision to the other.
@@ -95,6 +95,8 @@ impl Side {
                 .with("roles", roles)
                 .with("expires_ms", approval.expires_ms)
                 .with("use_within_ms", approval.use_within_ms)
+                .with_opt("remind_ms", approval.remind_ms)
+                .with_opt("escalate", steps(&approval.steps))
         });
         let constraints = (!self.constraints.is_empty()).then(|| self.constraints.clone());
         Value::Object(
@@ -107,6 +109,25 @@ impl Side {
                 .with_opt("limits", (!self.limits.is_empty()).then(|| self.limits.clone())),
         )
     }
+}
+
+/// The steps of an escalation, where there are any.
+fn steps(steps: &[StepSpec]) -> Option<Vec<Value>> {
+    let one = |step: &StepSpec| {
+        let named: Vec<Value> =
+            step.instead_of.iter().map(|role| Value::from(role.as_str())).collect();
+        let roles = step
+            .roles
+            .iter()
+            .fold(Object::new(), |object, (role, count)| object.with(role.as_str(), *count));
+        Value::Object(
+            Object::new()
+                .with("after_ms", step.after_ms)
+                .with("instead_of", named)
+                .with("roles", roles),
+        )
+    };
+    (!steps.is_empty()).then(|| steps.iter().map(one).collect())
 }
 
 /// What depends on time or on what happened before, as it is declared.

@@ -5,10 +5,10 @@ use super::fields::{self, Fields, Form};
 use super::matches::{self, Conditions};
 use super::rule::{self, optional};
 use crate::diagnostic::{Code, Place, Report};
-use crate::model::{Escalation, Rule};
+use crate::model::Rule;
 use crate::syntax::{Data, Node};
-use placet_types::policy::{ApprovalSpec, Effect, Layer, Reason, RuleEffect};
-use std::collections::BTreeMap;
+use placet_types::policy::{ApprovalSpec, Effect, Layer, Reason, RuleEffect, StepSpec};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const KEYS: [&str; 9] =
@@ -53,8 +53,14 @@ pub(super) fn row(
         }
     }
     let (id, place) = id?;
+    let roles = roles?;
+    let instead_of: BTreeSet<String> = roles.keys().cloned().collect();
+    let step =
+        |(after_ms, roles, _): Step| StepSpec { after_ms, instead_of: instead_of.clone(), roles };
     let spec = ApprovalSpec {
-        roles: roles?,
+        steps: steps.into_iter().map(step).collect(),
+        remind_ms: remind.map(|(ms, _)| ms),
+        roles,
         expires_ms,
         use_within_ms: use_within?.map_or(default, |(ms, _)| ms),
     };
@@ -65,17 +71,12 @@ pub(super) fn row(
         approval: Some(spec),
         ..RuleEffect::new(format!("{}{id}", layer.prefix()), layer, Effect::RequireApproval)
     };
-    let escalation = Escalation {
-        steps: steps.into_iter().map(|(ms, roles, _)| (ms, roles)).collect(),
-        remind_ms: remind.map(|(ms, _)| ms),
-    };
     let rule = Rule {
         effect: Arc::new(effect),
         matches: matches?,
         limit_key: Vec::new(),
         owner: owner?,
         after: None,
-        escalation: (escalation != Escalation::default()).then_some(escalation),
     };
     Some((rule, place))
 }

@@ -116,8 +116,7 @@ pub(super) fn rule(
         ..RuleEffect::new(id, layer, effect)
     };
     let effect = Arc::new(effect);
-    let rule =
-        Rule { effect, matches: matches?, limit_key, owner: owner?, after, escalation: None };
+    let rule = Rule { effect, matches: matches?, limit_key, owner: owner?, after };
     Some((rule, place))
 }
 

@@ -211,10 +211,10 @@ fn told(combined: &Combined) -> String {
         Outcome::Deny => format!("DENY {deciding}"),
         Outcome::Throttle => format!("THROTTLE {deciding} {}", combined.retry_after_ms.unwrap()),
         Outcome::RequireApproval => {
-            let ApprovalSpec { roles, expires_ms, use_within_ms } =
+            let ApprovalSpec { roles, expires_ms, use_within_ms, steps, remind_ms } =
                 combined.approval.clone().unwrap();
             format!(
-                "REQUIRE_APPROVAL {deciding} {} {roles:?} {expires_ms} {use_within_ms}",
+                "REQUIRE_APPROVAL {deciding} {} {roles:?} {expires_ms} {use_within_ms} {steps:?} {remind_ms:?}",
                 combined.constraints
             )
         }

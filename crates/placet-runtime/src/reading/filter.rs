@@ -15,6 +15,9 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::OutcomeReported(event) => Some(event.decision),
         Event::ApprovalVoted(event) => Some(event.decision),
         Event::ApprovalClosed(event) => Some(event.decision),
+        Event::ApprovalReopened(event) => Some(event.decision),
+        Event::ApprovalEscalated(event) => Some(event.decision),
+        Event::ApprovalReminded(event) => Some(event.decision),
         Event::SignerRotated(event) => event.decision,
         Event::BundleShadowed(event) => event.decision,
         Event::SignerRevoked(event) => event.decision,
@@ -87,6 +90,8 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::KillTripped(event) | Event::KillLiftRequested(event) | Event::KillLifted(event) => {
             event.by.as_ref().map(ActorRef::as_str)
         }
+        Event::DelegationGranted(event) => Some(event.by.as_str()),
+        Event::DelegationEnded(event) => event.by.as_ref().map(ActorRef::as_str),
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),
         Event::SessionOpened(event) => Some(event.principal.actor.as_str()),

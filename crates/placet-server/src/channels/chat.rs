@@ -263,9 +263,9 @@ pub(super) async fn brief(
         let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
         text.unwrap_or_else(|| Reason::Rule.text().to_owned())
     };
-    let votes = held.votes.iter().map(|(by, roles)| Vote {
-        by: names.get(by.as_str()).cloned().unwrap_or_else(|| by.as_str().to_owned()),
-        roles: roles.iter().cloned().collect(),
+    let votes = held.votes.iter().map(|cast| Vote {
+        by: names.get(cast.by.as_str()).cloned().unwrap_or_else(|| cast.by.as_str().to_owned()),
+        roles: cast.roles.iter().cloned().collect(),
     });
     Ok(Some(Brief {
         approval,
@@ -277,7 +277,7 @@ pub(super) async fn brief(
         chain: chain(object("facts")),
         asked_by: actor.unwrap_or_else(|| event.actor.as_str()).to_owned(),
         said: request.map(Said::of),
-        reasons: event.rules.iter().map(reason).collect(),
+        reasons: held.rules.iter().map(reason).collect(),
         roles: held.roles.clone(),
         missing: held.missing(),
         votes: votes.collect(),

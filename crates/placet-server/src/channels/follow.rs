@@ -3,6 +3,7 @@
 
 use super::Channels;
 use crate::server::Server;
+use placet_engine::Viewer;
 use placet_policy::{Notify, Told};
 use placet_runtime::ports::WorkspaceNo;
 use placet_runtime::{LogEntry, PlaneError, Workspace};
@@ -169,9 +170,7 @@ async fn pending(
         return Ok(letters);
     }
     loop {
-        let page = server
-            .plane
-            .approvals_where(workspace, after, PENDING_PAGE, |held| held.state.is_pending());
+        let page = server.plane.inbox(workspace, Viewer::all(), after, PENDING_PAGE);
         let page = page.await.map_err(|error| error.to_string())?;
         for (held, answer, _) in page.iter().filter(|(held, ..)| held.index < before) {
             let surface = Some(answer.event.surface.as_str());

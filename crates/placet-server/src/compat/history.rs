@@ -2,7 +2,7 @@
 //! nothing. Owns the record that runs keep as their audit trail.
 
 use super::seen;
-use crate::approvals::{PAGE_MAX, may_see, names};
+use crate::approvals::{PAGE_MAX, names, viewer};
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::Call;
 use crate::decisions::admit;
@@ -14,7 +14,6 @@ use placet_api::{
     GovernanceDecisionDocument, GovernanceRequestDocument, GovernanceRequestList, IdText, Instant,
     RiskAssessmentDocument, Sha, compat_status,
 };
-use placet_engine::{Held, HeldState};
 use placet_runtime::ports::AuditFilter;
 use placet_runtime::{APPROVAL_REQUEST, Course, LogEntry, Plane, PlaneError, Workspace};
 use placet_types::Digest;
@@ -32,10 +31,8 @@ pub(crate) async fn pending(call: Call) -> Result<Response, Problem> {
     let query = call.query(&["cursor", "limit"])?;
     let limit = query.limit(50, PAGE_MAX)?;
     let after = query.parsed("cursor", "an approval id", ApprovalId::parse)?;
-    let may_see = may_see(&session);
-    let wanted = move |held: &Held| held.state == HeldState::Pending && may_see(held);
     let plane = &call.server.plane;
-    let page = plane.approvals_where(&session.workspace, after, limit, wanted).await?;
+    let page = plane.inbox(&session.workspace, viewer(&call, &session), after, limit).await?;
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|(held, ..)| held.approval.to_string());
     let requests = page.iter().map(|(held, answer, shown)| {

@@ -172,6 +172,11 @@ impl<'a> Facts<'a> {
             }
             Event::ApprovalVoted(event) => Self { actor: Some(&event.by), ..about(event.decision) },
             Event::ApprovalClosed(event) => about(event.decision),
+            Event::ApprovalReopened(event) => about(event.decision),
+            Event::ApprovalEscalated(event) => about(event.decision),
+            Event::ApprovalReminded(event) => about(event.decision),
+            Event::DelegationGranted(event) => by(Some(&event.by)),
+            Event::DelegationEnded(event) => by(event.by.as_ref()),
             Event::KillTripped(event)
             | Event::KillLiftRequested(event)
             | Event::KillLifted(event) => by(event.by.as_ref()),

@@ -1,6 +1,7 @@
 //! The event `decision`: outcome, what it rests on, and the permit or approval it opens. Nothing
 //! personal is in it but commitments and pseudonyms.
 
+use super::approval::{EscalationStep, read_steps, write_counts, write_steps};
 use super::read::Reader;
 use super::shadow::Would;
 use super::{ActorRef, EntryError, Pseudonym, Tag};
@@ -126,6 +127,10 @@ pub struct ApprovalOpened {
     pub use_within_ms: u64,
     /// SHA-256 over roles, counts, constraints and deciding rules (`placet/requirement/1`).
     pub requirement: Digest,
+    /// Steps of the escalation, in the order of their instants.
+    pub escalate: Vec<EscalationStep>,
+    /// Undecided, the approvers are reminded then.
+    pub remind: Option<TimeMs>,
 }
 
 /// A permit, authoritative through the entry that holds it.
@@ -334,14 +339,12 @@ impl Matched {
 impl ApprovalOpened {
     fn write(&self, w: &mut Writer<'_>) {
         w.str("audience", self.audience.as_str());
+        write_steps(w, &self.escalate);
         w.uint("expires_ms", self.expires.0);
         w.str("id", &self.id.to_string());
+        w.uint_opt("remind_ms", self.remind.map(|at| at.0));
         w.digest("requirement", &self.requirement);
-        w.nested("roles", |w| {
-            for (role, count) in &self.roles {
-                w.uint(role, u64::from(*count));
-            }
-        });
+        write_counts(w, "roles", &self.roles);
         w.uint("use_within_ms", self.use_within_ms);
     }
 
@@ -353,6 +356,8 @@ impl ApprovalOpened {
             expires: TimeMs(r.uint("expires_ms")?),
             use_within_ms: r.uint("use_within_ms")?,
             requirement: r.digest("requirement")?,
+            escalate: read_steps(&mut r)?,
+            remind: r.uint_opt("remind_ms")?.map(TimeMs),
         };
         r.end()?;
         Ok(approval)

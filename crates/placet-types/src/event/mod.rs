@@ -2,6 +2,7 @@
 //! in-toto Statement whose predicate is the event; it is all that state is folded from. Owns the
 //! format of version 1; refuses to know storage, trees and what events do to state.
 
+mod approval;
 mod decision;
 mod other;
 mod policy;
@@ -20,11 +21,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use approval::{
+    ApprovalClosed, ApprovalEscalated, ApprovalReminded, ApprovalReopened, ApprovalVoted,
+    CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
+};
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use other::{
-    ApprovalClosed, ApprovalVoted, CloseState, Gap, Genesis, KeyGrant, KeyRevoked, KillEvent,
-    KillScope, KillSource, OutcomeReported, PermitCollected, PermitConsumed, PermitEnded,
-    Principal, Refused, ReportedResult, VoteChannel,
+    Gap, Genesis, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
+    PermitCollected, PermitConsumed, PermitEnded, Principal, Refused, ReportedResult,
 };
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
@@ -136,6 +140,16 @@ pub enum Event {
     ApprovalVoted(ApprovalVoted),
     /// `approval.closed`: without a rejection: expired, invalidated, withdrawn.
     ApprovalClosed(ApprovalClosed),
+    /// `approval.reopened`: the bundle in force asks for more.
+    ApprovalReopened(ApprovalReopened),
+    /// `approval.escalated`: further people may approve.
+    ApprovalEscalated(ApprovalEscalated),
+    /// `approval.reminded`: it expires soon.
+    ApprovalReminded(ApprovalReminded),
+    /// `delegation.granted`: of the right to approve.
+    DelegationGranted(DelegationGranted),
+    /// `delegation.ended`
+    DelegationEnded(DelegationEnded),
     /// `kill.tripped`
     KillTripped(KillEvent),
     /// `kill.lift_requested`
@@ -196,6 +210,11 @@ impl Event {
             Self::OutcomeReported(_) => "outcome.reported",
             Self::ApprovalVoted(_) => "approval.voted",
             Self::ApprovalClosed(_) => "approval.closed",
+            Self::ApprovalReopened(_) => "approval.reopened",
+            Self::ApprovalEscalated(_) => "approval.escalated",
+            Self::ApprovalReminded(_) => "approval.reminded",
+            Self::DelegationGranted(_) => "delegation.granted",
+            Self::DelegationEnded(_) => "delegation.ended",
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",

@@ -1,11 +1,11 @@
-//! All events but `decision`: permits, outcomes, approvals, kill switch, keys, gaps.
+//! Most events but `decision`: permits, outcomes, kill switch, keys, gaps.
 
 use super::decision::PermitIssued;
 use super::read::Reader;
 use super::{ActorRef, EntryError, Event};
 use crate::hash::Digest;
 use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
-use crate::json::Writer;
+use crate::json::{Object, Writer};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -65,7 +65,7 @@ pub struct KeyRevoked {
 }
 
 /// `permit.collected`: the permit of an approved action, minted for its caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PermitCollected {
     /// The held decision.
     pub decision: DecisionId,
@@ -73,6 +73,8 @@ pub struct PermitCollected {
     pub approval: ApprovalId,
     /// The permit.
     pub permit: PermitIssued,
+    /// Its constraints, where they are not those of the decision: the approval was re-opened.
+    pub constraints: Option<Object>,
     /// Bundle under which it was evaluated again.
     pub policy: Option<Digest>,
 }
@@ -145,98 +147,6 @@ pub struct OutcomeReported {
     pub by: ActorRef,
     /// How it went.
     pub result: ReportedResult,
-}
-
-/// `approval.voted`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApprovalVoted {
-    /// The held decision.
-    pub decision: DecisionId,
-    /// Its approval.
-    pub approval: ApprovalId,
-    /// Who decided.
-    pub by: ActorRef,
-    /// With which key; absent in development mode.
-    pub key: Option<KeyId>,
-    /// The demanded roles this person fills.
-    pub roles: BTreeSet<String>,
-    /// Approve or reject.
-    pub approve: bool,
-    /// Whether nothing is missing any more.
-    pub complete: bool,
-    /// The demand that was approved.
-    pub requirement: Digest,
-    /// The digest was not echoed (development mode alone).
-    pub unechoed: bool,
-    /// The channel that it came through, whose word for who the person is was taken; absent for
-    /// votes with a key or a session.
-    pub via: Option<VoteChannel>,
-}
-
-/// A channel that people vote through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VoteChannel {
-    /// A button of a Telegram message.
-    Telegram,
-    /// A form in Slack.
-    Slack,
-}
-
-impl VoteChannel {
-    /// `telegram`, `slack`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Telegram => "telegram",
-            Self::Slack => "slack",
-        }
-    }
-
-    /// The channel of this name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Telegram, Self::Slack].into_iter().find(|channel| channel.as_str() == text)
-    }
-}
-
-/// How an approval ended without a vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseState {
-    /// Nobody decided, or nobody collected, in time.
-    Expired,
-    /// Policy now denies it or is silent.
-    Invalidated,
-    /// Its proposer took it back.
-    Withdrawn,
-}
-
-impl CloseState {
-    /// `expired`, `invalidated`, `withdrawn`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Invalidated => "invalidated",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Expired, Self::Invalidated, Self::Withdrawn]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-    }
-}
-
-/// `approval.closed`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApprovalClosed {
-    /// The held decision.
-    pub decision: DecisionId,
-    /// Its approval.
-    pub approval: ApprovalId,
-    /// How it ended.
-    pub state: CloseState,
 }
 
 /// What a kill switch stops.
@@ -343,6 +253,9 @@ impl Event {
             Self::Decision(event) => event.write(w),
             Self::PermitCollected(event) => {
                 w.str("approval", &event.approval.to_string());
+                if let Some(constraints) = &event.constraints {
+                    w.object_value("constraints", constraints);
+                }
                 w.str("decision", &event.decision.to_string());
                 w.nested("permit", |w| event.permit.write(w));
                 w.digest_opt("policy", event.policy.as_ref());
@@ -366,11 +279,12 @@ impl Event {
                 w.str("result", event.result.as_str());
             }
             Self::ApprovalVoted(event) => event.write(w),
-            Self::ApprovalClosed(event) => {
-                w.str("approval", &event.approval.to_string());
-                w.str("decision", &event.decision.to_string());
-                w.str("state", event.state.as_str());
-            }
+            Self::ApprovalClosed(event) => event.write(w),
+            Self::ApprovalReopened(event) => event.write(w),
+            Self::ApprovalEscalated(event) => event.write(w),
+            Self::ApprovalReminded(event) => event.write(w),
+            Self::DelegationGranted(event) => event.write(w),
+            Self::DelegationEnded(event) => event.write(w),
             Self::KillTripped(event) | Self::KillLiftRequested(event) | Self::KillLifted(event) => {
                 w.str_opt("by", event.by.as_ref().map(ActorRef::as_str));
                 w.uint_opt("not_before_ms", event.not_before.map(|time| time.0));
@@ -422,6 +336,10 @@ impl Event {
                 decision: r.parsed("decision", DecisionId::parse)?,
                 approval: r.parsed("approval", ApprovalId::parse)?,
                 permit: PermitIssued::read(r.object("permit")?)?,
+                constraints: r
+                    .has("constraints")
+                    .then(|| r.plain_object("constraints"))
+                    .transpose()?,
                 policy: r.digest_opt("policy")?,
             }),
             "permit.consumed" => Self::PermitConsumed(PermitConsumed {
@@ -438,12 +356,17 @@ impl Event {
                 by: r.parsed("by", ActorRef::parse)?,
                 result: r.parsed("result", ReportedResult::parse)?,
             }),
-            "approval.voted" => Self::ApprovalVoted(ApprovalVoted::read(&mut r)?),
-            "approval.closed" => Self::ApprovalClosed(ApprovalClosed {
-                decision: r.parsed("decision", DecisionId::parse)?,
-                approval: r.parsed("approval", ApprovalId::parse)?,
-                state: r.parsed("state", CloseState::parse)?,
-            }),
+            "approval.voted" => Self::ApprovalVoted(super::ApprovalVoted::read(&mut r)?),
+            "approval.closed" => Self::ApprovalClosed(super::ApprovalClosed::read(&mut r)?),
+            "approval.reopened" => Self::ApprovalReopened(super::ApprovalReopened::read(&mut r)?),
+            "approval.escalated" => {
+                Self::ApprovalEscalated(super::ApprovalEscalated::read(&mut r)?)
+            }
+            "approval.reminded" => Self::ApprovalReminded(super::ApprovalReminded::read(&mut r)?),
+            "delegation.granted" => {
+                Self::DelegationGranted(super::DelegationGranted::read(&mut r)?)
+            }
+            "delegation.ended" => Self::DelegationEnded(super::DelegationEnded::read(&mut r)?),
             "kill.tripped" => Self::KillTripped(KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(KillEvent::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(KillEvent::read(&mut r)?),
@@ -544,36 +467,6 @@ impl PermitEnded {
             index: r.uint("index")?,
             permit: r.parsed("permit", PermitId::parse)?,
             reason: r.str_opt("reason")?,
-        })
-    }
-}
-
-impl ApprovalVoted {
-    fn write(&self, w: &mut Writer<'_>) {
-        w.str("approval", &self.approval.to_string());
-        w.bool("approve", self.approve);
-        w.str("by", self.by.as_str());
-        w.flag("complete", self.complete);
-        w.str("decision", &self.decision.to_string());
-        w.str_opt("key", self.key.map(|key| key.to_string()).as_deref());
-        w.digest("requirement", &self.requirement);
-        w.strings("roles", &self.roles);
-        w.flag("unechoed", self.unechoed);
-        w.str_opt("via", self.via.map(VoteChannel::as_str));
-    }
-
-    fn read(r: &mut Reader) -> Result<Self, EntryError> {
-        Ok(Self {
-            decision: r.parsed("decision", DecisionId::parse)?,
-            approval: r.parsed("approval", ApprovalId::parse)?,
-            by: r.parsed("by", ActorRef::parse)?,
-            key: r.parsed_opt("key", KeyId::parse)?,
-            roles: r.strings("roles")?.into_iter().collect(),
-            approve: r.bool("approve")?,
-            complete: r.flag("complete")?,
-            requirement: r.digest("requirement")?,
-            unechoed: r.flag("unechoed")?,
-            via: r.parsed_opt("via", VoteChannel::parse)?,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Every event type once: written, read back equal, and refused when a byte or member differs.
 
 use super::*;
-use crate::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
+use crate::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId};
 use crate::json::Object;
 use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
+use crate::surface::SurfacePattern;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -78,6 +79,8 @@ fn decision() -> DecisionEvent {
             expires: TimeMs(7),
             use_within_ms: 8,
             requirement: Digest([3; 32]),
+            escalate: steps(),
+            remind: Some(TimeMs(6)),
         }),
         retry_after_ms: Some(5),
         permit: Some(permit()),
@@ -89,6 +92,15 @@ fn decision() -> DecisionEvent {
             rules: vec!["stricter".into()],
         })),
     }
+}
+
+fn steps() -> Vec<EscalationStep> {
+    let step = |at, role: &str| EscalationStep {
+        at: TimeMs(at),
+        instead_of: BTreeSet::from(["operator".into()]),
+        roles: BTreeMap::from([(role.into(), 1)]),
+    };
+    vec![step(4, "admin"), step(5, "release_owner")]
 }
 
 fn hold(scope: HoldScope) -> Event {
@@ -141,7 +153,15 @@ fn all() -> Vec<Event> {
             decision: decision_id,
             approval,
             permit: permit(),
+            constraints: None,
             policy: Some(Digest([1; 32])),
+        }),
+        Event::PermitCollected(PermitCollected {
+            decision: decision_id,
+            approval,
+            permit: permit(),
+            constraints: Some(Object::new().with("max_retries", 1_i64)),
+            policy: None,
         }),
         Event::PermitConsumed(PermitConsumed {
             decision: decision_id,
@@ -163,6 +183,12 @@ fn all() -> Vec<Event> {
             by: actor(),
             key: None,
             roles: BTreeSet::from(["operator".into()]),
+            stands_in: Some(StandsIn { step: 1, role: "admin".into() }),
+            through: vec![Through {
+                delegation: DelegationId::from_bytes([6; 16]),
+                of: actor(),
+                role: "operator".into(),
+            }],
             approve: true,
             complete: true,
             requirement: Digest([1; 32]),
@@ -175,6 +201,8 @@ fn all() -> Vec<Event> {
             by: actor(),
             key: None,
             roles: BTreeSet::from(["operator".into()]),
+            stands_in: None,
+            through: Vec::new(),
             approve: false,
             complete: false,
             requirement: Digest([1; 32]),
@@ -185,6 +213,59 @@ fn all() -> Vec<Event> {
             decision: decision_id,
             approval,
             state: CloseState::Expired,
+        }),
+        Event::ApprovalReopened(ApprovalReopened {
+            decision: decision_id,
+            approval,
+            policy: Some(Digest([1; 32])),
+            was: Digest([2; 32]),
+            requirement: Digest([3; 32]),
+            roles: BTreeMap::from([("operator".into(), 2)]),
+            constraints: Object::new().with("max_retries", 0_i64),
+            rules: vec!["a".into()],
+            escalate: steps(),
+            remind: Some(TimeMs(3)),
+            votes_dropped: true,
+            complete: true,
+        }),
+        Event::ApprovalReopened(ApprovalReopened {
+            decision: decision_id,
+            approval,
+            policy: None,
+            was: Digest([2; 32]),
+            requirement: Digest([3; 32]),
+            roles: BTreeMap::new(),
+            constraints: Object::new(),
+            rules: Vec::new(),
+            escalate: Vec::new(),
+            remind: None,
+            votes_dropped: false,
+            complete: false,
+        }),
+        Event::ApprovalEscalated(ApprovalEscalated {
+            decision: decision_id,
+            approval,
+            step: 1,
+            roles: BTreeMap::from([("admin".into(), 1)]),
+        }),
+        Event::ApprovalReminded(ApprovalReminded {
+            decision: decision_id,
+            approval,
+            expires: TimeMs(7),
+            missing: BTreeMap::from([("operator".into(), 1)]),
+        }),
+        Event::DelegationGranted(DelegationGranted {
+            delegation: DelegationId::from_bytes([6; 16]),
+            by: actor(),
+            key: Some(KeyId::from_bytes([4; 16])),
+            to: actor(),
+            roles: BTreeSet::from(["operator".into()]),
+            surfaces: vec![SurfacePattern::parse("payments.**").unwrap()],
+            until: TimeMs(9),
+        }),
+        Event::DelegationEnded(DelegationEnded {
+            delegation: DelegationId::from_bytes([6; 16]),
+            by: Some(actor()),
         }),
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),

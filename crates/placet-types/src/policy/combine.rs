@@ -1,7 +1,11 @@
 //! Strictest wins, restricting never grants: the one function from hits to an outcome. Owns the
 //! combination; refuses to know how hits came to be or where windows are kept.
 
-use super::{ApprovalSpec, Constraints, Effect, Hit, Layer, Outcome, RuleEffect, Verdict};
+use super::{
+    ApprovalSpec, Constraints, Effect, Hit, Layer, Outcome, RuleEffect, StepSpec, Verdict,
+};
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -364,23 +368,50 @@ fn unite(combined: &mut Combined, applied: &[(&Hit, Option<u64>)]) {
     if combined.outcome != Outcome::RequireApproval {
         return;
     }
-    let mut united: Option<ApprovalSpec> = None;
-    for (hit, _) in applied.iter().filter(|(hit, _)| hit.rule.effect == Effect::RequireApproval) {
-        let spec = hit.rule.approval.clone().unwrap_or_default();
-        united = Some(match united {
-            None => spec,
-            Some(mut so_far) => {
-                for (role, count) in spec.roles {
-                    let most = so_far.roles.entry(role).or_insert(0);
-                    *most = (*most).max(count);
-                }
-                so_far.expires_ms = so_far.expires_ms.min(spec.expires_ms);
-                so_far.use_within_ms = so_far.use_within_ms.min(spec.use_within_ms);
-                so_far
-            }
-        });
+    let demands = applied.iter().filter(|(hit, _)| hit.rule.effect == Effect::RequireApproval);
+    let specs: Vec<ApprovalSpec> =
+        demands.map(|(hit, _)| hit.rule.approval.clone().unwrap_or_default()).collect();
+    combined.approval = united(&specs);
+}
+
+/// The maximum per role, the earliest expiry, the earliest reminder. A step stands in for a role only where
+/// every demand for that role has one that comes no later and takes no more people.
+fn united(specs: &[ApprovalSpec]) -> Option<ApprovalSpec> {
+    let (first, rest) = specs.split_first()?;
+    let mut united = ApprovalSpec { steps: Vec::new(), remind_ms: None, ..first.clone() };
+    for spec in rest {
+        for (role, count) in &spec.roles {
+            let most = united.roles.entry(role.clone()).or_insert(0);
+            *most = (*most).max(*count);
+        }
+        united.expires_ms = united.expires_ms.min(spec.expires_ms);
+        united.use_within_ms = united.use_within_ms.min(spec.use_within_ms);
     }
-    combined.approval = united;
+    let early = |ms: &u64| *ms < united.expires_ms;
+    united.remind_ms = specs.iter().filter_map(|spec| spec.remind_ms).filter(early).max();
+    let mut steps: Vec<StepSpec> = Vec::new();
+    for step in specs.iter().flat_map(|spec| &spec.steps).filter(|step| early(&step.after_ms)) {
+        let agreed = |role: &&String| {
+            let mut demands = specs.iter().filter(|spec| spec.roles.contains_key(*role));
+            demands.all(|spec| spec.steps.iter().any(|other| covers(other, step, role)))
+        };
+        let instead_of: BTreeSet<String> = step.instead_of.iter().filter(agreed).cloned().collect();
+        if !instead_of.is_empty() {
+            steps.push(StepSpec { instead_of, ..step.clone() });
+        }
+    }
+    steps.sort();
+    steps.dedup();
+    steps.truncate(ApprovalSpec::STEPS_MAX);
+    united.steps = steps;
+    Some(united)
+}
+
+/// Whether `other` lets the people of `step` stand in for `role` no later, and asks no more of them.
+fn covers(other: &StepSpec, step: &StepSpec, role: &str) -> bool {
+    other.after_ms <= step.after_ms
+        && other.instead_of.contains(role)
+        && other.roles.iter().all(|(role, count)| step.roles.get(role) >= Some(count))
 }
 
 /// Every rule that constrains, sorted by id: which of them clash would depend on their order.

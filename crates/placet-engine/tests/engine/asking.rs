@@ -1,0 +1,124 @@
+//! Rows about approvals beyond voting, and how their events read.
+//!
+//! ```text
+//! rule … escalate=MS/role:1,other:1|MS/… remind=MS        (after it was held; before it expires)
+//! vote ann d1 [seen|seen=stale] [waiting=bot/NONCE]        (the requirement that was looked at)
+//! delegate ann bob g1 operator,owner MS [on=pay.*]         undelegate ann g1
+//! ```
+
+use super::notation::{Options, Scene, pairs, roles};
+use super::world::{digest, tag};
+use placet_engine::{Command, Delegate, Waiting};
+use placet_types::Digest;
+use placet_types::event::{ActorRef, ApprovalReopened, ApprovalVoted, Event};
+use placet_types::ids::{DecisionId, DelegationId};
+use placet_types::policy::{ApprovalSpec, StepSpec};
+use placet_types::surface::SurfacePattern;
+use std::collections::BTreeMap;
+
+/// `operator:1,owner:2`
+pub(crate) fn counts(roles: &BTreeMap<String, u32>) -> String {
+    let all: Vec<_> = roles.iter().map(|(role, count)| format!("{role}:{count}")).collect();
+    all.join(",")
+}
+
+/// The part of a demand that comes later.
+pub(crate) fn later(spec: ApprovalSpec, options: &Options<'_>) -> ApprovalSpec {
+    let instead_of: Vec<&str> = spec.roles.keys().map(String::as_str).collect();
+    let step = |text: &str| {
+        let (after, roles_of) = text.split_once('/').expect("MS/role:count");
+        StepSpec {
+            after_ms: after.parse().expect("milliseconds"),
+            instead_of: roles(&instead_of),
+            roles: pairs(roles_of),
+        }
+    };
+    let steps = options.get("escalate").into_iter().flat_map(|text| text.split('|'));
+    ApprovalSpec { steps: steps.map(step).collect(), remind_ms: options.num("remind"), ..spec }
+}
+
+impl Scene {
+    /// The requirement that a voter says to have seen.
+    pub(crate) fn seen(&mut self, id: DecisionId, options: &Options<'_>) -> Option<Digest> {
+        match options.get("seen") {
+            Some(other) => Some(digest(other)),
+            None if options.has("seen") => {
+                self.world().state.approval_of(id).map(|held| held.requirement)
+            }
+            None => None,
+        }
+    }
+
+    pub(crate) fn waiting(&mut self, options: &Options<'_>) -> Option<Waiting> {
+        let (name, nonce) = options.get("waiting")?.split_once('/').expect("name/nonce");
+        let who = self.who(name);
+        let permit = self.world().id();
+        Some(Waiting { who, nonce: digest(nonce), permit, permit_ms: 60_000 })
+    }
+
+    pub(crate) fn delegation(&mut self, words: &[&str], options: &Options<'_>) -> Command {
+        let named = |name: &str| DelegationId::from_bytes(tag(name));
+        let by = self.who(words[1]);
+        if words[0] == "undelegate" {
+            return Command::EndDelegation { delegation: named(words[2]), by };
+        }
+        let to = self.who(words[2]).actor;
+        let names: Vec<&str> = words[4].split(',').filter(|role| *role != "none").collect();
+        let until = self.world().now.plus(words[5].parse().expect("milliseconds"));
+        let surfaces = options.get("on").into_iter().flat_map(|text| text.split(','));
+        Command::Delegate(Box::new(Delegate {
+            delegation: named(words[3]),
+            by,
+            to,
+            roles: roles(&names),
+            surfaces: surfaces.map(|text| SurfacePattern::parse(text).unwrap()).collect(),
+            until,
+        }))
+    }
+
+    pub(crate) fn asked(&mut self, event: &Event) -> Option<String> {
+        Some(match event {
+            Event::ApprovalVoted(vote) if !vote.approve => "rejected".into(),
+            Event::ApprovalVoted(vote) => self.voted(vote),
+            Event::ApprovalReopened(event) => reopened(event),
+            Event::ApprovalEscalated(event) => format!("escalated {}", counts(&event.roles)),
+            Event::ApprovalReminded(event) => format!("reminded {}", counts(&event.missing)),
+            Event::DelegationGranted(_) => "delegated".into(),
+            Event::DelegationEnded(event) => {
+                if event.by.is_some() {
+                    "ended".into()
+                } else {
+                    "run out".into()
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn voted(&mut self, vote: &ApprovalVoted) -> String {
+        let mut out = if vote.complete {
+            format!("approved{}", if vote.unechoed { " unechoed" } else { "" })
+        } else {
+            let state = &self.world().state;
+            let held = state.approval(vote.approval).unwrap();
+            format!("missing {}", counts(&state.missing(held)))
+        };
+        if let Some(stands_in) = &vote.stands_in {
+            out += &format!(" as {}", stands_in.role);
+        }
+        let of = |actor: &ActorRef| actor.as_str().trim_start_matches("human:").to_owned();
+        for through in &vote.through {
+            out += &format!(" for {}", of(&through.of));
+        }
+        out
+    }
+}
+
+fn reopened(event: &ApprovalReopened) -> String {
+    let mut out = format!("reopened {}", counts(&event.roles));
+    for (key, value) in event.constraints.iter() {
+        out += &format!(" {key}={value}");
+    }
+    out += if event.votes_dropped { " dropped" } else { "" };
+    out + if event.complete { " complete" } else { "" }
+}
