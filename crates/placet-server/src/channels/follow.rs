@@ -199,8 +199,8 @@ pub(super) type Meaning = (&'static [Told], Option<(ApprovalId, DecisionId)>);
 /// next, and the approval it is about.
 pub(super) fn meaning(event: &Event) -> Option<Meaning> {
     use Told::{
-        Closed, Consumed, Denied, Escalated, Lifted, Opened, Published, Reminded, Reopened, Tripped,
-        Voted,
+        Closed, Consumed, Denied, Escalated, Lifted, Opened, Published, Reminded, Reopened,
+        Tripped, Voted,
     };
     Some(match event {
         Event::Decision(event) => match (&event.approval, event.outcome) {
