@@ -248,3 +248,34 @@ async fn a_job_is_approved_by_its_own_id() {
     let path = format!("/api/v1/approvals/{job}/approve");
     world.post(&path, &olga, &body).await.refused(404, "not_found");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_demand_shows_which_votes_count_no_more() {
+    let world = World::with(Some(BUNDLE), false, ServerOptions::default()).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let tom = world.key("human:tom", &["treasurer"]).await;
+    let held = world.post("/api/v1/decisions", &bot, HELD).await.ok();
+    let path = format!("/api/v1/approvals/{}", at(&held, "/approval/id"));
+    let body = json!({"action_digest": held["action_digest"]}).to_string();
+    world.post(&format!("{path}/approve"), &olga, &body).await.ok();
+    let text = BUNDLE
+        .replace("constraints: { max_retries: 1 }", "constraints: { max_retries: 0 }")
+        .replace("needs two people", "needs two people and no retry");
+    let sources = json!({"sources": [{"name": "policy.yaml", "text": text}]}).to_string();
+    world.post("/api/v1/policies", &world.admin, &sources).await.ok();
+    let refused = world.post(&format!("{path}/approve"), &tom, &body).await;
+    refused.refused(409, "approval_reopened");
+    let one = world.get(&path, &tom).await.ok();
+    assert_eq!((at(&one, "/state"), &one["reopened"]), ("pending", &1.into()));
+    assert_eq!(one["constraints"], json!({"max_retries": 0}));
+    assert_eq!(at(&one, "/reasons/0"), "what leaves the country needs two people and no retry");
+    assert_eq!(
+        (at(&one, "/votes/0/by"), &one["votes"][0]["dropped"]),
+        ("human:olga", &true.into())
+    );
+    assert_eq!(one["missing"], json!({"operator": 1, "treasurer": 1}));
+    let audit = world.get("/api/v1/audit?type=approval.reopened", &world.admin).await.ok();
+    assert_eq!(at(&audit, "/entries/0/approval/state"), "pending");
+    assert_eq!(at(&audit, "/entries/0/approval/id"), at(&held, "/approval/id"));
+}
