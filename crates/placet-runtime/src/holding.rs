@@ -9,7 +9,9 @@ use crate::proposal::{evaluate, reread};
 use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
+use placet_engine::{
+    Collect, Command, Held, HeldState, Rejection, State, Status, Viewer, Vote, Waiting, Who,
+};
 use placet_types::Digest;
 use placet_types::event::{ApprovalVoted, Event, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
@@ -86,6 +88,12 @@ pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static
             (event.approval, event.decision, state)
         }
         Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::ApprovalReopened(event) => {
+            let state = if event.complete { "approved" } else { "pending" };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalEscalated(event) => (event.approval, event.decision, "pending"),
+        Event::ApprovalReminded(event) => (event.approval, event.decision, "pending"),
         Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
         _ => return None,
     })
@@ -271,8 +279,10 @@ impl Plane {
         workspace: &Arc<Workspace>,
         id: ApprovalId,
     ) -> Result<HeldView, PlaneError> {
-        let held = self.held(workspace, id).await?;
-        self.held_view(workspace, held).await
+        let found = move |state: &State| state.approval(id).map(|held| known(state, held));
+        let found = self.look(workspace.no, found).await?;
+        let (held, status) = found.ok_or(PlaneError::NotFound("approval"))?;
+        self.held_view(workspace, held, status)
     }
 
     /// The approval that a decision waits or waited for.
@@ -284,9 +294,10 @@ impl Plane {
         workspace: &Arc<Workspace>,
         decision: DecisionId,
     ) -> Result<HeldView, PlaneError> {
-        let held =
-            self.look(workspace.no, move |state| state.approval_of(decision).cloned()).await?;
-        self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
+        let found = move |state: &State| state.approval_of(decision).map(|it| known(state, it));
+        let found = self.look(workspace.no, found).await?;
+        let (held, status) = found.ok_or(PlaneError::NotFound("approval"))?;
+        self.held_view(workspace, held, status)
     }
 
     /// The pending approvals that a reader may see, from `after` on, oldest first. What it costs does not
@@ -302,16 +313,17 @@ impl Plane {
         limit: usize,
     ) -> Result<Vec<HeldView>, PlaneError> {
         let now = self.clock.wall();
-        let held: Vec<Held> = self
+        let held: Vec<(Held, Status)> = self
             .look(workspace.no, move |state| {
-                state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
+                state
+                    .inbox(&viewer, after, limit, now)
+                    .into_iter()
+                    .map(|it| known(state, it))
+                    .collect()
             })
             .await?;
-        let mut out = Vec::with_capacity(held.len());
-        for held in held {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        let views = held.into_iter();
+        views.map(|(held, status)| self.held_view_or_entry(workspace, held, status)).collect()
     }
 
     /// Who looks at the approvals of a workspace.
@@ -335,7 +347,7 @@ impl Plane {
     ) -> Result<Vec<HeldView>, PlaneError> {
         let now = self.clock.wall();
         let mut after = after;
-        let mut kept: Vec<Held> = Vec::new();
+        let mut kept: Vec<(Held, Status)> = Vec::new();
         loop {
             let (viewer, room) = (viewer.clone(), limit.saturating_sub(kept.len()));
             let (found, last) = self
@@ -347,7 +359,7 @@ impl Plane {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
                         if state.may_see(&viewer, held, now) {
-                            found.push(held.clone());
+                            found.push(known(state, held));
                         }
                     }
                     (found, last)
@@ -359,11 +371,8 @@ impl Plane {
                 break;
             }
         }
-        let mut out = Vec::with_capacity(kept.len());
-        for held in kept {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        let views = kept.into_iter();
+        views.map(|(held, status)| self.held_view_or_entry(workspace, held, status)).collect()
     }
 
     /// Whether a reader may see an approval.
@@ -383,13 +392,15 @@ impl Plane {
         .await
     }
 
-    async fn held_view_or_entry(
+    /// As [`held_view`](Self::held_view), by its entry alone where the payload cannot be read.
+    fn held_view_or_entry(
         &self,
         workspace: &Arc<Workspace>,
         held: Held,
+        status: Status,
     ) -> Result<HeldView, PlaneError> {
         let (id, index) = (held.approval, held.index);
-        match self.held_view(workspace, held.clone()).await {
+        match self.held_view(workspace, held.clone(), status.clone()) {
             Err(
                 error @ (PlaneError::Internal(_)
                 | PlaneError::StoreFailed(_)
@@ -397,26 +408,28 @@ impl Plane {
             ) => {
                 let (entry, _) = self.entry(workspace, index)?;
                 self.host.say(format_args!("{id} is shown without its arguments: {error}"));
-                let answer = self.present_entry(workspace, index, &entry, None, None).await?;
+                let answer = self.as_stands(index, &entry, None, None, status)?;
                 Ok((held, answer, None))
             }
             seen => seen,
         }
     }
 
-    async fn held_view(
+    fn held_view(
         &self,
         workspace: &Arc<Workspace>,
         held: Held,
+        status: Status,
     ) -> Result<HeldView, PlaneError> {
         match self.open_or_entry(workspace, held.index)? {
             Ok(opened) => {
                 let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
-                let answer = self.present(workspace, held.index, &opened, None).await?;
+                let digests = Some(rendering.digests);
+                let answer = self.as_stands(held.index, &opened.entry, digests, None, status)?;
                 Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
-                let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
+                let answer = self.as_stands(held.index, &entry, None, None, status)?;
                 Ok((held, answer, None))
             }
         }
@@ -476,4 +489,9 @@ impl Plane {
         let (request, caller) = reread(&opened.payload)?;
         Ok(evaluate(workspace.bundle().as_deref(), &request, &caller))
     }
+}
+
+/// An approval with all that state knows of its decision.
+fn known(state: &State, held: &Held) -> (Held, Status) {
+    (held.clone(), state.status(held.decision, held.index))
 }
