@@ -102,6 +102,8 @@ pub const COMMAND_CODES: &[(&str, &str)] = &[
     ("accept_loss_unsupported", "A log cannot go on after a loss"),
     ("address_in_use", "The address is in use"),
     ("bundle_differs", "Another bundle is in force"),
+    ("credentials_exposed", "Others can read the credentials"),
+    ("login_failed", "Signing in did not come to its end"),
     ("bundle_unreadable", "The bundle cannot be read"),
     ("data_dir_damaged", "The data directory is damaged"),
     ("data_dir_foreign", "The directory holds something else"),

@@ -19,6 +19,7 @@ mod manage;
 mod outbox;
 mod policy;
 mod privacy;
+mod session;
 mod shadow;
 mod signer;
 mod surface;
@@ -71,6 +72,7 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
+pub use session::{SessionDocument, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};

@@ -127,7 +127,7 @@ pub(crate) fn assemble(
     let mut seats = BTreeMap::new();
     let mut all = Vec::new();
     let mut by_name = HashMap::new();
-    let directory = Directory::default();
+    let directory = Arc::new(Directory::default());
     let mut last = TimeMs(0);
     let mut positions = BTreeMap::new();
     if let Some(bundle) = &options.bundle {
@@ -143,7 +143,18 @@ pub(crate) fn assemble(
     let mut behind = Vec::new();
     let saved = Arc::new(SnapshotTotals::default());
     for loaded in load_all(&stores, &host)? {
-        let Loaded { no, name, head, folded, signing, keys, doomed, tail, notices: found } = loaded;
+        let Loaded {
+            no,
+            name,
+            head,
+            folded,
+            signing,
+            keys,
+            sessions,
+            doomed,
+            tail,
+            notices: found,
+        } = loaded;
         notices.extend(found);
         saved.folded.fetch_add(tail, Ordering::Relaxed);
         if tail >= options.snapshots.entries {
@@ -159,6 +170,9 @@ pub(crate) fn assemble(
         privacy::finish(stores.slots.as_mut(), stores.reader.as_ref(), no, &doomed)?;
         last = last.max(folded.state.time());
         directory.insert(keys);
+        for session in sessions {
+            directory.sessions.insert(Arc::new(session), folded.state.time());
+        }
         let signing = match signing {
             Some(signing) => signing,
             None => unnamed(&stores, all.first(), &name)?,
@@ -233,6 +247,7 @@ pub(crate) fn assemble(
     };
     let sequencer = Sequencer {
         seats,
+        directory: directory.clone(),
         idle: Idle::new(options.idle, wanted, idle.clone()),
         ticked: Instant::now(),
         inbox: messages,

@@ -4,6 +4,7 @@
 use crate::crypto::Fast;
 use crate::host::Host;
 use crate::ports::{Secret, WorkspaceNo};
+use crate::sessions::SessionTable;
 use arc_swap::ArcSwap;
 use placet_types::Digest;
 use placet_types::hash::{Hasher, hex_decode, hex_encode};
@@ -72,9 +73,17 @@ pub struct KeyRecord {
     pub revoked: bool,
 }
 
+impl KeyRecord {
+    /// Whether `key` has the secret, compared in constant time.
+    pub(crate) fn is_opened_by(&self, key: &ApiKey) -> bool {
+        key.hash().0.ct_eq(&self.hash.0).into()
+    }
+}
+
 /// All keys of the instance.
 #[derive(Default)]
 pub(crate) struct Directory {
+    pub(crate) sessions: SessionTable,
     keys: ArcSwap<HashMap<KeyId, Arc<KeyRecord>>>,
     writing: Mutex<()>,
 }
@@ -86,17 +95,25 @@ pub enum KeyError {
     Unknown,
     /// It was revoked.
     Revoked,
+    /// It is a session that was closed, or that came from what counts no more.
+    SessionClosed,
+    /// It is a session that has ended.
+    SessionEnded,
 }
 
 impl Directory {
-    /// The principal of `text`.
-    pub(crate) fn authenticate(&self, text: &str) -> Result<Arc<KeyRecord>, KeyError> {
-        let key = ApiKey::parse(text).ok_or(KeyError::Unknown)?;
-        let record = self.keys.load().get(&key.id).cloned().ok_or(KeyError::Unknown)?;
-        if !bool::from(key.hash().0.ct_eq(&record.hash.0)) {
+    /// The principal of a key.
+    pub(crate) fn authenticate(&self, key: &ApiKey) -> Result<Arc<KeyRecord>, KeyError> {
+        let record = self.get(key.id).ok_or(KeyError::Unknown)?;
+        if !record.is_opened_by(key) {
             return Err(KeyError::Unknown);
         }
         if record.revoked { Err(KeyError::Revoked) } else { Ok(record) }
+    }
+
+    /// The key of this id.
+    pub(crate) fn get(&self, key: KeyId) -> Option<Arc<KeyRecord>> {
+        self.keys.load().get(&key).cloned()
     }
 
     pub(crate) fn insert(&self, records: Vec<KeyRecord>) {

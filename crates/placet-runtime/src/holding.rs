@@ -13,7 +13,7 @@ use placet_engine::{
     Collect, Command, Held, HeldState, Rejection, State, Status, Viewer, Vote, Waiting, Who,
 };
 use placet_types::Digest;
-use placet_types::event::{ApprovalVoted, Event, VoteChannel};
+use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
@@ -136,13 +136,16 @@ impl Plane {
         let index = self.locate(workspace, id)?;
         let opened = self.open(workspace, index)?;
         for _ in 0..MOVED_MAX {
+            let Anew { verdict, windows } =
+                self.evaluate_again(workspace, &opened, Some(principal)).await?;
             let command = Command::Collect(Box::new(Collect {
                 decision: id,
                 who: self.who(workspace, principal),
                 nonce,
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
-                verdict: self.evaluate_again(workspace, &opened)?,
+                verdict,
+                windows,
             }));
             let payload = self.payload(Object::new())?;
             match self.submit(workspace.no, command, payload).await {
@@ -223,6 +226,7 @@ impl Plane {
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
             });
+            let Anew { verdict, windows } = self.evaluate_again(workspace, &opened, None).await?;
             let command = Command::Vote(Box::new(Vote {
                 approval,
                 who: self.who(workspace, principal),
@@ -230,7 +234,8 @@ impl Plane {
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
                 requirement,
                 via,
-                verdict: self.evaluate_again(workspace, &opened)?,
+                verdict,
+                windows,
                 waiting,
             }));
             let plain =
@@ -481,17 +486,43 @@ impl Plane {
             .ok_or(PlaneError::NotFound("approval"))
     }
 
-    fn evaluate_again(
+    /// The held request under the bundle in force. Its proposer counts for what it is today: roles that are
+    /// gone since grant nothing any more.
+    async fn evaluate_again(
         &self,
         workspace: &Workspace,
         opened: &Opened,
-    ) -> Result<Verdict, PlaneError> {
-        let (request, caller) = reread(&opened.payload)?;
-        Ok(evaluate(workspace.bundle().as_deref(), &request, &caller))
+        collector: Option<&Principal>,
+    ) -> Result<Anew, PlaneError> {
+        let (request, mut caller) = reread(&opened.payload)?;
+        let proposer = match &opened.entry.event {
+            Event::Decision(event) if event.key.is_some() => Some(event.actor.clone()),
+            _ => None,
+        };
+        if let Some(actor) = proposer {
+            let now = self.clock.wall();
+            let roles = self.look(workspace.no, move |state| state.roles_of(&actor, now)).await?;
+            caller.roles.retain(|role| roles.contains(role));
+        }
+        if let Some(Principal { caller: today, key: Some(_) }) = collector {
+            if today.environment != caller.environment {
+                let whose = "a key of the environment in which the action was proposed";
+                return Err(PlaneError::Rejected(Rejection::Foreign(whose)));
+            }
+            caller.roles.retain(|role| today.roles.contains(role));
+        }
+        let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
+        Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })
     }
 }
 
 /// An approval with all that state knows of its decision.
 fn known(state: &State, held: &Held) -> (Held, Status) {
     (held.clone(), state.status(held.decision, held.index))
+}
+
+/// A held request, asked again.
+struct Anew {
+    verdict: Verdict,
+    windows: Vec<Option<Tag>>,
 }

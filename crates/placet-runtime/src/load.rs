@@ -7,6 +7,7 @@ use crate::fold::{Folded, Unfolded, read_again};
 use crate::host::Host;
 use crate::ports::{Head, JournalReader, Signers, SlotReader, Snapshots, WorkspaceNo};
 use crate::privacy::Doomed;
+use crate::sessions::{self, SessionRecord};
 use crate::signing::{Signing, of_state};
 use crate::snapshot::Source;
 use crate::start_error::StartError;
@@ -23,6 +24,7 @@ pub(crate) struct Loaded {
     /// The key that signs it; none for an empty log.
     pub(crate) signing: Option<Signing>,
     pub(crate) keys: Vec<KeyRecord>,
+    pub(crate) sessions: Vec<SessionRecord>,
     /// What the log says is erased, in its order.
     pub(crate) doomed: Vec<Doomed>,
     /// Entries that no snapshot covered.
@@ -98,7 +100,19 @@ impl Reading<'_> {
         let signing = of_state(self.signers, &folded.state).map_err(refused)?;
         let (keys, doomed) =
             read_again(self.reader, slots, no, &folded.read_again).map_err(refused)?;
-        Ok(Loaded { no, name: name.clone(), head, folded, signing, keys, doomed, tail, notices })
+        let sessions = sessions::read(self.reader, slots, no, &folded.state).map_err(refused)?;
+        Ok(Loaded {
+            no,
+            name: name.clone(),
+            head,
+            folded,
+            signing,
+            keys,
+            sessions,
+            doomed,
+            tail,
+            notices,
+        })
     }
 
     /// The first `size` entries of a log folded, from the newest snapshot that can be believed, and

@@ -4,7 +4,7 @@
 use crate::answer::{DecisionAnswer, PermitState, PermitView, fresh_permit, later_permit};
 use crate::committer::{CommitTotals, Errand, seal};
 use crate::crypto::Fast;
-use crate::directory::{Directory, KeyError, KeyRecord};
+use crate::directory::{Directory, KeyRecord};
 use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
 use crate::host::{Host, in_time};
@@ -48,7 +48,7 @@ pub struct Plane {
     pub(crate) creating: tokio::sync::Mutex<()>,
     /// One after the other sets a shadow bundle: the last one in the log is the one in use.
     pub(crate) shadowing: tokio::sync::Mutex<()>,
-    pub(crate) directory: Directory,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) pool: Arc<SlotPool>,
     pub(crate) journal: Arc<dyn JournalReader>,
     pub(crate) slots: Arc<dyn SlotReader>,
@@ -145,14 +145,6 @@ impl Plane {
     #[must_use]
     pub fn all_workspaces(&self) -> Vec<Arc<Workspace>> {
         self.workspaces.load().all.clone()
-    }
-
-    /// The principal of an API key.
-    ///
-    /// # Errors
-    /// [`KeyError`]: unknown (malformed and wrong alike) or revoked.
-    pub fn authenticate(&self, text: &str) -> Result<Arc<KeyRecord>, KeyError> {
-        self.directory.authenticate(text)
     }
 
     /// Keys of a workspace, revoked ones included.

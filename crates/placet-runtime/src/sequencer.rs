@@ -5,10 +5,12 @@
 use crate::clock::Stamp;
 use crate::committer::Errand;
 use crate::crypto::Fast;
+use crate::directory::Directory;
 use crate::idle::{Idle, Summary, Turned, Unread};
 use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
 use crate::seat::Seat;
+use crate::sessions::{self, SessionRecord};
 use crate::signing::{Signing, hand_over};
 use crate::workspace::{InForce, Workspace};
 use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
@@ -62,6 +64,8 @@ pub(crate) enum Next {
     Signing(Arc<Signing>),
     /// For an arming: the bundle.
     Bundle(Arc<Bundle>),
+    /// For a session: what its entry does not say.
+    Session(Arc<SessionRecord>),
 }
 
 /// Where an answer goes.
@@ -223,6 +227,7 @@ pub(crate) struct Gauges {
 
 pub(crate) struct Sequencer {
     pub(crate) seats: BTreeMap<WorkspaceNo, Seat>,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Receiver<Message>,
     pub(crate) urgent: Receiver<Job>,
     pub(crate) committer: SyncSender<Errand>,
@@ -431,13 +436,17 @@ impl Sequencer {
             Command::Collect(collect) => differs(collect.verdict.policy),
             Command::ArmUnder(arm) => differs(arm.verdict.policy),
             Command::Erase(erase) => erase.policy != policy,
+            Command::OpenSession(open) => open.by.is_none() && differs(open.policy),
             _ => false,
         };
         if moved {
             return Err(Refusal::PolicyMoved);
         }
-        // Only here the index is known that a handover has to name.
+        // Only here it is known which index a handover has to name, and which sessions are open.
         let handed = match (command, &next) {
+            (_, Next::Bundle(bundle)) => {
+                sessions::narrowing(command, &seat.state, &self.directory, bundle, now)
+            }
             (Command::RotateSigner(rotate), Next::Signing(next)) => {
                 let (current, index) = (seat.shared.signing(), seat.state.next_index());
                 Some(hand_over(rotate, &current, next, index).map_err(Refusal::Signing)?)
@@ -462,7 +471,12 @@ impl Sequencer {
                         }
                         // The command came to something else.
                         Next::Bundle(_) => {}
+                        // From here on a bundle that comes into force finds it; it opens nothing yet.
+                        Next::Session(record) => self.directory.sessions.insert(record, now),
                     }
+                }
+                if matches!(command, Command::ArmUnder(arm) if !arm.narrowed.is_empty()) {
+                    self.directory.sessions.follow(workspace, &seat.state);
                 }
                 Ok(done(Some(range), None, permits))
             }

@@ -1,7 +1,8 @@
-//! Who calls: from a bearer key to a verified principal, and the callers of development mode.
+//! Who calls: from a bearer key or token to a verified principal, and the callers of development mode.
 //! Refuses to know what the call is about beyond whether it proposes or oversees.
 
 use crate::call::{Call, header_of};
+use crate::identity::{hash, is_token};
 use crate::problem::Problem;
 use axum::http::HeaderMap;
 use placet_runtime::{Plane, Principal, Workspace};
@@ -53,10 +54,20 @@ impl Session {
 }
 
 impl Call {
+    /// Makes sure that a token in the header has opened its session.
+    ///
+    /// # Errors
+    /// Why it opens none.
+    pub(crate) async fn sign_in(&self) -> Result<(), Problem> {
+        let server = &self.server;
+        server.tokens.sign_in(&server.plane, &self.parts.headers, server.elapsed_ms()).await
+    }
+
     /// The caller.
     ///
     /// # Errors
-    /// `key_missing`, `key_unknown`, `key_revoked`, `workspace_not_found`.
+    /// `key_missing`, `key_unknown`, `key_revoked`, `session_closed`, `session_ended`,
+    /// `workspace_not_found`.
     pub(crate) fn session(&self, act: Act) -> Result<Session, Problem> {
         session(&self.server.plane, &self.parts.headers, act)
     }
@@ -72,19 +83,30 @@ pub(crate) fn session(plane: &Plane, headers: &HeaderMap, act: Act) -> Result<Se
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(unknown());
     }
-    let record = plane.authenticate(key.trim())?;
-    let workspace = plane.workspace_no(record.workspace).ok_or_else(Problem::workspace)?;
-    if named.is_some_and(|named| named != workspace.name.as_str()) {
+    let key = key.trim();
+    let credential = if is_token(key) {
+        // What a token opens was opened before; here it is only looked up.
+        plane.credential_of_token(&hash(key))?.ok_or_else(unknown)?
+    } else {
+        plane.authenticate(key)?
+    };
+    let workspace = plane.workspace_no(credential.workspace).ok_or_else(Problem::workspace)?;
+    if !is_named(named, &workspace) {
         return Err(Problem::workspace());
     }
     let caller = Caller {
         workspace: workspace.name.clone(),
-        environment: record.environment.clone(),
-        actor: record.actor.clone(),
-        roles: record.roles.clone(),
-        chain: Vec::new(),
+        environment: credential.environment,
+        actor: credential.actor,
+        roles: credential.roles,
+        chain: credential.chain,
     };
-    Ok(Session { workspace, principal: Principal { caller, key: Some(record.key) } })
+    Ok(Session { workspace, principal: Principal { caller, key: Some(credential.key) } })
+}
+
+/// Whether a call that names a workspace, or none, could mean this one.
+pub(crate) fn is_named(named: Option<&str>, workspace: &Workspace) -> bool {
+    named.is_none_or(|named| named == workspace.name.as_str())
 }
 
 fn development(plane: &Plane, named: Option<&str>, act: Act) -> Result<Session, Problem> {

@@ -54,6 +54,7 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),
+        "SessionRequest" => json!({"actor": "agent:support", "roles": []}),
         "ShadowRequest" => json!({"bundle": {
             "type": "placet/bundle/1",
             "rules": [{"id": "allow-all", "match": {}, "decision": "allow"}],

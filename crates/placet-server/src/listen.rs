@@ -63,6 +63,7 @@ pub async fn serve(
     let minutes = tokio::spawn(record_refused(server.clone()));
     let publishing = tokio::spawn(crate::publishing::publish(server.clone()));
     let channels = tokio::spawn(crate::channels::run(server.clone()));
+    let keys = tokio::spawn(refresh_keys(server.clone()));
     let stopping = server.stopping.clone();
     let done = serve_router(listener, router_of(server.clone()), &options, async move {
         shutdown.await;
@@ -73,7 +74,17 @@ pub async fn serve(
     minutes.abort();
     publishing.abort();
     channels.abort();
+    keys.abort();
     done
+}
+
+/// Keeps the key sets of issuers fresh, beside the calls.
+async fn refresh_keys(server: Arc<Server>) {
+    let mut looks = tokio::time::interval(crate::identity::LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        server.tokens.refresh(&server.plane, server.elapsed_ms()).await;
+    }
 }
 
 /// As [`serve`] for any router, without what belongs to a plane: what the benchmark's constant

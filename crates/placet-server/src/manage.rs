@@ -113,6 +113,11 @@ fn key_spec(fields: &mut Object) -> Result<KeySpec, Problem> {
         let text = "expected lower-case letters, digits and '-', up to 63 bytes";
         return Err(Problem::invalid("/environment", text));
     }
+    Ok(KeySpec { actor, environment, roles: roles_of(fields)? })
+}
+
+/// The names of roles in a body.
+pub(crate) fn roles_of(fields: &mut Object) -> Result<BTreeSet<String>, Problem> {
     let expected = || Problem::invalid("/roles", "expected up to 32 names of roles");
     let mut roles = BTreeSet::new();
     match fields.remove("roles") {
@@ -127,7 +132,7 @@ fn key_spec(fields: &mut Object) -> Result<KeySpec, Problem> {
         }
         Some(_) => return Err(expected()),
     }
-    Ok(KeySpec { actor, environment, roles })
+    Ok(roles)
 }
 
 async fn make_key(

@@ -115,6 +115,12 @@ impl From<KeyError> for Problem {
         match error {
             KeyError::Unknown => Self::new("key_unknown", "the API key opens nothing here"),
             KeyError::Revoked => Self::new("key_revoked", "the API key is revoked; use another"),
+            KeyError::SessionClosed => {
+                Self::new("session_closed", "the session is closed; sign in again")
+            }
+            KeyError::SessionEnded => {
+                Self::new("session_ended", "the session has ended; sign in again")
+            }
         }
     }
 }

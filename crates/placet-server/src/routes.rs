@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
-    manage, meta, policies, privacy, shadow, signers,
+    manage, meta, policies, privacy, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -67,6 +67,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listKeys", manage::keys);
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
+    routes.add("openSession", sessions::open);
+    routes.add("getSession", sessions::current);
+    routes.add("closeSession", sessions::close);
     routes.add("listWorkspaces", manage::workspaces);
     routes.add("createWorkspace", manage::create_workspace);
     routes.add("confirmClock", manage::confirm_clock);
@@ -136,7 +139,15 @@ impl Routes {
         let run = move |State(server): State<Arc<Server>>, request: Request| async move {
             let id = operation.echoes().then(|| request.headers().get(REQUEST_ID).cloned());
             // In a box: each layer that holds it would have its kilobytes in its own future.
-            let work = Box::pin(handler(Call::new(server.clone(), request)));
+            let call = Call::new(server.clone(), request);
+            let handler = handler.clone();
+            let work = Box::pin(async move {
+                // A token opens its session before its first use; an exchange is a use of its own.
+                if operation.key && operation.id != "openSession" {
+                    call.sign_in().await?;
+                }
+                handler(call).await
+            });
             let mut response = if operation.apart() {
                 apart(server, at, work).await
             } else {

@@ -2,6 +2,7 @@
 //! to know single endpoints.
 
 use crate::channels::{ChannelOptions, Channels};
+use crate::identity::Tokens;
 use crate::metrics::Counters;
 use crate::operations::OPERATIONS;
 use crate::publishing::WitnessPeer;
@@ -42,6 +43,8 @@ pub struct ServerOptions {
     pub public_url: Option<String>,
     /// How people and programs are told; `None`: nobody is.
     pub channels: Option<ChannelOptions>,
+    /// Trust anchors besides those of the system for outgoing TLS, in PEM: for issuers of a company.
+    pub trust_roots: Option<Vec<u8>>,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
@@ -63,6 +66,7 @@ impl Default for ServerOptions {
             witnesses: Vec::new(),
             public_url: None,
             channels: None,
+            trust_roots: None,
             public_log: false,
         }
     }
@@ -88,6 +92,8 @@ pub(crate) struct Server {
     pub(crate) reading: Arc<Semaphore>,
     /// Places of calls that compile, lint and try policies.
     pub(crate) authoring: Arc<Semaphore>,
+    /// Signing in with tokens.
+    pub(crate) tokens: Tokens,
     /// KiB of bodies that calls may hold together.
     pub(crate) bodies: Arc<Semaphore>,
     /// Texts of the bundles that were in force, by digest.
@@ -113,6 +119,7 @@ impl Server {
     pub(crate) fn new(plane: Arc<Plane>, options: ServerOptions) -> Self {
         Self {
             admission: Admission::new(options.admission_per_second),
+            tokens: Tokens::new(options.trust_roots.clone()),
             counters: Counters::new(OPERATIONS.len()),
             channels: options.channels.clone().map(|it| Arc::new(Channels::new(it))),
             stopping: watch::Sender::new(false),

@@ -20,10 +20,14 @@ mod idle;
 mod inbox;
 #[path = "server/inputs.rs"]
 mod inputs;
+#[path = "server/issuer.rs"]
+mod issuer;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/log.rs"]
 mod log;
+#[path = "server/matrix.rs"]
+mod matrix;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/people.rs"]
@@ -40,6 +44,8 @@ mod publishing;
 mod reading;
 #[path = "server/rotation.rs"]
 mod rotation;
+#[path = "server/sign_in.rs"]
+mod sign_in;
 #[path = "server/snapshots.rs"]
 mod snapshots;
 #[path = "server/swapping.rs"]

@@ -1,6 +1,7 @@
 //! A small HTTP client for the API: one base URL, one key, JSON in and out. Owns how a problem
 //! document becomes a failure; refuses to know what the endpoints mean.
 
+use crate::credentials;
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -26,7 +27,7 @@ pub(crate) struct Remote {
     /// Base URL of the server.
     #[arg(long, env = "PLACET_URL", default_value = "http://127.0.0.1:8081", value_name = "URL")]
     pub(crate) url: String,
-    /// API key; none is needed for a server started with --dev.
+    /// API key; without it the session of `placet login` is used. A server started with --dev needs none.
     #[arg(long, env = "PLACET_KEY", hide_env_values = true, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Workspace, where the server does not take it from the key (--dev).
@@ -98,7 +99,19 @@ impl Client {
     /// # Errors
     /// As [`new`](Self::new).
     pub(crate) fn of(remote: &Remote) -> Result<Self> {
-        let client = Self::new(&remote.url, remote.key.clone())?;
+        let key = match &remote.key {
+            Some(key) => Some(key.clone()),
+            None => credentials::key(&remote.url)?,
+        };
+        Ok(Self { key, ..Self::anonymous(remote)? })
+    }
+
+    /// The same without a key.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn anonymous(remote: &Remote) -> Result<Self> {
+        let client = Self::new(&remote.url, None)?;
         Ok(Self { workspace: remote.workspace.clone(), ..client })
     }
 
@@ -297,7 +310,13 @@ pub(crate) fn succeeded(reply: Reply) -> Result<Reply> {
 /// What to do about the commonest refusals.
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "key_missing" => "pass a key with --key or PLACET_KEY",
+        "key_missing" => "sign in with `placet login`, or pass a key with --key or PLACET_KEY",
+        "session_closed" | "session_ended" => {
+            "sign in again with `placet login`; `placet logout` forgets the session"
+        }
+        "workspace_unclear" => "name the workspace with --workspace",
+        "token_unmapped" => "have your group added to `identity:` of the policy",
+        "token_used" => "get a new token",
         "key_unknown" | "key_revoked" => "ask an admin of the workspace for a new key",
         "stale_approval_digest" => "look at it again with `placet approvals show`, then decide",
         "own_approval" => "somebody else with the role has to decide it",

@@ -4,6 +4,7 @@
 mod bench;
 mod client;
 mod commands;
+mod credentials;
 mod demo;
 mod exit;
 mod local;
@@ -57,6 +58,9 @@ enum Command {
     Delegations(commands::delegate::DelegationsArgs),
     Verify(commands::verify::VerifyArgs),
     Witness(commands::witness::WitnessArgs),
+    Login(commands::login::LoginArgs),
+    Logout(commands::login::LogoutArgs),
+    Whoami(commands::login::WhoamiArgs),
     Key(commands::key::KeyArgs),
     Kill(commands::kill::KillArgs),
     Lift(commands::kill::LiftArgs),
@@ -121,6 +125,9 @@ async fn run(command: Command) -> exit::Done {
         Command::Delegations(args) => commands::delegate::delegations(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Witness(args) => commands::witness::run(args).await,
+        Command::Login(args) => commands::login::login(args).await,
+        Command::Logout(args) => commands::login::logout(args).await,
+        Command::Whoami(args) => commands::login::whoami(args).await,
         Command::Key(args) => commands::key::run(args).await,
         Command::Kill(args) => commands::kill::kill(args).await,
         Command::Lift(args) => commands::kill::lift(args).await,

@@ -4,7 +4,7 @@
 use crate::diagnostic::{Code, Place, Report};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 
 /// Which spelling of a bundle is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

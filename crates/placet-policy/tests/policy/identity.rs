@@ -122,7 +122,7 @@ fn what_could_be_mistaken_does_not_compile() {
         (with("session: 2h", "session: 8d"), "more than 7d"),
         (with("session: 2h", "leeway: 6m"), "more than 5m"),
         (with("name: /user/name", "name: /user//name"), "no JSON pointer"),
-        (with("audience: placet\n", ""), "audience"),
+        (with("    audience: placet\n", ""), "audience"),
         (with("roles: [operator]", "role: operator"), "role"),
         (second(", prefix: corp"), "give one of them"),
         (second(", prefix: corp, actor: service, delegates: service"), ""),

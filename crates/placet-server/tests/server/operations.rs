@@ -79,6 +79,8 @@ async fn every_operation_is_reached() {
     let release = format!(r#"{{"decision":"{}"}}"#, at(&first, "/decision"));
     let author = format!(r#"{{"key":"{}"}}"#, world.root().vkey());
     let former = format!(r#"{{"vkey":"{}"}}"#, world.root().vkey());
+    let child = world.post("/api/v1/sessions", &bot, r#"{"actor":"agent:child"}"#).await;
+    let closed = format!("/api/v1/sessions/{}", at(&child.json(), "/id"));
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -130,6 +132,9 @@ async fn every_operation_is_reached() {
             r#"{"source":{"name":"a.yaml","text":"rules: []\n"}}"#.to_owned(),
         ),
         get("/api/v1/policies/schemas"),
+        ("POST", "/api/v1/sessions".to_owned(), &bot, r#"{"actor":"agent:child"}"#.to_owned()),
+        get("/api/v1/sessions/current"),
+        ("DELETE", closed, &bot, none.clone()),
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),

@@ -70,6 +70,9 @@ pub(crate) struct Up {
     /// Base URL of Slack's API
     #[arg(long, default_value = ChannelOptions::SLACK, value_name = "URL", hide = true)]
     pub(crate) slack_api: String,
+    /// Trust anchors besides those of the system for outgoing TLS, in PEM: for issuers of tokens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust_roots: Option<PathBuf>,
     /// Serve checkpoints and tiles under /log/ to anybody: entries hold no personal data
     #[arg(long)]
     pub(crate) public_log: bool,
@@ -146,9 +149,20 @@ pub(crate) fn options(up: &Up) -> Result<ServerOptions> {
         admission_per_second: up.admission,
         witnesses: witnesses.collect::<Result<_>>()?,
         public_log: up.public_log,
+        trust_roots: up.trust_roots.as_deref().map(trust_roots).transpose()?,
         public_url: up.public_url.as_deref().map(public_url).transpose()?,
         ..ServerOptions::default()
     })
+}
+
+/// Certificates in PEM; found to be some before anything needs them.
+fn trust_roots(file: &std::path::Path) -> Result<Vec<u8>> {
+    let pem = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    placet_outbound::Outbound::new(Some(&pem)).map_err(|error| {
+        Fault::usage(format!("--trust-roots {}: {error}", file.display()))
+            .next("name a file of certificates in PEM")
+    })?;
+    Ok(pem)
 }
 
 /// A URL that names this server to its clients: they compare it with the one they asked.

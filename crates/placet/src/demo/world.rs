@@ -77,6 +77,7 @@ impl World {
             telegram_api: String::new(),
             slack_api: String::new(),
             public_log: false,
+            trust_roots: None,
             public_url: None,
             snapshot_entries: 100_000,
             idle_after: 0,
