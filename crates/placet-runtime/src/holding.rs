@@ -10,7 +10,7 @@ use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
 use placet_engine::{
-    Collect, Command, Held, HeldState, Rejection, State, Status, Viewer, Vote, Waiting, Who,
+    Collect, Command, Held, HeldState, Rejection, Status, Viewer, Vote, Waiting, Who,
 };
 use placet_types::Digest;
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
@@ -62,6 +62,8 @@ pub struct CastVote {
     pub by: Option<String>,
     /// Why, where the voter said so and it was not erased.
     pub note: Option<String>,
+    /// What was approved has changed since, so it counts no more.
+    pub dropped: bool,
 }
 
 /// What became of a held decision.
@@ -284,10 +286,8 @@ impl Plane {
         workspace: &Arc<Workspace>,
         id: ApprovalId,
     ) -> Result<HeldView, PlaneError> {
-        let found = move |state: &State| state.approval(id).map(|held| known(state, held));
-        let found = self.look(workspace.no, found).await?;
-        let (held, status) = found.ok_or(PlaneError::NotFound("approval"))?;
-        self.held_view(workspace, held, status)
+        let held = self.held(workspace, id).await?;
+        self.held_view(workspace, held).await
     }
 
     /// The approval that a decision waits or waited for.
@@ -299,10 +299,9 @@ impl Plane {
         workspace: &Arc<Workspace>,
         decision: DecisionId,
     ) -> Result<HeldView, PlaneError> {
-        let found = move |state: &State| state.approval_of(decision).map(|it| known(state, it));
-        let found = self.look(workspace.no, found).await?;
-        let (held, status) = found.ok_or(PlaneError::NotFound("approval"))?;
-        self.held_view(workspace, held, status)
+        let held =
+            self.look(workspace.no, move |state| state.approval_of(decision).cloned()).await?;
+        self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
     }
 
     /// The pending approvals that a reader may see, from `after` on, oldest first. What it costs does not
@@ -318,17 +317,12 @@ impl Plane {
         limit: usize,
     ) -> Result<Vec<HeldView>, PlaneError> {
         let now = self.clock.wall();
-        let held: Vec<(Held, Status)> = self
+        let held: Vec<Held> = self
             .look(workspace.no, move |state| {
-                state
-                    .inbox(&viewer, after, limit, now)
-                    .into_iter()
-                    .map(|it| known(state, it))
-                    .collect()
+                state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
             })
             .await?;
-        let views = held.into_iter();
-        views.map(|(held, status)| self.held_view_or_entry(workspace, held, status)).collect()
+        self.held_views(workspace, held).await
     }
 
     /// Who looks at the approvals of a workspace.
@@ -352,7 +346,7 @@ impl Plane {
     ) -> Result<Vec<HeldView>, PlaneError> {
         let now = self.clock.wall();
         let mut after = after;
-        let mut kept: Vec<(Held, Status)> = Vec::new();
+        let mut kept: Vec<Held> = Vec::new();
         loop {
             let (viewer, room) = (viewer.clone(), limit.saturating_sub(kept.len()));
             let (found, last) = self
@@ -364,7 +358,7 @@ impl Plane {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
                         if state.may_see(&viewer, held, now) {
-                            found.push(known(state, held));
+                            found.push(held.clone());
                         }
                     }
                     (found, last)
@@ -376,8 +370,7 @@ impl Plane {
                 break;
             }
         }
-        let views = kept.into_iter();
-        views.map(|(held, status)| self.held_view_or_entry(workspace, held, status)).collect()
+        self.held_views(workspace, kept).await
     }
 
     /// Whether a reader may see an approval.
@@ -397,44 +390,63 @@ impl Plane {
         .await
     }
 
-    /// As [`held_view`](Self::held_view), by its entry alone where the payload cannot be read.
-    fn held_view_or_entry(
+    /// What is known of several, asked of the state at once. One whose payload cannot be read comes
+    /// without it, as an erased one does.
+    async fn held_views(
         &self,
         workspace: &Arc<Workspace>,
-        held: Held,
-        status: Status,
-    ) -> Result<HeldView, PlaneError> {
-        let (id, index) = (held.approval, held.index);
-        match self.held_view(workspace, held.clone(), status.clone()) {
-            Err(
-                error @ (PlaneError::Internal(_)
-                | PlaneError::StoreFailed(_)
-                | PlaneError::Damaged(_)),
-            ) => {
-                let (entry, _) = self.entry(workspace, index)?;
-                self.host.say(format_args!("{id} is shown without its arguments: {error}"));
-                let answer = self.as_stands(index, &entry, None, None, status)?;
-                Ok((held, answer, None))
-            }
-            seen => seen,
+        all: Vec<Held>,
+    ) -> Result<Vec<HeldView>, PlaneError> {
+        let asked: Vec<_> = all.iter().map(|held| (held.decision, held.index)).collect();
+        let known = self.look(workspace.no, move |state| {
+            asked.iter().map(|(id, index)| state.status(*id, *index)).collect::<Vec<_>>()
+        });
+        let mut out = Vec::with_capacity(all.len());
+        for (held, status) in all.into_iter().zip(known.await?) {
+            let (id, index) = (held.approval, held.index);
+            let seen = match self.view(workspace, held.clone(), status.clone()) {
+                Err(
+                    error @ (PlaneError::Internal(_)
+                    | PlaneError::StoreFailed(_)
+                    | PlaneError::Damaged(_)),
+                ) => {
+                    let (entry, _) = self.entry(workspace, index)?;
+                    self.host.say(format_args!("{id} is shown without its arguments: {error}"));
+                    (held, self.presented(index, &entry, None, None, status)?, None)
+                }
+                seen => seen?,
+            };
+            out.push(seen);
         }
+        Ok(out)
     }
 
-    fn held_view(
+    async fn held_view(
         &self,
         workspace: &Arc<Workspace>,
         held: Held,
+    ) -> Result<HeldView, PlaneError> {
+        let (id, index) = (held.decision, held.index);
+        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        self.view(workspace, held, status)
+    }
+
+    fn view(
+        &self,
+        workspace: &Workspace,
+        held: Held,
         status: Status,
     ) -> Result<HeldView, PlaneError> {
-        match self.open_or_entry(workspace, held.index)? {
+        let index = held.index;
+        match self.open_or_entry(workspace, index)? {
             Ok(opened) => {
                 let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
                 let digests = Some(rendering.digests);
-                let answer = self.as_stands(held.index, &opened.entry, digests, None, status)?;
+                let answer = self.presented(index, &opened.entry, digests, None, status)?;
                 Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
-                let answer = self.as_stands(held.index, &entry, None, None, status)?;
+                let answer = self.presented(index, &entry, None, None, status)?;
                 Ok((held, answer, None))
             }
         }
@@ -455,12 +467,15 @@ impl Plane {
             if let Some((.., state)) = approval_after(&event) {
                 course.state = state;
             }
+            if matches!(&event, Event::ApprovalReopened(event) if event.votes_dropped) {
+                course.votes.iter_mut().for_each(|vote| vote.dropped = true);
+            }
             let Event::ApprovalVoted(event) = event else { continue };
             let payload = self.payload_at(workspace, entry.index)?;
             let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
             let (by, note) = (text("actor"), text("note"));
             let (index, time) = (entry.index, entry.entry.time);
-            course.votes.push(CastVote { index, time, event, by, note });
+            course.votes.push(CastVote { index, time, event, by, note, dropped: false });
         }
         Ok(course)
     }
@@ -514,11 +529,6 @@ impl Plane {
         let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
         Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })
     }
-}
-
-/// An approval with all that state knows of its decision.
-fn known(state: &State, held: &Held) -> (Held, Status) {
-    (held.clone(), state.status(held.decision, held.index))
 }
 
 /// A held request, asked again.

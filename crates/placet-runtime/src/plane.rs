@@ -446,11 +446,11 @@ impl Plane {
     ) -> Result<DecisionAnswer, PlaneError> {
         let id = decision_of(entry)?.decision;
         let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
-        self.as_stands(index, entry, digests, nonce, status)
+        self.presented(index, entry, digests, nonce, status)
     }
 
-    /// A decision with what state knew of it at some look.
-    pub(crate) fn as_stands(
+    /// The same where state was asked already.
+    pub(crate) fn presented(
         &self,
         index: u64,
         entry: &Entry,

@@ -51,12 +51,9 @@ impl Caller {
         for role in facts.get("roles")?.as_array()? {
             roles.insert(role.as_str()?.to_owned());
         }
-        let mut chain = Vec::new();
-        if let Some(actors) = facts.get("chain") {
-            for actor in actors.as_array()? {
-                chain.push(ActorId::parse(actor.as_str()?)?);
-            }
-        }
+        let actors = facts.get("chain").map_or(Some(&[][..]), Value::as_array)?;
+        let chain = actors.iter().map(|actor| ActorId::parse(actor.as_str()?));
+        let chain = chain.collect::<Option<Vec<_>>>()?;
         Some(Self {
             workspace: WorkspaceName::parse(text("workspace")?)?,
             environment: text("environment")?.to_owned(),
