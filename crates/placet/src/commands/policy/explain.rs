@@ -84,8 +84,8 @@ fn instant(args: &ExplainArgs) -> Result<Option<TimeMs>> {
 fn locally(args: &ExplainArgs) -> Result<Value> {
     let Some(dir) = &args.bundle else { return Ok(Value::Null) };
     let bundle = local::compile(dir)?;
-    let mut caller = args.caller.caller(args.remote.workspace.as_deref())?;
-    let request = local::request(&local::read_input(&args.request)?, &mut caller)?;
+    let caller = args.caller.caller(args.remote.workspace.as_deref())?;
+    let request = local::question(&local::read_input(&args.request)?, &caller)?;
     let at = instant(args)?.unwrap_or_else(local::now);
     let history = match &args.history {
         None => Vec::new(),
