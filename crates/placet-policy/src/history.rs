@@ -1,7 +1,6 @@
 //! What was decided before, as cases have it and as explanations are asked with: a list of requests, each so
 //! long ago. Owns its form outside of documents.
 
-use crate::cases::Earlier;
 use crate::read::fields::parse_duration;
 use placet_types::ids::{ActorId, TimeMs, is_label};
 use placet_types::json::Value;
@@ -10,7 +9,18 @@ use placet_types::{Caller, Request};
 /// Most requests before one that is explained.
 const EARLIER_MAX: usize = 2000;
 
-impl Earlier {
+/// A request that was decided before the one that is explained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Before {
+    /// When.
+    pub at: TimeMs,
+    /// Who asked.
+    pub caller: Caller,
+    /// What was asked.
+    pub request: Request,
+}
+
+impl Before {
     /// Reads `[{ago, request, caller?, times?}]`: `ago` is a duration such as `10m` or an integer of
     /// milliseconds before `at`; whoever is not named is `caller`. In the order of time.
     ///
@@ -52,10 +62,11 @@ impl Earlier {
                     body.ok_or_else(|| wrong("/request", "expected an execution request"))?.clone();
                 // Retries of one key would be one request.
                 body.set("idempotency_key", format!("history-{number}-{time}"));
-                let request = Request::read(Value::Object(body), &caller)
-                    .map_err(|error| wrong(&format!("/request{}", error.field()), &error.to_string()))?;
+                let request = Request::read(Value::Object(body), &caller).map_err(|error| {
+                    wrong(&format!("/request{}", error.field()), &error.to_string())
+                })?;
                 let (at, caller) = (TimeMs(before), caller.clone());
-                out.push(Self { at, caller, request, outcome: None });
+                out.push(Self { at, caller, request });
             }
         }
         out.sort_by_key(|step| step.at);
@@ -69,7 +80,9 @@ fn other(value: Option<&Value>, caller: &Caller) -> Option<Caller> {
     for (key, value) in value.as_object()?.iter() {
         match (key, value) {
             ("actor", Value::String(text)) => out.actor = ActorId::parse(text)?,
-            ("environment", Value::String(text)) if is_label(text) => out.environment = text.clone(),
+            ("environment", Value::String(text)) if is_label(text) => {
+                out.environment = text.clone()
+            }
             ("roles", Value::Array(items)) => {
                 out.roles = items
                     .iter()

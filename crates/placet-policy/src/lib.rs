@@ -49,6 +49,7 @@ pub use diagnostic::{Code, Diagnostic, Severity};
 pub use documents::{document_schema, roles::built_in_roles, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, Findings, RuleTrace, Trace};
 pub use format::format;
+pub use history::Before;
 pub use identity::{Claims, Issuer, TokenAlgorithm, claim};
 pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};

@@ -13,7 +13,7 @@ use placet_api::{
     CaseDocument, DifferenceDocument, ExplainDocument, FindingDocument, JsonObject, LintDocument,
     Sha, TestDocument,
 };
-use placet_policy::{Bundle, Diagnostic, Earlier, RuleTrace, Scratch, Source, lint as look};
+use placet_policy::{Before, Bundle, Diagnostic, RuleTrace, Scratch, Source, lint as look};
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
 use placet_runtime::{CaseResult, DryRun, run_case};
@@ -126,9 +126,8 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     })?;
     let history = match fields.remove("history") {
         None => Vec::new(),
-        Some(value) => Earlier::list(&value, &caller, at).map_err(|(pointer, why)| {
-            Problem::invalid(&format!("/history{pointer}"), why)
-        })?,
+        Some(value) => Before::list(&value, &caller, at)
+            .map_err(|(pointer, why)| Problem::invalid(&format!("/history{pointer}"), why))?,
     };
     let in_force = session.workspace.bundle();
     let asked = Asked { request, caller, at, history, only };
@@ -167,7 +166,7 @@ struct Asked {
     request: Request,
     caller: Caller,
     at: TimeMs,
-    history: Vec<Earlier>,
+    history: Vec<Before>,
     only: Only,
 }
 
@@ -190,8 +189,9 @@ impl Only {
 fn only(fields: &mut Object) -> Result<Only, Problem> {
     let mut only = Only::default();
     if let Some(value) = fields.remove("matched") {
-        only.matched =
-            value.as_bool().ok_or_else(|| Problem::invalid("/matched", "expected true or false"))?;
+        only.matched = value
+            .as_bool()
+            .ok_or_else(|| Problem::invalid("/matched", "expected true or false"))?;
     }
     if let Some(value) = fields.remove("rules") {
         let ids = value.as_array().filter(|ids| ids.len() <= 100);

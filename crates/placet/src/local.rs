@@ -4,7 +4,7 @@
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_policy::{Bundle, Diagnostic, Earlier, Source, read_dir};
+use placet_policy::{Before, Bundle, Diagnostic, Source, read_dir};
 use placet_runtime::DryRun;
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
@@ -166,7 +166,7 @@ pub(crate) fn decide_at(
     bundle: &Bundle,
     request: &Request,
     caller: Caller,
-    history: &[Earlier],
+    history: &[Before],
     time: TimeMs,
 ) -> Result<Dry> {
     let start = history.first().map_or(time, |step| step.at);
@@ -188,11 +188,6 @@ impl Dry {
     /// When it was decided.
     pub(crate) fn time(&self) -> TimeMs {
         self.time
-    }
-
-    /// The outcome as a word.
-    pub(crate) fn outcome(&self) -> &'static str {
-        self.event.outcome.as_str()
     }
 
     /// The decision document of the API, with what a dry run cannot have as null.

@@ -7,7 +7,7 @@ use crate::local::{self, CallerArgs};
 use crate::output;
 use anyhow::Result;
 use clap::Args;
-use placet_policy::Earlier;
+use placet_policy::Before;
 use placet_types::ids::TimeMs;
 use placet_types::json::{self, Limits};
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ fn locally(args: &ExplainArgs) -> Result<Value> {
         Some(file) => {
             let value = json::parse(&local::read_input(file)?, Limits::DOCUMENT)
                 .map_err(|error| Fault::new("json_malformed", format!("{file}: {error}")))?;
-            Earlier::list(&value, &caller, at).map_err(|(pointer, why)| {
+            Before::list(&value, &caller, at).map_err(|(pointer, why)| {
                 Fault::new("field_invalid", format!("{file}: {pointer}: {why}"))
             })?
         }
@@ -177,7 +177,11 @@ fn print(args: &ExplainArgs, document: &Value) {
     let rest: Vec<&&Value> = rules.iter().filter(|it| !named && !speaks(it)).collect();
     let near: Vec<&&&Value> = rest.iter().filter(|it| is_near(it)).collect();
     for rule in near.iter().take(NEAR_MAX) {
-        output::line(&output::safe(&format!("near  {}: {}", output::plain(&rule["id"]), missed(rule))));
+        output::line(&output::safe(&format!(
+            "near  {}: {}",
+            output::plain(&rule["id"]),
+            missed(rule)
+        )));
     }
     let silent = rest.len() - near.len().min(NEAR_MAX);
     if silent > 0 {
@@ -200,7 +204,8 @@ fn speaks(rule: &Value) -> bool {
 /// Whether a rule is about the surface of the request, and another key or its condition kept it away.
 fn is_near(rule: &Value) -> bool {
     let clauses = || rule["clauses"].as_array().into_iter().flatten();
-    let on = |finding: &str| clauses().any(|it| it["key"] == "surfaces" && it["finding"] == finding);
+    let on =
+        |finding: &str| clauses().any(|it| it["key"] == "surfaces" && it["finding"] == finding);
     on("matched") || (!on("differs") && clauses().all(|it| it["finding"] == "matched"))
 }
 
