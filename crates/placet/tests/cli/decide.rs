@@ -143,7 +143,7 @@ fn an_explanation_says_of_every_rule_why() {
     let one = placet(&args).exits(0).json();
     assert_eq!(one["trace"]["rules"].as_array().unwrap().len(), 1);
     let args = ["policy", "explain", &file, "--bundle", &bundle, "--rule", "bank.nothing"];
-    assert!(placet(&args).exits(1).err.contains("rule_unknown"));
+    assert!(placet(&args).exits(2).err.contains("no rule bank.nothing"));
 }
 
 const TIMED: &str = r#"version: v1
