@@ -1,26 +1,16 @@
 //! What was decided before, as cases have it and as explanations are asked with: a list of requests, each so
 //! long ago. Owns its form outside of documents.
 
+use crate::cases::Earlier;
 use crate::read::fields::parse_duration;
 use placet_types::ids::{ActorId, TimeMs, is_label};
 use placet_types::json::Value;
 use placet_types::{Caller, Request};
 
 /// Most requests before one that is explained.
-const EARLIER_MAX: usize = 2000;
+const EARLIER_MAX: u64 = 2000;
 
-/// A request that was decided before the one that is explained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Before {
-    /// When.
-    pub at: TimeMs,
-    /// Who asked.
-    pub caller: Caller,
-    /// What was asked.
-    pub request: Request,
-}
-
-impl Before {
+impl Earlier {
     /// Reads `[{ago, request, caller?, times?}]`: `ago` is a duration such as `10m` or an integer of
     /// milliseconds before `at`; whoever is not named is `caller`. In the order of time.
     ///
@@ -29,7 +19,7 @@ impl Before {
     pub fn list(value: &Value, caller: &Caller, at: TimeMs) -> Result<Vec<Self>, (String, String)> {
         let fault = |pointer: &str, why: &str| (pointer.to_owned(), why.to_owned());
         let items = value.as_array().ok_or_else(|| fault("", "expected a list"))?;
-        let mut out = Vec::new();
+        let (mut out, mut before_all) = (Vec::new(), 0_u64);
         for (number, item) in items.iter().enumerate() {
             let wrong = |key: &str, why: &str| (format!("/{number}{key}"), why.to_owned());
             let fields = item.as_object().ok_or_else(|| wrong("", "expected an object"))?;
@@ -53,21 +43,21 @@ impl Before {
             };
             let caller = other(fields.get("caller"), caller)
                 .ok_or_else(|| wrong("/caller", "expected actor, environment and roles"))?;
-            for time in 0..times {
-                if out.len() >= EARLIER_MAX {
-                    return Err(fault("", "at most 2000 requests before"));
-                }
-                let body = fields.get("request").and_then(Value::as_object);
-                let mut body =
-                    body.ok_or_else(|| wrong("/request", "expected an execution request"))?.clone();
-                // Retries of one key would be one request.
-                body.set("idempotency_key", format!("history-{number}-{time}"));
-                let request = Request::read(Value::Object(body), &caller).map_err(|error| {
-                    wrong(&format!("/request{}", error.field()), &error.to_string())
-                })?;
-                let (at, caller) = (TimeMs(before), caller.clone());
-                out.push(Self { at, caller, request });
+            before_all = before_all.saturating_add(times);
+            if before_all > EARLIER_MAX {
+                return Err(fault("", "at most 2000 requests before"));
             }
+            let body = fields.get("request").and_then(Value::as_object);
+            let mut body =
+                body.ok_or_else(|| wrong("/request", "expected an execution request"))?.clone();
+            // Retries of one key would be one request.
+            let key = format!("history-{number}");
+            body.set("idempotency_key", key.as_str());
+            let request = Request::read(Value::Object(body), &caller).map_err(|error| {
+                wrong(&format!("/request{}", error.field()), &error.to_string())
+            })?;
+            let (at, key) = (TimeMs(before), Some(key));
+            out.push(Self { at, caller, outcome: None, times, request, key });
         }
         out.sort_by_key(|step| step.at);
         Ok(out)

@@ -13,7 +13,7 @@ use placet_api::{
     CaseDocument, DifferenceDocument, ExplainDocument, FindingDocument, JsonObject, LintDocument,
     Sha, TestDocument,
 };
-use placet_policy::{Before, Bundle, Diagnostic, RuleTrace, Scratch, Source, lint as look};
+use placet_policy::{Bundle, Diagnostic, Earlier, RuleTrace, Scratch, Source, lint as look};
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
 use placet_runtime::{CaseResult, DryRun, run_case};
@@ -118,15 +118,21 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     if let Some(value) = fields.remove("caller") {
         caller = other(&session, &caller, &value)?;
     }
-    let body = fields
+    let mut body = fields
         .remove("request")
         .ok_or_else(|| Problem::missing("/request", "request is required"))?;
+    // Nothing is recorded, so there is nothing to bind.
+    if let Value::Object(body) = &mut body
+        && body.get("idempotency_key").is_none()
+    {
+        body.set("idempotency_key", "explain");
+    }
     let request = Request::read(body, &caller).map_err(|error| {
         Problem::new(error.code(), error.to_string()).at(&format!("/request{}", error.field()))
     })?;
     let history = match fields.remove("history") {
         None => Vec::new(),
-        Some(value) => Before::list(&value, &caller, at)
+        Some(value) => Earlier::list(&value, &caller, at)
             .map_err(|(pointer, why)| Problem::invalid(&format!("/history{pointer}"), why))?,
     };
     let in_force = session.workspace.bundle();
@@ -166,7 +172,7 @@ struct Asked {
     request: Request,
     caller: Caller,
     at: TimeMs,
-    history: Vec<Before>,
+    history: Vec<Earlier>,
     only: Only,
 }
 
@@ -226,7 +232,9 @@ fn explained(
     let start = history.first().map_or(*at, |step| step.at);
     let mut run = DryRun::new(&caller.workspace, Some(&bundle), start).map_err(internal)?;
     for step in history {
-        run.decide(&bundle, &step.request, &step.caller, step.at).map_err(internal)?;
+        for request in step.requests() {
+            run.decide(&bundle, &request, &step.caller, step.at).map_err(internal)?;
+        }
     }
     let decided = run.decide(&bundle, request, caller, *at).map_err(internal)?;
     trace.settle(*at, &decided.event);

@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Report, Severity};
 use crate::read::fields::{self, Fields};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 
 /// Most subschemas of one schema: each value is looked at by at most so many.
 const NODES_MAX: usize = 512;
@@ -245,7 +245,7 @@ impl Read<'_, '_> {
             other => {
                 let message = format!("`{name}` takes an integer, not {}", other.kind());
                 let hint = match other {
-                    Data::Number => "bounds are integers; count in smaller units",
+                    Data::Number(_) => "bounds are integers; count in smaller units",
                     _ => "write it without quotes",
                 };
                 self.report.error_hint(Code::WrongType, node.place, message, hint);

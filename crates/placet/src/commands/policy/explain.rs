@@ -7,7 +7,7 @@ use crate::local::{self, CallerArgs};
 use crate::output;
 use anyhow::Result;
 use clap::Args;
-use placet_policy::Before;
+use placet_policy::Earlier;
 use placet_types::ids::TimeMs;
 use placet_types::json::{self, Limits};
 use serde_json::{Value, json};
@@ -84,15 +84,15 @@ fn instant(args: &ExplainArgs) -> Result<Option<TimeMs>> {
 fn locally(args: &ExplainArgs) -> Result<Value> {
     let Some(dir) = &args.bundle else { return Ok(Value::Null) };
     let bundle = local::compile(dir)?;
-    let mut caller = args.caller.caller(args.remote.workspace.as_deref())?;
-    let request = local::request(&local::read_input(&args.request)?, &mut caller)?;
+    let caller = args.caller.caller(args.remote.workspace.as_deref())?;
+    let request = local::question(&local::read_input(&args.request)?, &caller)?;
     let at = instant(args)?.unwrap_or_else(local::now);
     let history = match &args.history {
         None => Vec::new(),
         Some(file) => {
             let value = json::parse(&local::read_input(file)?, Limits::DOCUMENT)
                 .map_err(|error| Fault::new("json_malformed", format!("{file}: {error}")))?;
-            Before::list(&value, &caller, at).map_err(|(pointer, why)| {
+            Earlier::list(&value, &caller, at).map_err(|(pointer, why)| {
                 Fault::new("field_invalid", format!("{file}: {pointer}: {why}"))
             })?
         }
