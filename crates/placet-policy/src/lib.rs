@@ -22,6 +22,7 @@ mod format;
 #[doc(hidden)]
 pub mod generate;
 mod graph;
+mod history;
 mod identity;
 mod import;
 mod index;
@@ -34,16 +35,19 @@ mod notify;
 mod pattern;
 mod provenance;
 mod read;
+mod references;
 mod schema;
 mod search;
 mod shape;
 mod source;
+mod standing;
 mod syntax;
+mod values;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use cases::{Case, Earlier, Expectation};
 pub use coverage::{Coverage, RuleCoverage, TermCoverage};
-pub use diagnostic::{Code, Diagnostic, Severity};
+pub use diagnostic::{Code, Diagnostic, Severity, Totals};
 pub use documents::{document_schema, roles::built_in_roles, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, Findings, RuleTrace, Trace};
 pub use format::format;
@@ -53,6 +57,7 @@ pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
 pub use notify::{Channel, ChannelKind, Notification, Notify, Told};
 pub use search::{Sought, Unlisted};
+pub use standing::{Hinge, Standing};
 
 pub use provenance::Grant;
 

@@ -9,7 +9,9 @@ use crate::proposal::{evaluate, reread};
 use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
+use placet_engine::{
+    Collect, Command, Held, HeldState, Rejection, Status, Viewer, Vote, Waiting, Who,
+};
 use placet_types::Digest;
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
@@ -60,6 +62,8 @@ pub struct CastVote {
     pub by: Option<String>,
     /// Why, where the voter said so and it was not erased.
     pub note: Option<String>,
+    /// What was approved has changed since, so it counts no more.
+    pub dropped: bool,
 }
 
 /// What became of a held decision.
@@ -86,6 +90,12 @@ pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static
             (event.approval, event.decision, state)
         }
         Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::ApprovalReopened(event) => {
+            let state = if event.complete { "approved" } else { "pending" };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalEscalated(event) => (event.approval, event.decision, "pending"),
+        Event::ApprovalReminded(event) => (event.approval, event.decision, "pending"),
         Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
         _ => return None,
     })
@@ -312,11 +322,7 @@ impl Plane {
                 state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
             })
             .await?;
-        let mut out = Vec::with_capacity(held.len());
-        for held in held {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        self.held_views(workspace, held).await
     }
 
     /// Who looks at the approvals of a workspace.
@@ -364,11 +370,7 @@ impl Plane {
                 break;
             }
         }
-        let mut out = Vec::with_capacity(kept.len());
-        for held in kept {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        self.held_views(workspace, kept).await
     }
 
     /// Whether a reader may see an approval.
@@ -388,25 +390,35 @@ impl Plane {
         .await
     }
 
-    async fn held_view_or_entry(
+    /// What is known of several, asked of the state at once. One whose payload cannot be read comes
+    /// without it, as an erased one does.
+    async fn held_views(
         &self,
         workspace: &Arc<Workspace>,
-        held: Held,
-    ) -> Result<HeldView, PlaneError> {
-        let (id, index) = (held.approval, held.index);
-        match self.held_view(workspace, held.clone()).await {
-            Err(
-                error @ (PlaneError::Internal(_)
-                | PlaneError::StoreFailed(_)
-                | PlaneError::Damaged(_)),
-            ) => {
-                let (entry, _) = self.entry(workspace, index)?;
-                self.host.say(format_args!("{id} is shown without its arguments: {error}"));
-                let answer = self.present_entry(workspace, index, &entry, None, None).await?;
-                Ok((held, answer, None))
-            }
-            seen => seen,
+        all: Vec<Held>,
+    ) -> Result<Vec<HeldView>, PlaneError> {
+        let asked: Vec<_> = all.iter().map(|held| (held.decision, held.index)).collect();
+        let known = self.look(workspace.no, move |state| {
+            asked.iter().map(|(id, index)| state.status(*id, *index)).collect::<Vec<_>>()
+        });
+        let mut out = Vec::with_capacity(all.len());
+        for (held, status) in all.into_iter().zip(known.await?) {
+            let (id, index) = (held.approval, held.index);
+            let seen = match self.view(workspace, held.clone(), status.clone()) {
+                Err(
+                    error @ (PlaneError::Internal(_)
+                    | PlaneError::StoreFailed(_)
+                    | PlaneError::Damaged(_)),
+                ) => {
+                    let (entry, _) = self.entry(workspace, index)?;
+                    self.host.say(format_args!("{id} is shown without its arguments: {error}"));
+                    (held, self.presented(index, &entry, None, None, status)?, None)
+                }
+                seen => seen?,
+            };
+            out.push(seen);
         }
+        Ok(out)
     }
 
     async fn held_view(
@@ -414,14 +426,27 @@ impl Plane {
         workspace: &Arc<Workspace>,
         held: Held,
     ) -> Result<HeldView, PlaneError> {
-        match self.open_or_entry(workspace, held.index)? {
+        let (id, index) = (held.decision, held.index);
+        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        self.view(workspace, held, status)
+    }
+
+    fn view(
+        &self,
+        workspace: &Workspace,
+        held: Held,
+        status: Status,
+    ) -> Result<HeldView, PlaneError> {
+        let index = held.index;
+        match self.open_or_entry(workspace, index)? {
             Ok(opened) => {
                 let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
-                let answer = self.present(workspace, held.index, &opened, None).await?;
+                let digests = Some(rendering.digests);
+                let answer = self.presented(index, &opened.entry, digests, None, status)?;
                 Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
-                let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
+                let answer = self.presented(index, &entry, None, None, status)?;
                 Ok((held, answer, None))
             }
         }
@@ -442,12 +467,15 @@ impl Plane {
             if let Some((.., state)) = approval_after(&event) {
                 course.state = state;
             }
+            if matches!(&event, Event::ApprovalReopened(event) if event.votes_dropped) {
+                course.votes.iter_mut().for_each(|vote| vote.dropped = true);
+            }
             let Event::ApprovalVoted(event) = event else { continue };
             let payload = self.payload_at(workspace, entry.index)?;
             let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
             let (by, note) = (text("actor"), text("note"));
             let (index, time) = (entry.index, entry.entry.time);
-            course.votes.push(CastVote { index, time, event, by, note });
+            course.votes.push(CastVote { index, time, event, by, note, dropped: false });
         }
         Ok(course)
     }
