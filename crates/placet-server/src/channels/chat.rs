@@ -192,7 +192,23 @@ async fn about_entry(
             let by = by(armed.by.as_ref().map(|it| it.as_str()));
             format!("📜 Policy {} is in force{by}", armed.bundle)
         }
-        other => format!("{} at entry {}", other.type_name(), entry.index),
+        Event::ApprovalVoted(vote) => format!(
+            "{} {}{}",
+            if vote.approve { "✅ Approved:" } else { "❌ Rejected:" },
+            vote.approval,
+            by(Some(vote.by.as_str()))
+        ),
+        Event::ApprovalClosed(closed) => {
+            format!("🚫 {}: {}", closed.state.as_str(), closed.approval)
+        }
+        Event::PermitCollected(collected) => {
+            format!("✅ Approved and used: {}", collected.approval)
+        }
+        other => {
+            let about = meaning(other).and_then(|(_, about)| about);
+            let about = about.map(|(approval, _)| format!(": {approval}")).unwrap_or_default();
+            format!("{}{about}", delivery.letter.told)
+        }
     };
     let text = format!(
         "{}\nWorkspace {}, entry {}, {}",
