@@ -8,8 +8,8 @@ use crate::documents::roles::{self, Role};
 use crate::model::{MatchKey, Model};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
+use placet_types::nearest::nearest;
 use placet_types::policy::Effect;
-use placet_types::request::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest name of a capability or role that a document describes, so that ids of implied rules fit.
