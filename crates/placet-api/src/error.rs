@@ -80,6 +80,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("body_too_large", 413, "The body is too large"),
     ("unsupported_media_type", 415, "The body is not JSON"),
     ("bundle_invalid", 422, "The bundle does not compile"),
+    ("bundle_empty", 422, "The bundle holds no document"),
     ("bundle_untrue", 422, "The bundle fails its own cases"),
     ("too_many_requests", 429, "The key asks too fast"),
     ("internal", 500, "A defect of the server"),

@@ -4,7 +4,7 @@
 use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
-use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
+use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity, Totals};
 use crate::identity::{self, Issuer};
 use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
@@ -59,6 +59,7 @@ pub struct Bundle {
     notify: Notify,
     issuers: Vec<Issuer>,
     warnings: Vec<Diagnostic>,
+    warned: Totals,
 }
 
 impl fmt::Debug for Bundle {
@@ -102,6 +103,13 @@ impl Bundle {
         let mut documents = Vec::with_capacity(sources.len());
         for (at, source) in sources.iter().enumerate() {
             documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
+        }
+        if let (true, Some(first), false) =
+            (documents.is_empty(), sources.first(), report.has_errors())
+        {
+            let message = format!("there is no document in `{}` or any other file", first.name);
+            let hint = "a bundle that grants nothing says `version: v1` and `rules: []`";
+            report.error_hint(Code::MissingKey, Place::default(), message, hint);
         }
         let model = read::documents(&documents, &mut report);
         Ok((Self::build::<H>(model, report)?, documents))
@@ -168,6 +176,7 @@ impl Bundle {
             layers,
             model,
             notify,
+            warned: report.totals(),
             issuers,
             warnings: report.finish(),
         })
@@ -189,6 +198,12 @@ impl Bundle {
     #[must_use]
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// How many of these there are; at most 100 are kept.
+    #[must_use]
+    pub fn warned(&self) -> Totals {
+        self.warned
     }
 
     /// All rules that a decision may name: those of `floor:` and `rules:`, and those that follow from
@@ -347,6 +362,10 @@ impl Bundle {
         &self.layers
     }
 
+    pub(crate) fn derivers(&self) -> &Derivers {
+        &self.derivers
+    }
+
     pub(crate) fn index(&self) -> &Index {
         &self.index
     }
@@ -387,7 +406,7 @@ pub(crate) fn limit_values(key: &[LimitKey], facts: Facts<'_>) -> Vec<Option<Str
 }
 
 /// Surfaces of Placet itself, known to every bundle.
-fn is_built_in(name: &str) -> bool {
+pub(crate) fn is_built_in(name: &str) -> bool {
     name == "job"
         || ["policy.", "override.", "role.", "key."].iter().any(|prefix| name.starts_with(prefix))
 }

@@ -1,11 +1,16 @@
 //! What cases touch: rules, and the terms of conditions, each as true and as false. Owns the counting;
 //! refuses to know what came of a case.
 
-use crate::bundle::{Bundle, Scratch};
-use crate::condition::Condition;
-use crate::explain::Finding;
-use placet_types::policy::Layer;
+use crate::bundle::{Bundle, Compiled, Scratch};
+use crate::condition::{Condition, Facts};
+use crate::explain::{Finding, RuleTrace};
+use crate::lint::written;
+use placet_types::event::DecisionEvent;
+use placet_types::json::Object;
 use placet_types::{Caller, Request};
+use std::collections::BTreeMap;
+
+const DERIVERS: &str = "derivers";
 
 /// One operand of `&&`, `||` or `!`, one part of `?:`, or a condition that has none of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +33,14 @@ impl TermCoverage {
     }
 }
 
-/// One rule.
+/// One rule, row or deriver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleCoverage {
-    /// Its id.
+    /// The id under which it stands there.
     pub id: String,
-    /// Where it stands.
-    pub layer: Layer,
-    /// How many cases it matched.
+    /// Its document: `floor`, `rules`, `approvals` or `derivers`.
+    pub document: &'static str,
+    /// In how many cases it took part: it matched, and its schedule, window or sequence let it apply.
     pub matched: u64,
     /// How many of these it decided.
     pub decided: u64,
@@ -46,57 +51,100 @@ pub struct RuleCoverage {
 /// Rules of a bundle with what cases touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// Sorted by layer and id.
+    /// Sorted by layer and id, derivers last.
     pub rules: Vec<RuleCoverage>,
+}
+
+/// Whether a rule took part in a decision and not only matched.
+fn took_part(event: &DecisionEvent, id: &str) -> bool {
+    let mut matched = event.matched.iter().filter(|it| it.rule == id);
+    // A window that was only looked at counts nothing.
+    matched.any(|it| it.window.is_none_or(|window| window.full || window.count == 0))
+}
+
+fn untouched(document: &'static str, id: &str, condition: Option<&Condition>) -> RuleCoverage {
+    let mut terms = Vec::new();
+    if let Some(condition) = condition {
+        condition.terms(None, &mut |text, _| {
+            let text = text.to_owned();
+            terms.push(TermCoverage { text, was_true: 0, was_false: 0, failed: 0 });
+        });
+    }
+    RuleCoverage { id: id.to_owned(), document, matched: 0, decided: 0, terms }
+}
+
+impl RuleCoverage {
+    fn tell(&mut self, condition: &Condition, facts: Facts<'_>) {
+        let mut at = 0_usize;
+        condition.terms(Some(facts), &mut |_, truth| {
+            if let Some(term) = self.terms.get_mut(at) {
+                match truth {
+                    None => {}
+                    Some(Ok(true)) => term.was_true += 1,
+                    Some(Ok(false)) => term.was_false += 1,
+                    Some(Err(_)) => term.failed += 1,
+                }
+            }
+            at = at.saturating_add(1);
+        });
+    }
 }
 
 impl Coverage {
     /// Nothing touched yet.
     #[must_use]
     pub fn of(bundle: &Bundle) -> Self {
-        let rules = bundle.model().rules.iter().map(|rule| {
-            let mut terms = Vec::new();
-            if let Some(condition) = &rule.matches.when {
-                condition.terms(None, &mut |text, _| {
-                    let text = text.to_owned();
-                    terms.push(TermCoverage { text, was_true: 0, was_false: 0, failed: 0 });
-                });
-            }
-            let (id, layer) = (rule.effect.id.clone(), rule.effect.layer);
-            RuleCoverage { id, layer, matched: 0, decided: 0, terms }
+        let rules = bundle.model().rules.iter().filter(|rule| !rule.is_implied());
+        let rules = rules.map(|rule| {
+            let (document, id) = written(&rule.effect);
+            untouched(document, id, rule.matches.when.as_ref())
         });
-        Self { rules: rules.filter(|rule| !rule.id.contains(':')).collect() }
+        let derivers = bundle.model().derivers.iter();
+        let derivers = derivers.map(|it| untouched(DERIVERS, &it.id, it.matches.when.as_ref()));
+        Self { rules: rules.chain(derivers).collect() }
     }
 
-    /// Counts one request and the rules that decided it.
-    pub fn add(&mut self, bundle: &Bundle, request: &Request, caller: &Caller, decided: &[String]) {
+    /// Counts one request and the decision on it, with the rules that took part and those that decided.
+    pub fn add(
+        &mut self,
+        bundle: &Bundle,
+        request: &Request,
+        caller: &Caller,
+        event: &DecisionEvent,
+    ) {
+        let mut scratch = Scratch::default();
         let trace = bundle.explain(request, caller);
-        let derived = bundle.derive(request, caller, &mut Scratch::default());
+        let derived = bundle.derive(request, caller, &mut scratch);
         let facts = derived.facts(request, caller);
-        for rule in &mut self.rules {
-            rule.decided += u64::from(decided.contains(&rule.id));
-            let Some(found) = trace.rules.iter().find(|it| it.rule.id == rule.id) else {
+        let traced: BTreeMap<(&str, &str), &RuleTrace> =
+            trace.rules.iter().map(|it| (written(&it.rule), it)).collect();
+        let compiled: BTreeMap<(&str, &str), &Compiled> =
+            bundle.compiled().iter().map(|it| (written(&it.effect), it)).collect();
+        for rule in self.rules.iter_mut().filter(|rule| rule.document != DERIVERS) {
+            let key = (rule.document, rule.id.as_str());
+            let (Some(found), Some(compiled)) = (traced.get(&key), compiled.get(&key)) else {
                 continue;
             };
-            rule.matched += u64::from(found.matched);
-            if !found.clauses.iter().all(|clause| clause.finding == Finding::Matched) {
-                continue;
+            let id = &compiled.effect.id;
+            let part = took_part(event, id);
+            rule.matched += u64::from(part);
+            rule.decided += u64::from(part && event.rules.contains(id));
+            // What did not apply for another reason than its condition shows nothing of it.
+            let asked = found.clauses.iter().all(|clause| clause.finding == Finding::Matched)
+                && (part || !found.matched);
+            if let Some(condition) = compiled.condition.as_ref().filter(|_| asked) {
+                rule.tell(condition, facts);
             }
-            let compiled = bundle.compiled().iter().find(|it| it.effect.id == rule.id);
-            let condition: Option<&Condition> = compiled.and_then(|it| it.condition.as_ref());
-            let mut at = 0_usize;
-            if let Some(condition) = condition {
-                condition.terms(Some(facts), &mut |_, truth| {
-                    if let Some(term) = rule.terms.get_mut(at) {
-                        match truth {
-                            None => {}
-                            Some(Ok(true)) => term.was_true += 1,
-                            Some(Ok(false)) => term.was_false += 1,
-                            Some(Err(_)) => term.failed += 1,
-                        }
-                    }
-                    at = at.saturating_add(1);
-                });
+        }
+        let nothing = Object::new();
+        let before = Facts { request, caller, derived: &nothing };
+        for deriver in bundle.derivers().asked(request, caller, &mut scratch) {
+            let mut rules = self.rules.iter_mut();
+            let found = rules.find(|it| it.document == DERIVERS && it.id == deriver.id);
+            let Some(rule) = found else { continue };
+            rule.matched += u64::from(derived.applied.contains(&deriver.id));
+            if let Some(condition) = &deriver.matches.when {
+                rule.tell(condition, before);
             }
         }
     }

@@ -442,6 +442,20 @@ impl Derivers {
         scratch.candidates = candidates;
         Some(found.finish(request))
     }
+
+    /// The derivers whose keys match, whatever their conditions and tests come to.
+    pub(crate) fn asked(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        scratch: &mut Scratch,
+    ) -> Vec<&Deriver> {
+        let nothing = Object::new();
+        let facts = Facts { request, caller, derived: &nothing };
+        self.index.matching(facts, scratch);
+        let found = scratch.candidates.iter().filter_map(|it| self.all.get(*it as usize));
+        found.collect()
+    }
 }
 
 #[derive(Default)]

@@ -129,6 +129,12 @@ codes! {
     UntestedRule "untested_rule";
     /// A case that names a rule that is not there.
     UnknownRule "unknown_rule";
+    /// A capability that is named and that has no manifest.
+    UnknownCapability "unknown_capability";
+    /// A model that is named and not on the allow list.
+    UnknownModel "unknown_model";
+    /// A value that a field never has.
+    ImpossibleValue "impossible_value";
     /// A role that is named and that `roles:` does not declare.
     UndeclaredRole "undeclared_role";
     /// A deriver whose findings nothing uses.
@@ -207,6 +213,43 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// How many findings there are of each severity, shown or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Errors; a compiler that has met a hundred may stop looking.
+    pub errors: usize,
+    /// Warnings.
+    pub warnings: usize,
+    /// Infos.
+    pub infos: usize,
+}
+
+impl Totals {
+    pub(crate) fn of(found: &[Diagnostic]) -> Self {
+        let mut totals = Self::default();
+        for one in found {
+            *totals.slot(one.severity) += 1;
+        }
+        totals
+    }
+
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            errors: self.errors.saturating_add(other.errors),
+            warnings: self.warnings.saturating_add(other.warnings),
+            infos: self.infos.saturating_add(other.infos),
+        }
+    }
+
+    const fn slot(&mut self, severity: Severity) -> &mut usize {
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+            Severity::Info => &mut self.infos,
+        }
+    }
+}
+
 /// A place in one source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -227,6 +270,7 @@ const DIAGNOSTICS_MAX: usize = 100;
 pub(crate) struct Report<'a> {
     sources: Vec<(&'a str, &'a str)>,
     found: Vec<Diagnostic>,
+    totals: Totals,
     expressions: usize,
 }
 
@@ -235,7 +279,12 @@ const EXPRESSIONS_MAX: usize = 256;
 
 impl<'a> Report<'a> {
     pub(crate) fn new(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self { sources: sources.into_iter().collect(), found: Vec::new(), expressions: 0 }
+        Self {
+            sources: sources.into_iter().collect(),
+            found: Vec::new(),
+            totals: Totals::default(),
+            expressions: 0,
+        }
     }
 
     /// Whether another regular expression may be compiled; asked before each.
@@ -271,8 +320,9 @@ impl<'a> Report<'a> {
         hint: Option<String>,
     ) {
         // Counted apart, so that warnings never crowd out an error.
-        let alike = self.found.iter().filter(|found| found.severity == severity).count();
-        if alike >= DIAGNOSTICS_MAX {
+        let total = self.totals.slot(severity);
+        *total = total.saturating_add(1);
+        if *total > DIAGNOSTICS_MAX {
             return;
         }
         let (file, text) = self.sources.get(place.source).copied().unwrap_or(("", ""));
@@ -295,8 +345,12 @@ impl<'a> Report<'a> {
 
     /// Whether further errors would be left out: what only looks for more may stop.
     pub(crate) fn is_full(&self) -> bool {
-        let errors = self.found.iter().filter(|found| found.severity == Severity::Error);
-        errors.count() >= DIAGNOSTICS_MAX
+        self.totals.errors >= DIAGNOSTICS_MAX
+    }
+
+    /// What was found, shown or not.
+    pub(crate) const fn totals(&self) -> Totals {
+        self.totals
     }
 
     pub(crate) fn source_text(&self, place: Place) -> &'a str {

@@ -10,8 +10,8 @@ use crate::derive::Derived;
 use crate::index::{Mode, Reads, RuleKey, for_each_value};
 use crate::standing::{self, Hinge, Standing};
 use placet_types::json::{Object, Value};
+use placet_types::nearest::nearest;
 use placet_types::policy::{ConditionError, Force, Hit, RuleEffect, Verdict};
-use placet_types::request::nearest;
 use placet_types::{Caller, Digest, Request};
 use std::fmt;
 use std::sync::Arc;
@@ -155,7 +155,13 @@ impl Bundle {
         Some(explain_rule(self, rule, number, facts, &mut scratch))
     }
 
-    fn traced(&self, request: &Request, caller: &Caller, scratch: &mut Scratch, near: bool) -> Trace {
+    fn traced(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        scratch: &mut Scratch,
+        near: bool,
+    ) -> Trace {
         let surface_known = self.surface(&request.surface).known;
         let derived = self.derive(request, caller, scratch);
         let facts = derived.facts(request, caller);
@@ -427,7 +433,8 @@ impl fmt::Display for Trace {
             let (layer, id) = (rule.rule.layer.as_str(), &rule.rule.id);
             writeln!(f, "{layer} {id} ({}): {state}", rule.rule.effect.as_str())?;
             if let Some(why) = &rule.standing.why {
-                let said = if rule.standing.applies == Some(false) { "does not apply: " } else { "" };
+                let said =
+                    if rule.standing.applies == Some(false) { "does not apply: " } else { "" };
                 writeln!(f, "  * {said}{why}")?;
             }
             for clause in &rule.clauses {

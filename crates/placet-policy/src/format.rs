@@ -53,7 +53,7 @@ pub fn format(name: &str, text: &str) -> Result<String, Vec<Diagnostic>> {
 /// Equal but for the order of keys, which says nothing.
 fn same(a: &Node, b: &Node) -> bool {
     match (&a.value, &b.value) {
-        (Data::Null, Data::Null) | (Data::Number, Data::Number) => true,
+        (Data::Null, Data::Null) | (Data::Number(_), Data::Number(_)) => true,
         (Data::Bool(a), Data::Bool(b)) => a == b,
         (Data::Int(a), Data::Int(b)) => a == b,
         (Data::Text { text: a, .. }, Data::Text { text: b, .. }) => a == b,

@@ -8,7 +8,7 @@ use placet_types::json::Value;
 use placet_types::{Caller, Request};
 
 /// Most requests before one that is explained.
-const EARLIER_MAX: usize = 2000;
+const EARLIER_MAX: u64 = 2000;
 
 impl Earlier {
     /// Reads `[{ago, request, caller?, times?}]`: `ago` is a duration such as `10m` or an integer of
@@ -19,7 +19,7 @@ impl Earlier {
     pub fn list(value: &Value, caller: &Caller, at: TimeMs) -> Result<Vec<Self>, (String, String)> {
         let fault = |pointer: &str, why: &str| (pointer.to_owned(), why.to_owned());
         let items = value.as_array().ok_or_else(|| fault("", "expected a list"))?;
-        let mut out = Vec::new();
+        let (mut out, mut before_all) = (Vec::new(), 0_u64);
         for (number, item) in items.iter().enumerate() {
             let wrong = |key: &str, why: &str| (format!("/{number}{key}"), why.to_owned());
             let fields = item.as_object().ok_or_else(|| wrong("", "expected an object"))?;
@@ -43,20 +43,21 @@ impl Earlier {
             };
             let caller = other(fields.get("caller"), caller)
                 .ok_or_else(|| wrong("/caller", "expected actor, environment and roles"))?;
-            for time in 0..times {
-                if out.len() >= EARLIER_MAX {
-                    return Err(fault("", "at most 2000 requests before"));
-                }
-                let body = fields.get("request").and_then(Value::as_object);
-                let mut body =
-                    body.ok_or_else(|| wrong("/request", "expected an execution request"))?.clone();
-                // Retries of one key would be one request.
-                body.set("idempotency_key", format!("history-{number}-{time}"));
-                let request = Request::read(Value::Object(body), &caller)
-                    .map_err(|error| wrong(&format!("/request{}", error.field()), &error.to_string()))?;
-                let (at, caller) = (TimeMs(before), caller.clone());
-                out.push(Self { at, caller, request, outcome: None });
+            before_all = before_all.saturating_add(times);
+            if before_all > EARLIER_MAX {
+                return Err(fault("", "at most 2000 requests before"));
             }
+            let body = fields.get("request").and_then(Value::as_object);
+            let mut body =
+                body.ok_or_else(|| wrong("/request", "expected an execution request"))?.clone();
+            // Retries of one key would be one request.
+            let key = format!("history-{number}");
+            body.set("idempotency_key", key.as_str());
+            let request = Request::read(Value::Object(body), &caller).map_err(|error| {
+                wrong(&format!("/request{}", error.field()), &error.to_string())
+            })?;
+            let (at, key) = (TimeMs(before), Some(key));
+            out.push(Self { at, caller, outcome: None, times, request, key });
         }
         out.sort_by_key(|step| step.at);
         Ok(out)
@@ -69,7 +70,9 @@ fn other(value: Option<&Value>, caller: &Caller) -> Option<Caller> {
     for (key, value) in value.as_object()?.iter() {
         match (key, value) {
             ("actor", Value::String(text)) => out.actor = ActorId::parse(text)?,
-            ("environment", Value::String(text)) if is_label(text) => out.environment = text.clone(),
+            ("environment", Value::String(text)) if is_label(text) => {
+                out.environment = text.clone()
+            }
             ("roles", Value::Array(items)) => {
                 out.roles = items
                     .iter()

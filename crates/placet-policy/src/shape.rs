@@ -8,6 +8,7 @@ use crate::access::Permission;
 use crate::diagnostic::{Code, Place, Report};
 use crate::pattern::Dialect;
 use crate::read::fields::{self, Fields, Form};
+use crate::references::Reference;
 use crate::syntax::{Data, Member, Node};
 use placet_types::ids::{ActorId, Amount, is_label, is_name};
 use placet_types::json::{Object, Value};
@@ -51,6 +52,8 @@ pub(crate) enum Shape {
     Label,
     /// A mapping of JSON that something else gives its meaning.
     Json,
+    /// A regular expression.
+    Regex,
     /// A condition; read where the facts are known that it may ask for.
     Condition,
     /// Constraints of a permit.
@@ -89,17 +92,25 @@ pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) shape: Shape,
     pub(crate) required: bool,
+    /// What its texts, or the keys of its mapping, are names of.
+    pub(crate) refers: Option<Reference>,
     /// One sentence, for editors.
     pub(crate) doc: &'static str,
 }
 
 impl Field {
     pub(crate) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Self {
-        Self { name, shape, required: true, doc }
+        Self { name, shape, required: true, refers: None, doc }
     }
 
     pub(crate) const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Self {
-        Self { name, shape, required: false, doc }
+        Self { name, shape, required: false, refers: None, doc }
+    }
+
+    /// A key that names what another document declares; `references` compares both.
+    pub(crate) const fn refers(self, to: Reference) -> Self {
+        let Self { name, shape, required, refers: _, doc } = self;
+        Self { name, shape, required, refers: Some(to), doc }
     }
 }
 
@@ -129,10 +140,12 @@ pub(crate) fn read(
         Shape::Permission(verbs) => permission(node, what, verbs, report),
         Shape::TimeOfDay => time_of_day(node, what, form, report),
         Shape::Instant => instant(node, what, form, report),
+        Shape::Regex => regex(node, what, report),
         Shape::Bool => fields::boolean(node, what, report).map(Value::from),
         Shape::Actor => word(node, what, is_actor, "an actor, kind:name", report),
         Shape::Label => word(node, what, is_label, "lower-case letters, digits and -", report),
-        Shape::Json | Shape::Constraints => object(node, what, report),
+        Shape::Json => object(node, what, fields::body, report),
+        Shape::Constraints => object(node, what, fields::json, report),
         Shape::Condition | Shape::Offset => fields::text(node, what, report).map(|it| it.0.into()),
         Shape::Several(item) | Shape::OneOrMore(item) => set(node, what, item, form, report),
         Shape::List(item) => items(node, what, item, form, report).map(Value::from),
@@ -247,6 +260,21 @@ fn pattern(node: &Node, what: &str, dialect: Dialect, report: &mut Report<'_>) -
     }
 }
 
+fn regex(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Value> {
+    let text = fields::prose(node, what, 1024, report)?;
+    if !report.expression(node.place) {
+        return None;
+    }
+    match crate::schema::regex(&text) {
+        Ok(_) => Some(Value::from(text)),
+        Err(why) => {
+            let message = format!("bad regular expression in `{what}`: {why}");
+            report.error(Code::BadPattern, node.place, message);
+            None
+        }
+    }
+}
+
 fn permission(node: &Node, what: &str, verbs: &[&str], report: &mut Report<'_>) -> Option<Value> {
     let (text, place) = fields::text(node, what, report)?;
     match Permission::parse(&text) {
@@ -287,13 +315,18 @@ fn is_actor(text: &str) -> bool {
     ActorId::parse(text).is_some()
 }
 
-fn object(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Value> {
+fn object(
+    node: &Node,
+    what: &str,
+    read: fn(&Node, &mut Report<'_>) -> Option<Value>,
+    report: &mut Report<'_>,
+) -> Option<Value> {
     if !matches!(node.value, Data::Map(_)) {
         let message = format!("`{what}` takes a mapping, not {}", node.value.kind());
         report.error(Code::WrongType, node.place, message);
         return None;
     }
-    fields::json(node, report)
+    read(node, report)
 }
 
 fn instant(node: &Node, what: &str, form: Form, report: &mut Report<'_>) -> Option<Value> {

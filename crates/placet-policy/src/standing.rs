@@ -38,9 +38,7 @@ impl Hinge {
         };
         Some(Self {
             key: rule.limit_key.iter().map(LimitKey::text).collect(),
-            after: effect
-                .after
-                .map(|_| (pattern(MatchKey::Surfaces), pattern(MatchKey::Actions))),
+            after: effect.after.map(|_| (pattern(MatchKey::Surfaces), pattern(MatchKey::Actions))),
         })
     }
 }
@@ -79,8 +77,7 @@ fn key_text(rule: &RuleTrace) -> String {
 /// What has to have come before.
 fn earlier_text(rule: &RuleTrace) -> String {
     let within = rule.rule.after.map_or(0, |after| after.within_ms);
-    let (surface, action) =
-        rule.hinge.as_ref().and_then(|it| it.after.clone()).unwrap_or_default();
+    let (surface, action) = rule.hinge.as_ref().and_then(|it| it.after.clone()).unwrap_or_default();
     let what = match (surface, action) {
         (Some(surface), Some(action)) => format!("{action} on {surface}"),
         (Some(surface), None) => format!("an action on {surface}"),
@@ -194,7 +191,8 @@ fn standing(rule: &RuleTrace, now: TimeMs, spoken: bool, full: bool) -> Standing
             None => "it does not count on this surface, which the constitution governs",
         });
     }
-    let why = effect.schedule.as_ref().map(|it| format!("within its schedule: {}", schedule_text(it)));
+    let why =
+        effect.schedule.as_ref().map(|it| format!("within its schedule: {}", schedule_text(it)));
     Standing { applies: Some(true), why }
 }
 

@@ -20,8 +20,9 @@ pub(crate) enum Data {
     Null,
     Bool(bool),
     Int(i64),
-    /// A number that is no integer within 64 bits: legal nowhere.
-    Number,
+    /// A number that is no integer within 64 bits: legal in requests of cases alone, and only where JSON
+    /// has it and a double holds it.
+    Number(Option<json::Number>),
     /// Text; `plain` when it stood there without quotes.
     Text {
         text: String,
@@ -45,7 +46,7 @@ impl Data {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
-            Self::Int(_) | Self::Number => "a number",
+            Self::Int(_) | Self::Number(_) => "a number",
             Self::Text { .. } => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
@@ -309,7 +310,10 @@ fn scalar(text: &str, style: ScalarStyle) -> Data {
     {
         return match text.parse::<i64>() {
             Ok(value) if value.to_string() == text => Data::Int(value),
-            _ => Data::Number,
+            _ => Data::Number(match json::parse(text.as_bytes(), json::Limits::REQUEST) {
+                Ok(json::Value::Number(number)) => Some(number),
+                _ => None,
+            }),
         };
     }
     Data::Text { text: text.to_owned(), plain }
@@ -322,7 +326,7 @@ pub(crate) fn from_json(value: &json::Value, place: Place) -> Node {
         json::Value::Bool(value) => Data::Bool(*value),
         json::Value::Number(number) => match number.as_i64() {
             Some(value) => Data::Int(value),
-            None => Data::Number,
+            None => Data::Number(Some(*number)),
         },
         json::Value::String(text) => Data::Text { text: text.clone(), plain: false },
         json::Value::Array(items) => {

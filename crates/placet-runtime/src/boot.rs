@@ -131,7 +131,7 @@ pub(crate) fn assemble(
     let mut last = TimeMs(0);
     let mut positions = BTreeMap::new();
     if let Some(bundle) = &options.bundle {
-        if let Err(cases) = policies::self_test(bundle) {
+        if let Err(cases) = crate::dry::all_cases(bundle) {
             return Err(StartError::BundleUntrue { bundle: bundle.digest(), cases });
         }
         stores.journal.put_bundle(&bundle.digest().0, bundle.normalised())?;

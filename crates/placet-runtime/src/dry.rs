@@ -175,18 +175,21 @@ impl CaseResult {
     }
 }
 
-/// A `must_deny` case that is not denied.
+/// A case that came out otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelfTestFailure {
     /// Id of the case.
     pub case: String,
+    /// Whether it has to be denied before a server arms itself.
+    pub must_deny: bool,
     /// What came out otherwise.
     pub differences: Vec<Difference>,
 }
 
 impl fmt::Display for SelfTestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "case {} must be denied", self.case)?;
+        let must = if self.must_deny { " must be denied" } else { "" };
+        write!(f, "case {}{must}", self.case)?;
         self.differences.iter().try_for_each(|one| write!(f, "; {one}"))
     }
 }
@@ -196,14 +199,50 @@ impl fmt::Display for SelfTestFailure {
 /// # Errors
 /// Every case that is not denied. A case that cannot be decided at all counts as one.
 pub fn self_test(bundle: &Bundle) -> Result<(), Vec<SelfTestFailure>> {
-    let failures: Vec<SelfTestFailure> = bundle
-        .cases()
-        .filter(|case| case.must_deny)
-        .map(|case| run_case(bundle, case))
-        .filter(|result| !result.passed())
-        .map(|it| SelfTestFailure { case: it.case.id, differences: it.differences })
-        .collect();
+    let failures: Vec<SelfTestFailure> =
+        bundle.cases().filter(|case| case.must_deny).filter_map(|it| failure(bundle, it)).collect();
     if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+/// Most decisions that the cases of a bundle may take before it comes into force, those of their histories
+/// among them: some seconds of work.
+pub const CASE_DECISIONS_MAX: u64 = 50_000;
+/// Most cases that are named as having come out otherwise; no more are run.
+const FAILURES_MAX: usize = 100;
+
+/// What a bundle has to pass before it comes into force: all its cases. How many there were.
+///
+/// # Errors
+/// Each case that came out otherwise, in words, up to 100 of them; or that there is more to decide than
+/// [`CASE_DECISIONS_MAX`].
+pub fn all_cases(bundle: &Bundle) -> Result<u32, Vec<String>> {
+    let steps = |case: &Case| case.history.iter().map(|step| step.times).sum::<u64>();
+    let all = bundle.cases().fold(0_u64, |sum, case| sum + steps(&case) + 1);
+    if all > CASE_DECISIONS_MAX {
+        return Err(vec![format!(
+            "the cases take {all} decisions, and all of them have to pass before a bundle comes into \
+             force: at most {CASE_DECISIONS_MAX} are made"
+        )]);
+    }
+    let failures: Vec<String> = bundle
+        .cases()
+        .filter_map(|case| failure(bundle, case))
+        .take(FAILURES_MAX)
+        .map(|it| it.to_string())
+        .collect();
+    if failures.is_empty() {
+        Ok(u32::try_from(bundle.case_count()).unwrap_or(u32::MAX))
+    } else {
+        Err(failures)
+    }
+}
+
+fn failure(bundle: &Bundle, case: Case) -> Option<SelfTestFailure> {
+    let must_deny = case.must_deny;
+    let result = run_case(bundle, case);
+    let failed = !result.passed();
+    let CaseResult { case, differences, .. } = result;
+    failed.then_some(SelfTestFailure { case: case.id, must_deny, differences })
 }
 
 /// Runs one case: its history first, then its request, with the code that the server runs.

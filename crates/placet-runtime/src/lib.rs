@@ -61,7 +61,8 @@ pub use committer::CommitTotals;
 pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{
-    CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure, run_case, self_test,
+    CASE_DECISIONS_MAX, CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure,
+    all_cases, run_case, self_test,
 };
 pub use error::PlaneError;
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};

@@ -9,6 +9,7 @@ mod spec;
 
 use crate::asking::message;
 use crate::crypto::{Fast, verify_ed25519};
+use crate::dry::all_cases;
 use crate::error::PlaneError;
 use crate::plane::{MOVED_MAX, PERMIT_MS, Plane, Principal, decision_of};
 use crate::ports::PortError;
@@ -102,7 +103,7 @@ pub struct PolicyMatters {
 }
 
 impl Plane {
-    /// Compiles an upload and runs its cases; all or nothing, and nothing is kept.
+    /// Compiles an upload and runs all its cases; all or nothing, and nothing is kept.
     ///
     /// # Errors
     /// [`PlaneError::BundleRefused`] with everything that is wrong.
@@ -110,11 +111,15 @@ impl Plane {
         let _one = self.workshop.one.lock().await;
         let made = self.host.blocking(move || {
             let bundle = match upload {
+                // Most likely another directory was meant, and it would turn everything to SILENCE.
+                Upload::Sources(sources) if sources.is_empty() => {
+                    return Err(refused(BundleRefusal::Empty));
+                }
                 Upload::Sources(sources) => Bundle::compile::<Fast>(&sources),
                 Upload::Normal(bytes) => Bundle::from_normalised::<Fast>(&bytes),
             };
             let bundle = bundle.map_err(|found| refused(BundleRefusal::Invalid(found)))?;
-            let cases = self_test(&bundle).map_err(|found| refused(BundleRefusal::Cases(found)))?;
+            let cases = all_cases(&bundle).map_err(|found| refused(BundleRefusal::Cases(found)))?;
             Ok((Arc::new(bundle), cases))
         });
         let (bundle, cases) = made.await?;

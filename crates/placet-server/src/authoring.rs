@@ -118,17 +118,22 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     if let Some(value) = fields.remove("caller") {
         caller = other(&session, &caller, &value)?;
     }
-    let body = fields
+    let mut body = fields
         .remove("request")
         .ok_or_else(|| Problem::missing("/request", "request is required"))?;
+    // Nothing is recorded, so there is nothing to bind.
+    if let Value::Object(body) = &mut body
+        && body.get("idempotency_key").is_none()
+    {
+        body.set("idempotency_key", "explain");
+    }
     let request = Request::read(body, &caller).map_err(|error| {
         Problem::new(error.code(), error.to_string()).at(&format!("/request{}", error.field()))
     })?;
     let history = match fields.remove("history") {
         None => Vec::new(),
-        Some(value) => Earlier::list(&value, &caller, at).map_err(|(pointer, why)| {
-            Problem::invalid(&format!("/history{pointer}"), why)
-        })?,
+        Some(value) => Earlier::list(&value, &caller, at)
+            .map_err(|(pointer, why)| Problem::invalid(&format!("/history{pointer}"), why))?,
     };
     let in_force = session.workspace.bundle();
     let asked = Asked { request, caller, at, history, only };
@@ -190,8 +195,9 @@ impl Only {
 fn only(fields: &mut Object) -> Result<Only, Problem> {
     let mut only = Only::default();
     if let Some(value) = fields.remove("matched") {
-        only.matched =
-            value.as_bool().ok_or_else(|| Problem::invalid("/matched", "expected true or false"))?;
+        only.matched = value
+            .as_bool()
+            .ok_or_else(|| Problem::invalid("/matched", "expected true or false"))?;
     }
     if let Some(value) = fields.remove("rules") {
         let ids = value.as_array().filter(|ids| ids.len() <= 100);
@@ -226,7 +232,9 @@ fn explained(
     let start = history.first().map_or(*at, |step| step.at);
     let mut run = DryRun::new(&caller.workspace, Some(&bundle), start).map_err(internal)?;
     for step in history {
-        run.decide(&bundle, &step.request, &step.caller, step.at).map_err(internal)?;
+        for request in step.requests() {
+            run.decide(&bundle, &request, &step.caller, step.at).map_err(internal)?;
+        }
     }
     let decided = run.decide(&bundle, request, caller, *at).map_err(internal)?;
     trace.settle(*at, &decided.event);

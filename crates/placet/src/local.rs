@@ -83,6 +83,18 @@ pub(crate) fn request(bytes: &[u8], caller: &mut Caller) -> Result<Request> {
     Request::read(body, caller).map_err(|error| Fault::new(error.code(), error.to_string()).into())
 }
 
+/// As [`request`], of one that is only asked about: it needs no idempotency key.
+pub(crate) fn question(bytes: &[u8], caller: &Caller) -> Result<Request> {
+    let mut body = json::parse(bytes, Limits::REQUEST)
+        .map_err(|error| Fault::new("json_malformed", error.to_string()))?;
+    if let json::Value::Object(fields) = &mut body
+        && fields.get("idempotency_key").is_none()
+    {
+        fields.set("idempotency_key", "explain");
+    }
+    Request::read(body, caller).map_err(|error| Fault::new(error.code(), error.to_string()).into())
+}
+
 /// What compiling a directory came to.
 pub(crate) enum Compiled {
     Good(Box<Bundle>),
@@ -96,12 +108,20 @@ pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
         let fault = Fault::new("bundle_unreadable", detail);
         return Err(fault.next("name the directory that holds the YAML documents").into());
     }
-    read_dir(dir).map_err(|error| {
+    let found = read_dir(dir).map_err(|error| {
         let text = error.to_string();
         let place = dir.display().to_string();
         let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
-        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents").into()
-    })
+        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents")
+    })?;
+    if found.is_empty() {
+        let detail = format!("{} holds no policy document (*.yaml)", dir.display());
+        let fault = Fault::new("bundle_empty", detail);
+        let next =
+            "name the directory of the documents; a bundle that grants nothing says `rules: []`";
+        return Err(fault.next(next).into());
+    }
+    Ok(found)
 }
 
 /// Compiles the documents of a directory.
@@ -172,7 +192,9 @@ pub(crate) fn decide_at(
     let start = history.first().map_or(time, |step| step.at);
     let mut run = DryRun::new(&caller.workspace, Some(bundle), start)?;
     for step in history {
-        run.decide(bundle, &step.request, &step.caller, step.at)?;
+        for request in step.requests() {
+            run.decide(bundle, &request, &step.caller, step.at)?;
+        }
     }
     let decided = run.decide(bundle, request, &caller, time)?;
     let effects = decided.verdict.hits.iter().map(|hit| hit.rule.clone()).collect();
@@ -188,11 +210,6 @@ impl Dry {
     /// When it was decided.
     pub(crate) fn time(&self) -> TimeMs {
         self.time
-    }
-
-    /// The outcome as a word.
-    pub(crate) fn outcome(&self) -> &'static str {
-        self.event.outcome.as_str()
     }
 
     /// The decision document of the API, with what a dry run cannot have as null.

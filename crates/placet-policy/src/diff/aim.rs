@@ -302,10 +302,8 @@ impl<'a> Aim<'a> {
                 continue;
             }
             let along = [Slot::Role(role.name.clone()), Slot::Surface, Slot::Action];
-            let who = [
-                ("role", Value::from(role.name.as_str())),
-                ("role", Value::from("anything-else")),
-            ];
+            let who =
+                [("role", Value::from(role.name.as_str())), ("role", Value::from("anything-else"))];
             for text in &role.may {
                 let Ok(permission) = Permission::parse(text) else { continue };
                 let matches = permission.to_match();
@@ -329,7 +327,8 @@ impl<'a> Aim<'a> {
         let routes = document.get("routes").and_then(Value::as_array).unwrap_or_default();
         for route in routes {
             let mut matches = Match::default();
-            for (key, name) in [(MatchKey::Capabilities, "capabilities"), (MatchKey::Teams, "teams")]
+            for (key, name) in
+                [(MatchKey::Capabilities, "capabilities"), (MatchKey::Teams, "teams")]
             {
                 let names: Vec<String> = texts(route.get(name)).map(str::to_owned).collect();
                 if !names.is_empty() {
@@ -493,7 +492,9 @@ impl<'a> Aim<'a> {
                     "allowed_roles" if roles_free => next.1.roles.extend(first.map(str::to_owned)),
                     "branches" if free(&Slot::Branch) => next.0.branch = first.map(str::to_owned),
                     "models" if free(&Slot::Model) => next.0.model = None,
-                    _ if goal.asks(MatchKey::Capabilities) || !free(&Slot::Capability) => return None,
+                    _ if goal.asks(MatchKey::Capabilities) || !free(&Slot::Capability) => {
+                        return None;
+                    }
                     _ => next.0.capability = None,
                 }
             }
@@ -521,16 +522,15 @@ impl<'a> Aim<'a> {
         let id = rule.effect.id.as_str();
         let all: Vec<&Match> = goal.matches.iter().collect();
         let now = bundle.evaluate(&draft.0, &draft.1, scratch);
-        let speaking: Vec<&String> = goal
-            .keep
-            .iter()
-            .filter(|id| now.hits.iter().any(|hit| hit.rule.id == **id))
-            .collect();
+        let speaking: Vec<&String> =
+            goal.keep.iter().filter(|id| now.hits.iter().any(|hit| hit.rule.id == **id)).collect();
         let mut out: Vec<Draft> = Vec::new();
         for key in [MatchKey::RiskTags, MatchKey::RiskTagsAll] {
             if let Some(tags) = rule.matches.lists.get(&key).filter(|_| !goal.asks(key)) {
                 let mut next = draft.clone();
-                next.0.risk_tags.retain(|tag| !tags.contains(tag) && !tags.iter().any(|it| it == "*"));
+                next.0
+                    .risk_tags
+                    .retain(|tag| !tags.contains(tag) && !tags.iter().any(|it| it == "*"));
                 out.push(next);
             }
         }
@@ -610,7 +610,8 @@ impl Goal {
             && !hit.rule.advice
             && hit.rule.limit.is_none()
             && matches!(hit.force, Force::Always | Force::Until(_))
-            && (hit.rule.effect == Effect::Deny || self.effect.is_none_or(|it| hit.rule.effect > it))
+            && (hit.rule.effect == Effect::Deny
+                || self.effect.is_none_or(|it| hit.rule.effect > it))
     }
 
     fn asks(&self, key: MatchKey) -> bool {
@@ -662,7 +663,8 @@ fn contract(surface: &Surface, what: &str, draft: &mut Draft) {
             } else if let Some(kind) = what.strip_prefix("evidence.")
                 && let Some(spec) = surface.evidence.get(kind)
             {
-                let issuer = spec.issuers.iter().next().map_or("service:anything-else", String::as_str);
+                let issuer =
+                    spec.issuers.iter().next().map_or("service:anything-else", String::as_str);
                 draft.0.evidence.retain(|it| it.get("type").and_then(Value::as_str) != Some(kind));
                 draft.0.evidence.push(piece(kind, issuer));
             }

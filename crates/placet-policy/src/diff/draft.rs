@@ -166,7 +166,9 @@ pub(super) fn supply(draft: &mut Draft, field: &str) {
             request.context.get_or_insert(Object::new());
         }
         "change" => request.change = Some(Value::Object(Object::new())),
-        "on_behalf_of" => request.on_behalf_of = ActorId::parse("human:someone").into_iter().collect(),
+        "on_behalf_of" => {
+            request.on_behalf_of = ActorId::parse("human:someone").into_iter().collect()
+        }
         "parent_decision" => request.parent_decision = Some(DecisionId::from_bytes([0; 16])),
         "subjects" => {
             request.subjects.insert(any.to_owned());

@@ -158,7 +158,9 @@ impl Elements {
             }
             "capabilities" => {
                 let prefixes = match member {
-                    "" => vec!["access:capability".to_owned(), format!("access:checkpoint:{name}/")],
+                    "" => {
+                        vec!["access:capability".to_owned(), format!("access:checkpoint:{name}/")]
+                    }
                     "checkpoints" => vec![format!("access:checkpoint:{name}/")],
                     list => vec![format!("access:capability:{name}/{list}")],
                 };
@@ -235,9 +237,8 @@ impl Elements {
             {
                 seen.push(*at);
                 let id = hit.rule.id.as_str();
-                let find = |verdict: &Verdict| {
-                    verdict.hits.iter().find(|hit| hit.rule.id == id).cloned()
-                };
+                let find =
+                    |verdict: &Verdict| verdict.hits.iter().find(|hit| hit.rule.id == id).cloned();
                 let differs = !same && find(a) != find(b);
                 if let Some(tally) = self.all.get_mut(*at) {
                     tally.add(differs, changed);

@@ -227,18 +227,22 @@ impl Gathered {
         for (root, schema) in schemas {
             let Some(schema) = schema else { continue };
             self.open(format!("surface {name}: its schema of {root} is tried at its bounds"));
-            instances::constants(schema.normal(), &mut vec![root.to_owned()], &mut |path, value| {
-                let constants = self.asked.paths.entry(path.to_vec()).or_default();
-                match value {
-                    Some(Value::String(text)) => drop(constants.texts.insert(text.clone())),
-                    Some(Value::Bool(_)) => constants.booleans = true,
-                    Some(Value::Number(number)) => constants.numbers.push(number.as_f64()),
-                    Some(other) if !constants.more.contains(other) => {
-                        constants.more.push(other.clone());
+            instances::constants(
+                schema.normal(),
+                &mut vec![root.to_owned()],
+                &mut |path, value| {
+                    let constants = self.asked.paths.entry(path.to_vec()).or_default();
+                    match value {
+                        Some(Value::String(text)) => drop(constants.texts.insert(text.clone())),
+                        Some(Value::Bool(_)) => constants.booleans = true,
+                        Some(Value::Number(number)) => constants.numbers.push(number.as_f64()),
+                        Some(other) if !constants.more.contains(other) => {
+                            constants.more.push(other.clone());
+                        }
+                        _ => {}
                     }
-                    _ => {}
-                }
-            });
+                },
+            );
         }
         if !surface.evidence.is_empty() {
             self.open(format!("surface {name} asks for evidence, which is tried at its times"));

@@ -234,8 +234,10 @@ fn options(schema: &Value, depth: usize) -> Vec<Value> {
                 out.push(Value::String("x".repeat(least.min(4096))));
             }
             "integer" | "number" => {
-                let least = int("minimum").or(int("exclusiveMinimum").map(|it| it.saturating_add(1)));
-                let most = int("maximum").or(int("exclusiveMaximum").map(|it| it.saturating_sub(1)));
+                let least =
+                    int("minimum").or(int("exclusiveMinimum").map(|it| it.saturating_add(1)));
+                let most =
+                    int("maximum").or(int("exclusiveMaximum").map(|it| it.saturating_sub(1)));
                 let of = int("multipleOf").filter(|it| *it > 0).unwrap_or(1);
                 let near = least.or(most.map(|it| it.min(1))).unwrap_or(1);
                 out.push(Value::from(near));
@@ -255,9 +257,9 @@ fn options(schema: &Value, depth: usize) -> Vec<Value> {
         let merged = out.iter().flat_map(|base| {
             inner.iter().filter_map(move |more| match (base, more) {
                 (Value::Object(base), Value::Object(more)) => {
-                    let all = more.iter().fold(base.clone(), |all, (name, it)| {
-                        all.with(name, it.clone())
-                    });
+                    let all = more
+                        .iter()
+                        .fold(base.clone(), |all, (name, it)| all.with(name, it.clone()));
                     Some(Value::Object(all))
                 }
                 _ => None,

@@ -119,9 +119,9 @@ impl<'a> Looking<'a> {
             }
             // What the cases ask has been thought of: the goal's values are tried on them as well.
             for goal in goals.iter().take(1) {
-                let own = cases.iter().filter(|case| {
-                    element.section != "surfaces" || case.0.surface == element.name
-                });
+                let own = cases
+                    .iter()
+                    .filter(|case| element.section != "surfaces" || case.0.surface == element.name);
                 ready.extend(own.take(16).map(|case| (goal, case.clone())));
             }
             let half = share / 4 * 3;
@@ -137,7 +137,8 @@ impl<'a> Looking<'a> {
         // Round by round over the goals, so that none of them takes it all.
         let mut by_goal: Vec<Vec<(&Goal, &Draft)>> = Vec::new();
         for (goal, draft) in ready {
-            match by_goal.iter_mut().find(|all| all.iter().any(|(it, _)| std::ptr::eq(*it, *goal))) {
+            match by_goal.iter_mut().find(|all| all.iter().any(|(it, _)| std::ptr::eq(*it, *goal)))
+            {
                 Some(all) => all.push((goal, draft)),
                 None => by_goal.push(vec![(goal, draft)]),
             }
@@ -399,9 +400,8 @@ fn instants(a: &Verdict, b: &Verdict) -> Vec<Option<TimeMs>> {
 /// Windows count as empty, and what waits for a time of the week or for something earlier does not
 /// apply: what it is, is compared apart.
 fn said(verdict: &Verdict, at: Option<TimeMs>) -> Combined {
-    let applies = |hit: &Hit| {
-        hit.force != Force::Asked && at.is_none_or(|at| hit.force.by_time(at))
-    };
+    let applies =
+        |hit: &Hit| hit.force != Force::Asked && at.is_none_or(|at| hit.force.by_time(at));
     if verdict.hits.iter().all(applies) {
         return combine(verdict, |_| Velocity::Open);
     }

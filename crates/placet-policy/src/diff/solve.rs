@@ -217,7 +217,13 @@ impl<'a> Solver<'a> {
     }
 
     /// Makes a deriver apply.
-    pub(super) fn derive(&self, draft: &mut Draft, deriver: &Deriver, all: &[&Match], depth: usize) {
+    pub(super) fn derive(
+        &self,
+        draft: &mut Draft,
+        deriver: &Deriver,
+        all: &[&Match],
+        depth: usize,
+    ) {
         let mut with = all.to_vec();
         with.push(&deriver.matches);
         self.keys(draft, &with);
@@ -242,7 +248,14 @@ impl<'a> Solver<'a> {
     }
 
     /// Makes a condition true or false.
-    pub(super) fn solve(&self, draft: &mut Draft, ast: &Ast, want: bool, all: &[&Match], depth: usize) {
+    pub(super) fn solve(
+        &self,
+        draft: &mut Draft,
+        ast: &Ast,
+        want: bool,
+        all: &[&Match],
+        depth: usize,
+    ) {
         match &ast.node {
             AstNode::Call(Op::Not, args) => {
                 args.iter().for_each(|arg| self.solve(draft, arg, !want, all, depth));
@@ -277,7 +290,15 @@ impl<'a> Solver<'a> {
         }
     }
 
-    fn atom(&self, draft: &mut Draft, op: Op, args: &[Ast], want: bool, all: &[&Match], depth: usize) {
+    fn atom(
+        &self,
+        draft: &mut Draft,
+        op: Op,
+        args: &[Ast],
+        want: bool,
+        all: &[&Match],
+        depth: usize,
+    ) {
         let [left, right] = args else { return };
         if op == Op::In {
             return self.contained(draft, (left, right), want, all, depth);
@@ -299,8 +320,7 @@ impl<'a> Solver<'a> {
             let count = near(&fixed).into_iter().find(&wanted).and_then(|it| it.as_u64());
             if let (Some(path), Some(count)) = (sized, count.filter(|it| *it <= 4096)) {
                 let count = usize::try_from(count).unwrap_or(0);
-                let list: Vec<Value> =
-                    (0..count).map(|at| Value::from(format!("x{at}"))).collect();
+                let list: Vec<Value> = (0..count).map(|at| Value::from(format!("x{at}"))).collect();
                 self.assign(draft, &path, Some(Value::Array(list)), &|_| false, all, depth);
             }
             return;
@@ -332,7 +352,8 @@ impl<'a> Solver<'a> {
                 }
                 ["request", "labels"] => drop(draft.0.labels.remove(&text)),
                 _ => {
-                    let value = Value::Array(if want { vec![Value::from(text)] } else { Vec::new() });
+                    let value =
+                        Value::Array(if want { vec![Value::from(text)] } else { Vec::new() });
                     self.assign(draft, &path, Some(value), &|_| false, all, depth);
                 }
             }

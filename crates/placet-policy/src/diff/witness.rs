@@ -50,7 +50,10 @@ pub(super) fn of_tests(tests: &[(TestKind, Vec<Test>)]) -> (Vec<String>, Vec<Str
         words.append(&mut near);
     }
     let passes = |value: &String| {
-        tests.iter().flat_map(|(_, tests)| tests).any(|test| test.passes(&Parsed::new(value)) == Some(true))
+        tests
+            .iter()
+            .flat_map(|(_, tests)| tests)
+            .any(|test| test.passes(&Parsed::new(value)) == Some(true))
     };
     words.push("anything-else".to_owned());
     let mut seen = BTreeSet::new();
@@ -63,7 +66,12 @@ pub(super) fn of_tests(tests: &[(TestKind, Vec<Test>)]) -> (Vec<String>, Vec<Str
 fn hosts(text: &str, out: &mut Vec<String>) {
     let name = text.strip_prefix("*.").unwrap_or(text);
     out.push(if name == text { name.to_owned() } else { format!("a.{name}") });
-    out.extend([name.to_owned(), format!("a.{name}"), format!("x{name}"), format!("https://a.{name}/")]);
+    out.extend([
+        name.to_owned(),
+        format!("a.{name}"),
+        format!("x{name}"),
+        format!("https://a.{name}/"),
+    ]);
     out.push("other.invalid".to_owned());
 }
 

@@ -4,6 +4,7 @@
 use super::Kind;
 use super::capabilities::APPROVERS;
 use super::rules::MATCH;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 pub(super) const KIND: Kind = Kind {
@@ -15,14 +16,16 @@ pub(super) const KIND: Kind = Kind {
             MATCH,
             "what needs the approval; a condition that fails counts as matched",
         ),
-        Field::required("roles", APPROVERS, "who has to approve, how many of each"),
+        Field::required("roles", APPROVERS, "who has to approve, how many of each")
+            .refers(Reference::Role),
         Field::optional("expires", Shape::Duration, "how long one may wait; 1h"),
         Field::optional("use_within", Shape::Duration, "how long it then counts; 1h"),
         Field::optional(
             "escalate",
             Shape::List(&Shape::Record(&[
                 Field::required("after", Shape::Duration, "how long after it was opened"),
-                Field::required("roles", APPROVERS, "who may approve from then on"),
+                Field::required("roles", APPROVERS, "who may approve from then on")
+                    .refers(Reference::Role),
             ])),
             "who may approve besides once it has waited",
         ),

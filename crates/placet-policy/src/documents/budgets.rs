@@ -1,6 +1,7 @@
 //! `budgets:` ceilings. Amounts are micro-units in the normal form.
 
 use super::Kind;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 pub(super) const KIND: Kind = Kind {
@@ -17,10 +18,12 @@ pub(super) const KIND: Kind = Kind {
                     "capabilities",
                     Shape::Set(&Shape::Name),
                     "these capabilities, each by itself",
-                ),
+                )
+                .refers(Reference::Capability),
                 Field::optional("branches", Shape::Set(&Shape::Name), "these branches"),
-                Field::optional("actors", Shape::Set(&Shape::Name), "these actors"),
-                Field::optional("models", Shape::Set(&Shape::Name), "these models"),
+                Field::optional("actors", Shape::Set(&Shape::Actor), "these actors, kind:name"),
+                Field::optional("models", Shape::Set(&Shape::Name), "these models")
+                    .refers(Reference::Model),
             ]),
             "what it is for; the workspace where nothing is named",
         ),

@@ -2,6 +2,7 @@
 
 use super::Kind;
 use crate::pattern::Dialect;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 /// Roles and how many different people of each.
@@ -16,17 +17,20 @@ pub(super) const KIND: Kind = Kind {
                 "allowed_roles",
                 Shape::Set(&Shape::Pattern(Dialect::Name)),
                 "roles of callers that may trigger it; `*` for any role",
-            ),
+            )
+            .refers(Reference::Role),
             Field::required(
                 "surfaces",
                 Shape::Set(&Shape::Pattern(Dialect::Dotted)),
                 "surfaces on which its steps may act",
-            ),
+            )
+            .refers(Reference::Surface),
             Field::optional(
                 "models",
                 Shape::Set(&Shape::Pattern(Dialect::Name)),
                 "models that it may call, of those on the allow list; left out, all of them",
-            ),
+            )
+            .refers(Reference::Model),
             Field::optional(
                 "branches",
                 Shape::Set(&Shape::Pattern(Dialect::Name)),
@@ -36,7 +40,8 @@ pub(super) const KIND: Kind = Kind {
                 "permissions",
                 Shape::Set(&Shape::Permission(&["propose", "read"])),
                 "what its steps may do; left out, whatever its surfaces allow",
-            ),
+            )
+            .refers(Reference::Permission),
             Field::optional(
                 "ceilings",
                 Shape::Map(&Shape::Name, &Shape::Amount),
@@ -50,13 +55,15 @@ pub(super) const KIND: Kind = Kind {
                         "surfaces",
                         Shape::Set(&Shape::Pattern(Dialect::Dotted)),
                         "of these; any of the manifest where nothing is named",
-                    ),
+                    )
+                    .refers(Reference::Surface),
                     Field::optional(
                         "actions",
                         Shape::Set(&Shape::Pattern(Dialect::Dotted)),
                         "of these; any where nothing is named",
                     ),
-                    Field::required("roles", APPROVERS, "who has to approve, how many of each"),
+                    Field::required("roles", APPROVERS, "who has to approve, how many of each")
+                        .refers(Reference::Role),
                     Field::optional("expires", Shape::Duration, "how long one may wait; 1h"),
                     Field::optional("use_within", Shape::Duration, "how long it then counts; 1h"),
                     Field::optional("reason", Shape::Prose(1024), "why"),

@@ -1,6 +1,7 @@
 //! `identity:` whose tokens are believed, and what they give to whom.
 
 use super::Kind;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 /// Algorithms that a token may be signed with. None of them is symmetric: whoever checks a token must
@@ -58,7 +59,8 @@ pub(super) const KIND: Kind = Kind {
                     Shape::Prose(200),
                     "what it says, or one of what it lists",
                 ),
-                Field::required("roles", Shape::Set(&Shape::Name), "what that gives; may be empty"),
+                Field::required("roles", Shape::Set(&Shape::Name), "what that gives; may be empty")
+                    .refers(Reference::Role),
             ])),
             "what its tokens give; one that nothing here meets opens nothing",
         ),

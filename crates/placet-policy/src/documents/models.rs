@@ -2,6 +2,7 @@
 
 use super::Kind;
 use crate::pattern::Dialect;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 pub(super) const KIND: Kind = Kind {
@@ -16,13 +17,15 @@ pub(super) const KIND: Kind = Kind {
             "routes",
             Shape::Entries(&[
                 Field::required("id", Shape::Id, "unique among the routes"),
-                Field::optional("capabilities", Shape::Set(&Shape::Name), "for these"),
+                Field::optional("capabilities", Shape::Set(&Shape::Name), "for these")
+                    .refers(Reference::Capability),
                 Field::optional("teams", Shape::Set(&Shape::Name), "for these"),
                 Field::required(
                     "models",
                     Shape::List(&Shape::Name),
                     "in the order in which they are tried",
-                ),
+                )
+                .refers(Reference::Model),
             ]),
             "which models serve whom",
         ),
@@ -38,7 +41,8 @@ pub(super) const KIND: Kind = Kind {
                 ]),
             ),
             "what a call costs",
-        ),
+        )
+        .refers(Reference::Model),
         Field::optional("owner", Shape::Prose(200), "who answers for it"),
     ]),
     doc: "Which models may be called, by whom, at which price.",

@@ -2,6 +2,7 @@
 
 use super::Kind;
 use crate::pattern::Dialect;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 pub(super) const KIND: Kind = Kind {
@@ -12,7 +13,8 @@ pub(super) const KIND: Kind = Kind {
             "surfaces",
             Shape::Set(&Shape::Pattern(Dialect::Dotted)),
             "patterns of surfaces",
-        ),
+        )
+        .refers(Reference::Surface),
         Field::required(
             "environments",
             Shape::Set(&Shape::Pattern(Dialect::Environment)),

@@ -2,6 +2,7 @@
 
 use super::Kind;
 use crate::pattern::Dialect;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 /// What can be told: events of the log, by the names that people use.
@@ -25,7 +26,8 @@ pub(super) const KIND: Kind = Kind {
         Field::required("id", Shape::Id, "unique among the notifications"),
         Field::required("on", Shape::Set(&Shape::Word(&TOLD)), "what is told"),
         Field::required("channels", Shape::Set(&Shape::Id), "where: ids of `channels:`"),
-        Field::optional("surfaces", Shape::Set(&Shape::Pattern(Dialect::Dotted)), "only of these"),
+        Field::optional("surfaces", Shape::Set(&Shape::Pattern(Dialect::Dotted)), "only of these")
+            .refers(Reference::Surface),
         Field::optional("owner", Shape::Prose(200), "who answers for it"),
     ]),
     doc: "Who hears of what, through which channel.",

@@ -3,6 +3,7 @@
 
 use super::Kind;
 use super::capabilities::APPROVERS;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 use placet_types::json::{Object, Value};
 
@@ -15,7 +16,8 @@ pub(super) const KIND: Kind = Kind {
                 "may",
                 Shape::Set(&Shape::Permission(&["propose", "approve", "read"])),
                 "permissions: a verb, surfaces and perhaps actions",
-            ),
+            )
+            .refers(Reference::Permission),
             Field::optional(
                 "must_not_alone",
                 Shape::Entries(&[
@@ -24,8 +26,10 @@ pub(super) const KIND: Kind = Kind {
                         "permission",
                         Shape::Permission(&["propose", "approve"]),
                         "what no holder of the role does alone",
-                    ),
-                    Field::required("approvers", APPROVERS, "who has to approve it besides"),
+                    )
+                    .refers(Reference::Permission),
+                    Field::required("approvers", APPROVERS, "who has to approve it besides")
+                        .refers(Reference::Role),
                     Field::optional("expires", Shape::Duration, "how long one may wait; 1h"),
                     Field::optional("use_within", Shape::Duration, "how long it then counts; 1h"),
                     Field::optional("reason", Shape::Prose(1024), "why"),

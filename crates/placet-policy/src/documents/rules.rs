@@ -5,6 +5,7 @@ use super::Kind;
 use crate::derive::TestKind;
 use crate::model::MatchKey;
 use crate::pattern::Dialect;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 const fn patterns(key: MatchKey, doc: &'static str) -> Field {
@@ -17,7 +18,14 @@ const fn patterns(key: MatchKey, doc: &'static str) -> Field {
         Dialect::ActorKind => &Shape::Word(&["agent", "service", "human"]),
         Dialect::Text => &Shape::Pattern(Dialect::Text),
     };
-    Field::optional(key.as_str(), Shape::Several(item), doc)
+    let field = Field::optional(key.as_str(), Shape::Several(item), doc);
+    match key {
+        MatchKey::Surfaces => field.refers(Reference::Surface),
+        MatchKey::Roles => field.refers(Reference::Role),
+        MatchKey::Capabilities => field.refers(Reference::Capability),
+        MatchKey::Models => field.refers(Reference::Model),
+        _ => field,
+    }
 }
 
 pub(super) const MATCH: Shape = Shape::Record(&[
@@ -46,7 +54,8 @@ pub(super) const MATCH: Shape = Shape::Record(&[
 const OWNER: Field = Field::optional("owner", Shape::Prose(200), "who answers for it");
 
 const AFTER: Shape = Shape::Record(&[
-    Field::required("surface", Shape::Pattern(Dialect::Dotted), "of the earlier action"),
+    Field::required("surface", Shape::Pattern(Dialect::Dotted), "of the earlier action")
+        .refers(Reference::Surface),
     Field::optional("action", Shape::Pattern(Dialect::Dotted), "of the earlier action"),
     Field::required("within", Shape::Duration, "for how long it counts"),
     Field::optional(
@@ -83,7 +92,8 @@ const RULES_SHAPE: Shape = Shape::Entries(&[
                 "roles",
                 Shape::Map(&Shape::Name, &Shape::Int(1, 16)),
                 "how many people of each role; one operator",
-            ),
+            )
+            .refers(Reference::Role),
             Field::optional("expires", Shape::Duration, "1h"),
             Field::optional("use_within", Shape::Duration, "1h"),
         ]),

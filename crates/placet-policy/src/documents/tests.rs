@@ -1,11 +1,13 @@
 //! `tests:` cases that the bundle has to pass: a request, what came before it, what has to come of it.
 
 use super::Kind;
+use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 const CALLER: Shape = Shape::Record(&[
     Field::optional("actor", Shape::Actor, "who asks; `agent:local` where nothing is said"),
-    Field::optional("roles", Shape::Set(&Shape::Name), "the roles of the key"),
+    Field::optional("roles", Shape::Set(&Shape::Name), "the roles of the key")
+        .refers(Reference::Role),
     Field::optional("environment", Shape::Label, "of the key; `development`"),
     Field::optional("workspace", Shape::Label, "of the key; `default`"),
 ]);
@@ -50,7 +52,8 @@ pub(super) const KIND: Kind = Kind {
                     "approval",
                     Shape::Map(&Shape::Name, &Shape::Int(1, 16)),
                     "exactly these roles, with how many people of each",
-                ),
+                )
+                .refers(Reference::Role),
                 Field::optional("retry_after", Shape::Duration, "exactly this wait"),
             ]),
             "what has to come of it",

@@ -1,85 +1,43 @@
 //! What can be said of a condition before any request: that it is constant, that it can never be true,
-//! that a term says nothing new. Owns no semantics of its own beyond that of constants.
+//! that a term says nothing new. Owns no semantics of its own.
 
 use super::cover::any_covers;
 use crate::condition::{Ast, AstNode, Op, render};
 use crate::diagnostic::Code;
 use crate::model::{Match, MatchKey};
+use crate::values::{Constant, Odd, Values, constant, turned};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A finding about a condition: code, message.
-pub(super) type Found = (Code, String);
-
-#[derive(Clone, Debug, PartialEq)]
-enum Constant {
-    Bool(bool),
-    Int(i64),
-    Text(String),
-}
+/// A finding about a condition: code, message, hint.
+pub(super) type Found = (Code, String, Option<String>);
 
 /// Everything to say about the condition of one match.
-pub(super) fn check(ast: &Ast, matches: &Match) -> Vec<Found> {
+pub(super) fn check(ast: &Ast, matches: &Match, values: &Values<'_>) -> Vec<Found> {
     let mut out = Vec::new();
     if let Some(Constant::Bool(value)) = constant(ast) {
         let text = render(ast);
-        out.push((Code::ConstantCondition, format!("`{text}` is {value} for every request")));
+        out.push((Code::ConstantCondition, format!("`{text}` is {value} for every request"), None));
         return out;
     }
     constant_terms(ast, &mut out);
     repeated(ast, &mut out);
     never_true(ast, matches, &mut out);
+    odd(ast, matches, values, &mut out);
     out
 }
 
-fn constant(ast: &Ast) -> Option<Constant> {
-    Some(match &ast.node {
-        AstNode::Bool(value) => Constant::Bool(*value),
-        AstNode::Int(value) => Constant::Int(*value),
-        AstNode::Text(text) => Constant::Text(text.clone()),
-        AstNode::Call(op, args) => return constant_call(*op, args),
-        _ => return None,
-    })
-}
-
-fn constant_call(op: Op, args: &[Ast]) -> Option<Constant> {
-    let truth = |ast: &Ast| match constant(ast)? {
-        Constant::Bool(value) => Some(value),
-        _ => None,
+/// Comparisons with values that a field never has, and what that makes of the whole.
+fn odd(ast: &Ast, matches: &Match, values: &Values<'_>, out: &mut Vec<Found>) {
+    let mut found = Vec::new();
+    values.odd(ast, matches, &mut found);
+    let composed = matches!(&ast.node, AstNode::Call(Op::And | Op::Or | Op::Ternary, _));
+    let whole = match values.truth(ast, matches).filter(|_| composed) {
+        Some(true) => "; the whole condition is always true",
+        Some(false) => "; the whole condition is never true",
+        None => "",
     };
-    let value = match (op, args) {
-        // One decisive operand absorbs whatever the other comes to.
-        (Op::And | Op::Or, [left, right]) => {
-            let (left, right) = (truth(left), truth(right));
-            let decisive = op == Op::Or;
-            if left == Some(decisive) || right == Some(decisive) {
-                decisive
-            } else {
-                left.and(right)?
-            }
-        }
-        (Op::Not, [operand]) => !truth(operand)?,
-        (Op::Ternary, [test, yes, no]) => {
-            return constant(if truth(test)? { yes } else { no });
-        }
-        (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, [left, right]) => {
-            let order = match (constant(left)?, constant(right)?) {
-                (Constant::Int(a), Constant::Int(b)) => a.cmp(&b),
-                (Constant::Text(a), Constant::Text(b)) => a.cmp(&b),
-                (Constant::Bool(a), Constant::Bool(b)) => a.cmp(&b),
-                _ => return None,
-            };
-            match op {
-                Op::Eq => order.is_eq(),
-                Op::Ne => order.is_ne(),
-                Op::Lt => order.is_lt(),
-                Op::Le => order.is_le(),
-                Op::Gt => order.is_gt(),
-                _ => order.is_ge(),
-            }
-        }
-        _ => return None,
-    };
-    Some(Constant::Bool(value))
+    let found = found.into_iter();
+    out.extend(found.map(|Odd { code, message, hint }| (code, format!("{message}{whole}"), hint)));
 }
 
 /// Operands of a chain of `op`, in order.
@@ -103,7 +61,11 @@ fn constant_terms(ast: &Ast, out: &mut Vec<Found>) {
         match constant(term) {
             Some(Constant::Bool(value)) if !side => {
                 let text = render(term);
-                out.push((Code::ConstantCondition, format!("the term `{text}` is always {value}")));
+                out.push((
+                    Code::ConstantCondition,
+                    format!("the term `{text}` is always {value}"),
+                    None,
+                ));
             }
             _ => constant_terms(term, out),
         }
@@ -118,7 +80,7 @@ fn repeated(ast: &Ast, out: &mut Vec<Found>) {
     for term in &terms {
         let text = render(term);
         if seen.contains(&text) {
-            out.push((Code::RepeatedTerm, format!("the term `{text}` is there already")));
+            out.push((Code::RepeatedTerm, format!("the term `{text}` is there already"), None));
         }
         seen.insert(text);
         repeated(term, out);
@@ -175,16 +137,6 @@ impl Known {
     }
 }
 
-const fn turned(op: Op) -> Op {
-    match op {
-        Op::Lt => Op::Gt,
-        Op::Le => Op::Ge,
-        Op::Gt => Op::Lt,
-        Op::Ge => Op::Le,
-        other => other,
-    }
-}
-
 fn never_true(ast: &Ast, matches: &Match, out: &mut Vec<Found>) {
     let mut terms = Vec::new();
     operands(Op::And, ast, &mut terms);
@@ -196,7 +148,7 @@ fn never_true(ast: &Ast, matches: &Match, out: &mut Vec<Found>) {
             let text = render(operand);
             if texts.contains(&text) {
                 let message = format!("`{text}` is asked for and ruled out: never true");
-                out.push((Code::ContradictoryCondition, message));
+                out.push((Code::ContradictoryCondition, message, None));
             }
         }
         let [left, right] = args.as_slice() else { continue };
@@ -215,7 +167,7 @@ fn never_true(ast: &Ast, matches: &Match, out: &mut Vec<Found>) {
         if !before && known.contradicts() {
             let text = render(operand);
             let message = format!("no value of `{text}` satisfies all that is asked of it");
-            out.push((Code::ContradictoryCondition, message));
+            out.push((Code::ContradictoryCondition, message, None));
         }
     }
 }
@@ -243,6 +195,6 @@ fn against_list(field: &str, value: &str, matches: &Match, out: &mut Vec<Found>)
     if key.dialect().parse(value).is_ok() && !any_covers(key.dialect(), patterns, value) {
         let key = key.as_str();
         let message = format!("`{field}` is never \"{value}\" where `{key}` matches");
-        out.push((Code::ImpossibleMatch, message));
+        out.push((Code::ImpossibleMatch, message, None));
     }
 }

@@ -3,18 +3,22 @@
 
 mod conditions;
 mod cover;
+mod names;
 mod rules;
 mod sarif;
 mod usage;
 
 use crate::bundle::{Bundle, on_big_stack};
-use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity};
+use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity, Totals};
 use crate::source::Source;
 use crate::syntax::{Data, Member, Node};
+use crate::values::Values;
 use placet_types::{Digest, Hasher};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 pub(crate) use cover::pattern_covers;
+pub(crate) use rules::written;
 pub use sarif::sarif;
 
 /// What the linter has to say of a bundle.
@@ -22,8 +26,11 @@ pub use sarif::sarif;
 pub struct Linted {
     /// The digest; `None` when the bundle does not compile, and then the findings are its errors.
     pub digest: Option<Digest>,
-    /// By file, line and column; at most 100 of each severity.
+    /// By file, line and column; at most 100 of each severity that the compiler finds, and of each that the
+    /// linter finds.
     pub findings: Vec<Diagnostic>,
+    /// How many there are, shown or not.
+    pub totals: Totals,
 }
 
 /// Compiles documents and looks at what they say together.
@@ -38,21 +45,24 @@ pub fn lint<H: Hasher>(sources: &[Source]) -> Linted {
                 bundle: &bundle,
                 entries: entries(&documents),
                 start: documents.first().map_or(Place::default(), |node| node.place),
+                values: Rc::new(Values::of(bundle.model())),
                 report: &mut report,
             };
+            names::check(&mut lint, &documents);
             rules::check(&mut lint);
             usage::check(&mut lint);
         }
+        let totals = report.totals().plus(bundle.warned());
         let mut findings = report.finish();
         findings.extend(bundle.warnings().iter().cloned());
         findings.sort_by(|a, b| {
             (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code))
         });
-        Ok((bundle.digest(), findings))
+        Ok((bundle.digest(), findings, totals))
     });
     match found {
-        Ok((digest, findings)) => Linted { digest: Some(digest), findings },
-        Err(findings) => Linted { digest: None, findings },
+        Ok((digest, findings, totals)) => Linted { digest: Some(digest), findings, totals },
+        Err(findings) => Linted { digest: None, totals: Totals::of(&findings), findings },
     }
 }
 
@@ -63,6 +73,7 @@ struct Lint<'a, 'r> {
     bundle: &'a Bundle,
     entries: Entries<'a>,
     start: Place,
+    values: Rc<Values<'a>>,
     report: &'a mut Report<'r>,
 }
 

@@ -4,12 +4,12 @@
 use super::conditions;
 use super::cover::{any_covers, match_covers, pattern_covers};
 use super::{Lint, Severity};
-use crate::condition::{Ast, AstNode};
 use crate::diagnostic::Code;
 use crate::model::{Match, MatchKey, Rule};
 use crate::pattern::Dialect;
-use placet_types::policy::{Effect, Layer};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::provenance::grants;
+use placet_types::policy::{Effect, Layer, RuleEffect};
+use std::collections::BTreeMap;
 
 /// Most pairs of rules that are compared.
 const PAIRS_MAX: usize = 2_000_000;
@@ -18,8 +18,10 @@ pub(super) fn check(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
     let rules: Vec<&Rule> = bundle.model().rules.iter().filter(|it| !it.is_implied()).collect();
     for rule in &rules {
-        one(lint, rule);
+        let (kind, id) = written(&rule.effect);
+        matching(lint, kind, id, &rule.matches);
     }
+    asserted(lint);
     if !rules.is_empty() && !rules.iter().any(|rule| grants(rule)) {
         let place = lint.at(Layer::Rules.as_str(), "", &[]);
         let message = "no rule grants anything: every request is SILENCE or DENY";
@@ -28,15 +30,13 @@ pub(super) fn check(lint: &mut Lint<'_, '_>) {
     pairs(lint, &rules);
 }
 
-fn grants(rule: &Rule) -> bool {
-    let effect = &rule.effect;
-    effect.layer == Layer::Rules
-        && effect.limit.is_none()
-        && !effect.advice
-        && matches!(
-            effect.effect,
-            Effect::Allow | Effect::AllowWithConstraints | Effect::RequireApproval
-        )
+/// The document and the id under which a rule stands there.
+pub(crate) fn written(effect: &RuleEffect) -> (&'static str, &str) {
+    let id = match effect.layer {
+        Layer::Approvals => effect.id.strip_prefix(Layer::Approvals.prefix()),
+        _ => None,
+    };
+    (effect.layer.as_str(), id.unwrap_or(&effect.id))
 }
 
 /// Applies whenever it matches.
@@ -45,21 +45,14 @@ fn plain(rule: &Rule) -> bool {
     effect.limit.is_none() && rule.after.is_none() && effect.schedule.is_none() && !effect.advice
 }
 
-fn one(lint: &mut Lint<'_, '_>, rule: &Rule) {
-    let (layer, id) = (rule.effect.layer.as_str(), rule.effect.id.as_str());
-    matching(lint, layer, id, &rule.matches);
-    surfaces(lint, rule);
-    asserted(lint, rule);
-}
-
 /// What is wrong with one `match:`, of a rule or of a deriver.
 pub(super) fn matching(lint: &mut Lint<'_, '_>, kind: &str, id: &str, matches: &Match) {
     if let Some(condition) = &matches.when {
-        for (code, message) in conditions::check(condition.ast(), matches) {
+        for (code, message, hint) in conditions::check(condition.ast(), matches, &lint.values) {
             let severity =
                 if code == Code::RepeatedTerm { Severity::Info } else { Severity::Warning };
             let place = lint.at(kind, id, &["match", "when"]);
-            lint.push(code, severity, place, message, None);
+            lint.push(code, severity, place, message, hint);
         }
     }
     for (key, patterns) in &matches.lists {
@@ -104,114 +97,20 @@ fn redundant(
     }
 }
 
-/// A rule for surfaces that the bundle does not know is never asked.
-fn surfaces(lint: &mut Lint<'_, '_>, rule: &Rule) {
+/// Rules that grant at once on the strength of what the client says of itself.
+fn asserted(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
-    let Some(declared) = &bundle.model().surfaces else { return };
-    let Some(patterns) = rule.matches.lists.get(&MatchKey::Surfaces) else { return };
-    let known = |pattern: &String| {
-        let built_in = ["job", "policy.", "override.", "role.", "key."];
-        // Wildcards at the front may match what is built in.
-        let first = pattern.split('.').next().unwrap_or_default();
-        let may_be_built_in =
-            first.starts_with('*') || built_in.iter().any(|it| it.trim_end_matches('.') == first);
-        may_be_built_in
-            || declared.keys().any(|name| pattern_covers(Dialect::Dotted, pattern, name))
-    };
-    let unknown: Vec<&String> = patterns.iter().filter(|it| !known(it)).collect();
-    let (layer, id) = (rule.effect.layer, rule.effect.id.as_str());
-    let never = unknown.len() == patterns.len();
-    if never && layer == Layer::Floor {
-        let place = lint.at(layer.as_str(), id, &["match", "surfaces"]);
-        let message = format!("floor rule `{id}` never applies: no declared surface matches");
-        let hint = Some("declare the surface under `surfaces:`, or correct the pattern".to_owned());
-        lint.push(Code::FloorNeverApplies, Severity::Warning, place, message, hint);
-        return;
-    }
-    for pattern in unknown {
-        let place = lint.item(layer.as_str(), id, &["match", "surfaces"], pattern);
-        let message = format!("no declared surface matches `{pattern}`");
-        let hint = Some("declare the surface under `surfaces:`, or correct the pattern".to_owned());
-        lint.push(Code::UnknownSurface, Severity::Warning, place, message, hint);
-    }
-}
-
-/// A rule that grants at once on the strength of what the client says of itself.
-fn asserted(lint: &mut Lint<'_, '_>, rule: &Rule) {
-    let at_once = matches!(rule.effect.effect, Effect::Allow | Effect::AllowWithConstraints);
-    if !at_once || rule.effect.advice {
-        return;
-    }
-    let asserted = [
-        MatchKey::RiskTags,
-        MatchKey::RiskTagsAll,
-        MatchKey::Teams,
-        MatchKey::Capabilities,
-        MatchKey::Branches,
-        MatchKey::Models,
-    ];
-    let verified =
-        [MatchKey::Actors, MatchKey::ActorKinds, MatchKey::Roles, MatchKey::Environments];
-    let lists = &rule.matches.lists;
-    // Only callers with an allowed role act for a capability that has a manifest.
-    let manifests = lint.bundle.model().documents.contains_key("capabilities");
-    let mut rests: BTreeSet<String> = asserted
-        .iter()
-        .filter(|key| lists.contains_key(key))
-        .filter(|key| !(manifests && **key == MatchKey::Capabilities))
-        .map(|key| key.as_str().to_owned())
-        .collect();
-    rests.extend(rule.matches.labels.keys().map(|name| format!("labels.{name}")));
-    let mut sound = verified.iter().any(|key| lists.contains_key(key));
-    // A manifest says which roles may name its capability, and access is asked before rules.
-    sound |= lists.contains_key(&MatchKey::Capabilities)
-        && lint.bundle.model().documents.contains_key("capabilities");
-    if let Some(condition) = &rule.matches.when {
-        sound |= fields(condition.ast(), &mut rests);
-    }
-    if !sound && !rests.is_empty() {
-        let id = rule.effect.id.as_str();
-        let place = lint.at(rule.effect.layer.as_str(), id, &["id"]);
-        let names: Vec<&str> = rests.iter().map(String::as_str).collect();
-        let message =
-            format!("`{id}` grants on what the client says of itself alone: {}", names.join(", "));
+    for grant in bundle.grants() {
+        let at_once = matches!(grant.rule.effect, Effect::Allow | Effect::AllowWithConstraints);
+        if !at_once || !grant.asserted_only || grant.claims.is_empty() {
+            continue;
+        }
+        let id = grant.rule.id.as_str();
+        let place = lint.at(grant.rule.layer.as_str(), id, &["id"]);
+        let claims = grant.claims.join(", ");
+        let message = format!("`{id}` grants on what the client says of itself alone: {claims}");
         let hint = "name actors, roles or environments, or compare with `verified.…`".to_owned();
         lint.push(Code::AssertedOnly, Severity::Warning, place, message, Some(hint));
-    }
-}
-
-/// Adds the asserted fields that a condition reads; whether it reads a verified one.
-fn fields(ast: &Ast, out: &mut BTreeSet<String>) -> bool {
-    // What is done is part of the permit; the rest is said by the client about itself.
-    let action = ["surface", "action", "topic", "target", "arguments"];
-    let of_root = |of: &Ast, name: &str, out: &mut BTreeSet<String>| match &of.node {
-        AstNode::Name(root) if root == "verified" => Some(true),
-        AstNode::Name(root) if root == "request" => {
-            if !action.contains(&name) {
-                out.insert(format!("request.{name}"));
-            }
-            Some(false)
-        }
-        _ => None,
-    };
-    match &ast.node {
-        AstNode::Member { of, field } | AstNode::Has { of, field } => {
-            of_root(of, field, out).unwrap_or_else(|| fields(of, out))
-        }
-        AstNode::Index { of, index } => {
-            if let AstNode::Text(name) = &index.node
-                && let Some(verified) = of_root(of, name, out)
-            {
-                return verified;
-            }
-            let left = fields(of, out);
-            fields(index, out) || left
-        }
-        AstNode::List(items) | AstNode::Call(_, items) => {
-            // All of them: each tells what it reads.
-            items.iter().filter(|item| fields(item, out)).count() > 0
-        }
-        _ => false,
     }
 }
 
@@ -265,7 +164,8 @@ fn pair(lint: &mut Lint<'_, '_>, wide: &Rule, narrow: &Rule) -> bool {
     if b.layer == Layer::Floor && a.layer != Layer::Floor {
         return false;
     }
-    let place = lint.at(b.layer.as_str(), &b.id, &["id"]);
+    let ((_, one), (kind, other)) = (written(a), written(b));
+    let place = lint.at(kind, other, &["id"]);
     let both = match_covers(&narrow.matches, &wide.matches) && plain(narrow);
     // Of two that say the same the later one is named.
     let later = !both || a.id < b.id || a.layer != b.layer;
@@ -279,7 +179,7 @@ fn pair(lint: &mut Lint<'_, '_>, wide: &Rule, narrow: &Rule) -> bool {
             _ => (Code::UnreachableRule, "never decides: what it matches"),
         };
         let denies = if b.effect == Effect::Deny { "denies anyway" } else { "always denies" };
-        let message = format!("`{}` {what} `{}` {denies}", b.id, a.id);
+        let message = format!("`{other}` {what} `{one}` {denies}");
         lint.push(code, Severity::Warning, place, message, None);
         return true;
     }
@@ -291,18 +191,17 @@ fn pair(lint: &mut Lint<'_, '_>, wide: &Rule, narrow: &Rule) -> bool {
         && plain(narrow);
     let only_grants = b.effect == Effect::Allow && b.constraints.is_none() && grants(wide);
     if (alike || only_grants) && later {
-        let message = format!("`{}` adds nothing: `{}` applies wherever it matches", b.id, a.id);
+        let message = format!("`{other}` adds nothing: `{one}` applies wherever it matches");
         lint.push(Code::RedundantRule, Severity::Warning, place, message, None);
         return true;
     }
-    if let (Some(one), Some(other)) = (&a.constraints, &b.constraints)
+    if let (Some(wide), Some(narrow_own)) = (&a.constraints, &b.constraints)
         && plain(narrow)
         && later
-        && one.clone().meet(other).is_err()
+        && wide.clone().meet(narrow_own).is_err()
     {
         let message = format!(
-            "nothing satisfies the constraints of `{}` and `{}`, which always apply with it: the outcome is DENY",
-            b.id, a.id
+            "nothing satisfies the constraints of `{other}` and `{one}`, which always apply with it: the outcome is DENY"
         );
         lint.push(Code::ConstraintsConflict, Severity::Warning, place, message, None);
         return true;
@@ -310,14 +209,26 @@ fn pair(lint: &mut Lint<'_, '_>, wide: &Rule, narrow: &Rule) -> bool {
     false
 }
 
-/// Whether some rule looks at a surface at all.
+/// Whether a rule looks at an action.
 pub(super) fn covers_action(rule: &Rule, action: &str) -> bool {
     let patterns = rule.matches.lists.get(&MatchKey::Actions);
     patterns.is_none_or(|patterns| any_covers(Dialect::Dotted, patterns, action))
 }
 
+/// Whether a rule looks at a surface.
 pub(super) fn covers_surface(rule: &Rule, surface: &str) -> bool {
     let patterns = rule.matches.lists.get(&MatchKey::Surfaces);
     !rule.effect.advice
         && patterns.is_none_or(|patterns| any_covers(Dialect::Dotted, patterns, surface))
+}
+
+/// Whether it denies whatever is asked of the surfaces that it looks at: somebody has decided on them.
+pub(super) fn closes(rule: &Rule) -> bool {
+    let Match { lists, labels, when } = &rule.matches;
+    let surfaces_alone = lists.keys().all(|key| *key == MatchKey::Surfaces);
+    rule.effect.effect == Effect::Deny
+        && plain(rule)
+        && surfaces_alone
+        && labels.is_empty()
+        && when.is_none()
 }

@@ -1,15 +1,17 @@
 //! Findings about what is declared and not used, owned by nobody or tried by no
 //! case. Works on the normal form, so documents of every kind are looked at alike.
 
-use super::rules::{covers_action, covers_surface, matching};
+use super::rules::{closes, covers_action, covers_surface, matching, written};
 use super::{Lint, Severity};
 use crate::access::{Permission, Verb};
-use crate::bundle::Scratch;
+use crate::bundle::{Bundle, Scratch};
+use crate::cases::Case;
 use crate::diagnostic::Code;
 use crate::model::{MatchKey, RiskTier, Rule};
+use crate::provenance::grants;
 use placet_types::json::{self, Limits, Value};
-use placet_types::policy::Layer;
-use std::collections::{BTreeMap, BTreeSet};
+use placet_types::policy::{Hit, RuleEffect};
+use std::collections::BTreeSet;
 
 /// Kinds whose entries stand under their names.
 const NAMED: [&str; 3] = ["capabilities", "roles", "surfaces"];
@@ -48,9 +50,15 @@ fn surfaces(lint: &mut Lint<'_, '_>) {
     let bundle = lint.bundle;
     let rules = &bundle.model().rules;
     for name in bundle.model().surfaces.iter().flat_map(|it| it.keys()) {
-        if !rules.iter().any(|rule| !rule.is_implied() && covers_surface(rule, name)) {
+        let mut on = rules.iter().filter(|it| !it.is_implied() && covers_surface(it, name));
+        let (any, covered) = (on.clone().next().is_some(), |it| grants(it) || closes(it));
+        if !on.any(covered) {
             let place = lint.at("surfaces", name, &[]);
-            let message = format!("no rule covers `{name}`: whatever is asked of it is SILENCE");
+            let message = if any {
+                format!("no rule grants anything on `{name}`: what is not denied is SILENCE")
+            } else {
+                format!("no rule covers `{name}`: whatever is asked of it is SILENCE")
+            };
             lint.push(Code::UncoveredSurface, Severity::Warning, place, message, None);
         }
     }
@@ -74,13 +82,16 @@ fn actions(lint: &mut Lint<'_, '_>, normal: Option<&Value>) {
                     continue;
                 }
                 // Where nothing covers the surface at all, that is said of the surface.
-                let mut rules = bundle.model().rules.iter();
-                let on = |rule: &&Rule| !rule.is_implied() && covers_surface(rule, &surfaces);
-                let on: Vec<&Rule> = rules.by_ref().filter(on).collect();
+                let on = |rule: &&Rule| {
+                    !rule.is_implied()
+                        && covers_surface(rule, &surfaces)
+                        && (grants(rule) || closes(rule))
+                };
+                let on: Vec<&Rule> = bundle.model().rules.iter().filter(on).collect();
                 if !on.is_empty() && !on.iter().any(|rule| covers_action(rule, &action)) {
                     let place = lint.item(kind, name, &[list], text);
                     let message = format!(
-                        "`{name}` may propose `{action}` on `{surfaces}`, and no rule covers it: it is SILENCE"
+                        "`{name}` may propose `{action}` on `{surfaces}`, and no rule grants it"
                     );
                     lint.push(Code::UncoveredAction, Severity::Warning, place, message, None);
                 }
@@ -180,15 +191,18 @@ fn cases(lint: &mut Lint<'_, '_>) {
     }
     let mut touched: BTreeSet<String> = BTreeSet::new();
     let mut scratch = Scratch::default();
-    let layers: BTreeMap<&str, Layer> =
-        rules.iter().map(|rule| (rule.effect.id.as_str(), rule.effect.layer)).collect();
+    let names: BTreeSet<&str> = rules.iter().map(|rule| rule.effect.id.as_str()).collect();
     for case in bundle.cases() {
         let verdict = bundle.evaluate(&case.request, &case.caller, &mut scratch);
-        touched.extend(verdict.hits.iter().map(|hit| hit.rule.id.clone()));
+        for hit in &verdict.hits {
+            if !touched.contains(&hit.rule.id) && may_apply(bundle, &case, hit, &mut scratch) {
+                touched.insert(hit.rule.id.clone());
+            }
+        }
         let named = case.expect.as_ref().and_then(|it| it.rules.clone()).unwrap_or_default();
         for name in named {
             // Rules of the program itself have a prefix and stand in no document.
-            if !layers.contains_key(name.as_str()) && !name.contains(':') {
+            if !names.contains(name.as_str()) && !name.contains(':') {
                 let place = lint.item("tests", &case.id, &["expect", "rules"], &name);
                 let message =
                     format!("case `{}` expects the rule `{name}`, which is not there", case.id);
@@ -196,9 +210,33 @@ fn cases(lint: &mut Lint<'_, '_>) {
             }
         }
     }
-    for (id, layer) in layers.iter().filter(|(id, _)| !touched.contains(**id)) {
-        let place = lint.at(layer.as_str(), id, &["id"]);
-        let message = format!("no case of `tests:` is matched by `{id}`");
+    for rule in rules.iter().filter(|rule| !touched.contains(&rule.effect.id)) {
+        let (kind, id) = written(&rule.effect);
+        let place = lint.at(kind, id, &["id"]);
+        let message = format!("`{id}` applies in no case of `tests:`");
         lint.push(Code::UntestedRule, Severity::Warning, place, message, None);
     }
+}
+
+/// Whether a rule that matches a case can apply there: at that time, and after what came before. What the
+/// steps before were decided is not asked, so a window may be fuller here than it is.
+fn may_apply(bundle: &Bundle, case: &Case, hit: &Hit, scratch: &mut Scratch) -> bool {
+    if hit.rule.schedule.as_ref().is_some_and(|it| !it.contains(case.at)) {
+        return false;
+    }
+    let marker = hit.rule.after.and_then(|_| bundle.rule(&RuleEffect::marker_id(&hit.rule.id)));
+    // Advice with a window is a marker itself, and always a note.
+    let counted = marker.unwrap_or(&hit.rule);
+    let Some(limit) = counted.limit.filter(|_| !hit.rule.advice) else { return true };
+    let since = case.at.0.saturating_sub(limit.per_ms);
+    let mut found = 0_u64;
+    for step in case.history.iter().filter(|step| step.at.0 >= since) {
+        // They differ in their idempotency keys alone.
+        let Some(request) = step.requests().next() else { continue };
+        let verdict = bundle.evaluate(&request, &step.caller, scratch);
+        if verdict.hits.iter().any(|it| it.rule.id == counted.id) {
+            found = found.saturating_add(step.times);
+        }
+    }
+    found >= u64::from(limit.count)
 }

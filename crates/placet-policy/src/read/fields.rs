@@ -85,7 +85,7 @@ pub(crate) fn text(node: &Node, what: &str, report: &mut Report<'_>) -> Option<(
         other => {
             let message = format!("`{what}` takes text, not {}", other.kind());
             match other {
-                Data::Int(_) | Data::Number | Data::Bool(_) => {
+                Data::Int(_) | Data::Number(_) | Data::Bool(_) => {
                     report.error_hint(Code::WrongType, node.place, message, "put it in quotes");
                 }
                 _ => report.error(Code::WrongType, node.place, message),
@@ -250,6 +250,15 @@ pub(crate) fn texts(
 
 /// A JSON value; decimals and ambiguous words are refused.
 pub(crate) fn json(node: &Node, report: &mut Report<'_>) -> Option<Value> {
+    value(node, false, report)
+}
+
+/// As [`json`], with the numbers that a request may have.
+pub(crate) fn body(node: &Node, report: &mut Report<'_>) -> Option<Value> {
+    value(node, true, report)
+}
+
+fn value(node: &Node, doubles: bool, report: &mut Report<'_>) -> Option<Value> {
     Some(match &node.value {
         Data::Null => {
             report.error_hint(
@@ -262,19 +271,25 @@ pub(crate) fn json(node: &Node, report: &mut Report<'_>) -> Option<Value> {
         }
         Data::Bool(value) => Value::Bool(*value),
         Data::Int(value) if value.unsigned_abs() <= 1 << 53 => Value::from(*value),
-        Data::Int(_) | Data::Number => {
-            report.error(Code::WrongType, node.place, "only integers up to 2^53 are legal here");
+        Data::Number(Some(number)) if doubles => Value::Number(*number),
+        Data::Int(_) | Data::Number(_) => {
+            let message = if doubles {
+                "no double holds this number exactly, or JSON has no such spelling"
+            } else {
+                "only integers up to 2^53 are legal here"
+            };
+            report.error(Code::WrongType, node.place, message);
             return None;
         }
         Data::Text { .. } => Value::String(text(node, "this key", report)?.0),
         Data::List(items) => {
-            let read: Vec<_> = items.iter().map(|item| json(item, report)).collect();
+            let read: Vec<_> = items.iter().map(|item| value(item, doubles, report)).collect();
             Value::Array(read.into_iter().collect::<Option<_>>()?)
         }
         Data::Map(members) => {
             let mut object = Object::new();
             for member in members {
-                object.set(member.key.as_str(), json(&member.value, report)?);
+                object.set(member.key.as_str(), value(&member.value, doubles, report)?);
             }
             Value::Object(object)
         }

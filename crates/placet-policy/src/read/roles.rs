@@ -3,23 +3,30 @@
 //! elsewhere.
 
 use crate::access::{IMPLIED_ID_MAX, Permission, Verb, implied_rules};
-use crate::diagnostic::{Code, Place, Report};
+use crate::diagnostic::{Code, Place, Report, Severity};
 use crate::documents::roles::{self, Role};
 use crate::model::{MatchKey, Model};
+use crate::references::{Declared, Mention, Reference, mentions};
 use crate::syntax::{Data, Member, Node};
-use placet_types::json::{Object, Value};
-use placet_types::nearest::nearest;
 use placet_types::policy::Effect;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest name of a capability or role that a document describes, so that ids of implied rules fit.
 const NAME_MAX: usize = 128;
 
-/// What documents name and another document declares.
+/// Names that have to be declared somewhere, and the verdict on them once everything is read.
 #[derive(Default)]
 pub(super) struct Mentions {
-    roles: Vec<(String, Place)>,
-    models: Vec<(String, Place)>,
+    found: Vec<Named>,
+}
+
+/// A [`Mention`] that is kept until the end.
+struct Named {
+    to: Reference,
+    kind: String,
+    path: Vec<&'static str>,
+    text: String,
+    place: Place,
 }
 
 pub(super) fn child<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
@@ -45,109 +52,37 @@ pub(super) fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
 impl Mentions {
     /// Remembers what a section names.
     pub(super) fn collect(&mut self, kind: &str, node: &Node, report: &mut Report<'_>) {
-        match kind {
-            "capabilities" => {
-                for member in children(node) {
-                    too_long(member, report);
-                    self.texts(child(&member.value, "allowed_roles"));
-                    Self::all(&mut self.models, child(&member.value, "models"));
-                    for point in items(child(&member.value, "checkpoints")) {
-                        self.keys(child(point, "roles"));
-                    }
-                }
-            }
-            "roles" => {
-                for member in children(node) {
-                    too_long(member, report);
-                    let read_only = child(&member.value, "read_only");
-                    if let Some(Node { value: Data::Bool(true), place }) = read_only
-                        && member.key == "admin"
-                    {
-                        let message =
-                            "`admin` cannot be `read_only`: nobody could change the policy";
-                        report.error(Code::Conflict, *place, message);
-                    }
-                    for duty in items(child(&member.value, "must_not_alone")) {
-                        self.keys(child(duty, "approvers"));
-                    }
-                }
-            }
-            "identity" => {
-                for issuer in items(Some(node)) {
-                    for grant in items(child(issuer, "grants")) {
-                        self.texts(child(grant, "roles"));
-                    }
-                }
-            }
-            "models" => {
-                for route in items(child(node, "routes")) {
-                    Self::all(&mut self.models, child(route, "models"));
-                }
-            }
-            "approvals" | "derivers" | "floor" | "rules" => {
-                for item in items(Some(node)) {
-                    self.texts(child(item, "match").and_then(|it| child(it, "roles")));
-                    self.keys(child(item, "approval").and_then(|it| child(it, "roles")));
-                    if kind == "approvals" {
-                        self.keys(child(item, "roles"));
-                        for step in items(child(item, "escalate")) {
-                            self.keys(child(step, "roles"));
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn texts(&mut self, list: Option<&Node>) {
-        Self::all(&mut self.roles, list);
-    }
-
-    fn all(into: &mut Vec<(String, Place)>, list: Option<&Node>) {
-        for item in items(list) {
-            if let Data::Text { text, .. } = &item.value
-                && text != "*"
+        // Surfaces and capabilities that nobody declares are for the linter to say.
+        let strict = |it: &Mention<'_>| matches!(it.to, Reference::Role | Reference::Model);
+        let named = |Mention { to, kind, path, text, place, .. }: Mention<'_>| Named {
+            to,
+            kind: kind.to_owned(),
+            path,
+            text: text.to_owned(),
+            place,
+        };
+        self.found.extend(mentions(kind, node).into_iter().filter(strict).map(named));
+        for member in children(node).filter(|_| matches!(kind, "capabilities" | "roles")) {
+            too_long(member, report);
+            if let Some(Node { value: Data::Bool(true), place }) = child(&member.value, "read_only")
+                && kind == "roles"
+                && member.key == "admin"
             {
-                into.push((text.clone(), item.place));
+                let message = "`admin` cannot be `read_only`: nobody could change the policy";
+                report.error(Code::Conflict, *place, message);
             }
         }
-    }
-
-    fn keys(&mut self, map: Option<&Node>) {
-        let keys = map.into_iter().flat_map(children);
-        self.roles.extend(keys.map(|member| (member.key.clone(), member.place)));
     }
 
     /// Refuses what no document declares.
     pub(super) fn check(&self, model: &Model, report: &mut Report<'_>) {
-        if let Some(document) = model.documents.get("roles") {
-            let declared = document.as_object().into_iter().flat_map(Object::iter);
-            let mut known: BTreeSet<&str> = declared.map(|(name, _)| name).collect();
-            for name in roles::built_in_roles() {
-                known.insert(name);
-            }
-            let names: Vec<&str> = known.iter().copied().collect();
-            for (role, place) in &self.roles {
-                if !known.contains(role.as_str()) {
-                    let hint = nearest(role, &names).map_or_else(
-                        || "declare it under `roles:`".to_owned(),
-                        |near| format!("did you mean `{near}`?"),
-                    );
-                    let message = format!("`roles:` does not know the role `{role}`");
-                    report.error_hint(Code::UndeclaredRole, *place, message, hint);
-                }
-            }
-        }
-        let allow = model.documents.get("models").and_then(|it| it.get("allow"));
-        if let Some(allow) = allow.and_then(Value::as_array) {
-            let allowed: BTreeSet<&str> = allow.iter().filter_map(Value::as_str).collect();
-            for (name, place) in &self.models {
-                if !allowed.contains("*") && !allowed.contains(name.as_str()) {
-                    let message = format!("the model `{name}` is not on the allow list");
-                    let hint = "add it to `allow` of `models:`, or leave it out here";
-                    report.error_hint(Code::Conflict, *place, message, hint);
-                }
+        let declared = Declared::of(model);
+        for Named { to, kind, path, text, place } in &self.found {
+            let (path, list) = (path.clone(), *place);
+            let mention = Mention { to: *to, kind, entry: "", path, text, place: *place, list };
+            let unknown = declared.judge(&mention);
+            if let Some(it) = unknown.filter(|it| it.severity == Severity::Error) {
+                report.error_hint(it.code, *place, it.message, it.hint);
             }
         }
     }

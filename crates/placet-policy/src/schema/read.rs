@@ -245,7 +245,7 @@ impl Read<'_, '_> {
             other => {
                 let message = format!("`{name}` takes an integer, not {}", other.kind());
                 let hint = match other {
-                    Data::Number => "bounds are integers; count in smaller units",
+                    Data::Number(_) => "bounds are integers; count in smaller units",
                     _ => "write it without quotes",
                 };
                 self.report.error_hint(Code::WrongType, node.place, message, hint);

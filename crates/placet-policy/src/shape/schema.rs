@@ -55,6 +55,9 @@ impl Shape {
                 "pattern",
                 "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,3})?Z$",
             ),
+            Self::Regex => text("a regular expression, without look-around and back-references")
+                .with("minLength", 1_u32)
+                .with("maxLength", 1024_u32),
             Self::Bool => Object::new().with("type", "boolean"),
             Self::Actor => {
                 text("an actor, kind:name").with("pattern", "^(agent|service|human):.+$")

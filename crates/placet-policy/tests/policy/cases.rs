@@ -71,3 +71,27 @@ fn cases_belong_to_the_digest_and_their_order_does_not() {
     assert_eq!(cases[0].request.idempotency_key, "one");
     assert_eq!(cases[0].caller.actor.as_str(), "agent:local");
 }
+
+/// Requests have doubles, so cases do; nothing else in a bundle does.
+#[test]
+fn arguments_of_a_case_may_be_doubles() {
+    let of = |number: &str| {
+        compile(&format!(
+            "version: v1\ntests: [{{ id: a, request: {{ surface: job, action: x, arguments: {{ n: {number} }} }}, must_deny: true }}]\n"
+        ))
+    };
+    for (written, read) in [("0.5", "0.5"), ("1.50", "1.5"), ("1e3", "1000"), ("-2.25", "-2.25")] {
+        let bundle = of(written).unwrap_or_else(|found| panic!("{}", render(&found)));
+        let case = bundle.cases().next().unwrap();
+        assert_eq!(case.request.arguments.unwrap().get("n").unwrap().to_text(), read);
+        let again = Bundle::from_normalised::<Sha2>(bundle.normalised()).unwrap();
+        assert_eq!(again.digest(), bundle.digest(), "{written}");
+    }
+    for wrong in [".5", "12345678901234567890", "1e400", "0x1p3"] {
+        let found = of(wrong);
+        let text = found.as_ref().err().map(|it| render(it)).unwrap_or_default();
+        assert!(wrong == "0x1p3" || text.contains("no double holds"), "{wrong}: {text}");
+    }
+    let fact = "version: v1\nderivers: [{ id: d, read: target, any_of: { values: [x] }, facts: { n: 0.5 } }]\n";
+    assert!(render(&compile(fact).unwrap_err()).contains("only integers"));
+}

@@ -118,6 +118,23 @@ fn sarif_has_the_structure_that_the_standard_asks_for() {
     }
 }
 
+/// What is not shown is counted.
+#[test]
+fn totals_are_those_of_all_findings() {
+    let mut text = "version: v1\nsurfaces: { pay.out: {} }\nrules:\n".to_owned();
+    for number in 0..10_000 {
+        text.push_str(&format!(
+            "  - {{ id: r{number}, match: {{ surfaces: [pay.uot{number}] }}, decision: deny }}\n"
+        ));
+    }
+    let linted = lint::<Sha2>(&[source("policy.yaml", &text)]);
+    let shown = linted.findings.iter().filter(|it| it.code == Code::UnknownSurface).count();
+    assert_eq!(shown, 100);
+    // And: nothing grants, the surface is not covered, there are no cases.
+    assert_eq!(linted.totals.warnings, 10_003);
+    assert_eq!((linted.totals.errors, linted.totals.infos), (0, 10_001));
+}
+
 /// The bundles that are shipped have nothing to find.
 #[test]
 fn shipped_bundles_are_clean() {

@@ -19,9 +19,10 @@ pub(crate) fn side(
 ) -> Side {
     let verdict = bundle.evaluate(request, caller, &mut Scratch::default());
     // Windows are open and nothing came before: what depends on time and history is compared as declared.
-    let asked = verdict.hits.iter().filter(|hit| {
-        hit.force != Force::Asked && at.is_none_or(|at| hit.force.by_time(at))
-    });
+    let asked = verdict
+        .hits
+        .iter()
+        .filter(|hit| hit.force != Force::Asked && at.is_none_or(|at| hit.force.by_time(at)));
     let timeless = Verdict { hits: asked.cloned().collect(), ..verdict.clone() };
     Side::new(&verdict, &combine(&timeless, |_| Velocity::Open))
 }
@@ -297,7 +298,8 @@ fn what_is_enumerated_is_all_there_is() {
         changed += usize::from(!known.is_empty());
         for _ in 0..400 {
             let (request, caller) = any_request(&mut random);
-            let (a, b) = (side(&before, &request, &caller, None), side(&after, &request, &caller, None));
+            let (a, b) =
+                (side(&before, &request, &caller, None), side(&after, &request, &caller, None));
             if let Some(change) = a.change(&b) {
                 assert!(known.contains(&change.to_string()), "{change}\n{}", text(&found));
             }

@@ -97,11 +97,13 @@ fn no_change_goes_by_in_silence() {
         }
         changing += 1;
         let found = diff(&before, &after, &extent, &mut |_| {});
-        let kind = found.parts.iter().map(|part| part.section.clone()).collect::<Vec<_>>().join("+");
+        let kind =
+            found.parts.iter().map(|part| part.section.clone()).collect::<Vec<_>>().join("+");
         let tally = kinds.entry(kind).or_default();
         tally.0 += 1;
         if found.is_same() {
-            let proved = matches!(found.coverage, Coverage::Enumerated { .. } | Coverage::Identical);
+            let proved =
+                matches!(found.coverage, Coverage::Enumerated { .. } | Coverage::Identical);
             assert!(!proved && !found.unseen.is_empty(), "{:?}", found.coverage);
             // It is named, and by its name.
             let parts: Vec<&str> = found.parts.iter().map(|part| part.name.as_str()).collect();
@@ -243,7 +245,10 @@ fn documents_of_every_kind_are_tried() {
         ("maxLength: 5", "maxLength: 6"),
         ("^[a-z]+$", "^[a-y]+$"),
         ("required: [rows, kind]", "required: [rows]"),
-        ("additionalProperties: false }\n    required", "additionalProperties: true }\n    required"),
+        (
+            "additionalProperties: false }\n    required",
+            "additionalProperties: true }\n    required",
+        ),
         ("required: [team]", "required: [team, model]"),
         ("max_age: 4h", "max_age: 3h"),
         ("service:ci", "service:cd"),

@@ -161,6 +161,12 @@ fn grants_say_what_they_rest_on() {
         ("roles: [support, \"*\"]", true),
         ("actors: [\"agent:*\"]", false),
         ("environments: [production]", false),
+        ("environments: [\"*\"]", true),
+        ("actor_kinds: [agent, human, service]", true),
+        ("actor_kinds: [agent, human]", false),
+        ("actors: [\"*:**\"]", true),
+        ("actors: [\"agent:**\", \"human:**\", \"service:**\"]", true),
+        ("actors: [\"agent:*\", \"human:**\", \"service:**\"]", false),
         ("surfaces: [a], when: 'request.context.ok'", true),
         ("surfaces: [a], when: '\"x\" in verified.roles'", false),
         ("surfaces: [a], when: 'request.context.ok || \"x\" in verified.roles'", true),
@@ -171,6 +177,12 @@ fn grants_say_what_they_rest_on() {
         ("surfaces: [a], when: 'request.context.ok ? verified.actor == \"a:b\" : true'", true),
         ("surfaces: [a], when: 'request.context.x == verified.environment'", false),
         ("surfaces: [a], when: 'verified[\"country\"] == \"DE\"'", false),
+        // Never and always true.
+        ("surfaces: [a], when: 'verified.actor_kind == \"robot\"'", false),
+        ("surfaces: [a], when: 'verified.actor_kind != \"robot\"'", true),
+        ("surfaces: [a], when: 'verified.region == \"eu\"'", true),
+        ("surfaces: [a], when: 'verified.kind == \"big\"'", true),
+        ("surfaces: [a], when: 'verified.own == \"big\"'", false),
     ];
     for (number, (matches, _)) in table.iter().enumerate() {
         text.push_str(&format!(
@@ -180,7 +192,7 @@ fn grants_say_what_they_rest_on() {
     text.push_str("  - { id: s, match: { surfaces: [a] }, decision: deny }\n");
     text.push_str("  - { id: t, match: { surfaces: [a] }, decision: require_approval, limit: { count: 1, per: 1h } }\n");
     text.push_str(
-        "derivers:\n  - { id: d, read: target, any_of: { values: [x] }, facts: { country: DE } }\n",
+        "derivers:\n  - { id: d, read: target, any_of: { values: [x] }, facts: { country: DE } }\n  - { id: e, read: context.region, any_of: { values: [eu] }, facts: { region: eu } }\n  - { id: f, match: { teams: [x] }, facts: { kind: big } }\n  - { id: g, match: { surfaces: [a] }, facts: { own: big } }\n",
     );
     let bundle = bundle(&text);
     let grants: Vec<_> = bundle.grants().collect();
@@ -189,5 +201,8 @@ fn grants_say_what_they_rest_on() {
         assert_eq!(grant.asserted_only, asserted_only, "{matches}");
     }
     assert_eq!(grants[1].reads, ["labels.x", "surfaces", "teams"]);
-    assert_eq!(grants[8].reads, ["request.context", "surfaces", "verified.roles"]);
+    assert_eq!(grants[14].reads, ["request.context", "surfaces", "verified.roles"]);
+    assert_eq!(grants[14].claims, ["request.context"]);
+    assert_eq!(grants[1].claims, ["labels.x", "teams"]);
+    assert_eq!(grants[24].claims, ["verified.region"]);
 }

@@ -133,3 +133,28 @@ fn a_repeated_key_is_answered_by_the_first_decision() {
         &["again: "],
     );
 }
+
+#[test]
+fn all_cases_have_to_pass_before_a_bundle_comes_into_force() {
+    let of = |cases: &str| {
+        bundle(&format!(
+            "version: v1\nrules: [{{ id: all, match: {{ surfaces: [job] }}, decision: allow }}]\ntests:\n{cases}"
+        ))
+    };
+    let case = |id: &str, outcome: &str, more: &str| {
+        format!(
+            "  - {{ id: {id}, request: {{ surface: job, action: go }}, expect: {{ outcome: {outcome} }}{more} }}\n"
+        )
+    };
+    assert_eq!(all_cases(&of(&case("one", "PERMIT", ""))), Ok(1));
+    let found =
+        all_cases(&of(&format!("{}{}", case("good", "PERMIT", ""), case("bad", "THROTTLE", ""))));
+    assert_eq!(found.unwrap_err(), ["case bad; outcome: expected THROTTLE, found PERMIT"]);
+    // The work is bounded, and so is what is said of it.
+    let history = ", history: [{ ago: 1h, times: 2000, request: { surface: job, action: go } }]";
+    let many: String = (0..25).map(|at| case(&format!("c{at}"), "PERMIT", history)).collect();
+    let found = all_cases(&of(&many)).unwrap_err();
+    assert!(found.len() == 1 && found[0].contains("50025 decisions"), "{found:?}");
+    let many: String = (0..300).map(|at| case(&format!("c{at}"), "DENY", "")).collect();
+    assert_eq!(all_cases(&of(&many)).unwrap_err().len(), 100);
+}

@@ -3,24 +3,21 @@
 
 use crate::boot::Stores;
 use crate::crypto::Fast;
+use crate::dry::SelfTestFailure;
 use crate::ports::PortError;
 use crate::workspace::InForce;
 use placet_policy::Bundle;
 use placet_types::Digest;
 use std::sync::Arc;
 
-/// Runs the cases that a bundle brings of what it must deny; how many there were.
+/// Runs the cases that a bundle brings of what it must deny. Whether the others come out as they should was
+/// asked when it was uploaded: what is in force, or was, is not taken away for them.
 ///
 /// # Errors
 /// Each case that came out otherwise, in words.
-pub(crate) fn self_test(bundle: &Bundle) -> Result<u32, Vec<String>> {
-    match crate::dry::self_test(bundle) {
-        Ok(()) => {
-            let cases = bundle.cases().filter(|case| case.must_deny).count();
-            Ok(u32::try_from(cases).unwrap_or(u32::MAX))
-        }
-        Err(failures) => Err(failures.iter().map(ToString::to_string).collect()),
-    }
+pub(crate) fn self_test(bundle: &Bundle) -> Result<(), Vec<String>> {
+    let texts = |it: Vec<SelfTestFailure>| it.iter().map(ToString::to_string).collect();
+    crate::dry::self_test(bundle).map_err(texts)
 }
 
 /// The bundle that the log says is in force, or why it cannot be: then its workspace is silent, and
@@ -43,7 +40,7 @@ pub(crate) fn load(
 /// What decides where a bundle was found, or not.
 fn served(found: Result<Arc<Bundle>, String>, digest: Digest) -> InForce {
     let tested = found.and_then(|bundle| match self_test(&bundle) {
-        Ok(_) => Ok(bundle),
+        Ok(()) => Ok(bundle),
         Err(cases) => Err(format!("it fails its own cases: {}", cases.join("; "))),
     });
     match tested {

@@ -6,7 +6,7 @@ use placet_runtime::ports::{AppendError, Batch, Journal, JournalReader, PortErro
 use placet_server::ServerOptions;
 use placet_types::Digest;
 use placet_types::ids::WorkspaceName;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -260,6 +260,19 @@ async fn a_bundle_that_permits_what_it_must_deny_is_refused_wherever_it_comes() 
     assert_eq!(found["entries"][0]["entry"]["predicate"]["data"]["cases"], 1);
     world.post(POLICIES, &ann, &keyed(UNTRUE, "p3")).await.refused(422, "bundle_untrue");
     assert_eq!(outcome(&world, &bot, "b").await, "DENY");
+
+    // An ordinary case that comes out otherwise is refused as well, and named.
+    let wrong = true_one.replace("must_deny: true", "expect: { outcome: PERMIT }");
+    let problem = world.post(POLICIES, &ann, &keyed(&wrong, "p4")).await;
+    let problem = problem.refused(422, "bundle_untrue");
+    let said = at(&problem, "/diagnostics/0/message");
+    assert!(
+        said.contains("no-transfers") && said.contains("expected PERMIT, found DENY"),
+        "{said}"
+    );
+    let empty = json!({"sources": [], "idempotency_key": "p5"});
+    world.post(POLICIES, &ann, &empty.to_string()).await.refused(422, "bundle_empty");
+    assert_eq!(outcome(&world, &bot, "c").await, "DENY");
 
     // Given to a start it ends the start.
     let error = World::start_refused(UNTRUE).await;

@@ -70,7 +70,11 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
                     let (request, caller) = &work.requests[at % work.requests.len()];
                     black_box(bundle.explain_near(request, caller, &mut scratch));
                 });
-                explained.push(Row::new(format!("explain what is near, {rules} rules"), near, "ns"));
+                explained.push(Row::new(
+                    format!("explain what is near, {rules} rules"),
+                    near,
+                    "ns",
+                ));
                 let name = format!("explain what is near beside evaluate, {rules} rules");
                 explained.push(Row::new(name, near / spent, "x").at_most(3.0));
             }

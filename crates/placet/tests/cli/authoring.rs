@@ -108,3 +108,134 @@ fn schemas_and_imports() {
     placet(&["policy", "import", sample, "--out", &out]).exits(1);
     fed(&["policy", "import", "-"], "rules: 5").exits(1);
 }
+
+/// A directory without documents is never clean, never published and never compared with.
+#[test]
+fn nothing_is_no_success() {
+    let empty = tempfile::tempdir().unwrap();
+    fs::write(empty.path().join("notes.txt"), "rules").unwrap();
+    let dir = path(&empty);
+    for args in [
+        &["policy", "lint", "--bundle", &dir][..],
+        &["policy", "compile", "--bundle", &dir],
+        &["policy", "test", "--bundle", &dir],
+        &["policy", "publish", "--bundle", &dir, "--url", "http://127.0.0.1:1"],
+        &["policy", "shadow", "--bundle", &dir, "--url", "http://127.0.0.1:1"],
+        &["policy", "diff", &dir, &bank()],
+    ] {
+        let run = placet(args).exits(1);
+        assert!(run.err.contains("holds no policy document"), "{args:?}: {run:?}");
+        let mut json = args.to_vec();
+        json.push("--json");
+        assert_eq!(placet(&json).exits(1).json()["code"], "bundle_empty", "{args:?}");
+    }
+    // A file with comments alone is no document, and `rules: []` is one.
+    fs::write(empty.path().join("policy.yaml"), "# later\n").unwrap();
+    let run = placet(&["policy", "lint", "--bundle", &dir]).exits(1);
+    assert!(run.out.contains("there is no document in `policy.yaml`"), "{run:?}");
+    fs::write(empty.path().join("policy.yaml"), "version: v1\nrules: []\n").unwrap();
+    placet(&["policy", "lint", "--bundle", &dir]).exits(0);
+}
+
+/// What does not compile is told place by place wherever a bundle is read.
+#[test]
+fn a_broken_bundle_is_structured_everywhere() {
+    let broken = bundle("version: v1\nrules: [{ id: a, match: {}, decision: alow }]\n");
+    let dir = path(&broken);
+    let request = broken.path().join("request.json").to_string_lossy().into_owned();
+    fs::write(&request, "{}").unwrap();
+    for args in [
+        &["policy", "compile", "--bundle", &dir][..],
+        &["policy", "test", "--bundle", &dir],
+        &["policy", "diff", &dir, &bank()],
+        &["policy", "explain", &request, "--bundle", &dir],
+        &["policy", "backtest", &dir, "--data", &dir],
+        &["policy", "publish", "--bundle", &dir, "--url", "http://127.0.0.1:1"],
+    ] {
+        let mut args = args.to_vec();
+        args.push("--json");
+        let document = placet(&args).exits(1).json();
+        let first = &document["diagnostics"][0];
+        assert_eq!(first["code"], "bad_value", "{args:?}: {document}");
+        assert_eq!(first["line"], 2, "{args:?}: {document}");
+    }
+}
+
+#[test]
+fn formatting_and_schemas_speak_json() {
+    let dir = bundle("version: v1\nrules: [ {id: a, match: {}, decision: allow} ]\n");
+    let path = path(&dir);
+    let found = placet(&["policy", "fmt", "--check", "--json", &path]).exits(1).json();
+    assert_eq!((&found["ok"], &found["files"][0]["changed"]), (&false.into(), &true.into()));
+    let found = placet(&["policy", "fmt", "--json", &path]).exits(0).json();
+    assert_eq!(found["ok"], true, "{found}");
+    let found = placet(&["policy", "fmt", "--check", "--json", &path]).exits(0).json();
+    assert_eq!(found["files"][0]["changed"], false, "{found}");
+    let found = fed(&["policy", "fmt", "--json", "-"], "rules: [").exits(1).json();
+    assert_eq!(found["files"][0]["findings"][0]["severity"], "error", "{found}");
+    let schema = placet(&["policy", "schema", "rules", "--json"]).exits(0).json();
+    assert_eq!(schema["title"], "Placet rules");
+    let out = dir.path().join("schemas").to_string_lossy().into_owned();
+    let found = placet(&["policy", "schema", "--out", &out, "--json"]).exits(0).json();
+    assert!(found["files"].as_array().unwrap().len() > 10, "{found}");
+}
+
+/// A rule counts once it took part in a decision; rows of `approvals:` and derivers count as well.
+#[test]
+fn coverage_counts_what_applied() {
+    let dir = bundle(
+        "version: v1
+rules:
+  - { id: a, match: { surfaces: [x] }, decision: allow }
+  - { id: full, match: { surfaces: [x] }, decision: throttle, limit: { count: 2, per: 1h } }
+  - { id: night, match: { surfaces: [x] }, decision: deny, schedule: { from: \"22:00\", until: \"06:00\" } }
+approvals:
+  - { id: row, match: { surfaces: [x], when: \"request.arguments.n > 5\" }, roles: { admin: 1 } }
+derivers:
+  - { id: d, match: { surfaces: [x], when: \"request.action == 'go'\" }, facts: { went: true } }
+tests:
+  - { id: noon, at: 2026-01-01T12:00:00Z, request: { surface: x, action: go, arguments: { n: 6 } }, expect: { outcome: REQUIRE_APPROVAL } }
+",
+    );
+    let args = ["policy", "test", "--bundle", &path(&dir), "--json", "--coverage"];
+    let found = placet(&args).exits(0).json();
+    let rules = found["coverage"]["rules"].as_array().unwrap();
+    let of = |id: &str| rules.iter().find(|it| it["id"] == id).unwrap_or_else(|| panic!("{id}"));
+    for (id, matched) in [("a", 1), ("full", 0), ("night", 0), ("row", 1), ("d", 1)] {
+        assert_eq!(of(id)["matched"], matched, "{id}: {found}");
+    }
+    assert_eq!(of("row")["layer"], "approvals");
+    assert_eq!(
+        (&of("row")["terms"][0]["true"], &of("row")["terms"][0]["false"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!((&of("d")["layer"], &of("d")["terms"][0]["true"]), (&"derivers".into(), &1.into()));
+    assert_eq!(found["coverage"]["rules_touched"], 3);
+}
+
+#[test]
+fn explaining_binds_nothing() {
+    let request = r#"{"surface": "payments.refund", "action": "create", "arguments": {"amount_cents": 10.5}}"#;
+    let found = fed(&["policy", "explain", "-", "--bundle", &bank(), "--json"], request).exits(0);
+    assert!(found.json()["trace"]["rules"].is_array());
+}
+
+/// Ten thousand findings are counted, and some of them are shown.
+#[test]
+fn totals_are_told_beside_what_is_shown() {
+    let mut text = "version: v1\nsurfaces: { x: {} }\nrules:\n".to_owned();
+    for number in 0..300 {
+        text.push_str(&format!(
+            "  - {{ id: r{number}, match: {{ surfaces: [y{number}] }}, decision: deny }}\n"
+        ));
+    }
+    let dir = bundle(&text);
+    let found = placet(&["policy", "lint", "--bundle", &path(&dir), "--json"]).exits(0).json();
+    assert_eq!((&found["warnings"], &found["shown"]), (&303.into(), &200.into()), "{found}");
+    let run = placet(&["policy", "lint", "--bundle", &path(&dir)]).exits(0);
+    assert!(
+        run.out.contains("200 of 604 shown") && run.out.contains("303 warnings"),
+        "{}",
+        run.out
+    );
+}

@@ -250,3 +250,18 @@ fn a_shadow_takes_two_admins_where_there_are_two() {
     let agent = agent.exits(10).json();
     assert!(agent["decision"]["approval"]["id"].is_string());
 }
+
+/// A comparison of nothing is no success.
+#[test]
+fn a_backtest_of_nothing_says_so() {
+    let mut server = busy();
+    server.stop();
+    let data = server.data();
+    let of = |surface: &str, code: i32| {
+        let args = ["policy", "backtest", &bank(), "--data", &data, "--surface", surface];
+        placet(&args).exits(code)
+    };
+    of("payments.refund", 0);
+    let run = of("payments.refnud", 1);
+    assert!(run.out.contains("nothing was compared"), "{run:?}");
+}

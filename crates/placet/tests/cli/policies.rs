@@ -124,3 +124,18 @@ fn an_author_signs_and_anybody_checks_it_offline() {
     placet(&["policy", "verify", "--bundle", &bundle, "--signature", &file("good.json")]).exits(2);
     placet(&["policy", "sign", "--bundle", &bundle, "--key", &file("good.json")]).exits(2);
 }
+
+/// A bundle that fails a case of its own does not come into force, whichever way it comes.
+#[test]
+fn a_bundle_that_fails_a_case_is_not_published() {
+    let server = Server::start(&["--admin", "human:ann"]);
+    let ann = server.key.clone().unwrap();
+    let dir = server.dir.path().join("policy");
+    let text = "version: v1\nrules:\n  - { id: a, match: { surfaces: [x] }, decision: allow }\ntests:\n  - { id: held, request: { surface: x, action: go }, expect: { outcome: REQUIRE_APPROVAL } }\n";
+    let bundle = policy(&dir, text);
+    let run = server.run_as(&ann, &["policy", "publish", "--bundle", &bundle, "--json"]).exits(1);
+    let document = run.json();
+    assert_eq!(document["code"], "bundle_untrue", "{document}");
+    let message = document["diagnostics"][0]["message"].as_str().unwrap();
+    assert!(message.contains("held") && message.contains("found PERMIT"), "{message}");
+}

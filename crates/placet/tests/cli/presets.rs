@@ -137,6 +137,8 @@ fn presets_pass_their_own_cases() {
     for name in NAMES {
         let run = placet(&["policy", "test", "--bundle", &dir(name)]).exits(0);
         assert!(run.out.contains("pass"), "{name}: {run:?}");
+        let tests = fs::read_to_string(format!("{}/tests.yaml", dir(name))).unwrap();
+        assert!(tests.contains("must_deny: true"), "{name} says nothing of what must never be");
     }
 }
 

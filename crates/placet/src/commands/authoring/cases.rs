@@ -37,8 +37,10 @@ pub(super) fn run(args: &TestArgs) -> Done {
 fn coverage(bundle: &Bundle, results: &[CaseResult]) -> Coverage {
     let mut coverage = Coverage::of(bundle);
     for result in results {
-        let decided = result.event.as_ref().map_or(&[][..], |event| event.rules.as_slice());
-        coverage.add(bundle, &result.case.request, &result.case.caller, decided);
+        // Where nothing was decided no rule took part.
+        if let Some(event) = &result.event {
+            coverage.add(bundle, &result.case.request, &result.case.caller, event);
+        }
     }
     coverage
 }
@@ -95,8 +97,8 @@ fn print_coverage(coverage: &Coverage) {
     let mut rows = Vec::new();
     for rule in &coverage.rules {
         if rule.matched == 0 {
-            let why = "no case matches it".to_owned();
-            rows.push(vec![rule.layer.as_str().to_owned(), rule.id.clone(), why]);
+            let why = "it applies in no case".to_owned();
+            rows.push(vec![rule.document.to_owned(), rule.id.clone(), why]);
         }
         for term in rule.terms.iter().filter(|term| !term.is_whole()) {
             let why = match (term.was_true, term.was_false) {
@@ -105,7 +107,7 @@ fn print_coverage(coverage: &Coverage) {
                 _ => "never false",
             };
             let text = format!("{why}: {}", output::safe(&term.text));
-            rows.push(vec![rule.layer.as_str().to_owned(), rule.id.clone(), text]);
+            rows.push(vec![rule.document.to_owned(), rule.id.clone(), text]);
         }
     }
     if !rows.is_empty() {
@@ -169,7 +171,7 @@ fn coverage_document(coverage: &Coverage) -> Value {
                 .collect();
             json!({
                 "id": rule.id,
-                "layer": rule.layer.as_str(),
+                "layer": rule.document,
                 "matched": rule.matched,
                 "decided": rule.decided,
                 "terms": terms,

@@ -5,7 +5,7 @@ use crate::exit::{self, Done, Fault};
 use crate::{local, output};
 use anyhow::{Context, Result};
 use placet_policy::{document_schema, format as formatted, schemas};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ pub(super) fn format(args: &FmtArgs) -> Done {
         expand(path, &mut files)?;
     }
     let (mut refused, mut changed) = (false, false);
+    let mut told = Vec::new();
     for file in files {
         let name = file.display().to_string();
         let standard = name == "-";
@@ -27,24 +28,37 @@ pub(super) fn format(args: &FmtArgs) -> Done {
             Ok(out) => out,
             Err(found) => {
                 refused = true;
-                for one in found {
-                    output::line(&output::safe(&one.to_string()));
+                if args.json {
+                    let findings = local::diagnostics(&found);
+                    told.push(json!({"file": name, "changed": false, "findings": findings}));
+                } else {
+                    found.iter().for_each(|one| output::line(&output::safe(&one.to_string())));
                 }
                 continue;
             }
         };
-        if standard && !args.check {
+        let differs = out != text;
+        changed |= differs && (!standard || args.check);
+        if differs && !standard && !args.check {
+            replace(&file, &out)?;
+        }
+        if args.json {
+            let mut one = json!({"file": name, "changed": differs, "findings": []});
+            if standard && !args.check {
+                one["text"] = out.into();
+            }
+            told.push(one);
+        } else if standard && !args.check {
             std::io::stdout().lock().write_all(out.as_bytes()).context("cannot be written")?;
-        } else if out != text {
-            changed = true;
+        } else if differs {
             let word = if args.check { "would change" } else { "formatted" };
             output::line(&format!("{word} {}", output::safe(&name)));
-            if !args.check {
-                replace(&file, &out)?;
-            }
         }
     }
     let failed = refused || (args.check && changed);
+    if args.json {
+        output::document(&json!({"ok": !failed, "files": told}));
+    }
     Ok(if failed { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS })
 }
 
@@ -78,11 +92,16 @@ pub(super) fn schema(args: &SchemaArgs) -> Done {
     let kinds: Vec<&str> = schemas().map(|(name, _)| name).collect();
     if let Some(dir) = &args.out {
         fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        let mut written = Vec::new();
         for kind in kinds.iter().map(|kind| Some(*kind)).chain([None]) {
             let file = dir.join(format!("{}.schema.json", kind.unwrap_or("policy")));
             let text = format!("{}\n", serde_json::to_string_pretty(&document(kind))?);
             fs::write(&file, text)
                 .with_context(|| format!("{} cannot be written", file.display()))?;
+            written.push(file.display().to_string());
+        }
+        if args.json {
+            output::document(&json!({"files": written}));
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -3,7 +3,7 @@
 use super::{Deny, LintArgs};
 use crate::exit::{self, Done};
 use crate::{local, output};
-use placet_policy::{Severity, lint, sarif};
+use placet_policy::{Totals, lint, sarif};
 use placet_runtime::crypto::Fast;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -12,8 +12,8 @@ pub(super) fn run(args: &LintArgs) -> Done {
     let sources = local::sources(&args.bundle)?;
     let linted = lint::<Fast>(&sources);
     let findings = &linted.findings;
-    let count = |severity| findings.iter().filter(|it| it.severity == severity).count();
-    let counts = (count(Severity::Error), count(Severity::Warning), count(Severity::Info));
+    let Totals { errors, warnings, infos } = linted.totals;
+    let counts = (errors, warnings, infos);
     if args.sarif {
         let directory = args.bundle.to_string_lossy();
         let log: Value = serde_json::from_str(&sarif(findings, &directory).to_text())?;
@@ -25,6 +25,7 @@ pub(super) fn run(args: &LintArgs) -> Done {
             "errors": counts.0,
             "warnings": counts.1,
             "infos": counts.2,
+            "shown": findings.len(),
             "findings": local::diagnostics(findings),
         }));
     } else {
@@ -32,7 +33,10 @@ pub(super) fn run(args: &LintArgs) -> Done {
             output::line(&output::safe(&finding.to_string()));
             output::line("");
         }
-        let (errors, warnings, infos) = counts;
+        let all = errors + warnings + infos;
+        if findings.len() < all {
+            output::line(&format!("{} of {all} shown", findings.len()));
+        }
         let word = if findings.is_empty() { "clean" } else { "found" };
         let style = if errors > 0 { output::RED } else { output::GREEN };
         let word = output::paint(style, word);

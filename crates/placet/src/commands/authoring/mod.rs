@@ -70,6 +70,9 @@ pub(crate) struct FmtArgs {
     /// Change nothing; say which files would change.
     #[arg(long)]
     check: bool,
+    /// Print one JSON document: each file, whether it changes, and why it is no document.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -80,6 +83,9 @@ pub(crate) struct SchemaArgs {
     /// Write a file for each kind, and one for the whole document, into this directory.
     #[arg(long, value_name = "DIR", conflicts_with = "kind")]
     out: Option<PathBuf>,
+    /// Print one JSON document: the schema, as without it, or with --out the files that were written.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -147,7 +147,12 @@ pub(super) fn run(args: &BacktestArgs) -> Done {
         output::field("policy", &bundle.digest().to_string());
         print(&report, seconds);
     }
-    Ok(ExitCode::from(if report.changes.is_empty() { 0 } else { exit::CHANGES }))
+    // A comparison of nothing proves nothing: a surface with a typing error must not look like success.
+    Ok(ExitCode::from(match (report.evaluated, report.changes.is_empty()) {
+        (0, _) => exit::FAILURE,
+        (_, true) => 0,
+        (_, false) => exit::CHANGES,
+    }))
 }
 
 fn name(text: &str) -> Result<WorkspaceName> {
@@ -172,6 +177,7 @@ fn document(report: &Report) -> Value {
         .map(|(why, count)| (why.as_str().to_owned(), json!(count)))
         .collect();
     json!({
+        "ok": report.evaluated > 0,
         "decisions": report.decisions,
         "evaluated": report.evaluated,
         "unchanged": report.unchanged,
@@ -239,6 +245,13 @@ fn print(report: &Report, seconds: f64) {
         "windows are those of the given bundle, counted over what was really permitted or held",
     );
     output::line("");
+    if report.evaluated == 0 {
+        let word = output::paint(output::RED, "nothing was compared");
+        output::line(&format!(
+            "{word}: no decision lies in this range, or none could be made again"
+        ));
+        return;
+    }
     if report.changes.is_empty() {
         output::line(&output::paint(output::GREEN, "no decision changes"));
         return;

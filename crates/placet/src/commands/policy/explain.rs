@@ -84,8 +84,8 @@ fn instant(args: &ExplainArgs) -> Result<Option<TimeMs>> {
 fn locally(args: &ExplainArgs) -> Result<Value> {
     let Some(dir) = &args.bundle else { return Ok(Value::Null) };
     let bundle = local::compile(dir)?;
-    let mut caller = args.caller.caller(args.remote.workspace.as_deref())?;
-    let request = local::request(&local::read_input(&args.request)?, &mut caller)?;
+    let caller = args.caller.caller(args.remote.workspace.as_deref())?;
+    let request = local::question(&local::read_input(&args.request)?, &caller)?;
     let at = instant(args)?.unwrap_or_else(local::now);
     let history = match &args.history {
         None => Vec::new(),
@@ -177,7 +177,11 @@ fn print(args: &ExplainArgs, document: &Value) {
     let rest: Vec<&&Value> = rules.iter().filter(|it| !named && !speaks(it)).collect();
     let near: Vec<&&&Value> = rest.iter().filter(|it| is_near(it)).collect();
     for rule in near.iter().take(NEAR_MAX) {
-        output::line(&output::safe(&format!("near  {}: {}", output::plain(&rule["id"]), missed(rule))));
+        output::line(&output::safe(&format!(
+            "near  {}: {}",
+            output::plain(&rule["id"]),
+            missed(rule)
+        )));
     }
     let silent = rest.len() - near.len().min(NEAR_MAX);
     if silent > 0 {
@@ -200,7 +204,8 @@ fn speaks(rule: &Value) -> bool {
 /// Whether a rule is about the surface of the request, and another key or its condition kept it away.
 fn is_near(rule: &Value) -> bool {
     let clauses = || rule["clauses"].as_array().into_iter().flatten();
-    let on = |finding: &str| clauses().any(|it| it["key"] == "surfaces" && it["finding"] == finding);
+    let on =
+        |finding: &str| clauses().any(|it| it["key"] == "surfaces" && it["finding"] == finding);
     on("matched") || (!on("differs") && clauses().all(|it| it["finding"] == "matched"))
 }
 
