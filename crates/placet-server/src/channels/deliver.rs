@@ -24,8 +24,10 @@ const PAUSE_MAX_MS: u64 = 3_600_000;
 
 /// What one attempt came to.
 pub(super) enum Tried {
-    /// It arrived, or there is nothing to tell any more.
+    /// It arrived.
     Done,
+    /// There is nothing to tell any more, or it is shown already. It says nothing of the peer.
+    Nothing,
     /// Later, not before so many milliseconds.
     Again(Option<u64>, String),
     /// Never.
@@ -132,6 +134,9 @@ async fn empty(
                 channels.count(&channels.delivered);
                 locked(&channels.pauses).remove(destination);
                 channels.set_down(&workspace, &id, None);
+            }
+            Tried::Nothing => {
+                channels.on_outbox(move |outbox| outbox.done(delivery)).await?;
             }
             Tried::Never(why) => {
                 give_up(channels, &workspace, &head, &why).await?;

@@ -80,8 +80,8 @@ async fn an_hour_without_peers_loses_nothing_and_doubles_nothing() {
     }
     let waiting = scene.outbox().await;
     let waiting = waiting["deliveries"].as_array().unwrap().clone();
-    // Three questions for three channels, and an end for the one that hears of ends, and for the chats.
-    assert!(waiting.len() >= 10, "{waiting:?}");
+    // Two questions for three channels, and all that the receiver of events missed of the third.
+    assert!(waiting.len() >= 8, "{waiting:?}");
     assert!(waiting.iter().all(|it| it["state"] == "pending"), "{waiting:?}");
     assert!(waiting.iter().any(|it| it["attempts"].as_u64() > Some(1)), "{waiting:?}");
     let attempts = scene.receiver.got().len();
