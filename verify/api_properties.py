@@ -335,8 +335,12 @@ def start(binary, home, dev):
     for more in ("x2", "x3", None):
         server.good("POST", "/api/v1/policies", {"sources": sources(more)})
         # A delivery that never leaves, since its channel has no secret.
-        while more and not server.good("GET", "/api/v1/outbox")["deliveries"]:
+        for _ in range(400):
+            if not more or server.good("GET", "/api/v1/outbox")["deliveries"]:
+                break
             time.sleep(0.05)
+        else:
+            raise SystemExit("nothing is in the outbox")
     for _ in range(20):
         make("agent:spare", [])
     server.keys["gate"] = make("service:gate", [])
