@@ -43,7 +43,8 @@ ACCESS = {
 # Never ends; it is asked by this script.
 STREAM = "streamEvents"
 # In development mode one person is all people, and what they did in an emergency needs no review.
-WITH_KEYS = {"reviewPolicy"}
+# Rights are handed on from a key or a session.
+WITH_KEYS = {"reviewPolicy", "openSession", "closeSession"}
 # Where schemathesis reads what there is; it does not test that itself.
 DOCUMENT = "getOpenApi"
 
@@ -175,6 +176,13 @@ class Server:
             return {}, {"actor": "agent:x", "environment": "production", "roles": []}, "admin"
         if operation == "revokeKey":
             return {"id": random.choice(self.keys_of("agent:spare"))}, None, "admin"
+        if operation == "getSession":
+            return {"id": "current"}, None, "admin"
+        if operation == "openSession":
+            return {}, {"actor": "agent:child", "roles": []}, "bot"
+        if operation == "closeSession" and "bot" in self.keys:
+            made = self.good("POST", "/api/v1/sessions", {"actor": "agent:child"}, "bot")
+            return {"id": made["id"]}, None, "bot"
         if operation == "createWorkspace":
             name = "w" + self.unique()
             return {}, {"name": name, "admin": "human:ann"}, "admin"

@@ -67,7 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("placet-types", &[]),
     ("placet-tlog", &["base64", "ed25519-dalek", "sha2"]),
     ("placet-engine", &["hashbrown"]),
-    ("placet-policy", &["serde", "serde-saphyr", "cel", "regex"]),
+    ("placet-policy", &["serde", "serde-saphyr", "cel", "regex", "regex-syntax"]),
 ];
 
 /// Crates that may be nowhere in the dependency graph, and why.

@@ -206,6 +206,15 @@ pub struct CastVoteDocument {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The role in which this person stands in for others, after an escalation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_in_as: Option<String>,
+    /// Whose roles were delegated to this person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_the_right_of: Vec<String>,
+    /// What was approved has changed since, so it counts no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
     /// The channel it came through, `telegram` or `slack`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<&'static str>,

@@ -42,6 +42,15 @@ pub struct ExplainRequest {
     /// Who asks, in place of the caller: actor, environment and roles.
     #[schema(value_type = Option<Object>)]
     pub caller: Option<()>,
+    /// When it is asked, in UTC; now without it.
+    pub at: Option<String>,
+    /// What was decided before: a list of `{ago, request, caller?, times?}` as in cases.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub history: Option<()>,
+    /// Tell only of rules that matched or failed.
+    pub matched: Option<bool>,
+    /// Tell only of the rules with these ids.
+    pub rules: Option<Vec<String>>,
 }
 
 /// Write documents as the formatter does.

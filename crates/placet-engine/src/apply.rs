@@ -4,7 +4,7 @@ use crate::constitution::Reach;
 use crate::decide::proposers;
 use crate::idempotency::{Attempt, INDEX_BITS};
 use crate::policies::Armed;
-use crate::state::{Held, HeldState, Key, KillState, OpenPermit, State, Timer};
+use crate::state::{Held, HeldState, Key, KillState, Mark, OpenPermit, State, Timer};
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
@@ -12,7 +12,7 @@ use placet_types::event::{
     PermitIssued,
 };
 use placet_types::ids::DecisionId;
-use placet_types::policy::{LANGUAGE, Outcome};
+use placet_types::policy::{Effect, LANGUAGE, Outcome, RuleEffect};
 
 /// An entry that cannot follow the ones before it. The fold stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,9 +214,17 @@ impl State {
         }
         if matches!(event.outcome, Outcome::Permit | Outcome::RequireApproval) {
             // A count of 0 is a window that was only looked at.
-            let windows = event.matched.iter().filter_map(|matched| matched.window);
-            for window in windows.filter(|window| window.count > 0) {
-                self.windows.add(window.tag, window.count, window.per_ms, now);
+            let held = event.outcome == Outcome::RequireApproval;
+            for matched in &event.matched {
+                let Some(window) = matched.window.filter(|window| window.count > 0) else {
+                    continue;
+                };
+                // Nothing is granted for what was not permitted yet.
+                let waits =
+                    held && RuleEffect::is_marker(&matched.rule) && matched.effect == Effect::Allow;
+                if !waits {
+                    self.windows.add(window.tag, window.count, window.per_ms, now);
+                }
             }
         }
         if let Some(permit) = &event.permit {
@@ -251,6 +259,7 @@ impl State {
                 proposers: proposers(event).cloned().collect(),
                 reach: Reach::of(&event.surface),
                 full: full.map(|matched| matched.rule.clone()).collect(),
+                marks: marks(event),
                 constraints: event.constraints.clone(),
                 votes: Vec::new(),
                 rejected_by: None,
@@ -323,4 +332,10 @@ impl State {
             KillScope::Workspace => workspace,
         }
     }
+}
+
+fn marks(event: &DecisionEvent) -> Vec<Mark> {
+    let markers = event.matched.iter().filter(|matched| RuleEffect::is_marker(&matched.rule));
+    let windows = markers.filter_map(|matched| matched.window).filter(|window| window.count > 0);
+    windows.map(|window| Mark { tag: window.tag, per_ms: window.per_ms }).collect()
 }

@@ -1,6 +1,7 @@
 //! Commands and plans: all that may be asked of a workspace, with every fact it rests on, and what
 //! comes of it.
 
+use crate::decide::Asked;
 use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -245,6 +246,8 @@ pub struct Vote {
     pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// For each hit that has a window, its pseudonym.
+    pub windows: Vec<Option<Tag>>,
     /// The caller that waits for its permit.
     pub waiting: Option<Waiting>,
 }
@@ -294,6 +297,8 @@ pub struct Collect {
     pub permit_ms: u64,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// For each hit that has a window, its pseudonym.
+    pub windows: Vec<Option<Tag>>,
 }
 
 /// A gate consumes a permit that was handed to it.
@@ -480,6 +485,8 @@ pub struct ArmUnder {
     pub permit_ms: u64,
     /// The decision's request under the current bundle.
     pub verdict: Verdict,
+    /// For each hit that has a window, its pseudonym.
+    pub windows: Vec<Option<Tag>>,
     /// The bundle that the request names; compiled, and its cases passed.
     pub bundle: Digest,
     /// The bundle in force that the request was reviewed against.
@@ -522,4 +529,16 @@ pub enum Plan {
     },
     /// It is already so.
     Nothing,
+}
+
+impl Vote {
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { verdict: &self.verdict, windows: &self.windows }
+    }
+}
+
+impl Collect {
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { verdict: &self.verdict, windows: &self.windows }
+    }
 }

@@ -34,6 +34,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) windows: &'a [Option<Tag>],
 }
 
+impl Asked<'_> {
+    /// The window tag of a hit.
+    pub(crate) fn tag(self, hit: &Hit) -> Option<Tag> {
+        let at = self.verdict.hits.iter().position(|other| Arc::ptr_eq(&other.rule, &hit.rule));
+        at.and_then(|at| self.windows.get(at).copied().flatten())
+    }
+}
+
 pub(crate) fn decide<H: Hasher>(
     state: &State,
     command: &Decide,
@@ -129,16 +137,10 @@ fn after(state: &State, asked: Asked<'_>, hit: &Hit, spec: AfterSpec, now: TimeM
     if untied && !hit.rule.restricts() {
         return false;
     }
-    match tag(asked, hit) {
+    match asked.tag(hit) {
         Some(tag) => state.windows.full(&tag, 1, spec.within_ms, now).is_some(),
         None => hit.rule.restricts(),
     }
-}
-
-/// The window tag of a hit.
-fn tag(asked: Asked<'_>, hit: &Hit) -> Option<Tag> {
-    let at = asked.verdict.hits.iter().position(|other| core::ptr::eq(&*other.rule, &*hit.rule));
-    at.and_then(|at| asked.windows.get(at).copied().flatten())
 }
 
 fn outcome(
@@ -224,10 +226,10 @@ fn window(
     if let Some(after) = hit.rule.after {
         // It applies, or it would not be asked: what it looked at is recorded and not counted in.
         let looked = |tag| WindowUse { tag, count: 0, per_ms: after.within_ms, full: true };
-        return (tag(asked, hit).map(looked), Velocity::Open);
+        return (asked.tag(hit).map(looked), Velocity::Open);
     }
     let Some(limit) = hit.rule.limit else { return (None, Velocity::Open) };
-    let Some(tag) = tag(asked, hit) else {
+    let Some(tag) = asked.tag(hit) else {
         return (None, Velocity::Full { retry_after_ms: limit.per_ms });
     };
     let full = state.windows.full(&tag, limit.count, limit.per_ms, now);

@@ -54,7 +54,7 @@ pub(crate) fn vote<H: Hasher>(
     }
     let Some(fills) = fills(state, held, command, now)? else { return Ok(Plan::Nothing) };
     if command.approve {
-        match reconsider::<H>(state, held, &command.verdict, now) {
+        match reconsider::<H>(state, held, command.asked(), now) {
             Standing::Kept => {}
             // Nobody has seen this demand yet: the vote is for another one.
             Standing::Reopened(event) => return append(Event::ApprovalReopened(*event)),
@@ -158,8 +158,7 @@ fn at_once<H: Hasher>(
     if stranger || state.revoked.get(held.index) {
         return None;
     }
-    let granted =
-        release::<H>(state, &held, until, &waiting.who, &vote.verdict, now, costs).ok()?;
+    let granted = release::<H>(state, &held, until, &waiting.who, vote.asked(), now, costs).ok()?;
     let Release::Granted(None) = granted else { return None };
     let nonce = Some(waiting.nonce);
     Some(collected(&held, (waiting.permit, waiting.permit_ms), nonce, vote.verdict.policy, now))
@@ -217,8 +216,8 @@ pub(crate) fn collect<H: Hasher>(
         }
         other => return Err(Rejection::ApprovalFinal(other.as_str())),
     };
-    let (who, verdict) = (&command.who, &command.verdict);
-    let renewed = match release::<H>(state, held, until, who, verdict, now, costs)? {
+    let (who, asked) = (&command.who, command.asked());
+    let renewed = match release::<H>(state, held, until, who, asked, now, costs)? {
         Release::Granted(renewed) => renewed,
         Release::Reopened(event) => return append(Event::ApprovalReopened(*event)),
         Release::Over(how) => return Ok(close(held, how)),
@@ -230,7 +229,7 @@ pub(crate) fn collect<H: Hasher>(
         events.push(Event::ApprovalReopened(*event));
     }
     let permit = (command.permit, command.permit_ms);
-    events.push(collected(&held, permit, command.nonce, verdict.policy, now));
+    events.push(collected(&held, permit, command.nonce, command.verdict.policy, now));
     Ok(Plan::Append(events))
 }
 

@@ -4,7 +4,7 @@
 
 use crate::command::{ArmUnder, AuthorChange, DraftBundle, Plan, Who};
 use crate::constitution::{ADMIN, URGENT, arming_of};
-use crate::decide::killed;
+use crate::decide::{Asked, killed};
 use crate::hold::closing;
 use crate::rejection::Rejection;
 use crate::release::{Release, Reserve, release};
@@ -224,8 +224,8 @@ fn granted<'a, H: Hasher>(
             if *who != held.actor && held.vote_of(who).is_none() {
                 return Err(Rejection::Foreign("its author and those who approved it"));
             }
-            let verdict = &command.verdict;
-            let found = release::<H>(state, held, *until, &command.by, verdict, now, costs)?;
+            let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+            let found = release::<H>(state, held, *until, &command.by, asked, now, costs)?;
             let renewed = match found {
                 Release::Granted(renewed) => renewed,
                 Release::Reopened(event) => return over(Event::ApprovalReopened(*event)),

@@ -3,7 +3,7 @@
 
 use crate::command::Who;
 use crate::constitution::{self, ADMIN};
-use crate::decide::{CONSTRAINTS_BYTES_MAX, killed, requirement};
+use crate::decide::{Asked, CONSTRAINTS_BYTES_MAX, killed, requirement};
 use crate::rejection::Rejection;
 use crate::state::{Held, State};
 use alloc::boxed::Box;
@@ -15,7 +15,8 @@ use placet_types::event::{ApprovalReopened, CloseState, DecisionEvent, Escalatio
 use placet_types::ids::TimeMs;
 use placet_types::json::Value;
 use placet_types::policy::{
-    ApprovalSpec, Combined, Constraints, Force, Outcome, StepSpec, Velocity, Verdict, combine,
+    AfterSpec, ApprovalSpec, Combined, Constraints, Force, Hit, Outcome, StepSpec, Velocity,
+    combine,
 };
 
 /// Where the cost of an action is taken from. Asked last of all when a held action is released, so that
@@ -65,7 +66,7 @@ pub(crate) fn release<H: Hasher>(
     held: &Held,
     until: TimeMs,
     who: &Who,
-    verdict: &Verdict,
+    asked: Asked<'_>,
     now: TimeMs,
     costs: &impl Reserve,
 ) -> Result<Release, Rejection> {
@@ -78,7 +79,7 @@ pub(crate) fn release<H: Hasher>(
     if held.reach.is_governed() && !who.roles.contains(ADMIN) {
         return Err(Rejection::RoleMissing([(ADMIN.into(), 1)].into()));
     }
-    let renewed = match reconsider::<H>(state, held, verdict, now) {
+    let renewed = match reconsider::<H>(state, held, asked, now) {
         Standing::Kept => None,
         Standing::Reopened(event) if event.complete => Some(event),
         Standing::Reopened(event) => return Ok(Release::Reopened(event)),
@@ -92,16 +93,16 @@ pub(crate) fn release<H: Hasher>(
     Ok(Release::Granted(renewed))
 }
 
-/// The demand of `held` under the bundle in force. Windows count as they did when the action was held: the
-/// hold itself is in them. Evidence and schedules are asked anew.
+/// The demand of `held` under the bundle in force. Limits count as they did when the action was held: the
+/// hold itself is in them. Evidence, schedules and what has happened since are asked anew.
 pub(crate) fn reconsider<H: Hasher>(
     state: &State,
     held: &Held,
-    verdict: &Verdict,
+    asked: Asked<'_>,
     now: TimeMs,
 ) -> Standing {
     let over = Standing::Over(CloseState::Invalidated);
-    let combined = combined(state, held, verdict, now);
+    let combined = combined(state, held, asked, now);
     let spec = match (combined.outcome, &combined.approval) {
         (Outcome::Permit, _) => None,
         (Outcome::RequireApproval, Some(spec)) => Some(spec),
@@ -138,7 +139,7 @@ pub(crate) fn reconsider<H: Hasher>(
     let mut event = ApprovalReopened {
         decision: held.decision,
         approval: held.approval,
-        policy: verdict.policy,
+        policy: asked.verdict.policy,
         was: held.requirement,
         requirement: requirement::<H>(
             &roles,
@@ -160,12 +161,12 @@ pub(crate) fn reconsider<H: Hasher>(
     Standing::Reopened(Box::new(event))
 }
 
-fn combined(state: &State, held: &Held, verdict: &Verdict, now: TimeMs) -> Combined {
-    let mut verdict = verdict.clone();
+fn combined(state: &State, held: &Held, asked: Asked<'_>, now: TimeMs) -> Combined {
+    let mut verdict = asked.verdict.clone();
     verdict.hits.retain(|hit| match hit.force {
         Force::Asked => {
             hit.rule.schedule.as_ref().is_none_or(|it| it.contains(now))
-                && (hit.rule.after.is_none() || held.full.contains(&hit.rule.id))
+                && hit.rule.after.is_none_or(|spec| follows(state, held, asked, hit, spec, now))
         }
         force => force.by_time(now),
     });
@@ -180,6 +181,30 @@ fn combined(state: &State, held: &Held, verdict: &Verdict, now: TimeMs) -> Combi
             Velocity::Open
         }
     })
+}
+
+/// Whether a rule that comes after something applies to a held action: it did when the action was held, or
+/// it restricts and what it comes after has happened since. The hold's own mark is not what it comes after.
+fn follows(
+    state: &State,
+    held: &Held,
+    asked: Asked<'_>,
+    hit: &Hit,
+    spec: AfterSpec,
+    now: TimeMs,
+) -> bool {
+    if held.full.contains(&hit.rule.id) {
+        return true;
+    }
+    let own = |tag| held.marks.iter().any(|mark| mark.tag == tag);
+    let since = match asked.tag(hit) {
+        None => true,
+        Some(tag) => {
+            state.windows.full(&tag, 1, spec.within_ms, now).is_some()
+                && !(own(tag) && state.windows.newest(&tag) == Some(held.since))
+        }
+    };
+    since && hit.rule.restricts()
 }
 
 /// No demand falls while an action waits: per role the greater of both.

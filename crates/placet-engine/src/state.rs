@@ -211,6 +211,9 @@ pub struct Held {
     pub reach: Reach,
     /// Rules whose window was full when it was held.
     pub full: BTreeSet<String>,
+    /// What it marks for rules that come after it: when it was held, unless they grant, and once more when
+    /// its permit is collected.
+    pub marks: Vec<Mark>,
     /// Constraints that the people see and that its permit carries; dropped once it is final, unless it
     /// was re-opened: then its decision does not tell them.
     pub constraints: Object,
@@ -220,6 +223,15 @@ pub struct Held {
     pub rejected_by: Option<ActorRef>,
     /// Where it stands.
     pub state: HeldState,
+}
+
+/// A window that an action leaves its mark in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Its pseudonym.
+    pub tag: Tag,
+    /// Its length in milliseconds.
+    pub per_ms: u64,
 }
 
 /// Where a held decision stands.

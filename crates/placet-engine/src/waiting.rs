@@ -67,6 +67,11 @@ impl State {
             return Err("its constraints are not those that were approved");
         }
         self.not_killed()?;
+        // From here on the action happens: what comes after it comes after this instant.
+        for mark in held.marks.clone() {
+            self.windows.add(mark.tag, 1, mark.per_ms, self.time);
+        }
+        let Some(held) = self.held.get(&event.approval) else { return Ok(()) };
         let index = held.index;
         if event.permit.consumed {
             self.consumed.set(index);

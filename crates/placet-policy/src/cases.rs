@@ -41,9 +41,9 @@ pub struct Earlier {
     pub outcome: Option<Outcome>,
     /// How often.
     pub times: u64,
-    request: Request,
+    pub(crate) request: Request,
     /// What its idempotency keys begin with; `None` where the case gives one.
-    key: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 impl Earlier {

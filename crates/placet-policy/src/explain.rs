@@ -8,7 +8,9 @@ use crate::condition::Facts;
 use crate::contract::Demand;
 use crate::derive::Derived;
 use crate::index::{Mode, Reads, RuleKey, for_each_value};
+use crate::standing::{self, Hinge, Standing};
 use placet_types::json::{Object, Value};
+use placet_types::nearest::nearest;
 use placet_types::policy::{ConditionError, Force, Hit, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Request};
 use std::fmt;
@@ -78,6 +80,10 @@ pub struct RuleTrace {
     pub note: Option<String>,
     /// When it applies, once it has matched.
     pub force: Force,
+    /// What its window or its `after:` looks at.
+    pub hinge: Option<Hinge>,
+    /// Whether it counts, where that is known.
+    pub standing: Standing,
 }
 
 /// The whole explanation.
@@ -96,6 +102,10 @@ pub struct Trace {
     /// Every rule, and every demand of the other layers that concerns the request, sorted by layer and
     /// id. A demand matches where it is not met.
     pub rules: Vec<RuleTrace>,
+    /// Rules that were not looked at, since the index did not bring them up.
+    pub left_out: usize,
+    /// For a surface that the bundle does not know: one that it does know and that is spelled nearly so.
+    pub near_surface: Option<String>,
 }
 
 /// What derivers find out about a request.
@@ -118,38 +128,89 @@ impl Bundle {
         Findings { derivers: derived.applied, risk_tags, facts: derived.facts }
     }
 
-    /// Why each rule matched or not.
+    /// Why each rule matched or not. Whether those that matched apply is known once the trace is
+    /// [settled](Trace::settle).
     #[must_use]
     pub fn explain(&self, request: &Request, caller: &Caller) -> Trace {
-        let surface_known = self.surface(&request.surface).known;
+        self.traced(request, caller, &mut Scratch::default(), false)
+    }
+
+    /// The same for the rules that the index brings up: those that matched or failed, and those that share
+    /// with the request the key by which they are found. Costs by these, not by all rules; any other is
+    /// explained by [`Bundle::explain_rule`].
+    #[must_use]
+    pub fn explain_near(&self, request: &Request, caller: &Caller, scratch: &mut Scratch) -> Trace {
+        self.traced(request, caller, scratch, true)
+    }
+
+    /// One rule of `floor:`, `rules:` or `approvals:`, or one that follows from a manifest or a role.
+    #[must_use]
+    pub fn explain_rule(&self, request: &Request, caller: &Caller, id: &str) -> Option<RuleTrace> {
         let mut scratch = Scratch::default();
         let derived = self.derive(request, caller, &mut scratch);
         self.index().begin(&mut scratch);
         let facts = derived.facts(request, caller);
-        let compiled = if surface_known { self.compiled() } else { &[] };
+        let mut all = self.compiled().iter().zip(0_u32..);
+        let (rule, number) = all.find(|(rule, _)| rule.effect.id == id)?;
+        Some(explain_rule(self, rule, number, facts, &mut scratch))
+    }
+
+    fn traced(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        scratch: &mut Scratch,
+        near: bool,
+    ) -> Trace {
+        let surface_known = self.surface(&request.surface).known;
+        let derived = self.derive(request, caller, scratch);
+        let facts = derived.facts(request, caller);
         let entry = self.layers().surface(&request.surface);
         let mut rules: Vec<RuleTrace> = entry
             .iter()
             .flat_map(|entry| &entry.demands)
             .map(|demand| explain_demand(demand, request))
             .collect();
+        let mut left_out = 0;
         if surface_known {
-            self.layers().demands().ask(facts, &mut scratch, &mut rules);
+            self.layers().demands().ask(facts, scratch, &mut rules);
+            let all = self.compiled();
+            if near {
+                self.index().candidates(facts, scratch);
+                let candidates = std::mem::take(&mut scratch.candidates);
+                left_out = all.len().saturating_sub(candidates.len());
+                rules.extend(candidates.iter().filter_map(|number| {
+                    let rule = all.get(*number as usize)?;
+                    Some(explain_rule(self, rule, *number, facts, scratch))
+                }));
+                scratch.candidates = candidates;
+            } else {
+                self.index().begin(scratch);
+                let written = all.iter().zip(0_u32..);
+                rules.extend(
+                    written.map(|(rule, number)| explain_rule(self, rule, number, facts, scratch)),
+                );
+            }
         }
-        let written = compiled.iter().zip(0_u32..);
-        rules.extend(
-            written.map(|(rule, number)| explain_rule(self, rule, number, facts, &mut scratch)),
-        );
         rules.sort_by(|a, b| access::place(&a.rule).cmp(&access::place(&b.rule)));
+        let near_surface = (!surface_known).then(|| {
+            let known: Vec<&str> =
+                self.model().surfaces.iter().flatten().map(|(name, _)| name.as_str()).collect();
+            nearest(&request.surface, &known).map(str::to_owned)
+        });
         let derived_tags = added_tags(&derived, request);
-        Trace {
+        let mut trace = Trace {
             policy: self.digest(),
             surface_known,
             derived_tags,
             derivers: derived.applied,
             derived_facts: derived.facts,
             rules,
-        }
+            left_out,
+            near_surface: near_surface.flatten(),
+        };
+        trace.stand();
+        trace
     }
 }
 
@@ -168,6 +229,8 @@ fn explain_demand(demand: &Demand, request: &Request) -> RuleTrace {
         limit_key: None,
         note: Some(answer.note),
         force: answer.force.unwrap_or_default(),
+        hinge: None,
+        standing: Standing::default(),
     }
 }
 
@@ -199,6 +262,8 @@ fn explain_rule(
         limit_key: rule.limit_key.as_deref().map(|key| limit_values(key, facts)),
         note: None,
         force: force(&rule.effect),
+        hinge: bundle.model().rules.get(number as usize).and_then(Hinge::of),
+        standing: Standing::default(),
     }
 }
 
@@ -268,8 +333,10 @@ impl Trace {
             Object::new()
                 .with("policy", self.policy.to_string())
                 .with("surface_known", self.surface_known)
+                .with_opt("did_you_mean", self.near_surface.as_deref())
                 .with_opt("derived", self.derived())
-                .with("rules", rules),
+                .with("rules", rules)
+                .with_opt("left_out", u64::try_from(self.left_out).ok().filter(|it| *it > 0)),
         )
     }
 }
@@ -321,11 +388,12 @@ fn rule_object(rule: &RuleTrace) -> Object {
     let limit_key = rule.limit_key.as_ref().map(|values| -> Vec<Value> {
         values.iter().map(|value| value.as_deref().map_or(Value::Null, Value::from)).collect()
     });
-    Object::new()
+    let object = Object::new()
         .with("id", rule.rule.id.as_str())
         .with("layer", rule.rule.layer.as_str())
         .with("decision", rule.rule.effect.as_str())
-        .with("matched", rule.matched)
+        .with("matched", rule.matched);
+    standing::members(rule, object)
         .with("clauses", clauses)
         .with_opt("condition", condition)
         .with_opt("limit_key", limit_key)
@@ -338,7 +406,9 @@ impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "policy {}", self.policy)?;
         if !self.surface_known {
-            return writeln!(f, "the policy does not know this surface: no rule is asked");
+            let hint = self.near_surface.as_ref();
+            let hint = hint.map_or(String::new(), |it| format!("; did you mean {it}?"));
+            return writeln!(f, "the policy does not know this surface: no rule is asked{hint}");
         }
         if !self.derivers.is_empty() {
             writeln!(f, "derived by {}", self.derivers.join(", "))?;
@@ -362,6 +432,11 @@ impl fmt::Display for Trace {
             };
             let (layer, id) = (rule.rule.layer.as_str(), &rule.rule.id);
             writeln!(f, "{layer} {id} ({}): {state}", rule.rule.effect.as_str())?;
+            if let Some(why) = &rule.standing.why {
+                let said =
+                    if rule.standing.applies == Some(false) { "does not apply: " } else { "" };
+                writeln!(f, "  * {said}{why}")?;
+            }
             for clause in &rule.clauses {
                 let wanted = clause.wanted.join(", ");
                 match clause.finding {

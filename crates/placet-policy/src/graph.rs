@@ -7,8 +7,8 @@ use placet_types::policy::ConditionError;
 
 impl Trace {
     /// `{nodes: [{id, kind, label, state}], edges: [{from, to}]}`. Kinds are `request`, `layer`, `rule`,
-    /// `clause`, `condition` and `term`; states are `matched`, `not_matched` and `failed`. Ids are stable
-    /// for one bundle.
+    /// `clause`, `condition` and `term`; states are `matched`, `not_matched`, `failed` and, for a rule
+    /// that matched and does not apply, `idle`. Ids are stable for one bundle.
     #[must_use]
     pub fn graph(&self) -> Value {
         let mut graph = Graph::default();
@@ -66,7 +66,10 @@ impl Graph {
             (true, None) => "matched",
             (false, _) => "not_matched",
         };
-        let label = format!("{}: {}", rule.rule.id, rule.rule.effect.as_str());
+        let idle = rule.matched && rule.standing.applies == Some(false);
+        let whole = if idle { "idle" } else { whole };
+        let why = rule.standing.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        let label = format!("{}: {}{why}", rule.rule.id, rule.rule.effect.as_str());
         self.node(&id, "rule", &label, whole);
         self.edge(layer, &id);
         for (at, clause) in rule.clauses.iter().enumerate() {

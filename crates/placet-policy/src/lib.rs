@@ -22,6 +22,7 @@ mod format;
 #[doc(hidden)]
 pub mod generate;
 mod graph;
+mod history;
 mod identity;
 mod import;
 mod index;
@@ -39,6 +40,7 @@ mod schema;
 mod search;
 mod shape;
 mod source;
+mod standing;
 mod syntax;
 mod values;
 
@@ -55,6 +57,7 @@ pub use lint::{Linted, lint, sarif};
 pub use model::Retention;
 pub use notify::{Channel, ChannelKind, Notification, Notify, Told};
 pub use search::{Sought, Unlisted};
+pub use standing::{Hinge, Standing};
 
 pub use provenance::Grant;
 

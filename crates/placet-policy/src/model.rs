@@ -193,14 +193,14 @@ impl Rule {
     pub(crate) fn marker(&self) -> Option<Self> {
         let after = self.after.as_ref()?;
         let limit = LimitSpec { count: 1, per_ms: after.within_ms };
+        // What it says tells whether the rule behind it grants: what is held leaves no mark for that one
+        // before it is permitted.
+        let says = if self.effect.restricts() { Effect::Throttle } else { Effect::Allow };
+        let id = RuleEffect::marker_id(&self.effect.id);
         let effect = RuleEffect {
             limit: Some(limit),
             advice: true,
-            ..RuleEffect::new(
-                RuleEffect::marker_id(&self.effect.id),
-                Layer::Rules,
-                Effect::Throttle,
-            )
+            ..RuleEffect::new(id, Layer::Rules, says)
         };
         let matches = Match { lists: after.earlier.clone(), ..Match::default() };
         Some(Self {

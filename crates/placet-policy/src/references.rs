@@ -12,7 +12,7 @@ use crate::pattern::Dialect;
 use crate::shape::{Field, Shape};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 

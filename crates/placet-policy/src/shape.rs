@@ -12,7 +12,7 @@ use crate::references::Reference;
 use crate::syntax::{Data, Member, Node};
 use placet_types::ids::{ActorId, Amount, is_label, is_name};
 use placet_types::json::{Object, Value};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 
 /// What may stand somewhere in a document. The value in the normal form is named with each.
 pub(crate) enum Shape {

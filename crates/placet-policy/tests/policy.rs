@@ -19,6 +19,8 @@ mod derive;
 mod diagnostics;
 #[path = "policy/diff.rs"]
 mod diff;
+#[path = "policy/diff_mutants.rs"]
+mod diff_mutants;
 #[path = "policy/format.rs"]
 mod format;
 #[path = "policy/generated.rs"]

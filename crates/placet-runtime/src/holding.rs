@@ -9,9 +9,11 @@ use crate::proposal::{evaluate, reread};
 use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
-use placet_engine::{Collect, Command, Held, HeldState, Rejection, Viewer, Vote, Waiting, Who};
+use placet_engine::{
+    Collect, Command, Held, HeldState, Rejection, Status, Viewer, Vote, Waiting, Who,
+};
 use placet_types::Digest;
-use placet_types::event::{ApprovalVoted, Event, VoteChannel};
+use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
@@ -60,6 +62,8 @@ pub struct CastVote {
     pub by: Option<String>,
     /// Why, where the voter said so and it was not erased.
     pub note: Option<String>,
+    /// What was approved has changed since, so it counts no more.
+    pub dropped: bool,
 }
 
 /// What became of a held decision.
@@ -86,6 +90,12 @@ pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static
             (event.approval, event.decision, state)
         }
         Event::ApprovalClosed(event) => (event.approval, event.decision, event.state.as_str()),
+        Event::ApprovalReopened(event) => {
+            let state = if event.complete { "approved" } else { "pending" };
+            (event.approval, event.decision, state)
+        }
+        Event::ApprovalEscalated(event) => (event.approval, event.decision, "pending"),
+        Event::ApprovalReminded(event) => (event.approval, event.decision, "pending"),
         Event::PermitCollected(event) => (event.approval, event.decision, "consumed"),
         _ => return None,
     })
@@ -128,13 +138,16 @@ impl Plane {
         let index = self.locate(workspace, id)?;
         let opened = self.open(workspace, index)?;
         for _ in 0..MOVED_MAX {
+            let Anew { verdict, windows } =
+                self.evaluate_again(workspace, &opened, Some(principal)).await?;
             let command = Command::Collect(Box::new(Collect {
                 decision: id,
                 who: self.who(workspace, principal),
                 nonce,
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
-                verdict: self.evaluate_again(workspace, &opened)?,
+                verdict,
+                windows,
             }));
             let payload = self.payload(Object::new())?;
             match self.submit(workspace.no, command, payload).await {
@@ -215,6 +228,7 @@ impl Plane {
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
             });
+            let Anew { verdict, windows } = self.evaluate_again(workspace, &opened, None).await?;
             let command = Command::Vote(Box::new(Vote {
                 approval,
                 who: self.who(workspace, principal),
@@ -222,7 +236,8 @@ impl Plane {
                 echo: echo.map(|digest| opened.keys.commit(SaltFor::Action, &digest.0)),
                 requirement,
                 via,
-                verdict: self.evaluate_again(workspace, &opened)?,
+                verdict,
+                windows,
                 waiting,
             }));
             let plain =
@@ -307,11 +322,7 @@ impl Plane {
                 state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
             })
             .await?;
-        let mut out = Vec::with_capacity(held.len());
-        for held in held {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        self.held_views(workspace, held).await
     }
 
     /// Who looks at the approvals of a workspace.
@@ -359,11 +370,7 @@ impl Plane {
                 break;
             }
         }
-        let mut out = Vec::with_capacity(kept.len());
-        for held in kept {
-            out.push(self.held_view_or_entry(workspace, held).await?);
-        }
-        Ok(out)
+        self.held_views(workspace, kept).await
     }
 
     /// Whether a reader may see an approval.
@@ -383,25 +390,35 @@ impl Plane {
         .await
     }
 
-    async fn held_view_or_entry(
+    /// What is known of several, asked of the state at once. One whose payload cannot be read comes
+    /// without it, as an erased one does.
+    async fn held_views(
         &self,
         workspace: &Arc<Workspace>,
-        held: Held,
-    ) -> Result<HeldView, PlaneError> {
-        let (id, index) = (held.approval, held.index);
-        match self.held_view(workspace, held.clone()).await {
-            Err(
-                error @ (PlaneError::Internal(_)
-                | PlaneError::StoreFailed(_)
-                | PlaneError::Damaged(_)),
-            ) => {
-                let (entry, _) = self.entry(workspace, index)?;
-                self.host.say(format_args!("{id} is shown without its arguments: {error}"));
-                let answer = self.present_entry(workspace, index, &entry, None, None).await?;
-                Ok((held, answer, None))
-            }
-            seen => seen,
+        all: Vec<Held>,
+    ) -> Result<Vec<HeldView>, PlaneError> {
+        let asked: Vec<_> = all.iter().map(|held| (held.decision, held.index)).collect();
+        let known = self.look(workspace.no, move |state| {
+            asked.iter().map(|(id, index)| state.status(*id, *index)).collect::<Vec<_>>()
+        });
+        let mut out = Vec::with_capacity(all.len());
+        for (held, status) in all.into_iter().zip(known.await?) {
+            let (id, index) = (held.approval, held.index);
+            let seen = match self.view(workspace, held.clone(), status.clone()) {
+                Err(
+                    error @ (PlaneError::Internal(_)
+                    | PlaneError::StoreFailed(_)
+                    | PlaneError::Damaged(_)),
+                ) => {
+                    let (entry, _) = self.entry(workspace, index)?;
+                    self.host.say(format_args!("{id} is shown without its arguments: {error}"));
+                    (held, self.presented(index, &entry, None, None, status)?, None)
+                }
+                seen => seen?,
+            };
+            out.push(seen);
         }
+        Ok(out)
     }
 
     async fn held_view(
@@ -409,14 +426,27 @@ impl Plane {
         workspace: &Arc<Workspace>,
         held: Held,
     ) -> Result<HeldView, PlaneError> {
-        match self.open_or_entry(workspace, held.index)? {
+        let (id, index) = (held.decision, held.index);
+        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        self.view(workspace, held, status)
+    }
+
+    fn view(
+        &self,
+        workspace: &Workspace,
+        held: Held,
+        status: Status,
+    ) -> Result<HeldView, PlaneError> {
+        let index = held.index;
+        match self.open_or_entry(workspace, index)? {
             Ok(opened) => {
                 let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
-                let answer = self.present(workspace, held.index, &opened, None).await?;
+                let digests = Some(rendering.digests);
+                let answer = self.presented(index, &opened.entry, digests, None, status)?;
                 Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
             }
             Err(entry) => {
-                let answer = self.present_entry(workspace, held.index, &entry, None, None).await?;
+                let answer = self.presented(index, &entry, None, None, status)?;
                 Ok((held, answer, None))
             }
         }
@@ -437,12 +467,15 @@ impl Plane {
             if let Some((.., state)) = approval_after(&event) {
                 course.state = state;
             }
+            if matches!(&event, Event::ApprovalReopened(event) if event.votes_dropped) {
+                course.votes.iter_mut().for_each(|vote| vote.dropped = true);
+            }
             let Event::ApprovalVoted(event) = event else { continue };
             let payload = self.payload_at(workspace, entry.index)?;
             let text = |key: &str| Some(payload.as_ref()?.get(key)?.as_str()?.to_owned());
             let (by, note) = (text("actor"), text("note"));
             let (index, time) = (entry.index, entry.entry.time);
-            course.votes.push(CastVote { index, time, event, by, note });
+            course.votes.push(CastVote { index, time, event, by, note, dropped: false });
         }
         Ok(course)
     }
@@ -468,12 +501,38 @@ impl Plane {
             .ok_or(PlaneError::NotFound("approval"))
     }
 
-    fn evaluate_again(
+    /// The held request under the bundle in force. Its proposer counts for what it is today: roles that are
+    /// gone since grant nothing any more.
+    async fn evaluate_again(
         &self,
         workspace: &Workspace,
         opened: &Opened,
-    ) -> Result<Verdict, PlaneError> {
-        let (request, caller) = reread(&opened.payload)?;
-        Ok(evaluate(workspace.bundle().as_deref(), &request, &caller))
+        collector: Option<&Principal>,
+    ) -> Result<Anew, PlaneError> {
+        let (request, mut caller) = reread(&opened.payload)?;
+        let proposer = match &opened.entry.event {
+            Event::Decision(event) if event.key.is_some() => Some(event.actor.clone()),
+            _ => None,
+        };
+        if let Some(actor) = proposer {
+            let now = self.clock.wall();
+            let roles = self.look(workspace.no, move |state| state.roles_of(&actor, now)).await?;
+            caller.roles.retain(|role| roles.contains(role));
+        }
+        if let Some(Principal { caller: today, key: Some(_) }) = collector {
+            if today.environment != caller.environment {
+                let whose = "a key of the environment in which the action was proposed";
+                return Err(PlaneError::Rejected(Rejection::Foreign(whose)));
+            }
+            caller.roles.retain(|role| today.roles.contains(role));
+        }
+        let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
+        Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })
     }
+}
+
+/// A held request, asked again.
+struct Anew {
+    verdict: Verdict,
+    windows: Vec<Option<Tag>>,
 }

@@ -19,7 +19,7 @@ use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, Who, arming_of, is_governed};
+use placet_engine::{Command, Consume, HeldState, Report, Status, Who, arming_of, is_governed};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -444,9 +444,21 @@ impl Plane {
         digests: Option<Digests>,
         nonce: Option<Digest>,
     ) -> Result<DecisionAnswer, PlaneError> {
-        let event = decision_of(entry)?;
-        let id = event.decision;
+        let id = decision_of(entry)?.decision;
         let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        self.presented(index, entry, digests, nonce, status)
+    }
+
+    /// The same where state was asked already.
+    pub(crate) fn presented(
+        &self,
+        index: u64,
+        entry: &Entry,
+        digests: Option<Digests>,
+        nonce: Option<Digest>,
+        status: Status,
+    ) -> Result<DecisionAnswer, PlaneError> {
+        let event = decision_of(entry)?;
         let now = self.clock.wall();
         let permit = later_permit(&event, &status, nonce, now);
         let executed =

@@ -311,13 +311,15 @@ impl Plane {
             return Err(PlaneError::Rejected(Rejection::NoPermit));
         }
         for _ in 0..MOVED_MAX {
+            let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
             let command = ArmUnder {
                 by: self.who(workspace, principal),
                 index,
                 prior: prior.clone(),
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
-                verdict: evaluate(workspace.bundle().as_deref(), &request, &caller),
+                windows: workspace.names().window_tags(&verdict),
+                verdict,
                 bundle: act.bundle,
                 replaces: act.replaces,
                 signed: act.signed.clone(),

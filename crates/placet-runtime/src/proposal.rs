@@ -9,7 +9,6 @@ use crate::pseudonyms::Pseudonyms;
 use crate::sequencer::Payload;
 use placet_engine::{Decide, Shadow, Who, is_governed};
 use placet_policy::{Bundle, Scratch};
-use placet_types::event::Tag;
 use placet_types::hash::Hasher;
 use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
 use placet_types::json::{Object, Value, Writer};
@@ -85,9 +84,7 @@ impl Proposal<'_> {
         given: Given,
         facts: &[u8],
     ) -> Decide {
-        let tags = |verdict: &Verdict| -> Vec<Option<Tag>> {
-            verdict.hits.iter().map(|hit| self.names.window_tag(hit)).collect()
-        };
+        let tags = |verdict: &Verdict| self.names.window_tags(verdict);
         let shadow = shadow.map(|verdict| Box::new(Shadow { windows: tags(&verdict), verdict }));
         let Self { names, caller, key, request, digests } = self;
         Decide {

@@ -4,7 +4,7 @@ use crate::crypto::KeyedHasher;
 use crate::ports::Secret;
 use placet_types::event::{ActorRef, Pseudonym, Tag};
 use placet_types::ids::ActorId;
-use placet_types::policy::Hit;
+use placet_types::policy::{Hit, Verdict};
 use std::collections::BTreeSet;
 
 /// `HMAC-SHA-256(workspace key, kind ‖ 0x00 ‖ value)` and what is built on it.
@@ -47,6 +47,12 @@ impl Pseudonyms {
     pub fn idempotency_tag(&self, actor: &ActorId, key: &str) -> Tag {
         let actor = actor.as_str().as_bytes();
         first_half(self.0.tag(&[b"idempotency\0", actor, &[0], key.as_bytes()]))
+    }
+
+    /// The window tag of each hit that has one.
+    #[must_use]
+    pub fn window_tags(&self, verdict: &Verdict) -> Vec<Option<Tag>> {
+        verdict.hits.iter().map(|hit| self.window_tag(hit)).collect()
     }
 
     /// The tag of a sliding window: rule and key values, each with its length, absent ones apart.

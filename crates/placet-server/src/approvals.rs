@@ -229,9 +229,13 @@ impl About<'_> {
         let chain = chain.unwrap_or_default().iter();
         let texts = document::texts_of(self.server, self.workspace, answer);
         let again = held.reopened > 0;
+        // A demand that was renewed names rules of a later bundle.
+        let now = self.workspace.bundle().filter(|_| again);
+        let now = now.and_then(|bundle| self.server.texts(bundle.digest(), Some(&bundle)));
         let rules = if again { &held.rules } else { &event.rules };
         let reason = |rule: &String| {
-            let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
+            let text = texts.as_ref().and_then(|texts| texts.get(rule));
+            let text = text.or_else(|| now.as_ref()?.get(rule)).cloned();
             text.unwrap_or_else(|| Reason::Rule.text().to_owned())
         };
         let cast = |vote: CastVote| CastVoteDocument {
@@ -241,6 +245,9 @@ impl About<'_> {
             time: Instant(vote.time),
             index: vote.index,
             note: vote.note,
+            stands_in_as: vote.event.stands_in.map(|it| it.role),
+            in_the_right_of: vote.event.through.iter().map(|it| name(&it.of)).collect(),
+            dropped: vote.dropped,
             via: vote.event.via.map(VoteChannel::as_str),
             unechoed: vote.event.unechoed,
         };

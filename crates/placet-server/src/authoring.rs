@@ -13,11 +13,11 @@ use placet_api::{
     CaseDocument, DifferenceDocument, ExplainDocument, FindingDocument, JsonObject, LintDocument,
     Sha, TestDocument,
 };
-use placet_policy::{Bundle, Diagnostic, Source, lint as look};
+use placet_policy::{Bundle, Diagnostic, Earlier, RuleTrace, Scratch, Source, lint as look};
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
 use placet_runtime::{CaseResult, DryRun, run_case};
-use placet_types::ids::{ActorId, is_label};
+use placet_types::ids::{ActorId, TimeMs, is_label};
 use placet_types::json::{Object, Value};
 use placet_types::{Caller, Request};
 use std::sync::Arc;
@@ -104,8 +104,16 @@ fn run(sources: &[Source], filter: &str) -> Result<Ran, Problem> {
 /// `POST /api/v1/policies/explain`
 pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
-    let mut fields = call.object(&["caller", "request", "sources"]).await?;
+    let known = ["at", "caller", "history", "matched", "request", "rules", "sources"];
+    let mut fields = call.object(&known).await?;
     let sources = sources(&mut fields)?;
+    let only = only(&mut fields)?;
+    let at = match fields.remove("at") {
+        None => SystemClock::default().wall(),
+        Some(at) => at.as_str().and_then(TimeMs::parse_rfc3339).ok_or_else(|| {
+            Problem::invalid("/at", "expected an instant in UTC such as 2026-01-01T00:00:00Z")
+        })?,
+    };
     let mut caller = session.principal.caller.clone();
     if let Some(value) = fields.remove("caller") {
         caller = other(&session, &caller, &value)?;
@@ -122,9 +130,14 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     let request = Request::read(body, &caller).map_err(|error| {
         Problem::new(error.code(), error.to_string()).at(&format!("/request{}", error.field()))
     })?;
+    let history = match fields.remove("history") {
+        None => Vec::new(),
+        Some(value) => Earlier::list(&value, &caller, at)
+            .map_err(|(pointer, why)| Problem::invalid(&format!("/history{pointer}"), why))?,
+    };
     let in_force = session.workspace.bundle();
-    let explained =
-        apart(&call, move || explained(sources.as_deref(), in_force, &request, &caller));
+    let asked = Asked { request, caller, at, history, only };
+    let explained = apart(&call, move || explained(sources.as_deref(), in_force, &asked));
     let (trace, graph, event) = match explained.await?? {
         Ok(explained) => explained,
         Err(found) => {
@@ -154,12 +167,52 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
 
 type Explained = (Value, Value, Arc<placet_types::event::DecisionEvent>);
 
+/// What is explained: when it is asked, what was before, and which rules are told of.
+struct Asked {
+    request: Request,
+    caller: Caller,
+    at: TimeMs,
+    history: Vec<Earlier>,
+    only: Only,
+}
+
+/// Which rules an answer tells of.
+#[derive(Default)]
+struct Only {
+    /// Those that matched or failed.
+    matched: bool,
+    /// Those with these ids; all of them where none is named.
+    rules: Vec<String>,
+}
+
+impl Only {
+    fn keeps(&self, rule: &RuleTrace) -> bool {
+        (!self.matched || rule.matched)
+            && (self.rules.is_empty() || self.rules.contains(&rule.rule.id))
+    }
+}
+
+fn only(fields: &mut Object) -> Result<Only, Problem> {
+    let mut only = Only::default();
+    if let Some(value) = fields.remove("matched") {
+        only.matched = value
+            .as_bool()
+            .ok_or_else(|| Problem::invalid("/matched", "expected true or false"))?;
+    }
+    if let Some(value) = fields.remove("rules") {
+        let ids = value.as_array().filter(|ids| ids.len() <= 100);
+        let ids = ids.and_then(|ids| ids.iter().map(|id| id.as_str().map(str::to_owned)).collect());
+        only.rules = ids.ok_or_else(|| Problem::invalid("/rules", "expected at most 100 ids"))?;
+    }
+    Ok(only)
+}
+
 fn explained(
     sources: Option<&[Source]>,
     in_force: Option<Arc<Bundle>>,
-    request: &Request,
-    caller: &Caller,
+    asked: &Asked,
 ) -> Result<Result<Explained, Vec<Diagnostic>>, Problem> {
+    let Asked { request, caller, at, history, only } = asked;
     let bundle = match sources {
         Some(sources) => match Bundle::compile::<Fast>(sources) {
             Ok(bundle) => Arc::new(bundle),
@@ -169,11 +222,23 @@ fn explained(
             Problem::invalid("/sources", "no bundle is in force here: send the documents")
         })?,
     };
-    let trace = bundle.explain(request, caller);
-    let now = SystemClock::default().wall();
-    let decided = DryRun::new(&caller.workspace, Some(&bundle), now)
-        .and_then(|mut run| run.decide(&bundle, request, caller, now))
-        .map_err(|error| Problem::internal(&error.to_string()))?;
+    // Nothing but what matched is asked for: the index finds it.
+    let mut trace = if only.matched {
+        bundle.explain_near(request, caller, &mut Scratch::default())
+    } else {
+        bundle.explain(request, caller)
+    };
+    let internal = |error: placet_runtime::DryError| Problem::internal(&error.to_string());
+    let start = history.first().map_or(*at, |step| step.at);
+    let mut run = DryRun::new(&caller.workspace, Some(&bundle), start).map_err(internal)?;
+    for step in history {
+        for request in step.requests() {
+            run.decide(&bundle, &request, &step.caller, step.at).map_err(internal)?;
+        }
+    }
+    let decided = run.decide(&bundle, request, caller, *at).map_err(internal)?;
+    trace.settle(*at, &decided.event);
+    trace.rules.retain(|rule| only.keeps(rule));
     Ok(Ok((trace.to_value(), trace.graph(), decided.event)))
 }
 

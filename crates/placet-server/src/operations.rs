@@ -101,7 +101,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "createKey", path: "/api/v1/keys", summary: "Make a key, as the constitution permits", headers: &["Idempotency-Key"], body: Some("KeyRequest"), answers: &[(201, JSON, "KeyMadeDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
     Operation { id: "revokeKey", method: "DELETE", path: "/api/v1/keys/{id}", summary: "Revoke a key", answers: &[(204, "", "")], ..GET },
     Operation { id: "openSession", path: "/api/v1/sessions", summary: "Exchange a token for a session key, or hand a part of one's rights on to an agent or a service", body: Some("SessionRequest"), answers: &[(201, JSON, "SessionMadeDocument")], ..POST },
-    Operation { id: "getSession", path: "/api/v1/sessions/current", summary: "Who the caller is, what it may do, and until when", answers: &[(200, JSON, "SessionDocument")], ..GET },
+    Operation { id: "getSession", path: "/api/v1/sessions/{id}", summary: "A session: one's own (current: who the caller is, what it may do, and until when), one that was handed on, or, for overseers, any", answers: &[(200, JSON, "SessionDocument")], ..GET },
     Operation { id: "closeSession", method: "DELETE", path: "/api/v1/sessions/{id}", summary: "Close a session: one's own (current), one that was handed on, or, as an admin, any", answers: &[(204, "", "")], ..GET },
     Operation { id: "listWorkspaces", path: "/api/v1/workspaces", summary: "Workspaces that the caller may see", answers: &[(200, JSON, "WorkspaceList")], ..GET },
     Operation { id: "createWorkspace", path: "/api/v1/workspaces", summary: "Make a workspace with its first admin", body: Some("WorkspaceRequest"), answers: &[(201, JSON, "WorkspaceMadeDocument")], ..POST },

@@ -68,7 +68,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
     routes.add("openSession", sessions::open);
-    routes.add("getSession", sessions::current);
+    routes.add("getSession", sessions::get);
     routes.add("closeSession", sessions::close);
     routes.add("listWorkspaces", manage::workspaces);
     routes.add("createWorkspace", manage::create_workspace);

@@ -2,7 +2,7 @@
 //! Refuses to know tokens.
 
 use crate::audit::instant_of;
-use crate::auth::{Act, Session};
+use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::document;
 use crate::manage::roles_of;
@@ -97,10 +97,21 @@ fn described(plane: &Plane, session: &SessionRecord) -> Result<SessionDocument, 
     })
 }
 
-/// `GET /api/v1/sessions/current`
-pub(crate) async fn current(call: Call) -> Result<Response, Problem> {
+/// `GET /api/v1/sessions/{id}`
+pub(crate) async fn get(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
-    document::answer(StatusCode::OK, &caller(&call.server.plane, &session)?)
+    let plane = &call.server.plane;
+    let id = call.segment(3)?;
+    if id == "current" {
+        return document::answer(StatusCode::OK, &caller(plane, &session)?);
+    }
+    let actor = &session.principal.caller.actor;
+    let found = KeyId::parse(&id).and_then(|key| plane.session(key)).filter(|found| {
+        let own = found.record.actor == *actor || found.chain.contains(actor);
+        found.record.workspace == session.workspace.no && (own || session.has_any(&OVERSEERS))
+    });
+    let found = found.ok_or(PlaneError::NotFound("session"))?;
+    document::answer(StatusCode::OK, &described(plane, &found)?)
 }
 
 fn caller(plane: &Plane, session: &Session) -> Result<SessionDocument, Problem> {

@@ -8,6 +8,8 @@ mod authzen;
 mod authzen_scenario;
 #[path = "server/authzen_todo.rs"]
 mod authzen_todo;
+#[path = "server/channels.rs"]
+mod channels;
 #[path = "server/compat.rs"]
 mod compat;
 #[path = "server/flows.rs"]
@@ -46,6 +48,8 @@ mod rotation;
 mod sign_in;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "stubs/mod.rs"]
+mod stubs;
 #[path = "server/swapping.rs"]
 mod swapping;
 #[path = "server/tenants.rs"]

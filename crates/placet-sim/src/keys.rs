@@ -8,7 +8,7 @@ use crate::workload::{ADMIN, roles};
 use crate::world::World;
 use placet_runtime::crypto::MemorySigner;
 use placet_runtime::ports::Signer;
-use placet_runtime::{KeySpec, Plane};
+use placet_runtime::{HandOn, KeySpec, Plane};
 use placet_types::event::Event;
 use placet_types::ids::{ActorId, WorkspaceName};
 use placet_types::policy::Outcome;
@@ -117,6 +117,64 @@ pub(crate) async fn make_and_revoke(world: &Rc<World>, name: &WorkspaceName, lab
         }
     };
     world.call("revoke key", PATIENCE_MS, run).await;
+}
+
+/// How long a session lives that is handed on: longer than any run.
+const SESSION_MS: u64 = 3650 * 86_400_000;
+
+/// Hands rights of the admin on to somebody new, and often takes them back.
+pub(crate) async fn hand_on_and_close(world: &Rc<World>, name: &WorkspaceName, label: &str) {
+    let (Some(ann), Some(actor)) =
+        (world.person(name, ADMIN), ActorId::parse(&format!("agent:{label}")))
+    else {
+        return;
+    };
+    // In development mode there is no key that rights could come from.
+    if ann.principal.key.is_none() {
+        return;
+    }
+    let who = ann.clone();
+    let run = move |world: Rc<World>, plane: Arc<Plane>| {
+        let (who, actor) = (who.clone(), actor.clone());
+        async move {
+            let (workspace, principal) = world.reach(&plane, &who)?;
+            let expires = plane.now().plus(SESSION_MS);
+            let spec = HandOn { actor, roles: roles(&["operator"]), expires };
+            match plane.hand_on(&workspace, &principal, spec).await {
+                Ok((id, key)) => {
+                    let text = key.reveal().to_string();
+                    world.say(format_args!("answer: session {id} is open"));
+                    world.checkers.borrow_mut().keys.say(&text, Known::Good);
+                    let held = world.checkers.borrow().keys.hold(&plane);
+                    world.hold(held);
+                    Some((id, text))
+                }
+                Err(error) => {
+                    world.trouble(&error);
+                    None
+                }
+            }
+        }
+    };
+    let made = world.call("hand on", PATIENCE_MS, run).await.flatten();
+    let Some((id, text)) = made.filter(|_| world.per_mille(700)) else { return };
+    let run = move |world: Rc<World>, plane: Arc<Plane>| {
+        let (who, text) = (ann.clone(), text.clone());
+        async move {
+            let Some((workspace, principal)) = world.reach(&plane, &who) else { return };
+            world.checkers.borrow_mut().keys.say(&text, Known::Unsure);
+            match plane.close_session(&workspace, &principal, id).await {
+                Ok(()) => {
+                    world.say(format_args!("answer: session {id} is closed"));
+                    world.checkers.borrow_mut().keys.say(&text, Known::Revoked);
+                    let held = world.checkers.borrow().keys.hold(&plane);
+                    world.hold(held);
+                }
+                Err(error) => drop(world.trouble(&error)),
+            }
+        }
+    };
+    world.call("close session", PATIENCE_MS, run).await;
 }
 
 /// Hands every log over to a new signing key.

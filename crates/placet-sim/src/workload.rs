@@ -2,7 +2,7 @@
 //! from the seed; refuses to know what is checked.
 
 use crate::edge::Ask;
-use crate::keys::{make_and_revoke, rotate};
+use crate::keys::{hand_on_and_close, make_and_revoke, rotate};
 use crate::world::{Person, World};
 use placet_runtime::ports::AuditFilter;
 use placet_runtime::{EraseSpec, KeySpec, Plane, PlaneError, Principal, Selection, Workspace};
@@ -164,6 +164,7 @@ pub(crate) async fn client(world: Rc<World>, number: u64, acts: u64) {
             86..91 => again(&world, &known).await,
             91..94 => make_and_revoke(&world, &name, &label).await,
             94..96 => rotate(&world, &label).await,
+            96..98 => hand_on_and_close(&world, &name, &label).await,
             _ => look(&world, &name).await,
         }
     }

@@ -31,6 +31,7 @@ pub mod event;
 pub mod hash;
 pub mod ids;
 pub mod json;
+pub mod nearest;
 pub mod policy;
 pub mod request;
 pub mod surface;

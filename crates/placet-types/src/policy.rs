@@ -308,6 +308,12 @@ impl RuleEffect {
         marker.push_str(id);
         marker
     }
+
+    /// Whether a rule of this id marks what another one comes after.
+    #[must_use]
+    pub fn is_marker(id: &str) -> bool {
+        id.starts_with("after:")
+    }
 }
 
 /// When a matched rule applies.

@@ -4,6 +4,7 @@
 use crate::hash::{Digest, Hasher};
 use crate::ids::{ActorId, Amount, DecisionId, WorkspaceName, is_dotted_name, is_label, is_name};
 use crate::json::{Object, Value, Writer};
+use crate::nearest::nearest;
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -50,12 +51,9 @@ impl Caller {
         for role in facts.get("roles")?.as_array()? {
             roles.insert(role.as_str()?.to_owned());
         }
-        let mut chain = Vec::new();
-        if let Some(actors) = facts.get("chain") {
-            for actor in actors.as_array()? {
-                chain.push(ActorId::parse(actor.as_str()?)?);
-            }
-        }
+        let actors = facts.get("chain").map_or(Some(&[][..]), Value::as_array)?;
+        let chain = actors.iter().map(|actor| ActorId::parse(actor.as_str()?));
+        let chain = chain.collect::<Option<Vec<_>>>()?;
         Some(Self {
             workspace: WorkspaceName::parse(text("workspace")?)?,
             environment: text("environment")?.to_owned(),
@@ -567,44 +565,4 @@ impl Fields {
 
 fn invalid(key: &str, expected: &str) -> RequestError {
     RequestError::new("field_invalid", &format!("/{key}"), format!("expected {expected}"))
-}
-
-/// The candidate nearest to `word` by edits, if it is near enough to be meant.
-#[must_use]
-pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let bound = word.len() / 3;
-    candidates
-        .iter()
-        .map(|candidate| (edits(word, candidate), *candidate))
-        .filter(|(distance, _)| *distance <= bound.max(1))
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance in bytes, where two neighbours in the other order are one edit.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<u8> = b.bytes().collect();
-    let (mut before, mut last): (Vec<usize>, Option<u8>) = (Vec::new(), None);
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, byte) in a.bytes().enumerate() {
-        let mut diagonal = at;
-        let mut left = at.saturating_add(1);
-        let mut next = Vec::with_capacity(row.len());
-        next.push(left);
-        for (column, (other, up)) in b.iter().zip(row.iter().skip(1)).enumerate() {
-            let replace = diagonal.saturating_add(usize::from(byte != *other));
-            left = replace.min(up.saturating_add(1)).min(left.saturating_add(1));
-            let turned = column
-                .checked_sub(1)
-                .filter(|it| last == Some(*other) && b.get(*it) == Some(&byte));
-            if let Some(two) = turned.and_then(|it| before.get(it)) {
-                left = left.min(two.saturating_add(1));
-            }
-            diagonal = *up;
-            next.push(left);
-        }
-        before = core::mem::replace(&mut row, next);
-        last = Some(byte);
-    }
-    row.last().copied().unwrap_or(0)
 }

@@ -16,6 +16,8 @@ pub(crate) const USAGE: u8 = 2;
 
 /// Decisions would change: `policy diff` and `policy backtest`.
 pub(crate) const CHANGES: u8 = 14;
+/// No decision was seen to change, and something differs of which that is not proved: `policy diff`.
+pub(crate) const UNSEEN: u8 = 15;
 
 /// What every command returns.
 pub(crate) type Done = anyhow::Result<ExitCode>;

@@ -4,7 +4,7 @@
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_policy::{Bundle, Diagnostic, Source, read_dir};
+use placet_policy::{Bundle, Diagnostic, Earlier, Source, read_dir};
 use placet_runtime::DryRun;
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
@@ -171,10 +171,31 @@ pub(crate) struct Dry {
     time: TimeMs,
 }
 
+/// The time of this machine.
+pub(crate) fn now() -> TimeMs {
+    SystemClock::default().wall()
+}
+
 /// Decides on an empty state: the engine's own step under fixed pseudonyms, with nothing recorded.
 pub(crate) fn decide(bundle: &Bundle, request: &Request, caller: Caller) -> Result<Dry> {
-    let time = SystemClock::default().wall();
-    let mut run = DryRun::new(&caller.workspace, Some(bundle), time)?;
+    decide_at(bundle, request, caller, &[], now())
+}
+
+/// The same at a time, after what was decided before.
+pub(crate) fn decide_at(
+    bundle: &Bundle,
+    request: &Request,
+    caller: Caller,
+    history: &[Earlier],
+    time: TimeMs,
+) -> Result<Dry> {
+    let start = history.first().map_or(time, |step| step.at);
+    let mut run = DryRun::new(&caller.workspace, Some(bundle), start)?;
+    for step in history {
+        for request in step.requests() {
+            run.decide(bundle, &request, &step.caller, step.at)?;
+        }
+    }
     let decided = run.decide(bundle, request, &caller, time)?;
     let effects = decided.verdict.hits.iter().map(|hit| hit.rule.clone()).collect();
     Ok(Dry { event: decided.event, effects, digests: decided.digests, caller, time })
@@ -186,9 +207,9 @@ impl Dry {
         &self.event
     }
 
-    /// The outcome as a word.
-    pub(crate) fn outcome(&self) -> &'static str {
-        self.event.outcome.as_str()
+    /// When it was decided.
+    pub(crate) fn time(&self) -> TimeMs {
+        self.time
     }
 
     /// The decision document of the API, with what a dry run cannot have as null.

@@ -24,6 +24,10 @@ mod guide;
 mod inbox;
 #[path = "cli/input.rs"]
 mod input;
+#[path = "../../placet-server/tests/server/issuer.rs"]
+mod issuer;
+#[path = "cli/login.rs"]
+mod login;
 #[path = "cli/people.rs"]
 mod people;
 #[path = "cli/policies.rs"]

@@ -1,7 +1,7 @@
 //! The parts of a snapshot that are held decisions, their votes and all timers.
 
 use crate::codec::{Code, Reader, Writer};
-use crate::state::{Held, HeldState, Timer};
+use crate::state::{Held, HeldState, Mark, Timer};
 use crate::votes::Cast;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -69,6 +69,17 @@ impl Code for Cast {
             stands_in: r.get()?,
             through: r.list(Reader::get)?,
         })
+    }
+}
+
+impl Code for Mark {
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self { tag, per_ms } = self;
+        w.bytes(tag);
+        w.put(per_ms);
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { tag: r.bytes()?.try_into().ok()?, per_ms: r.get()? })
     }
 }
 
@@ -164,6 +175,7 @@ impl Code for Held {
             proposers,
             reach,
             full,
+            marks,
             constraints,
             votes,
             rejected_by,
@@ -189,6 +201,7 @@ impl Code for Held {
         w.list(proposers.iter(), Writer::put);
         w.put(reach);
         w.put(full);
+        w.list(marks.iter(), Writer::put);
         w.put(constraints);
         w.list(votes.iter(), Writer::put);
         w.put(rejected_by);
@@ -217,6 +230,7 @@ impl Code for Held {
             proposers: r.rising(|actor| actor, Reader::get)?,
             reach: r.get()?,
             full: r.get()?,
+            marks: r.list(Reader::get)?,
             constraints: r.get()?,
             votes: r.list(Reader::get)?,
             rejected_by: r.get()?,

@@ -8,11 +8,11 @@
 
 use super::notation::{Options, Scene, pairs, roles};
 use super::world::{digest, tag};
-use placet_engine::{Command, Delegate, Waiting};
+use placet_engine::{Command, Decide, Delegate, Waiting};
 use placet_types::Digest;
-use placet_types::event::{ActorRef, ApprovalReopened, ApprovalVoted, Event};
-use placet_types::ids::{DecisionId, DelegationId};
-use placet_types::policy::{ApprovalSpec, StepSpec};
+use placet_types::event::{ActorRef, ApprovalReopened, ApprovalVoted, Event, Tag};
+use placet_types::ids::{DecisionId, DelegationId, TimeMs};
+use placet_types::policy::{ApprovalSpec, Hit, StepSpec, Verdict};
 use placet_types::surface::SurfacePattern;
 use std::collections::BTreeMap;
 
@@ -121,4 +121,58 @@ fn reopened(event: &ApprovalReopened) -> String {
     }
     out += if event.votes_dropped { " dropped" } else { "" };
     out + if event.complete { " complete" } else { "" }
+}
+
+impl Scene {
+    pub(crate) fn decide(&mut self, words: &[&str], options: &Options<'_>) -> Decide {
+        let (surface, name) = (words[2], words[3]);
+        let verdict = self.verdict(surface);
+        let who = self.who(words[1]);
+        let windows = match options.has("notag") {
+            true => vec![None; verdict.hits.len()],
+            false => windows(&verdict, &who.actor),
+        };
+        let mut actors = |key| -> Vec<ActorRef> {
+            let names = options.get(key).into_iter().flat_map(|names| names.split(','));
+            names.map(|name| self.who(name).actor).collect()
+        };
+        let (behalf, audience) = (actors("behalf"), actors("for").pop());
+        let world = self.world();
+        let deadline = options.get("deadline").map_or(2000, |ms| ms.parse::<i64>().unwrap());
+        let scope = format!("{} {}", who.actor.as_str(), options.get("key").unwrap_or(name));
+        Decide {
+            ids: (world.id(), world.id(), world.id()),
+            idempotency: tag(&scope),
+            action_commitment: digest(&format!("action {name}")),
+            request_commitment: digest("request"),
+            facts_commitment: digest("facts"),
+            who,
+            on_behalf_of: behalf,
+            audience,
+            environment: "production".into(),
+            surface: surface.into(),
+            action: options.get("action").unwrap_or("do").into(),
+            topic: None,
+            target: None,
+            subjects: options.get("about").into_iter().map(tag).collect(),
+            trace: None,
+            window_ms: options.num("window").unwrap_or(86_400_000),
+            nonce: options.get("nonce").map(digest),
+            deadline: TimeMs(world.now.0.saturating_add_signed(deadline)),
+            permit_ms: options.num("permit").unwrap_or(60_000),
+            approval_ms: options.num("within"),
+            verdict,
+            windows,
+            shadow: None,
+        }
+    }
+}
+
+/// The windows of an actor's request.
+pub(crate) fn windows(verdict: &Verdict, actor: &ActorRef) -> Vec<Option<Tag>> {
+    let window = |hit: &Hit| {
+        let windowed = hit.rule.limit.is_some() || hit.rule.after.is_some();
+        windowed.then(|| tag(&format!("{} {}", hit.rule.window_name(), actor.as_str())))
+    };
+    verdict.hits.iter().map(window).collect()
 }

@@ -10,18 +10,18 @@
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //! ```
 
-use super::asking::{counts, later};
+use super::asking::{counts, later, windows};
 use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
-    Bounds, Collect, Command, Consume, CreateKey, Decide, Erase, Lift, PlaceHold, Plan, Rejection,
-    Report, RevokePermit, Target, Trip, Vote, Who,
+    Bounds, Collect, Command, Consume, CreateKey, Erase, Lift, PlaceHold, Plan, Rejection, Report,
+    RevokePermit, Target, Trip, Vote, Who,
 };
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
     SessionNarrowed, VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
 use placet_types::json::Object;
 use placet_types::policy::{
     AfterSpec, ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec,
@@ -297,51 +297,6 @@ impl Scene {
         self.names.get(name).copied().unwrap_or_else(|| DecisionId::from_bytes([0; 16]))
     }
 
-    fn decide(&mut self, words: &[&str], options: &Options<'_>) -> Decide {
-        let (surface, name) = (words[2], words[3]);
-        let verdict = self.verdict(surface);
-        let who = self.who(words[1]);
-        let window = |hit: &Hit| {
-            let windowed = hit.rule.limit.is_some() || hit.rule.after.is_some();
-            let tagged = windowed && !options.has("notag");
-            tagged.then(|| tag(&format!("{} {}", hit.rule.window_name(), who.actor.as_str())))
-        };
-        let windows = verdict.hits.iter().map(window).collect();
-        let mut actors = |key| -> Vec<ActorRef> {
-            let names = options.get(key).into_iter().flat_map(|names| names.split(','));
-            names.map(|name| self.who(name).actor).collect()
-        };
-        let (behalf, audience) = (actors("behalf"), actors("for").pop());
-        let world = self.world();
-        let deadline = options.get("deadline").map_or(2000, |ms| ms.parse::<i64>().unwrap());
-        let scope = format!("{} {}", who.actor.as_str(), options.get("key").unwrap_or(name));
-        Decide {
-            ids: (world.id(), world.id(), world.id()),
-            idempotency: tag(&scope),
-            action_commitment: digest(&format!("action {name}")),
-            request_commitment: digest("request"),
-            facts_commitment: digest("facts"),
-            who,
-            on_behalf_of: behalf,
-            audience,
-            environment: "production".into(),
-            surface: surface.into(),
-            action: options.get("action").unwrap_or("do").into(),
-            topic: None,
-            target: None,
-            subjects: options.get("about").into_iter().map(tag).collect(),
-            trace: None,
-            window_ms: options.num("window").unwrap_or(86_400_000),
-            nonce: options.get("nonce").map(digest),
-            deadline: TimeMs(world.now.0.saturating_add_signed(deadline)),
-            permit_ms: options.num("permit").unwrap_or(60_000),
-            approval_ms: options.num("within"),
-            verdict,
-            windows,
-            shadow: None,
-        }
-    }
-
     fn command(&mut self, words: &[&str], options: &Options<'_>) -> Command {
         let nonce = options.get("nonce").map(digest);
         let id = self.id(words.get(2).unwrap_or(&""));
@@ -353,7 +308,9 @@ impl Scene {
         match words[0] {
             "decide" => Command::Decide(Box::new(self.decide(words, options))),
             "vote" => {
-                let held = prior.map_or(Digest([0; 32]), |(_, prior)| prior.action_commitment);
+                let held =
+                    prior.as_ref().map_or(Digest([0; 32]), |(_, prior)| prior.action_commitment);
+                let verdict = self.verdict(&surface);
                 Command::Vote(Box::new(Vote {
                     approval: if surface.is_empty() {
                         ApprovalId::from_bytes([0; 16])
@@ -371,19 +328,25 @@ impl Scene {
                         .get("via")
                         .map(|name| VoteChannel::parse(name).expect("a channel")),
                     requirement: self.seen(id, options),
-                    verdict: self.verdict(&surface),
+                    windows: prior.map_or(Vec::new(), |(_, it)| windows(&verdict, &it.actor)),
+                    verdict,
                     waiting: self.waiting(options),
                 }))
             }
             "delegate" | "undelegate" => self.delegation(words, options),
-            "collect" => Command::Collect(Box::new(Collect {
-                decision: id,
-                who: who(self),
-                nonce,
-                permit: self.world().id(),
-                permit_ms: options.num("permit").unwrap_or(60_000),
-                verdict: self.verdict(&surface),
-            })),
+            "collect" => {
+                let verdict = self.verdict(&surface);
+                let who = who(self);
+                Command::Collect(Box::new(Collect {
+                    decision: id,
+                    nonce,
+                    permit: self.world().id(),
+                    permit_ms: options.num("permit").unwrap_or(60_000),
+                    windows: windows(&verdict, &who.actor),
+                    who,
+                    verdict,
+                }))
+            }
             "withdraw" => Command::Withdraw { decision: id, by: who(self) },
             "consume" => {
                 let (index, prior) = prior.expect("a decision");

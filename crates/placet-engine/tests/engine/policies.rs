@@ -48,6 +48,7 @@ impl Scene {
                     prior: prior.into(),
                     permit: world.id(),
                     permit_ms: 60_000,
+                    windows: Vec::new(),
                     verdict,
                     bundle: bundle(words[3]),
                     replaces,

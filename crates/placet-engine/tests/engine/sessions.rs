@@ -9,9 +9,12 @@
 //! ```
 
 use super::notation::{Scene, check};
-use super::world::{actor, digest};
+use super::world::{Runs, actor, digest};
 use placet_engine::{Command, OpenSession, Who};
-use placet_types::event::{ActorRef, SessionNarrowed, SessionOpened, TokenUse};
+use placet_types::event::{
+    ActorRef, CloseReason, Event, Principal, SessionClosed, SessionNarrowed, SessionOpened,
+    TokenUse,
+};
 use placet_types::ids::KeyId;
 
 const HOUR: u64 = 3_600_000;
@@ -302,4 +305,79 @@ fn a_person_who_signed_in_asks_to_lift_no_longer_once_closed_out() {
          lift olga workspace     -> asked
          lift adm workspace      -> kill.lifted",
     );
+}
+
+#[test]
+fn the_fold_refuses_what_no_step_plans_and_snapshots_agree() {
+    let mut scene = Scene::default();
+    for line in [
+        "person ann admin",
+        "person bob admin",
+        "agent bot",
+        "rule h pay hold roles=operator:1",
+        "login s1 eve operator,gate until=9000000",
+        "login s2 olga operator for=1000",
+        "handon @s1 c1 agent:x operator for=1000000",
+        "handon @c1 c2 service:y - for=1000",
+        "decide @c1 pay d1",
+        "vote @s2 d1",
+        "decide ann policy.publish p1 action=publish",
+        "vote bob p1",
+        "narrow s1 gate",
+        "arm bob p1 b1",
+        "logout @s2 s2",
+        "+5000000",
+        "decide bot pay d2",
+        "decide bot pay d3",
+        "login s3 olga operator",
+    ] {
+        let said = scene.line(line);
+        assert!(!said.contains('!'), "{line}: {said}");
+    }
+    let (s1, s2) = (scene.sessions["s1"], scene.sessions["s2"]);
+    let world = scene.world();
+    world.check_replay();
+    for at in 1..=world.log.len() {
+        let revived = world.revived(&mut Runs::default(), at);
+        assert_eq!(world.fingerprint(&revived), world.fingerprint(&world.state), "from {at}");
+    }
+    assert_eq!(world.state.session(s2), None, "forgotten once nobody has to know");
+    let opened = world.state.session(s1).unwrap().opened.clone();
+    let mut said = |event: Event| {
+        let entry = world.entry(event);
+        world.replayed().apply(&entry).map_or_else(|e| e.to_string(), |()| "applied".to_owned())
+    };
+    let key = KeyId::from_bytes([7; 16]);
+    let child = SessionOpened {
+        principal: Principal { key, actor: actor("agent:z"), ..opened.principal.clone() },
+        issuer: None,
+        chain: vec![opened.principal.actor.clone()],
+        parent: Some(s1),
+        token: None,
+        ..opened.clone()
+    };
+    let with = |roles: &[&str], name: &str| {
+        let principal = Principal {
+            roles: super::notation::roles(roles),
+            actor: actor(name),
+            ..child.principal.clone()
+        };
+        Event::SessionOpened(SessionOpened { principal, ..child.clone() })
+    };
+    assert!(said(Event::SessionOpened(opened)).contains("taken"));
+    assert!(said(with(&["operator"], "agent:z")).contains("more than"), "narrowed since");
+    assert!(said(with(&[], "human:z")).contains("more than"));
+    assert_eq!(said(with(&["gate"], "agent:z")), "applied");
+    let wide = super::notation::roles(&["gate", "operator"]);
+    assert!(
+        said(Event::SessionNarrowed(SessionNarrowed { key: s1, roles: wide })).contains("widens")
+    );
+    let gone = SessionNarrowed { key, roles: [].into() };
+    assert!(said(Event::SessionNarrowed(gone)).contains("unknown"));
+    let closed = |key| {
+        let reason = CloseReason::Revoked;
+        Event::SessionClosed(SessionClosed { key, by: actor("human:ann"), reason })
+    };
+    assert!(said(closed(s2)).contains("not open"));
+    assert_eq!(said(closed(s1)), "applied");
 }

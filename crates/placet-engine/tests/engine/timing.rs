@@ -99,3 +99,80 @@ fn evidence_expires_at_its_instant_and_again_at_release() {
          vote ann d2       -> invalidated",
     );
 }
+
+#[test]
+fn a_sequence_is_asked_again_when_a_held_action_is_released() {
+    // Lesson 12: what was parked before is no way around what came in between.
+    check(
+        "person olga operator
+         agent bot
+         rule a export allow
+         rule h mail hold
+         rule after:s export throttle limit=1/1000 advice
+         rule s mail deny after=1000
+         decide bot mail d1            -> REQUIRE_APPROVAL operator:1
+         decide bot mail d2            -> REQUIRE_APPROVAL operator:1
+         vote olga d2                  -> approved
+         decide bot export d3          -> PERMIT
+         vote olga d1                  -> invalidated
+         collect bot d2 nonce=n        -> invalidated
+         decide bot mail d4            -> DENY s
+         +1000
+         decide bot mail d5            -> REQUIRE_APPROVAL operator:1
+         vote olga d5                  -> approved
+         collect bot d5 nonce=n        -> collected consumed",
+    );
+}
+
+#[test]
+fn what_was_held_is_come_after_from_its_permit_on() {
+    check(
+        "person olga operator
+         agent bot
+         rule h export hold
+         rule b mail allow
+         rule after:s export throttle limit=1/1000 advice
+         rule s mail deny after=1000
+         decide bot export d1          -> REQUIRE_APPROVAL operator:1
+         decide bot mail d2            -> DENY s
+         +1000
+         decide bot mail d3            -> PERMIT
+         vote olga d1                  -> approved
+         collect bot d1 nonce=n        -> collected consumed
+         decide bot mail d4            -> DENY s
+         +1000
+         decide bot mail d5            -> PERMIT",
+    );
+}
+
+#[test]
+fn nothing_is_granted_for_what_was_only_held() {
+    check(
+        "person olga operator
+         agent bot
+         rule h review hold
+         rule after:s review allow limit=1/1000 advice
+         rule s deploy allow after=1000
+         decide bot review d1          -> REQUIRE_APPROVAL operator:1
+         decide bot deploy d2          -> SILENCE no_rule_matches
+         vote olga d1                  -> approved
+         decide bot deploy d3          -> SILENCE no_rule_matches
+         collect bot d1 nonce=n        -> collected consumed
+         decide bot deploy d4          -> PERMIT",
+    );
+}
+
+#[test]
+fn an_action_does_not_come_after_itself() {
+    check(
+        "person olga operator
+         agent bot
+         rule h export hold
+         rule after:s export throttle limit=1/1000 advice
+         rule s export deny after=1000
+         decide bot export d1          -> REQUIRE_APPROVAL operator:1
+         vote olga d1                  -> approved
+         collect bot d1 nonce=n        -> collected consumed
+         decide bot export d2          -> DENY s",
+    );
+}

@@ -16,6 +16,7 @@ use crate::explain::{ClauseTrace, Finding, RuleTrace};
 use crate::index::FastMap;
 use crate::model::Model;
 use crate::pattern::{Dialect, Pattern, Segment, matches};
+use crate::standing::Standing;
 use manifests::Access;
 use models::Models;
 use placet_types::json::Value;
@@ -75,6 +76,8 @@ impl Listener for Vec<RuleTrace> {
             limit_key: None,
             note: None,
             force: Force::Always,
+            hinge: None,
+            standing: Standing::default(),
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use super::types::{Item, Scope, Type};
 use super::{Ast, AstNode, Fault, Op, render};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 
 /// A field of the request or of the verified facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::Fault;
 use placet_types::json::{Number, Value};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use placet_types::json::{Number, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Constants that one JSON value is compared with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Constants {
     pub(super) numbers: Vec<f64>,
     pub(super) texts: BTreeSet<String>,
@@ -214,7 +214,7 @@ impl Asked {
 }
 
 /// `request.labels.team` as its names.
-fn path(ast: &Ast) -> Option<Vec<String>> {
+pub(super) fn path(ast: &Ast) -> Option<Vec<String>> {
     match &ast.node {
         AstNode::Name(name) => Some(vec![name.clone()]),
         AstNode::Member { of, field } => {
@@ -234,7 +234,7 @@ fn path(ast: &Ast) -> Option<Vec<String>> {
     }
 }
 
-fn leaves(ast: &Ast, paths: &mut Vec<Vec<String>>, constants: &mut Vec<Value>) {
+pub(super) fn leaves(ast: &Ast, paths: &mut Vec<Vec<String>>, constants: &mut Vec<Value>) {
     if let Some(constant) = constant(ast) {
         constants.push(constant);
     } else if let Some(path) = path(ast) {
@@ -254,7 +254,7 @@ fn leaves(ast: &Ast, paths: &mut Vec<Vec<String>>, constants: &mut Vec<Value>) {
     }
 }
 
-fn constant(ast: &Ast) -> Option<Value> {
+pub(super) fn constant(ast: &Ast) -> Option<Value> {
     match &ast.node {
         AstNode::Bool(value) => Some(Value::Bool(*value)),
         AstNode::Int(value) => Some(Value::Number(Number::from_i64(*value))),
@@ -271,6 +271,18 @@ fn constant(ast: &Ast) -> Option<Value> {
 }
 
 impl Constants {
+    /// Those of both.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.numbers.extend(other.numbers);
+        self.texts.extend(other.texts);
+        self.booleans |= other.booleans;
+        for value in other.more {
+            if !self.more.contains(&value) {
+                self.more.push(value);
+            }
+        }
+    }
+
     /// One value for each range between constants and for each constant, and one of each other type.
     pub(super) fn representatives(&self) -> Vec<Value> {
         let mut numbers = self.numbers.clone();

@@ -84,6 +84,10 @@ fn parts(bundle: &Bundle) -> BTreeMap<(String, String), Value> {
         let named = |item: &Value| item.get("id").and_then(Value::as_str).map(str::to_owned);
         match value {
             Value::Object(object) => {
+                // That there is such a document at all decides as well.
+                if matches!(section.as_str(), "capabilities" | "roles" | "surfaces") {
+                    out.insert((section.clone(), String::new()), Value::Null);
+                }
                 for (name, value) in object {
                     out.insert((section.clone(), name), value);
                 }

@@ -3,13 +3,14 @@
 //! refuses to know outcomes.
 
 use super::automaton::{classes, matches, other};
-use super::conditions::{Asked, Constants};
+use super::conditions::Constants;
+use super::draft::{Draft, set_text};
+use super::gather::Gathered;
 use crate::bundle::Bundle;
 use crate::model::{MatchKey, Rule};
 use crate::pattern::Dialect;
-use placet_types::ids::{ActorId, WorkspaceName, is_dotted_name, is_label, is_name};
+use placet_types::ids::{ActorId, is_dotted_name, is_label, is_name};
 use placet_types::json::{Object, Value};
-use placet_types::{Caller, Request};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a value stands in a request or in the verified facts.
@@ -58,7 +59,7 @@ impl Slot {
         })
     }
 
-    fn of_key(key: MatchKey) -> Option<Self> {
+    pub(super) fn of_key(key: MatchKey) -> Option<Self> {
         Some(match key {
             MatchKey::Topics => Self::Topic,
             MatchKey::Surfaces => Self::Surface,
@@ -75,7 +76,7 @@ impl Slot {
         })
     }
 
-    const fn dialect(&self) -> Dialect {
+    pub(super) const fn dialect(&self) -> Dialect {
         match self {
             Self::Surface | Self::Action | Self::Topic => Dialect::Dotted,
             Self::Target => Dialect::Path,
@@ -88,7 +89,7 @@ impl Slot {
     }
 
     /// Whether a request can carry the text there.
-    fn carries(&self, text: &str) -> bool {
+    pub(super) fn carries(&self, text: &str) -> bool {
         match self {
             Self::Surface | Self::Action | Self::Topic => is_dotted_name(text),
             Self::Target => (1..=2048).contains(&text.len()),
@@ -99,7 +100,7 @@ impl Slot {
         }
     }
 
-    const fn required(&self) -> bool {
+    pub(super) const fn required(&self) -> bool {
         matches!(
             self,
             Self::Surface | Self::Action | Self::Actor | Self::Environment | Self::Workspace
@@ -136,65 +137,18 @@ pub(super) struct Space {
     pub(super) axes: Vec<Axis>,
     /// Why the choices do not cover everything; nothing where they do.
     pub(super) open: Vec<String>,
+    /// What the two bundles compare with different constants.
+    pub(super) changed: BTreeSet<Slot>,
 }
-
-/// Kinds of documents whose whole meaning the axes cover.
-const COVERED: [&str; 8] =
-    ["type", "floor", "rules", "surfaces", "channels", "identity", "notify", "tests"];
-/// What a surface says without any request deciding otherwise for it.
-const SURFACE_COVERED: [&str; 4] = ["owner", "deadline", "idempotency_window", "retention"];
 
 impl Space {
     pub(super) fn of(bundles: [&Bundle; 2]) -> Self {
-        let mut space = Self::default();
-        let mut texts: BTreeMap<Slot, BTreeSet<String>> = BTreeMap::new();
-        let (mut tags, mut roles) = (BTreeSet::new(), BTreeSet::new());
-        let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let mut asked = Asked::default();
-        let mut scanned = BTreeSet::new();
-        for bundle in bundles {
-            space.documents(bundle);
-            let surfaces = bundle.model().surfaces.as_ref();
-            if let Some(surfaces) = surfaces {
-                let known = texts.entry(Slot::Surface).or_default();
-                known.extend(surfaces.keys().cloned());
-                known.insert("job".to_owned());
-                let built_in = ["policy", "override", "role", "key"];
-                known.extend(built_in.map(|prefix| format!("{prefix}.*.**")));
-            }
-            for rule in &bundle.model().rules {
-                for (key, patterns) in &rule.matches.lists {
-                    match Slot::of_key(*key) {
-                        Some(slot) => texts.entry(slot).or_default().extend(patterns.clone()),
-                        None if *key == MatchKey::Roles => roles.extend(patterns.clone()),
-                        None => tags.extend(patterns.clone()),
-                    }
-                }
-                for (name, patterns) in &rule.matches.labels {
-                    labels.entry(name.clone()).or_default().extend(patterns.clone());
-                }
-                let Some(condition) = &rule.matches.when else { continue };
-                if scanned.insert(condition.text().to_owned()) {
-                    let before = asked.open.len();
-                    asked.scan(condition.ast());
-                    if let Some(open) = asked.open.get(before) {
-                        let id = &rule.effect.id;
-                        space.open.push(format!(
-                            "rule {id}: `{open}` is not a comparison of one value with constants"
-                        ));
-                    }
-                }
-            }
+        let [a, b] = bundles.map(Gathered::of);
+        let mut space = Self { changed: a.differing(&b), ..Self::default() };
+        let Gathered { texts, tags, roles, labels, asked, open } = a.with(b);
+        for why in open {
+            space.open(why);
         }
-        for (slot, constants) in std::mem::take(&mut asked.texts) {
-            let carried = constants.into_iter().filter(|text| slot.carries(text));
-            texts.entry(slot.clone()).or_default().extend(carried);
-        }
-        for (name, constants) in std::mem::take(&mut asked.labels) {
-            labels.entry(name).or_default().extend(constants);
-        }
-        tags.append(&mut asked.tags);
-        roles.append(&mut asked.roles);
         space.text_axes(texts);
         space.sets(tags, Slot::RiskTag);
         space.sets(roles, Slot::Role);
@@ -205,31 +159,9 @@ impl Space {
         space
     }
 
-    /// Documents that decide more than rules do.
-    fn documents(&mut self, bundle: &Bundle) {
-        let Ok(Value::Object(documents)) =
-            placet_types::json::parse(bundle.normalised(), placet_types::json::Limits::DOCUMENT)
-        else {
-            return self.open("the normal form of a bundle is not understood".to_owned());
-        };
-        for (name, value) in documents.iter() {
-            if !COVERED.contains(&name) {
-                self.open(format!("`{name}:` may decide as well, and is not taken apart"));
-            }
-            if name == "surfaces" {
-                let surfaces = value.as_object().into_iter().flat_map(Object::iter);
-                let members = surfaces
-                    .filter_map(|(_, surface)| surface.as_object())
-                    .flat_map(|surface| surface.iter().map(|(name, _)| name.to_owned()));
-                let uncovered: BTreeSet<String> =
-                    members.filter(|member| !SURFACE_COVERED.contains(&member.as_str())).collect();
-                for member in uncovered {
-                    self.open(format!(
-                        "`{member}` of surfaces decides as well, and is not taken apart"
-                    ));
-                }
-            }
-        }
+    /// The axis of a slot.
+    pub(super) fn axis(&self, slot: &Slot) -> Option<&Axis> {
+        self.axes.iter().find(|axis| axis.slot == *slot)
     }
 
     fn open(&mut self, why: String) {
@@ -386,71 +318,30 @@ impl Space {
     }
 
     /// The request of these choices.
-    pub(super) fn request(&self, picks: &[usize], base: &(Request, Caller)) -> (Request, Caller) {
-        let (mut request, mut caller) = base.clone();
+    pub(super) fn request(&self, picks: &[usize], base: &Draft) -> Draft {
+        let mut draft = base.clone();
         for (at, (axis, pick)) in self.axes.iter().zip(picks).enumerate() {
             let Some(choice) = axis.choices.get(*pick) else { continue };
             match (choice, &axis.slot) {
-                (Choice::Text(text), slot) => set_text(&mut request, &mut caller, slot, text),
+                (Choice::Text(text), slot) => set_text(&mut draft, slot, text),
                 (Choice::Among, Slot::RiskTag(name)) => {
-                    request.risk_tags.insert(name.clone());
+                    draft.0.risk_tags.insert(name.clone());
                 }
                 (Choice::Among, Slot::Role(name)) => {
-                    caller.roles.insert(name.clone());
+                    draft.1.roles.insert(name.clone());
                 }
                 (Choice::Json(_) | Choice::Object, Slot::Path(path)) if path.len() == 1 => {
                     let value = self.value(at, picks);
                     if path.first().is_some_and(|name| name == "context") {
-                        request.context = value.as_object().cloned();
+                        draft.0.context = value.as_object().cloned();
                     } else {
-                        request.arguments = Some(value);
+                        draft.0.arguments = Some(value);
                     }
                 }
                 _ => {}
             }
         }
-        (request, caller)
-    }
-
-    /// `base` with one value replaced.
-    pub(super) fn vary(
-        &self,
-        axis: &Axis,
-        choice: &Choice,
-        base: &(Request, Caller),
-    ) -> (Request, Caller) {
-        let (mut request, mut caller) = base.clone();
-        match (choice, &axis.slot) {
-            (Choice::Text(text), slot) => set_text(&mut request, &mut caller, slot, text),
-            (Choice::Among, Slot::RiskTag(name)) => {
-                request.risk_tags.insert(name.clone());
-            }
-            (Choice::Absent, Slot::RiskTag(name)) => {
-                request.risk_tags.remove(name);
-            }
-            (Choice::Among, Slot::Role(name)) => {
-                caller.roles.insert(name.clone());
-            }
-            (Choice::Absent, Slot::Role(name)) => {
-                caller.roles.remove(name);
-            }
-            (Choice::Json(_) | Choice::Absent, Slot::Path(path)) => {
-                let value = if let Choice::Json(value) = choice { Some(value) } else { None };
-                match path.split_first() {
-                    Some((root, keys)) if root == "context" => {
-                        let whole = request.context.take().map(Value::Object);
-                        let whole = put(whole, keys, value);
-                        request.context = whole.as_ref().and_then(Value::as_object).cloned();
-                    }
-                    Some((_, keys)) => {
-                        request.arguments = put(request.arguments.take(), keys, value);
-                    }
-                    None => {}
-                }
-            }
-            _ => {}
-        }
-        (request, caller)
+        draft
     }
 
     /// The value on an axis, with its members.
@@ -474,50 +365,5 @@ impl Space {
                 Value::Object(object)
             }
         }
-    }
-}
-
-/// `whole` with the value below some keys replaced or removed. Where one of the keys leads into anything
-/// but an object it stays as it is.
-fn put(whole: Option<Value>, keys: &[String], value: Option<&Value>) -> Option<Value> {
-    let Some((first, rest)) = keys.split_first() else { return value.cloned() };
-    let Some(Value::Object(mut object)) = whole else { return whole };
-    match put(object.remove(first), rest, value) {
-        Some(member) => object.set(first.as_str(), member),
-        None => {
-            object.remove(first);
-        }
-    }
-    Some(Value::Object(object))
-}
-
-fn set_text(request: &mut Request, caller: &mut Caller, slot: &Slot, text: &str) {
-    let owned = text.to_owned();
-    match slot {
-        Slot::Surface => request.surface = owned,
-        Slot::Action => request.action = owned,
-        Slot::Topic => request.topic = Some(owned),
-        Slot::Target => request.target = Some(owned),
-        Slot::Team => request.team = Some(owned),
-        Slot::Capability => request.capability = Some(owned),
-        Slot::Branch => request.branch = Some(owned),
-        Slot::Model => request.model = Some(owned),
-        Slot::Execution => request.execution = Some(owned),
-        Slot::Step => request.step = Some(owned),
-        Slot::Label(name) => {
-            request.labels.insert(name.clone(), owned);
-        }
-        Slot::Environment => caller.environment = owned,
-        Slot::Actor => {
-            if let Some(actor) = ActorId::parse(text) {
-                caller.actor = actor;
-            }
-        }
-        Slot::Workspace => {
-            if let Some(workspace) = WorkspaceName::parse(text) {
-                caller.workspace = workspace;
-            }
-        }
-        Slot::ActorKind | Slot::RiskTag(_) | Slot::Role(_) | Slot::Path(_) => {}
     }
 }

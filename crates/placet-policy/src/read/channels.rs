@@ -8,7 +8,7 @@ use crate::notify::is_loopback;
 use crate::syntax::{Data, Node};
 use placet_types::ids::{ActorId, ActorKind};
 use placet_types::json::Value;
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Channels that notifications name, and the tokens that are polled with.

@@ -4,7 +4,7 @@
 use crate::diagnostic::{Code, Place, Report};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 
 /// Which spelling of a bundle is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +204,8 @@ fn duration_up_to(
     }
 }
 
-fn parse_duration(text: &str) -> Option<u64> {
+/// `500ms`, `30s`, `30m`, `1h`, `7d` in milliseconds.
+pub(crate) fn parse_duration(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
     let scale = match unit {

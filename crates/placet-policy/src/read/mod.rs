@@ -22,8 +22,8 @@ use crate::syntax::{Data, Member, Node};
 use fields::{Fields, Form};
 use matches::Conditions;
 use placet_types::json::Value;
+use placet_types::nearest::nearest;
 use placet_types::policy::Layer;
-use placet_types::request::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most rules of a bundle, floor included.

@@ -8,10 +8,10 @@ use crate::diagnostic::{Code, Place, Report};
 use crate::model::{LimitKey, Rule};
 use crate::syntax::{Data, Node};
 use placet_types::ids::is_name;
+use placet_types::nearest::nearest;
 use placet_types::policy::{
     AfterSpec, ApprovalSpec, Constraints, Effect, Layer, LimitSpec, RuleEffect,
 };
-use placet_types::request::nearest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

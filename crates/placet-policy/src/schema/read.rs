@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Report, Severity};
 use crate::read::fields::{self, Fields};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
-use placet_types::request::nearest;
+use placet_types::nearest::nearest;
 
 /// Most subschemas of one schema: each value is looked at by at most so many.
 const NODES_MAX: usize = 512;

@@ -198,7 +198,10 @@ pub(super) type Meaning = (&'static [Told], Option<(ApprovalId, DecisionId)>);
 /// What an entry is, to those who are told: in the order in which one may hear of it instead of the
 /// next, and the approval it is about.
 pub(super) fn meaning(event: &Event) -> Option<Meaning> {
-    use Told::{Closed, Consumed, Denied, Lifted, Opened, Published, Tripped, Voted};
+    use Told::{
+        Closed, Consumed, Denied, Escalated, Lifted, Opened, Published, Reminded, Reopened,
+        Tripped, Voted,
+    };
     Some(match event {
         Event::Decision(event) => match (&event.approval, event.outcome) {
             (Some(opened), _) => (&[Opened], Some((opened.id, event.decision))),
@@ -211,6 +214,9 @@ pub(super) fn meaning(event: &Event) -> Option<Meaning> {
             if last { (&[Closed, Voted], about) } else { (&[Voted], about) }
         }
         Event::ApprovalClosed(event) => (&[Closed], Some((event.approval, event.decision))),
+        Event::ApprovalReopened(event) => (&[Reopened], Some((event.approval, event.decision))),
+        Event::ApprovalEscalated(event) => (&[Escalated], Some((event.approval, event.decision))),
+        Event::ApprovalReminded(event) => (&[Reminded], Some((event.approval, event.decision))),
         Event::PermitCollected(event) => (&[Consumed], Some((event.approval, event.decision))),
         Event::KillTripped(_) => (&[Tripped], None),
         Event::KillLifted(_) => (&[Lifted], None),

@@ -1,5 +1,5 @@
 //! Who may call what: every operation of the table, called for real by callers of every role and kind,
-//! by nobody, and by an admin of another workspace about what is in this one. What comes of it stands in
+//! by whoever proposed, by nobody, and by an admin of another workspace about what is in this one. What comes of it stands in
 //! `matrix.txt`, to be reviewed; a cell that is missing there or has changed fails.
 
 use crate::world::{BIG, BUNDLE, World, at, request};
@@ -29,7 +29,9 @@ struct Stage {
     /// A second person who may lift.
     olga: String,
     bot: String,
+    /// The admin of another workspace, and a second person there.
     zoe: String,
+    zed: String,
     count: u32,
 }
 
@@ -44,7 +46,9 @@ impl Stage {
             .post("/api/v1/workspaces", &world.admin, r#"{"name":"other","admin":"human:zoe"}"#)
             .await;
         let zoe = at(&made.json(), "/key").to_owned();
-        Self { world, olga, bot, zoe, count: 0 }
+        let body = r#"{"actor":"human:zed","environment":"production","roles":["operator"]}"#;
+        let zed = at(&world.post("/api/v1/keys", &zoe, body).await.json(), "/key").to_owned();
+        Self { world, olga, bot, zoe, zed, count: 0 }
     }
 
     async fn callers(&self) -> Vec<Caller> {
@@ -64,6 +68,7 @@ impl Stage {
             };
             all.push(caller(role, &key));
         }
+        all.push(caller("proposer", &self.bot));
         // What a machine may not do, no role of its own lets it do.
         let every = ["auditor", "gate", "operator"];
         all.push(caller("agent", &self.world.key("agent:all", &every).await));
@@ -171,6 +176,7 @@ impl Stage {
                 let made = self.admin("/api/v1/keys", &body).await;
                 self.at(operation, "{id}", at(&made, "/id"), "")
             }
+            "getSession" => self.at(operation, "{id}", "current", ""),
             "openSession" => call(operation.path, r#"{"actor":"agent:m"}"#),
             "closeSession" => {
                 let made =
@@ -247,15 +253,19 @@ impl Stage {
         let scope = r#"{"scope":"workspace"}"#;
         match operation.id {
             "kill" | "lift" => {
-                for key in [&self.world.admin, &self.olga] {
+                for key in [&self.world.admin, &self.olga, &self.zoe, &self.zed] {
                     self.world.post("/api/v1/lift", key, scope).await;
                 }
-                let kill = self.world.get("/api/v1/kill", &self.world.admin).await.ok();
-                assert_eq!(kill["workspace"], Value::Null, "{kill}");
+                for key in [&self.world.admin, &self.zoe] {
+                    let kill = self.world.get("/api/v1/kill", key).await.ok();
+                    assert_eq!(kill["workspace"], Value::Null, "{kill}");
+                }
             }
             "trustAuthor" | "revokeAuthor" => {
                 let body = self.author();
-                self.world.post("/api/v1/policies/authors/revoke", &self.world.admin, &body).await;
+                for key in [&self.world.admin, &self.zoe] {
+                    self.world.post("/api/v1/policies/authors/revoke", key, &body).await;
+                }
             }
             _ => {}
         }

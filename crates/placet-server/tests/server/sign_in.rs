@@ -182,6 +182,10 @@ async fn after_logging_out_neither_token_nor_key_opens_anything() {
     world.get("/api/v1/sessions/current", &bob).await.ok();
     let path = format!("/api/v1/sessions/{id}");
     world.call("DELETE", &path, &bob, &[], "").await.refused(404, "not_found");
+    let carl = issuer.token("carl", &json!({"groups": ["all"]}));
+    world.get(&path, &carl).await.refused(404, "not_found");
+    assert_eq!(world.get(&path, &key).await.ok()["id"], made["id"]);
+    assert_eq!(world.get(&path, &world.admin).await.ok()["id"], made["id"], "overseers see all");
     let gone = world.call("DELETE", "/api/v1/sessions/current", &key, &[], "").await;
     assert_eq!(gone.status, 204, "{gone:?}");
     for credential in [&key, &token] {
@@ -326,7 +330,7 @@ async fn a_bundle_takes_roles_from_open_sessions_and_their_votes() {
     let issuer = Issuer::start();
     let world = world(&issuer).await;
     let bot = world.key("agent:bot", &[]).await;
-    let token = issuer.token("ann", &json!({"groups": ["ops", "all"]}));
+    let token = issuer.token("uma", &json!({"groups": ["ops", "all"]}));
     let child = world
         .post("/api/v1/sessions", &token, r#"{"actor":"agent:x","roles":["operator"]}"#)
         .await
@@ -354,7 +358,7 @@ async fn a_bundle_takes_roles_from_open_sessions_and_their_votes() {
     world.post("/api/v1/policies/rollback", &world.admin, "{}").await.ok();
     let who = world.get("/api/v1/sessions/current", &token).await.ok();
     assert_eq!(who["roles"], json!([]));
-    let fresh = issuer.token("ann", &ops());
+    let fresh = issuer.token("uma", &ops());
     let who = world.get("/api/v1/sessions/current", &fresh).await.ok();
     assert_eq!(who["roles"], json!(["operator"]));
     // A bundle without the issuer believes none of its tokens.

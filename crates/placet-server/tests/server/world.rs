@@ -2,11 +2,12 @@
 
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
+use placet_runtime::ports::Clock;
 use placet_runtime::{
     KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Stores, Workspace,
 };
 use placet_server::{ServerOptions, open_stores, serve};
-use placet_store::{Create, DataDir};
+use placet_store::{Create, DataDir, OpenError};
 use placet_types::Caller;
 use placet_types::ids::{ActorId, WorkspaceName};
 use serde_json::Value;
@@ -87,6 +88,18 @@ impl Answer {
     }
 }
 
+/// Channels let go of their outbox, and so of the lock, a moment after they have ended.
+async fn open(path: &Path, patient: bool) -> DataDir {
+    loop {
+        match DataDir::open(path, Create::Yes) {
+            Err(OpenError::InUse { .. }) if patient => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 fn compile(text: &str) -> Arc<Bundle> {
     let source = Source { name: "policy.yaml".into(), text: text.into() };
     match Bundle::compile::<Fast>(&[source]) {
@@ -127,9 +140,14 @@ impl World {
         admin: Option<String>,
         change: impl FnOnce(&mut Stores),
     ) -> Self {
-        let data = DataDir::open(&dir.path().join("data"), Create::Yes).unwrap();
+        let data = open(&dir.path().join("data"), options.channels.is_some()).await;
         let mut stores = open_stores(&data).unwrap();
         change(&mut stores);
+        let mut served = options.clone();
+        if let Some(channels) = &mut served.channels {
+            // What was given is a pattern: the outbox is this directory's.
+            channels.outbox = Arc::new(data.outbox().unwrap());
+        }
         let setup = Options {
             dev,
             solo: false,
@@ -150,7 +168,7 @@ impl World {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let plane = started.plane.clone();
-        let serving = tokio::spawn(serve(listener, plane.clone(), options.clone(), async move {
+        let serving = tokio::spawn(serve(listener, plane.clone(), served, async move {
             let _ = stopped.await;
         }));
         let admin = bootstrap.or(admin).unwrap();
@@ -167,6 +185,12 @@ impl World {
             serving: Some(serving),
             admin,
         }
+    }
+
+    /// A world whose clock is another one.
+    pub(crate) async fn at(bundle: &str, options: ServerOptions, clock: Arc<dyn Clock>) -> Self {
+        let (dir, bundle) = (TempDir::new().unwrap(), Some(bundle.to_owned()));
+        Self::start(dir, bundle, false, options, None, None, |stores| stores.clock = clock).await
     }
 
     /// From here on it starts without a bundle of its own: what was published since decides.

@@ -65,7 +65,18 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
                 explained.push(Row::new(format!("explain, {rules} rules"), asked, "ns"));
                 let ratio =
                     Row::new(format!("explain beside evaluate, {rules} rules"), asked / spent, "x");
-                explained.push(ratio.at_most(3.0));
+                explained.push(ratio);
+                let near = nanos((args.requests / 10).max(5), |at| {
+                    let (request, caller) = &work.requests[at % work.requests.len()];
+                    black_box(bundle.explain_near(request, caller, &mut scratch));
+                });
+                explained.push(Row::new(
+                    format!("explain what is near, {rules} rules"),
+                    near,
+                    "ns",
+                ));
+                let name = format!("explain what is near beside evaluate, {rules} rules");
+                explained.push(Row::new(name, near / spent, "x").at_most(3.0));
             }
             let row = Row::new(format!("{name}, {rules} rules"), spent, "ns");
             rows.push(match bar {

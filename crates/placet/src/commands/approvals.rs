@@ -176,11 +176,10 @@ pub(crate) async fn vote(args: VoteArgs, approve: bool) -> Done {
         (Some(id), _) | (None, Some(id)) => id.clone(),
         (None, None) => return Err(Fault::usage("name an approval or a --decision").into()),
     };
-    let digest = match &args.digest {
-        Some(digest) => digest.clone(),
+    let mut body = match &args.digest {
+        Some(digest) => json!({"action_digest": digest}),
         None => look(&client, &id, approve, &args).await?,
     };
-    let mut body = json!({"action_digest": digest});
     if let Some(note) = &args.note {
         body["note"] = note.as_str().into();
     }
@@ -197,8 +196,8 @@ pub(crate) async fn vote(args: VoteArgs, approve: bool) -> Done {
     })
 }
 
-/// Shows what would run and asks; the digest of what was shown.
-async fn look(client: &Client, id: &str, approve: bool, args: &VoteArgs) -> Result<String> {
+/// Shows what would run and asks; the digests of what was shown: the action, and what it demands.
+async fn look(client: &Client, id: &str, approve: bool, args: &VoteArgs) -> Result<Value> {
     let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !args.yes && (args.ask.json || !asks) {
         let fault = Fault::usage("without a terminal to ask on, --digest or --yes is required");
@@ -211,8 +210,9 @@ async fn look(client: &Client, id: &str, approve: bool, args: &VoteArgs) -> Resu
     let digest = digest.filter(|digest| held["action_digest"] == **digest).ok_or_else(|| {
         Fault::new("payload_erased", "what would run was erased, so nobody can look at it")
     })?;
+    let seen = json!({"action_digest": digest, "requirement": held["requirement"]});
     if args.yes {
-        return Ok(digest.to_owned());
+        return Ok(seen);
     }
     eprint!("{}", shown::whole(&held, output::err_paint));
     let verb = if approve { "Approve" } else { "Reject" };
@@ -223,7 +223,7 @@ async fn look(client: &Client, id: &str, approve: bool, args: &VoteArgs) -> Resu
     if answer.trim() != "yes" {
         return Err(Fault::new("failed", "nothing was decided").into());
     }
-    Ok(digest.to_owned())
+    Ok(seen)
 }
 
 /// Runs `withdraw`.

@@ -87,8 +87,10 @@ fn locally(args: &DecideArgs, bundle: &Bundle, bytes: &[u8]) -> Result<Value> {
     let mut caller = args.caller.caller(args.remote.workspace.as_deref())?;
     let request = local::request(bytes, &mut caller)?;
     let trace = args.explain.then(|| bundle.explain(&request, &caller));
-    let mut document = local::decide(bundle, &request, caller)?.document();
-    if let Some(trace) = trace {
+    let decision = local::decide(bundle, &request, caller)?;
+    let mut document = decision.document();
+    if let Some(mut trace) = trace {
+        trace.settle(decision.time(), decision.event());
         if args.json {
             document["trace"] = serde_json::from_str(&trace.to_value().to_text())?;
         } else {

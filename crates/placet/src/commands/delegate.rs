@@ -1,14 +1,20 @@
 //! `delegate`, `delegations`: lending one's right to approve for a while. Refuses to know what the
 //! roles are for; the server holds that nobody lends what is not theirs.
 
-use crate::client::escape;
+use crate::client::{Client, escape};
 use crate::commands::ask::Ask;
 use crate::exit::{Done, Fault};
 use crate::output;
+use anyhow::Result;
 use clap::{ArgGroup, Args, Subcommand};
 use placet_types::ids::TimeMs;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Delegations asked for at a time.
+const PAGE: usize = 200;
+/// Pages at most: the list itself is bounded.
+const PAGES_MAX: usize = 100;
 
 /// Let somebody else approve in your place, for a while.
 ///
@@ -68,7 +74,7 @@ enum DelegationsCommand {
 }
 
 /// Milliseconds of `90s`, `30m`, `8h`, `7d`.
-fn span(text: &str) -> Result<u64, String> {
+fn span(text: &str) -> std::result::Result<u64, String> {
     let expected = || "expected a number of s, m, h or d, such as 8h or 7d".to_owned();
     let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
     let (number, unit) = text.split_at(at);
@@ -83,7 +89,7 @@ fn span(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).filter(|span| *span > 0).ok_or_else(expected)
 }
 
-fn instant(text: &str) -> Result<TimeMs, String> {
+fn instant(text: &str) -> std::result::Result<TimeMs, String> {
     let expected = "expected an RFC 3339 time such as 2026-12-24T18:00:00Z";
     TimeMs::parse_rfc3339(text).ok_or_else(|| expected.to_owned())
 }
@@ -124,18 +130,32 @@ pub(crate) async fn delegations(args: DelegationsArgs) -> Done {
         };
         return ask.show(&ended, |_| output::line(&format!("ended: {}", output::safe(&id))));
     }
-    args.ask
-        .get("/api/v1/delegations", |listed| {
-            let rows: Vec<_> =
-                listed["delegations"].as_array().into_iter().flatten().map(row).collect();
-            if rows.is_empty() {
-                output::line("nobody approves in another's place");
-                return;
-            }
-            let head = ["id", "of", "to", "roles", "surfaces", "until", "state"];
-            output::line(&output::table(&head, &rows));
-        })
-        .await
+    let listed = json!({"delegations": all(&args.ask.client()?).await?});
+    args.ask.show(&listed, |listed| {
+        let rows: Vec<_> =
+            listed["delegations"].as_array().into_iter().flatten().map(row).collect();
+        if rows.is_empty() {
+            output::line("nobody approves in another's place");
+            return;
+        }
+        let head = ["id", "of", "to", "roles", "surfaces", "until", "state"];
+        output::line(&output::table(&head, &rows));
+    })
+}
+
+async fn all(client: &Client) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..PAGES_MAX {
+        let path = format!("/api/v1/delegations?limit={PAGE}{cursor}");
+        let mut page = client.get(&path).await?;
+        if let Value::Array(items) = page["delegations"].take() {
+            found.extend(items);
+        }
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={}", escape(next));
+    }
+    Ok(found)
 }
 
 fn row(one: &Value) -> Vec<String> {

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &InitArgs) -> Done {
 fn named(name: &str) -> Result<&'static Preset> {
     let names: Vec<&str> = presets::ALL.iter().map(|preset| preset.name).collect();
     presets::find(name).ok_or_else(|| {
-        let near = placet_types::request::nearest(name, &names);
+        let near = placet_types::nearest::nearest(name, &names);
         let fault = Fault::usage(format!("{name:?} is no preset"));
         let next = near.map_or_else(
             || format!("presets are {}", names.join(", ")),

@@ -1,18 +1,19 @@
-//! `policy compile` and `policy explain`: what a bundle is, and why it says what it says.
+//! `policy`: what a bundle is. Its other commands are modules of their own.
 
 mod backtest;
 mod diff;
+mod explain;
 mod shadow;
 
 use crate::commands::authoring::{self, Authoring};
 use crate::commands::publish;
 use crate::exit::{self, Done};
-use crate::local::{self, CallerArgs, Compiled};
+use crate::local::{self, Compiled};
 use crate::output;
 use crate::presets;
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use placet_policy::{Bundle, Diagnostic, Finding, RuleTrace};
+use placet_policy::Diagnostic;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +27,8 @@ pub(crate) use backtest::open_log;
   placet policy lint --bundle policy/ --deny warnings
   placet policy test --bundle policy/ --coverage
   placet policy fmt policy/
-  placet policy explain request.json --bundle policy/ --role support
+  placet policy explain request.json --bundle policy/ --role support --at 2026-01-01T22:00:00Z
+  placet policy explain request.json --matched           # by what the server has in force
   placet policy publish --bundle policy/ --reason \"limits for autumn\"
   placet policy rollback                       # to the bundle before, at once, to be reviewed
   placet policy history
@@ -56,22 +58,7 @@ enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show for every rule why it matched a request or not, and what was decided.
-    Explain {
-        /// File with the request, `-` for standard input.
-        request: String,
-        /// Directory of YAML documents.
-        #[arg(long, value_name = "DIR")]
-        bundle: PathBuf,
-        #[command(flatten)]
-        caller: CallerArgs,
-        /// Workspace of that actor.
-        #[arg(long, value_name = "NAME")]
-        workspace: Option<String>,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
-    },
+    Explain(Box<explain::ExplainArgs>),
     /// List the policies to start from; `placet init --preset NAME` writes one.
     Presets {
         /// Print one JSON document.
@@ -92,9 +79,7 @@ pub(crate) async fn run(args: PolicyArgs) -> Done {
         PolicyCommand::Backtest(args) => backtest::run(&args),
         PolicyCommand::Shadow(args) => shadow::run(&args).await,
         PolicyCommand::Compile { bundle, out, json } => compile(&bundle, out.as_deref(), json),
-        PolicyCommand::Explain { request, bundle, caller, workspace, json } => {
-            explain(&request, &bundle, &caller, workspace.as_deref(), json)
-        }
+        PolicyCommand::Explain(args) => explain::run(&args).await,
         PolicyCommand::Presets { json } => Ok(list_presets(json)),
     }
 }
@@ -161,82 +146,4 @@ fn print(found: &[Diagnostic]) {
         output::line(&output::safe(&one.to_string()));
         output::line("");
     }
-}
-
-fn explain(
-    request: &str,
-    dir: &Path,
-    caller: &CallerArgs,
-    workspace: Option<&str>,
-    json: bool,
-) -> Done {
-    let bundle: Bundle = local::compile(dir)?;
-    let caller = caller.caller(workspace)?;
-    let request = local::question(&local::read_input(request)?, &caller)?;
-    let trace = bundle.explain(&request, &caller);
-    let decision = local::decide(&bundle, &request, caller)?;
-    if json {
-        let trace: serde_json::Value = serde_json::from_str(&trace.to_value().to_text())?;
-        output::document(&json!({"decision": decision.document(), "trace": trace}));
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !trace.surface_known {
-        output::line("the policy does not know this surface: no rule is asked");
-    }
-    let rows: Vec<Vec<String>> = trace
-        .rules
-        .iter()
-        .map(|rule| {
-            let matched = if rule.matched { "yes" } else { "no" };
-            vec![
-                rule.rule.layer.as_str().to_owned(),
-                rule.rule.id.clone(),
-                rule.rule.effect.as_str().to_owned(),
-                matched.to_owned(),
-                why(rule),
-            ]
-        })
-        .collect();
-    if !rows.is_empty() {
-        output::line(&output::table(&["layer", "rule", "decision", "matched", "why"], &rows));
-    }
-    let document = decision.document();
-    let rules = output::plain(&document["rules"]);
-    output::line(&format!("{}  {rules}", output::outcome(decision.outcome())));
-    for reason in document["reasons"].as_array().into_iter().flatten() {
-        output::field("because", &output::plain(&reason["text"]));
-    }
-    output::field("policy", &output::plain(&document["policy"]));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// One line per key and condition: `+` matched, `-` did not, `!` could not be evaluated.
-fn why(rule: &RuleTrace) -> String {
-    let mut lines = Vec::new();
-    for clause in &rule.clauses {
-        let (found, wanted) = (clause.found.join(", "), clause.wanted.join(", "));
-        lines.push(match clause.finding {
-            Finding::Matched => format!("+ {}: {found} among {wanted}", clause.key),
-            Finding::Differs => format!("- {}: {found}, wanted {wanted}", clause.key),
-            Finding::Absent => format!("- {}: absent, wanted {wanted}", clause.key),
-        });
-    }
-    if let Some(condition) = &rule.condition {
-        let (sign, value) = match condition.value {
-            Ok(true) => ('+', "true"),
-            Ok(false) => ('-', "false"),
-            Err(error) => ('!', error.as_str()),
-        };
-        lines.push(format!("{sign} {} is {value}", condition.text));
-    }
-    if let Some(note) = &rule.note {
-        lines.push(format!("{} {note}", if rule.matched { '!' } else { '+' }));
-    }
-    if lines.is_empty() {
-        lines.push("+ matches everything".to_owned());
-    }
-    if let Some(limit) = rule.rule.limit {
-        lines.push(format!("  applies once {} lie within {} s", limit.count, limit.per_ms / 1000));
-    }
-    output::safe(&lines.join("\n"))
 }

@@ -60,7 +60,16 @@ fn contracts_of_surfaces_hold_as_the_guide_says() {
 }
 
 fn follow(guide: &str, blocks_min: usize) {
-    let server = Server::dev();
+    follow_on(&Server::dev(), guide, blocks_min, &[]);
+}
+
+/// The same on a server of its own, with more in the environment.
+pub(crate) fn follow_on(
+    server: &Server,
+    guide: &str,
+    blocks_min: usize,
+    environment: &[(&str, &str)],
+) {
     let guide = std::fs::read_to_string(repository(guide)).unwrap();
     let blocks = blocks(&guide);
     assert!(blocks.len() >= blocks_min, "{} blocks", blocks.len());
@@ -80,6 +89,8 @@ fn follow(guide: &str, blocks_min: usize) {
             .env_remove("PLACET_KEY")
             .env_remove("PLACET_WORKSPACE")
             .env_remove("PLACET_MASTER_KEY")
+            .env("PLACET_CREDENTIALS", server.file("credentials.json"))
+            .envs(environment.iter().copied())
             .output()
             .unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);

@@ -185,6 +185,59 @@ fn those_who_may_not_read_the_log_watch_by_asking() {
 }
 
 #[test]
+fn a_person_lends_a_role_and_takes_it_back() {
+    let server = Server::start(&["--admin", "human:ann"]);
+    let ann = server.key.clone().unwrap();
+    let key = |actor: &str, role: &str| {
+        let args = ["key", "create", actor, "--role", role, "--json"];
+        text(&server.run_as(&ann, &args).exits(0).json(), "/key").to_owned()
+    };
+    let (bot, bob) = (key("agent:support", "support"), key("human:bob", "refund_approver"));
+    let cat = key("human:cat", "support");
+    let held = server.run_as(&bot, &["decide", &bank_request("refund-large"), "--json"]);
+    let held = held.exits(10).json();
+    let approve = |id: &str| {
+        server.run_as(&cat, &["approve", id, "--digest", text(&held, "/action_digest"), "--json"])
+    };
+    let id = text(&held, "/approval/id");
+    assert_eq!(approve(id).exits(1).json()["code"], "role_missing");
+    let lend = [
+        "delegate",
+        "refund_approver",
+        "--to",
+        "human:cat",
+        "--for",
+        "8h",
+        "--surfaces",
+        "payments.**",
+        "--json",
+    ];
+    let lent = server.run_as(&bob, &lend).exits(0).json();
+    let delegation = text(&lent, "/id");
+    let listed = server.run_as(&cat, &["delegations"]).exits(0).out;
+    for part in [delegation, "human:bob", "human:cat", "refund_approver", "payments.**", "in_force"]
+    {
+        assert!(listed.contains(part), "{part} in {listed}");
+    }
+    let approved = approve(id).exits(0).json();
+    assert_eq!(
+        (text(&approved, "/state"), text(&approved, "/votes/0/by")),
+        ("approved", "human:cat")
+    );
+    let shown = server.run_as(&ann, &["approvals", "show", id]).exits(0).out;
+    assert!(shown.contains("human:cat approved as refund_approver"), "{shown}");
+    assert!(shown.contains("in the right of human:bob"), "{shown}");
+    server.run_as(&bob, &["delegations", "end", delegation]).exits(0);
+    let run = server.run_as(&bob, &["delegations", "end", delegation, "--json"]);
+    assert!(run.code == 1 || run.json()["state"] == "revoked", "{run:?}");
+    let run = server.run_as(
+        &cat,
+        &["delegate", "refund_approver", "--to", "human:bob", "--for", "1h", "--json"],
+    );
+    assert_eq!(run.exits(1).json()["code"], "role_missing");
+}
+
+#[test]
 fn every_command_of_the_inbox_has_help_and_completes() {
     for command in ["approvals", "approve", "reject", "withdraw", "delegate", "delegations"] {
         let help = placet(&[command, "--help"]).exits(0).out;

@@ -58,7 +58,13 @@ pub(crate) fn placet(args: &[&str]) -> Run {
 
 /// With something on standard input.
 pub(crate) fn fed(args: &[&str], input: &str) -> Run {
+    fed_with(args, input, &[])
+}
+
+/// With something on standard input and in the environment.
+pub(crate) fn fed_with(args: &[&str], input: &str, environment: &[(&str, &str)]) -> Run {
     let mut command = command(args);
+    command.envs(environment.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A command that refuses its arguments does not read on.

@@ -109,6 +109,12 @@ pub(super) fn whole(held: &Value, paint: Paint) -> String {
         field("vote", voted(vote));
     }
     field("missing", roles(&held["missing"]));
+    if held["may_stand_in"].is_array() {
+        field("stand-ins", plain("may_stand_in"));
+    }
+    if held["reopened"].is_number() {
+        field("re-opened", format!("{} times: policy asked for more", held["reopened"]));
+    }
     field("expires", until(held, now()));
     field("constraints", plain("constraints"));
     field("policy", plain("policy"));
@@ -158,6 +164,16 @@ fn voted(vote: &Value) -> String {
         output::plain(&vote["roles"]),
         output::plain(&vote["time"])
     );
+    if let Some(of) = vote["in_the_right_of"].as_array().filter(|of| !of.is_empty()) {
+        let of: Vec<_> = of.iter().map(output::plain).collect();
+        text.push_str(&format!(", in the right of {}", of.join(", ")));
+    }
+    if vote["stands_in_as"].is_string() {
+        text.push_str(&format!(", standing in as {}", output::plain(&vote["stands_in_as"])));
+    }
+    if vote["dropped"] == true {
+        text.push_str(", which counts no more");
+    }
     if vote["via"].is_string() {
         text.push_str(&format!(", through {}", output::plain(&vote["via"])));
     }

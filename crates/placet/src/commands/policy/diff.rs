@@ -15,11 +15,14 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Show which decisions change from one bundle to another; exit 0 when none does, 14 when some do
+/// Show which decisions change from one bundle to another: exit 0 when none does, 14 when some do, 15 when
+/// something differs and nothing was seen of it
 ///
 /// Where the partition of requests is finite, one request of every cell is decided under both
-/// (`enumerated`); elsewhere requests made from all patterns and constants are (`sampled`), and those of a
-/// log with `--data`. Limits are compared as they are declared.
+/// (`enumerated`): then 0 is a proof. Elsewhere requests made from the constants of all documents are
+/// (`sampled`), and those of a log with `--data`; what differs, may decide, and was not seen to decide any
+/// of them otherwise is named, and 0 only means that no such part differs. Limits, sequences and schedules are
+/// compared as they are declared.
 #[derive(Args, Debug)]
 pub(super) struct DiffArgs {
     /// The bundle before: a directory of YAML documents, or a file with its normal form.
@@ -31,7 +34,7 @@ pub(super) struct DiffArgs {
     /// Where it is sampled: take the requests of this data directory or back-up as well.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where it is sampled: how many requests are generated.
+    /// Where it is sampled: most requests that are generated.
     #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     samples: u32,
     /// Witnesses of each kind of change.
@@ -63,7 +66,11 @@ pub(super) fn run(args: &DiffArgs) -> Done {
     } else {
         print(&found);
     }
-    Ok(ExitCode::from(if found.is_same() { 0 } else { exit::CHANGES }))
+    Ok(ExitCode::from(match (found.is_same(), found.unseen.is_empty()) {
+        (true, true) => 0,
+        (true, false) => exit::UNSEEN,
+        (false, _) => exit::CHANGES,
+    }))
 }
 
 fn read(
@@ -110,14 +117,24 @@ fn print(found: &Diff) {
     }
     output::line("");
     if found.is_same() {
-        let said = match found.coverage {
-            Coverage::Sampled { .. } => "no decision changes among those that were looked at",
-            _ => "no decision changes",
+        let (color, said) = match found.coverage {
+            _ if !found.unseen.is_empty() => {
+                (output::YELLOW, "nothing was seen to change, and that is no proof: see below")
+            }
+            Coverage::Sampled { .. } => (output::GREEN, "nothing differs that decides a request"),
+            _ => (output::GREEN, "no decision changes"),
         };
-        output::line(&output::paint(output::GREEN, said));
+        output::line(&output::paint(color, said));
     } else {
         let rows: Vec<Vec<String>> = found.groups.iter().map(row).collect();
         output::line(&output::table(&["change", "count", "rules", "for example"], &rows));
+    }
+    if !found.unseen.is_empty() {
+        output::line("");
+        output::line(&output::paint(output::YELLOW, "changed, and not seen to decide otherwise:"));
+        for element in &found.unseen {
+            output::line(&format!("  - {}: {}", output::safe(&element.text()), element.why()));
+        }
     }
     if !found.parts.is_empty() {
         let rows: Vec<Vec<String>> = found
@@ -170,6 +187,9 @@ fn example(witness: &Witness, both: bool) -> String {
         facts("roles"),
         facts("environment")
     ));
+    if let Some(at) = witness.at {
+        lines.push(format!("at {}", at.rfc3339()));
+    }
     if both {
         let side = |side: &Side| side.to_value().to_text();
         lines.push(format!("before {}", side(&witness.before)));
