@@ -42,6 +42,11 @@ impl Waiters {
         Some(Place { waiters: self.clone(), approval, number })
     }
 
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count
+    }
+
     /// Who waits for an approval, with the nonce of the attempt.
     pub(crate) fn of(&self, approval: ApprovalId) -> Option<(Who, Digest)> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);

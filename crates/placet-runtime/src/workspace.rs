@@ -229,6 +229,12 @@ impl Workspace {
         self.approvals.subscribe()
     }
 
+    /// Callers that wait for the approval of an action of theirs.
+    #[must_use]
+    pub fn waiting_callers(&self) -> usize {
+        self.waiting.count()
+    }
+
     /// Whether a kill has taken effect here, written or not.
     #[must_use]
     pub fn is_killed(&self) -> bool {

@@ -91,6 +91,7 @@ struct Figures {
     killed: [bool; 2],
     unknown: u64,
     lag: u64,
+    waiting: u64,
 }
 
 impl Figures {
@@ -106,6 +107,7 @@ impl Figures {
             killed,
             unknown: counters.consumed.saturating_sub(counters.reported),
             lag: size.saturating_sub(indexed),
+            waiting: workspace.waiting_callers() as u64,
         })
     }
 
@@ -122,6 +124,7 @@ impl Figures {
         self.killed = [self.killed[0] | other.killed[0], self.killed[1] | other.killed[1]];
         self.unknown += other.unknown;
         self.lag = self.lag.max(other.lag);
+        self.waiting += other.waiting;
     }
 }
 
@@ -144,7 +147,7 @@ pub(crate) async fn text(server: &Server) -> String {
     write_totals(&mut out, server);
     server.counters.write(&mut out);
     if let Some(channels) = &server.channels {
-        channels.metrics(&server.plane, &mut out);
+        channels.metrics(&server.plane, &mut out).await;
     }
     out
 }
@@ -158,12 +161,13 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
         }
     }
     type Gauge = (&'static str, &'static str, fn(&Figures, TimeMs) -> u64);
-    let gauges: [Gauge; 4] = [
+    let gauges: [Gauge; 5] = [
         ("placet_read_model_lag", "Entries not searchable yet.", |f, _| f.lag),
         ("placet_approvals_pending", "Decisions waiting for people.", |f, _| f.pending),
         ("placet_approvals_oldest_seconds", "Age of the oldest of them.", |f, now| {
             f.oldest.map_or(0, |since| now.since(since) / 1000)
         }),
+        ("placet_callers_waiting", "Callers that wait for an approval.", |f, _| f.waiting),
         ("placet_outcome_unknown", "Permits used and never reported.", |f, _| f.unknown),
     ];
     for (metric, help, value) in gauges {

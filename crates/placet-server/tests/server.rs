@@ -1,5 +1,7 @@
 //! The server over a real plane, a real store and real sockets.
 
+#[path = "server/approval_table.rs"]
+mod approval_table;
 #[path = "server/authoring.rs"]
 mod authoring;
 #[path = "server/authzen.rs"]

@@ -6,11 +6,13 @@ use crate::world::{Person, World};
 use placet_engine::Rejection;
 use placet_runtime::crypto::Fast;
 use placet_runtime::{
-    DecisionAnswer, EraseSpec, PermitState, Plane, PlaneError, Principal, Workspace, nonce_hash,
+    DecisionAnswer, Delegating, EraseSpec, PermitState, Plane, PlaneError, Principal, Workspace,
+    nonce_hash,
 };
 use placet_types::event::{HoldScope, KillScope, KillSource, ReportedResult};
-use placet_types::ids::{ApprovalId, DecisionId, HoldId};
+use placet_types::ids::{ActorId, ApprovalId, DecisionId, DelegationId, HoldId};
 use placet_types::json::{Object, Value};
+use placet_types::surface::SurfacePattern;
 use placet_types::{Digest, Request};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -333,6 +335,55 @@ impl World {
             }
         };
         self.call("vote", PATIENCE_MS, run).await.unwrap_or(false)
+    }
+
+    /// Lets somebody approve in one's place.
+    pub(crate) async fn delegate(
+        self: &Rc<Self>,
+        who: &Person,
+        to: &'static str,
+        lasts_ms: u64,
+    ) -> Option<DelegationId> {
+        let who = who.clone();
+        let run = move |world: Rc<Self>, plane: Arc<Plane>| {
+            let who = who.clone();
+            async move {
+                let (workspace, principal) = world.reach(&plane, &who)?;
+                let delegating = Delegating {
+                    to: ActorId::parse(to)?,
+                    roles: ["approver".to_owned()].into(),
+                    surfaces: SurfacePattern::parse("pay.**").into_iter().collect(),
+                    until: plane.now().plus(lasts_ms),
+                };
+                let granted = plane.delegate(&workspace, &principal, delegating).await;
+                let said = granted.as_ref().map_or_else(PlaneError::code, |_| "granted");
+                let by = &principal.caller.actor;
+                world.say(format_args!("answer: {by} delegates to {to}: {said}"));
+                match granted {
+                    Ok(granted) => Some(granted.delegation),
+                    Err(error) => {
+                        world.trouble(&error);
+                        None
+                    }
+                }
+            }
+        };
+        self.call("delegate", PATIENCE_MS, run).await.flatten()
+    }
+
+    /// Takes a delegation back.
+    pub(crate) async fn end_delegation(self: &Rc<Self>, who: &Person, id: DelegationId) {
+        let who = who.clone();
+        let run = move |world: Rc<Self>, plane: Arc<Plane>| {
+            let who = who.clone();
+            async move {
+                let Some((workspace, principal)) = world.reach(&plane, &who) else { return };
+                if let Err(error) = plane.end_delegation(&workspace, &principal, id).await {
+                    world.trouble(&error);
+                }
+            }
+        };
+        self.call("end", PATIENCE_MS, run).await;
     }
 
     /// Trips a kill switch.

@@ -32,6 +32,9 @@ rules:
     match: { surfaces: ["pay.held"], risk_tags: ["huge"] }
     decision: require_approval
     approval: { roles: { approver: 2 } }
+  - id: late
+    match: { surfaces: ["pay.late"] }
+    decision: allow
   - id: never
     match: { surfaces: ["pay.never"] }
     decision: deny
@@ -46,6 +49,13 @@ rules:
     match: { surfaces: ["pay.burst"] }
     decision: throttle
     limit: { count: 2, per: 1m, key: [actor, surface] }
+approvals:
+  - id: late
+    match: { surfaces: ["pay.late"] }
+    roles: { approver: 2 }
+    expires: 5m
+    escalate: [{ after: 1s, roles: { operator: 1 } }, { after: 20s, roles: { admin: 1 } }]
+    remind: 4m
 "#;
 
 /// Another one, which asks for an approval where the first permits.
@@ -59,16 +69,28 @@ rules:
   - id: held
     match: { surfaces: ["pay.held"] }
     decision: require_approval
-    approval: { roles: { approver: 1 }, expires: 10m, use_within: 5m }
+    approval: { roles: { approver: 1, operator: 1 }, expires: 10m, use_within: 5m }
+  - id: late
+    match: { surfaces: ["pay.late"] }
+    decision: allow_with_constraints
+    constraints: { max_retries: 1 }
   - id: never
     match: { surfaces: ["pay.never", "pay.slow"] }
     decision: deny
+approvals:
+  - id: late
+    match: { surfaces: ["pay.late"] }
+    roles: { approver: 2 }
+    expires: 5m
+    escalate: [{ after: 1s, roles: { operator: 1 } }]
 "#;
 
 pub(crate) const ADMIN: &str = "human:ann";
 const OPERATORS: [&str; 2] = ["human:otto", "human:olga"];
 const AGENTS: [&str; 2] = ["agent:bot1", "agent:bot2"];
 const GATE: &str = "service:gate";
+/// Somebody who approves in the right of others alone.
+const DELEGATE: &str = "human:vera";
 
 pub(crate) fn roles(of: &[&str]) -> BTreeSet<String> {
     of.iter().map(|role| (*role).to_owned()).collect()
@@ -109,6 +131,11 @@ pub(crate) async fn set_up(world: Rc<World>, plane: Arc<Plane>) -> Result<(), Pl
             };
             world.people.borrow_mut().push(person(&workspace, &parse(actor)?, &of, key));
         }
+        let key = match world.dev {
+            true => None,
+            false => Some(make_key(&plane, &workspace, &ann, DELEGATE, &["reader"]).await?),
+        };
+        world.people.borrow_mut().push(person(&workspace, &parse(DELEGATE)?, &["reader"], key));
         for actor in [AGENTS[0], AGENTS[1], GATE] {
             world.people.borrow_mut().push(person(&workspace, &parse(actor)?, &[], None));
         }
@@ -153,12 +180,14 @@ pub(crate) async fn client(world: Rc<World>, number: u64, acts: u64) {
         match world.below(100) {
             0..55 => propose(&world, &name, &label, &mut known).await,
             55..68 => {
-                let who = OPERATORS[usize::try_from(world.below(2)).unwrap_or(0)];
+                let who = usize::try_from(world.below(7)).unwrap_or(0);
+                let who = if who == 6 { DELEGATE } else { OPERATORS[who % 2] };
                 let Some(who) = world.person(&name, who) else { continue };
                 let approve = world.below(5) > 0;
                 world.vote(&who, approve).await;
             }
-            68..74 => kill_and_lift(&world, &name).await,
+            68..71 => kill_and_lift(&world, &name).await,
+            71..74 => delegate(&world, &name).await,
             74..82 => erase(&world, &name, &label, &known).await,
             82..86 => hold(&world, &name, &label, &known).await,
             86..91 => again(&world, &known).await,
@@ -181,8 +210,9 @@ async fn propose(
         return;
     };
     let surface = match world.below(20) {
-        0..8 => "pay.small",
-        8..13 => "pay.held",
+        0..7 => "pay.small",
+        7..11 => "pay.held",
+        11..13 => "pay.late",
         13 => "pay.never",
         14 => "pay.slow",
         15..18 => "pay.burst",
@@ -238,6 +268,22 @@ async fn propose(
             world.wait_for(&ask, id).await;
         }
         _ => {}
+    }
+}
+
+/// An operator lets somebody approve in their place, and takes it back now and then.
+async fn delegate(world: &Rc<World>, name: &WorkspaceName) {
+    let who = OPERATORS[usize::try_from(world.below(2)).unwrap_or(0)];
+    let Some(who) = world.person(name, who) else { return };
+    let lasts_ms = [1_000, 60_000, 3_600_000][usize::try_from(world.below(3)).unwrap_or(0)];
+    let Some(delegation) = world.delegate(&who, DELEGATE, lasts_ms).await else { return };
+    if let Some(delegate) = world.person(name, DELEGATE) {
+        world.vote(&delegate, true).await;
+    }
+    let pause = world.below(world.pace_ms * 5 + 1);
+    world.sleep(pause).await;
+    if world.per_mille(500) {
+        world.end_delegation(&who, delegation).await;
     }
 }
 

@@ -115,6 +115,11 @@ impl Client {
         Ok(Self { workspace: remote.workspace.clone(), ..client })
     }
 
+    /// The same key for a server at another base URL.
+    pub(crate) fn at(&self, base: &str) -> Result<Self> {
+        Self::new(base, self.key.clone())
+    }
+
     /// The same server under another key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }

@@ -49,7 +49,7 @@ pub(super) fn atoms(ast: &Ast) -> Vec<Lonely<'_>> {
 /// The values that an expression reads.
 pub(super) fn reads(ast: &Ast) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
-    fn has<'a>(ast: &'a Ast, paths: &mut Vec<Vec<String>>) {
+    fn has(ast: &Ast, paths: &mut Vec<Vec<String>>) {
         match &ast.node {
             AstNode::Has { of, field } => {
                 if let Some(mut path) = path(of) {

@@ -241,7 +241,10 @@ async fn a_job_is_approved_by_its_own_id() {
     world.post(&approve, &olga, note).await.refused(400, "approval_digest_missing");
     let body = json!({"action_digest": held["action_digest"]}).to_string();
     assert_eq!(at(&world.post(&approve, &olga, &body).await.ok(), "/state"), "approved");
-    world.post(&approve, &olga, &body).await.refused(409, "approval_final");
+    // The same vote again is no other vote; another one is.
+    assert_eq!(at(&world.post(&approve, &olga, &body).await.ok(), "/state"), "approved");
+    let reject = format!("{path}/reject");
+    world.post(&reject, &olga, &body).await.refused(409, "approval_final");
     // What is no job has no job id.
     let held = world.post("/api/v1/decisions", &bot, HELD).await.ok();
     let job = at(&held, "/id").replace("dec_", "job_");

@@ -113,7 +113,9 @@ async fn measure_all(args: &Approvals, scratch: &Path) -> Result<Report> {
     let full_rate = full.requests as f64 / full.seconds;
     rows.push(Row::new("decisions with none pending, 256 connections", empty_again, "/s"));
     rows.push(Row::new("decisions with all pending, 256 connections", full_rate, "/s"));
-    rows.push(Row::new("decisions beside none pending", full_rate / empty_again, "x").at_least(0.9));
+    rows.push(
+        Row::new("decisions beside none pending", full_rate / empty_again, "x").at_least(0.9),
+    );
     let decided = votes(args, &people, &held, rows).await?;
     waiting(args, &people, floor99, rows).await?;
     timers(&people, rows).await?;
@@ -138,11 +140,7 @@ impl People {
     /// The same people before the server at another address.
     fn moved(&self, address: &str) -> Result<Self> {
         let to = |client: &Client| client.at(&format!("http://{address}"));
-        Ok(Self {
-            admin: to(&self.admin)?,
-            agent: to(&self.agent)?,
-            approver: to(&self.approver)?,
-        })
+        Ok(Self { admin: to(&self.admin)?, agent: to(&self.agent)?, approver: to(&self.approver)? })
     }
 }
 
@@ -152,8 +150,7 @@ async fn people(server: &Running, admin_key: &str) -> Result<People> {
     let mut clients = Vec::new();
     for (actor, roles) in [("agent:bot", vec![]), ("human:bea", vec!["approver"])] {
         let body = json!({"actor": actor, "environment": "production", "roles": roles});
-        let made =
-            admin.expect(Method::POST, "/api/v1/keys", &[], Some(&body)).await?.json()?;
+        let made = admin.expect(Method::POST, "/api/v1/keys", &[], Some(&body)).await?.json()?;
         let key = made["key"].as_str().context("no key")?;
         clients.push(admin.with_key(key));
     }
@@ -161,12 +158,7 @@ async fn people(server: &Running, admin_key: &str) -> Result<People> {
     Ok(People { admin, agent, approver })
 }
 
-async fn decisions(
-    args: &Approvals,
-    server: &Running,
-    keys: &Path,
-    run: &str,
-) -> Result<Found> {
+async fn decisions(args: &Approvals, server: &Running, keys: &Path, run: &str) -> Result<Found> {
     let generator = Generator { address: &server.address, keys: Some(keys), refusals: false };
     generator.load(WIDTH, args.seconds, None, run).await
 }
@@ -183,7 +175,8 @@ fn request(surface: &str, name: &str) -> Value {
 /// Holds an action: its decision, its approval, the digest to echo.
 async fn hold(agent: &Client, surface: &str, name: &str) -> Result<[String; 3]> {
     let body = request(surface, name);
-    let decided = agent.expect(Method::POST, "/api/v1/decisions", &[], Some(&body)).await?.json()?;
+    let decided =
+        agent.expect(Method::POST, "/api/v1/decisions", &[], Some(&body)).await?.json()?;
     let text = |at: &str| {
         let found = decided.pointer(at).and_then(Value::as_str).map(str::to_owned);
         found.with_context(|| format!("no {at} in {decided}"))
@@ -204,7 +197,8 @@ async fn fill(agent: &Client, count: usize) -> Result<Vec<String>> {
                 if at >= count {
                     return Ok::<_, anyhow::Error>(held);
                 }
-                let [_, approval, _] = hold(&agent, "payments.large", &format!("fill-{at}")).await?;
+                let [_, approval, _] =
+                    hold(&agent, "payments.large", &format!("fill-{at}")).await?;
                 held.push(approval);
             }
         });
@@ -312,7 +306,12 @@ async fn waiting(
         voted?;
         times.push(holds??.duration_since(before).as_secs_f64());
     }
-    push_times(rows, "approve until the waiting caller holds its permit", &mut times, floor99 + 5.0);
+    push_times(
+        rows,
+        "approve until the waiting caller holds its permit",
+        &mut times,
+        floor99 + 5.0,
+    );
     Ok(())
 }
 
@@ -339,7 +338,8 @@ async fn timers(people: &People, rows: &mut Vec<Row>) -> Result<()> {
         opened.insert(decision.clone(), time);
     }
     let mut late = Vec::new();
-    let kinds = [("approval.escalated", 1000), ("approval.reminded", 2000), ("approval.closed", 4000)];
+    let kinds =
+        [("approval.escalated", 1000), ("approval.reminded", 2000), ("approval.closed", 4000)];
     for (kind, after_ms) in kinds {
         let mut seen = BTreeSet::new();
         for entry in entries(&people.admin, kind).await? {
@@ -376,9 +376,11 @@ async fn entries(admin: &Client, kind: &str) -> Result<Vec<Value>> {
         let page = admin.get(&format!("/api/v1/audit?type={kind}&limit=200{cursor}")).await?;
         let found = page["entries"].as_array().cloned().unwrap_or_default();
         all.extend(found);
-        match page["next_cursor"].as_str().map(str::to_owned).or_else(|| {
-            page["next_cursor"].as_u64().map(|at| at.to_string())
-        }) {
+        match page["next_cursor"]
+            .as_str()
+            .map(str::to_owned)
+            .or_else(|| page["next_cursor"].as_u64().map(|at| at.to_string()))
+        {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return Ok(all),
         }
@@ -416,8 +418,11 @@ async fn after_restart(
     let mut wrong = 0;
     for decision in brief {
         let seen = people.agent.get(&format!("/api/v1/decisions/{decision}")).await?;
-        wrong += u32::from(seen.pointer("/approval/state").and_then(Value::as_str) != Some("expired"));
+        wrong +=
+            u32::from(seen.pointer("/approval/state").and_then(Value::as_str) != Some("expired"));
     }
-    rows.push(Row::new("ran out over the restart and did not expire", f64::from(wrong), "").at_most(0.0));
+    rows.push(
+        Row::new("ran out over the restart and did not expire", f64::from(wrong), "").at_most(0.0),
+    );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `placet bench`: the published measurements. Owns what is measured and how it is reported; every
 //! bench prints the machine, the floor and the figures of one run together.
 
+mod approvals;
 mod backtest;
 mod evaluate;
 mod floor;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 /// Measure, beside the floor of this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench backtest\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench overload --seconds 300"
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench backtest\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench approvals --pending 100000\n  placet bench overload --seconds 300"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -45,6 +46,8 @@ enum What {
     Backtest(backtest::Backtest),
     /// A long log: start, memory, traces and receipts, at a tenth of its length and at the whole
     Log(log::Log),
+    /// Very many held actions in one workspace: pages, votes, timers, waiting callers, a restart
+    Approvals(approvals::Approvals),
     /// Ten times the sustainable load: memory, refusals, and how soon the server is itself again
     Overload(overload::Overload),
     /// The load generator, as a process of its own
@@ -69,6 +72,8 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Backtest(args) => backtest::run(&args).await?.print(json),
         What::Log(args) if smoke => log::run(&args.smoke()).await?.print_smoke(json),
         What::Log(args) => log::run(&args).await?.print(json),
+        What::Approvals(args) if smoke => approvals::run(&args.smoke()).await?.print_smoke(json),
+        What::Approvals(args) => approvals::run(&args).await?.print(json),
         What::Overload(args) if smoke => overload::run(&args.smoke()).await?.print_smoke(json),
         What::Overload(args) => overload::run(&args).await?.print(json),
         What::Load(args) => load::run(args).await,
