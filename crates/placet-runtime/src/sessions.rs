@@ -539,6 +539,18 @@ impl Plane {
         Ok(())
     }
 
+    /// Everybody who has a key or a session of a workspace, those included that count no more.
+    #[must_use]
+    pub fn actors_of(&self, workspace: &Workspace) -> BTreeSet<ActorId> {
+        let keys = self.directory.of(workspace.no);
+        let mut actors: BTreeSet<ActorId> = keys.iter().map(|key| key.actor.clone()).collect();
+        self.directory.sessions.read(|tables| {
+            let own = tables.all.values().filter(|it| it.record.workspace == workspace.no);
+            actors.extend(own.map(|session| session.record.actor.clone()));
+        });
+        actors
+    }
+
     /// One session.
     #[must_use]
     pub fn session(&self, key: KeyId) -> Option<Arc<SessionRecord>> {

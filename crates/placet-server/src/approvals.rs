@@ -189,13 +189,14 @@ pub(crate) async fn cast(
     Ok(plane.approval(workspace, id).await?)
 }
 
-/// Names of people by the pseudonyms that entries show, from the keys of the workspace.
+/// Names of people by the pseudonyms that entries show, from the keys and sessions of the
+/// workspace.
 pub(crate) fn names(server: &Server, session: &Session) -> HashMap<String, String> {
     let workspace = &session.workspace;
-    let keys = server.plane.keys_of(workspace);
-    let mut names: HashMap<_, _> = keys
+    let actors = server.plane.actors_of(workspace);
+    let mut names: HashMap<_, _> = actors
         .iter()
-        .map(|key| (workspace.actor_ref(&key.actor).as_str().to_owned(), key.actor.to_string()))
+        .map(|actor| (workspace.actor_ref(actor).as_str().to_owned(), actor.to_string()))
         .collect();
     let own = &session.principal.caller.actor;
     names.insert(workspace.actor_ref(own).as_str().to_owned(), own.to_string());

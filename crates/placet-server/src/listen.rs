@@ -200,7 +200,8 @@ pub(crate) async fn flush_refused(server: &Server) {
     let mut sums: HashMap<_, (u64, u64)> = HashMap::new();
     for (key, count) in refused {
         // Callers without a key are those of development mode, in the first workspace.
-        let owner = key.map_or(root, |key| owners.get(&key).copied());
+        let of_session = |key| plane.session(key).map(|session| session.record.workspace);
+        let owner = key.map_or(root, |key| owners.get(&key).copied().or_else(|| of_session(key)));
         if let Some(no) = owner {
             let sum = sums.entry(no).or_default();
             *sum = (sum.0 + count, sum.1 + 1);

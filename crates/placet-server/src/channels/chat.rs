@@ -248,12 +248,12 @@ pub(super) async fn entry_at(
 
 /// Names of people by the pseudonyms that entries show: those who have keys, and approvers of channels.
 pub(super) fn names(server: &Server, workspace: &Workspace) -> HashMap<String, String> {
-    let keys = server.plane.keys_of(workspace);
+    let actors = server.plane.actors_of(workspace);
     let bundle = workspace.bundle();
     let channels = bundle.iter().flat_map(|bundle| bundle.notify().channels());
     let approvers = channels.flat_map(|channel| channel.approvers.values());
-    keys.iter()
-        .map(|key| &key.actor)
+    actors
+        .iter()
         .chain(approvers)
         .map(|actor| (workspace.actor_ref(actor).as_str().to_owned(), actor.to_string()))
         .collect()
