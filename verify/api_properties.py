@@ -21,6 +21,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -194,6 +195,8 @@ class Server:
             return {}, {"scope": "workspace"}, "admin"
         if operation == "publishPolicy":
             return {}, {"sources": sources()}, "admin"
+        if operation == "replayDelivery":
+            return {"id": self.good("GET", "/api/v1/outbox")["deliveries"][0]["id"]}, None, "admin"
         if operation == "getPolicy":
             return {"digest": self.policy()["bundle"]}, None, "admin"
         if operation == "releasePolicy":
@@ -248,7 +251,9 @@ def sources(more=None):
     """The documents of the bundle that the server began with, and perhaps one more."""
     found = [{"name": path.name, "text": path.read_text()} for path in sorted(BUNDLE.glob("*.yaml"))]
     if more is not None:
-        text = f"version: v1\nchannels: [{{ id: {more}, kind: webhook, to: 'https://example.com/', secret: none }}]\n"
+        channel = f"{{ id: {more}, kind: webhook, to: 'https://example.com/', secret: none }}"
+        told = f"{{ id: {more}, on: [policy.published], channels: [{more}] }}"
+        text = f"version: v1\nchannels: [{channel}]\nnotify: [{told}]\n"
         found.append({"name": "more.yaml", "text": text})
     return found
 
@@ -329,6 +334,13 @@ def start(binary, home, dev):
     # Bundles to go back to and to withdraw; in the end the first one is in force again.
     for more in ("x2", "x3", None):
         server.good("POST", "/api/v1/policies", {"sources": sources(more)})
+        # A delivery that never leaves, since its channel has no secret.
+        for _ in range(400):
+            if not more or server.good("GET", "/api/v1/outbox")["deliveries"]:
+                break
+            time.sleep(0.05)
+        else:
+            raise SystemExit("nothing is in the outbox")
     for _ in range(20):
         make("agent:spare", [])
     server.keys["gate"] = make("service:gate", [])

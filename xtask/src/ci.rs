@@ -20,6 +20,8 @@ const SEED: u64 = 11;
 const API_SECONDS: &str = "50";
 /// What makes requests from the OpenAPI document, from PyPI.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// Clients that the stubs of Telegram and Slack are held to, from PyPI.
+const CHAT_CLIENTS: [&str; 2] = ["python-telegram-bot==22.8", "slack-sdk==3.47.0"];
 /// Seconds of simulation in CI, and seeds at which it may stop before.
 const SIMULATED: [u64; 2] = [60, 50_000];
 /// Lone requests that are traced in CI.
@@ -43,6 +45,7 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("trace", 30, false, Stages::trace),
     ("faults", 120, false, Stages::faults),
     ("api", 120, false, Stages::api),
+    ("chats", 60, false, Stages::chats),
     ("bench", 60, false, Stages::bench),
 ];
 
@@ -219,28 +222,46 @@ impl Stages {
 
     /// Requests made from the OpenAPI document, by schemathesis in an environment of its own.
     fn api(&self) -> Result<String> {
-        let home = self.target.join("api-venv");
-        let python = home.join("bin/python");
-        let have = |python: &Path| {
-            let mut ask = Command::new(python);
-            ask.args(["-m", "pip", "freeze"]).stderr(Stdio::null());
-            ask.output().is_ok_and(|output| {
-                String::from_utf8_lossy(&output.stdout).lines().any(|line| line == SCHEMATHESIS)
-            })
-        };
-        if !have(&python) {
-            status(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
-            let mut install = Command::new(&python);
-            install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-            status(install.arg(SCHEMATHESIS))?;
-        }
-        let mut command = Command::new(python);
+        let mut command = Command::new(self.python("api-venv", &[SCHEMATHESIS])?);
         command.arg(self.root.join("verify/api_properties.py")).arg("--placet").arg(self.binary());
         let said =
             echo(command.args(["--seconds", API_SECONDS, "--seed", &SEED.to_string()]), |line| {
                 line.starts_with("api (")
             })?;
         Ok(good(said.join("; ").replace("api ", "")))
+    }
+
+    /// The stubs that the tests of channels run against, held to the services' own clients.
+    fn chats(&self) -> Result<String> {
+        let words = ["build", "--locked", "--release", "--workspace", "--example", "chat_stubs"];
+        self.cargo(&words)?;
+        let mut command = Command::new(self.python("chat-venv", &CHAT_CLIENTS)?);
+        command.arg(self.root.join("verify/chat_stubs.py")).arg("--stubs");
+        command.arg(self.target.join("release/examples/chat_stubs"));
+        let said = echo(&mut command, |line| line.starts_with("chat stubs"))?;
+        Ok(good(said.join("; ")))
+    }
+
+    /// An interpreter with these packages and what they need, in an environment of its own.
+    fn python(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
+        let home = self.target.join(name);
+        let python = home.join("bin/python");
+        let mut ask = Command::new(&python);
+        ask.args(["-m", "pip", "freeze"]).stderr(Stdio::null());
+        let have = ask.output().is_ok_and(|output| {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            packages.iter().all(|wanted| {
+                let wanted = wanted.replace('-', "_");
+                text.lines().any(|line| line.replace('-', "_") == wanted)
+            })
+        });
+        if !have {
+            status(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+            let mut install = Command::new(&python);
+            install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+            status(install.args(packages))?;
+        }
+        Ok(python)
     }
 
     /// The benches run and report; on so little input their bars say nothing and are not held.

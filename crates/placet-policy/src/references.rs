@@ -13,6 +13,7 @@ use crate::shape::{Field, Shape};
 use crate::syntax::{Data, Member, Node};
 use placet_types::json::{Object, Value};
 use placet_types::nearest::nearest;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 /// What a text names.
@@ -155,7 +156,11 @@ pub(crate) struct Declared<'m> {
     pub(crate) capabilities: Option<BTreeSet<&'m str>>,
     /// The allow list; `None` as well where it allows all.
     pub(crate) models: Option<BTreeSet<&'m str>>,
+    near_left: Cell<u32>,
 }
+
+/// Most names for which the nearest one is sought: more are not shown anyway, and each is compared with all.
+const NEAR_MAX: u32 = 200;
 
 impl<'m> Declared<'m> {
     pub(crate) fn of(model: &'m Model) -> Self {
@@ -178,6 +183,7 @@ impl<'m> Declared<'m> {
             roles: declared_roles,
             capabilities: names("capabilities"),
             models: models.filter(|it| !it.contains("*")),
+            near_left: Cell::new(NEAR_MAX),
         }
     }
 
@@ -197,8 +203,8 @@ impl<'m> Declared<'m> {
             names.as_ref().is_none_or(|it| text == "*" || it.contains(text))
         };
         let near = |names: &Option<BTreeSet<&str>>, otherwise: &str| {
-            let names: Vec<&str> = names.iter().flatten().copied().collect();
-            did_you_mean(text, &names, otherwise)
+            let near = self.nearest(text, names.iter().flatten().copied());
+            near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"))
         };
         let (code, severity, message, hint) = match mention.to {
             Reference::Surface if !self.has_surface(text) => {
@@ -246,15 +252,20 @@ impl<'m> Declared<'m> {
     }
 
     fn near_surface(&self, pattern: &str) -> String {
-        let names: Vec<&str> = self.surfaces.iter().flatten().copied().collect();
         let otherwise = "declare the surface under `surfaces:`, or correct the pattern";
-        did_you_mean(pattern, &names, otherwise)
+        let near = self.nearest(pattern, self.surfaces.iter().flatten().copied());
+        near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"))
     }
-}
 
-fn did_you_mean(text: &str, names: &[&str], otherwise: &str) -> String {
-    let near = nearest(text, names);
-    near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"))
+    /// The name that was most likely meant.
+    pub(crate) fn nearest<'n>(
+        &self,
+        text: &str,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Option<&'n str> {
+        self.near_left.set(self.near_left.get().checked_sub(1)?);
+        nearest(text, &names.collect::<Vec<_>>())
+    }
 }
 
 /// Whether a pattern may match surfaces that no document lists.

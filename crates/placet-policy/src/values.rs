@@ -11,7 +11,6 @@ use crate::pattern::Dialect;
 use crate::references::{Declared, may_be_built_in};
 use placet_types::ids::{ActorId, ActorKind, WorkspaceName, is_label};
 use placet_types::json::{Number, Value};
-use placet_types::nearest::nearest;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,6 +117,9 @@ pub(crate) const fn turned(op: Op) -> Op {
     }
 }
 
+/// Names, made when they are asked for.
+type Names<'b> = Box<dyn Fn() -> Vec<&'b str> + 'b>;
+
 /// Whether a text is of a kind at all.
 type Fits<'b> = Box<dyn Fn(&str) -> bool + 'b>;
 
@@ -127,8 +129,8 @@ enum Domain<'b> {
     Finite { values: Vec<Constant>, sure: bool },
     /// Integers from and to, both among them; or numbers between them.
     Range { least: Option<i64>, most: Option<i64> },
-    /// Texts of a kind, and some of them.
-    Kind { fits: Fits<'b>, known: Vec<String>, what: &'static str },
+    /// Texts of a kind, and the names that documents declare, if they do.
+    Kind { fits: Fits<'b>, known: Option<Names<'b>>, what: &'static str },
 }
 
 /// Something to say of a comparison.
@@ -208,6 +210,16 @@ impl<'b> Values<'b> {
         }
     }
 
+    fn never(&self, operand: &Ast, value: &Constant, domain: &Domain<'_>, unequal: bool) -> Odd {
+        let (operand, text) = (render(operand), value.text());
+        let so = if unequal { ", so this is always true" } else { "" };
+        Odd {
+            code: Code::ImpossibleValue,
+            message: format!("`{operand}` is never {text}{so}"),
+            hint: Some(domain.near(value, &self.declared).unwrap_or_else(|| domain.text())),
+        }
+    }
+
     /// The truth of one comparison, and what is odd about it.
     fn leaf(&self, ast: &Ast, matches: &Match) -> (Option<bool>, Vec<Odd>) {
         let AstNode::Call(op, args) = &ast.node else { return (None, Vec::new()) };
@@ -228,7 +240,7 @@ impl<'b> Values<'b> {
         match op {
             Op::Eq | Op::Ne => {
                 if !domain.holds(&value) {
-                    odd.push(never(operand, &value, &domain, op == Op::Ne));
+                    odd.push(self.never(operand, &value, &domain, op == Op::Ne));
                 }
             }
             _ => {
@@ -253,8 +265,8 @@ impl<'b> Values<'b> {
         {
             let unknown = self.declared.roles.as_ref().filter(|it| !it.contains(role.as_str()));
             let odd = unknown.map(|names| {
-                let names: Vec<&str> = names.iter().copied().collect();
-                let near = nearest(&role, &names).map(|near| format!("did you mean `{near}`?"));
+                let near = self.declared.nearest(&role, names.iter().copied());
+                let near = near.map(|near| format!("did you mean `{near}`?"));
                 Odd {
                     code: Code::UndeclaredRole,
                     message: format!("`roles:` does not know the role `{role}`"),
@@ -279,7 +291,7 @@ impl<'b> Values<'b> {
                 _ => None,
             }
         };
-        let odd = missing.iter().map(|value| never(left, value, &domain, false));
+        let odd = missing.iter().map(|value| self.never(left, value, &domain, false));
         (truth, odd.collect())
     }
 
@@ -292,7 +304,7 @@ impl<'b> Values<'b> {
             sure: true,
         };
         let kind = |fits: fn(&str) -> bool, what| {
-            Some(Domain::Kind { fits: Box::new(fits), known: Vec::new(), what })
+            Some(Domain::Kind { fits: Box::new(fits), known: None, what })
         };
         let path = path(operand)?;
         match path.as_slice() {
@@ -320,7 +332,7 @@ impl<'b> Values<'b> {
                 let all = self.declared.surfaces.as_ref()?;
                 Some(Domain::Kind {
                     fits: Box::new(|text| is_built_in(text) || all.binary_search(&text).is_ok()),
-                    known: all.iter().map(|it| (*it).to_owned()).collect(),
+                    known: Some(Box::new(|| all.clone())),
                     what: "no document declares this surface",
                 })
             }
@@ -379,12 +391,12 @@ impl<'b> Values<'b> {
 }
 
 fn named<'s>(names: &'s BTreeSet<&'s str>, what: &'static str) -> Option<Domain<'s>> {
-    let known = names.iter().map(|it| (*it).to_owned()).collect();
-    Some(Domain::Kind { fits: Box::new(|text| names.contains(text)), known, what })
+    let known: Names<'_> = Box::new(|| names.iter().copied().collect());
+    Some(Domain::Kind { fits: Box::new(|text| names.contains(text)), known: Some(known), what })
 }
 
 /// What a schema in normal form says of the member at `path`.
-fn member(schema: &Value, path: &[&str]) -> Option<Domain<'static>> {
+fn member<'d>(schema: &Value, path: &[&str]) -> Option<Domain<'d>> {
     let list = |key: &str| schema.get(key).and_then(Value::as_array).unwrap_or_default();
     let here = match path.split_first() {
         None => values(schema),
@@ -402,7 +414,7 @@ fn member(schema: &Value, path: &[&str]) -> Option<Domain<'static>> {
     here.or_else(all).or_else(|| ways("anyOf")).or_else(|| ways("oneOf"))
 }
 
-fn values(schema: &Value) -> Option<Domain<'static>> {
+fn values<'d>(schema: &Value) -> Option<Domain<'d>> {
     let listed = match (schema.get("enum"), schema.get("const")) {
         (Some(all), _) => Some(all.as_array()?.to_vec()),
         (None, Some(one)) => Some(vec![one.clone()]),
@@ -507,7 +519,7 @@ impl Domain<'_> {
         }
     }
 
-    fn near(&self, value: &Constant) -> Option<String> {
+    fn near(&self, value: &Constant, declared: &Declared<'_>) -> Option<String> {
         let Constant::Text(text) = value else { return None };
         let names: Vec<&str> = match self {
             Self::Finite { values, .. } => values
@@ -517,23 +529,13 @@ impl Domain<'_> {
                     _ => None,
                 })
                 .collect(),
-            Self::Kind { known, .. } => known.iter().map(String::as_str).collect(),
+            Self::Kind { known, .. } => known.as_ref().map(|names| names()).unwrap_or_default(),
             Self::Range { .. } => return None,
         };
         let lower = text.to_ascii_lowercase();
         let fits = matches!(self, Self::Kind { fits, .. } if lower != *text && fits(&lower));
-        let near = nearest(text, &names).map(str::to_owned).or_else(|| fits.then_some(lower));
-        near.map(|near| format!("did you mean \"{near}\"?"))
-    }
-}
-
-fn never(operand: &Ast, value: &Constant, domain: &Domain<'_>, unequal: bool) -> Odd {
-    let (operand, text) = (render(operand), value.text());
-    let so = if unequal { ", so this is always true" } else { "" };
-    Odd {
-        code: Code::ImpossibleValue,
-        message: format!("`{operand}` is never {text}{so}"),
-        hint: Some(domain.near(value).unwrap_or_else(|| domain.text())),
+        let near = declared.nearest(text, names.into_iter()).map(str::to_owned);
+        near.or_else(|| fits.then_some(lower)).map(|near| format!("did you mean \"{near}\"?"))
     }
 }
 

@@ -104,7 +104,10 @@ pub(crate) async fn answer(
     let (plane, workspace) = (server.plane.clone(), session.workspace.clone());
     let decision = seen.0.decision;
     let course = document::blocking(server, move || plane.course(&workspace, decision)).await?;
-    let names = names(server, session);
+    let mut names = names(server, session);
+    // Whoever voted in a session that has ended has no key here; the vote itself says who it was.
+    let voters = course.votes.iter();
+    names.extend(voters.filter_map(|it| Some((it.event.by.as_str().to_owned(), it.by.clone()?))));
     let about = About { server, workspace: &session.workspace, names: &names };
     document::answer(StatusCode::OK, &about.document(seen, Some(course.votes)))
 }

@@ -282,6 +282,10 @@ fn sources(fields: &mut Object) -> Result<Option<Vec<Source>>, Problem> {
         let text = format!("at most {SOURCES_MAX} documents");
         return Err(Problem::invalid("/sources", text));
     }
+    if items.is_empty() {
+        let text = "there is no document here; a bundle that grants nothing says `rules: []`";
+        return Err(Problem::new("bundle_empty", text).at("/sources"));
+    }
     let mut out = Vec::with_capacity(items.len());
     for item in items {
         out.push(source(item).ok_or_else(invalid)?);

@@ -147,7 +147,7 @@ pub(crate) async fn text(server: &Server) -> String {
     write_totals(&mut out, server);
     server.counters.write(&mut out);
     if let Some(channels) = &server.channels {
-        channels.metrics(&server.plane, &mut out);
+        channels.metrics(&server.plane, &mut out).await;
     }
     out
 }

@@ -1,10 +1,11 @@
 //! Comparing requests: each is decided under both bundles, and what changes is put into groups. Owns which
 //! requests are compared and in which order: those aimed at what differs come first.
 
-use super::aim::{Aim, Goal, Tried};
+use super::aim::{Aim, Goal};
 use super::change::Side;
 use super::draft::{Draft, body, place, print_of};
 use super::elements::Elements;
+use super::free::Tried;
 use super::space::Space;
 use super::{Element, Extent, Group, Part, Transition, Witness};
 use crate::bundle::{Bundle, Scratch};

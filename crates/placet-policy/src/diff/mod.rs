@@ -13,6 +13,7 @@ mod conditions;
 mod documents;
 mod draft;
 mod elements;
+mod free;
 mod gather;
 mod instances;
 mod look;

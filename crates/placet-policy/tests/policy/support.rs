@@ -75,6 +75,13 @@ pub(crate) fn render(found: &[Diagnostic]) -> String {
 pub(crate) fn verdict(bundle: &Bundle, request: &Request) -> Verdict {
     let verdict = bundle.evaluate(request, &caller(), &mut Scratch::default());
     assert_eq!(bundle.explain(request, &caller()).verdict(), verdict);
+    // What the index brings up holds all that matched.
+    let near = bundle.explain_near(request, &caller(), &mut Scratch::default());
+    assert_eq!(near.verdict(), verdict);
+    for rule in &near.rules {
+        let alone = bundle.explain_rule(request, &caller(), &rule.rule.id);
+        assert!(alone.is_none_or(|it| (it.matched, &it.clauses) == (rule.matched, &rule.clauses)));
+    }
     verdict
 }
 

@@ -99,7 +99,7 @@ async fn about_approval(
     let known = known.map_err(store)?;
     let Some(mut brief) = brief(server, workspace, approval).await? else {
         // State has forgotten it, so it has been final for long.
-        return Ok(Tried::Done);
+        return Ok(Tried::Nothing);
     };
     if brief.state == "rejected" {
         brief.rejected_by = rejected_by(server, workspace, delivery).await?;
@@ -108,11 +108,12 @@ async fn about_approval(
     let mut place = known.as_ref().map(|message| message.place.clone());
     let posted = match &known {
         // Nobody was asked, and nobody is waited for any more.
-        None if !brief.is_pending() => return Ok(Tried::Done),
+        None if !brief.is_pending() => return Ok(Tried::Nothing),
         None => Some(open.post(Post::Send(&brief)).await),
         Some(message) if message.shown == shown => None,
         Some(message) => Some(open.post(Post::Change(&brief, &message.place)).await),
     };
+    let told = if posted.is_some() { Tried::Done } else { Tried::Nothing };
     match posted {
         None => {}
         Some(Attempt::Done(sent)) => place = sent.or(place),
@@ -120,7 +121,7 @@ async fn about_approval(
         Some(Attempt::Never(why)) if open.is_gone(&why) => {
             keep(channels, workspace, open.channel, approval, None).await.map_err(store)?;
             if !brief.is_pending() {
-                return Ok(Tried::Done);
+                return Ok(Tried::Nothing);
             }
             return Ok(Tried::Again(None, why));
         }
@@ -138,10 +139,10 @@ async fn about_approval(
         Some(Told::Reopened) => {
             "🔁 The demand has changed: earlier approvals count no more".to_owned()
         }
-        _ => return Ok(Tried::Done),
+        _ => return Ok(told),
     };
     if !brief.is_pending() {
-        return Ok(Tried::Done);
+        return Ok(told);
     }
     Ok(open.post(Post::Say(&more, place.as_deref())).await.into())
 }
@@ -192,7 +193,23 @@ async fn about_entry(
             let by = by(armed.by.as_ref().map(|it| it.as_str()));
             format!("📜 Policy {} is in force{by}", armed.bundle)
         }
-        other => format!("{} at entry {}", other.type_name(), entry.index),
+        Event::ApprovalVoted(vote) => format!(
+            "{} {}{}",
+            if vote.approve { "✅ Approved:" } else { "❌ Rejected:" },
+            vote.approval,
+            by(Some(vote.by.as_str()))
+        ),
+        Event::ApprovalClosed(closed) => {
+            format!("🚫 {}: {}", closed.state.as_str(), closed.approval)
+        }
+        Event::PermitCollected(collected) => {
+            format!("✅ Approved and used: {}", collected.approval)
+        }
+        other => {
+            let about = meaning(other).and_then(|(_, about)| about);
+            let about = about.map(|(approval, _)| format!(": {approval}")).unwrap_or_default();
+            format!("{}{about}", delivery.letter.told)
+        }
     };
     let text = format!(
         "{}\nWorkspace {}, entry {}, {}",

@@ -8,10 +8,10 @@ use placet_policy::{Channel, ChannelKind};
 use placet_runtime::Workspace;
 use placet_store::Delivery;
 use placet_types::ids::TimeMs;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 /// Channels that are delivered to at once.
 const AT_ONCE: usize = 16;
@@ -24,8 +24,10 @@ const PAUSE_MAX_MS: u64 = 3_600_000;
 
 /// What one attempt came to.
 pub(super) enum Tried {
-    /// It arrived, or there is nothing to tell any more.
+    /// It arrived.
     Done,
+    /// There is nothing to tell any more, or it is shown already. It says nothing of the peer.
+    Nothing,
     /// Later, not before so many milliseconds.
     Again(Option<u64>, String),
     /// Never.
@@ -46,14 +48,14 @@ impl<T> From<Attempt<T>> for Tried {
 
 pub(super) async fn run(server: Arc<Server>, channels: Arc<Channels>) {
     let mut working = JoinSet::new();
-    let mut busy: HashSet<Destination> = HashSet::new();
+    let mut busy: HashMap<Destination, task::Id> = HashMap::new();
     loop {
         let mut next = LOOK;
         match channels.on_outbox(placet_store::Outbox::destinations).await {
             Ok(waiting) => {
                 let now = server.plane.now();
                 for destination in waiting {
-                    if busy.contains(&destination) || busy.len() >= AT_ONCE {
+                    if busy.contains_key(&destination) || busy.len() >= AT_ONCE {
                         continue;
                     }
                     let left = channels.paused(&destination, now);
@@ -61,16 +63,15 @@ pub(super) async fn run(server: Arc<Server>, channels: Arc<Channels>) {
                         next = next.min(Duration::from_millis(left));
                         continue;
                     }
-                    busy.insert(destination.clone());
                     let (server, channels) = (server.clone(), channels.clone());
-                    working.spawn(async move {
-                        let done = empty(&server, &channels, &destination).await;
-                        if let Err(why) = done {
+                    let of = destination.clone();
+                    let work = working.spawn(async move {
+                        if let Err(why) = empty(&server, &channels, &of).await {
                             eprintln!("placet: the outbox failed: {why}");
-                            channels.pause(&server, &destination, None);
+                            channels.pause(&server, &of, None);
                         }
-                        destination
                     });
+                    busy.insert(destination, work.id());
                 }
             }
             Err(why) => eprintln!("placet: the outbox cannot be read: {why}"),
@@ -78,11 +79,21 @@ pub(super) async fn run(server: Arc<Server>, channels: Arc<Channels>) {
         tokio::select! {
             () = channels.wake.notified() => {}
             () = server.plane.sleep(next) => {}
-            ended = working.join_next(), if !working.is_empty() => match ended {
-                Some(Ok(destination)) => drop(busy.remove(&destination)),
-                // A defect: whoever it was is tried again.
-                _ => busy.clear(),
-            },
+            ended = working.join_next_with_id(), if !working.is_empty() => {
+                let id = match ended {
+                    Some(Ok((id, ()))) => Some(id),
+                    Some(Err(error)) => {
+                        eprintln!("placet: defect: a delivery ended: {error}");
+                        let failed = busy.iter().find(|(_, known)| **known == error.id());
+                        if let Some((destination, _)) = failed {
+                            channels.pause(&server, destination, None);
+                        }
+                        Some(error.id())
+                    }
+                    None => None,
+                };
+                busy.retain(|_, known| Some(*known) != id);
+            }
         }
     }
 }
@@ -103,7 +114,11 @@ async fn empty(
         };
         let channel = bundle.notify().channel(&id).cloned();
         let (name, now) = (id.clone(), server.plane.now());
-        let head = channels.on_outbox(move |outbox| outbox.head(no, &name, PATIENCE, now)).await?;
+        // Each third attempt of a row that fails is another one's.
+        let failures = locked(&channels.pauses).get(destination).map_or(0, |it| it.failures);
+        let others = failures % 3 == 2;
+        let head =
+            channels.on_outbox(move |outbox| outbox.head(no, &name, PATIENCE, others, now)).await?;
         let Some(head) = head else {
             wait_for_due(server, channels, destination).await?;
             return Ok(());
@@ -119,6 +134,9 @@ async fn empty(
                 channels.count(&channels.delivered);
                 locked(&channels.pauses).remove(destination);
                 channels.set_down(&workspace, &id, None);
+            }
+            Tried::Nothing => {
+                channels.on_outbox(move |outbox| outbox.done(delivery)).await?;
             }
             Tried::Never(why) => {
                 give_up(channels, &workspace, &head, &why).await?;

@@ -270,13 +270,19 @@ async fn told(
         };
         for told in meanings {
             for channel in notify.hearing(*told, surface.as_deref()) {
-                // A chat without a message about it has nothing to change.
+                let mut about = approval;
                 if told.is_of_approval() && *told != Told::Opened && channel.kind.is_chat() {
-                    continue;
+                    let asked = notify.hearing(Told::Opened, surface.as_deref());
+                    // A chat that is asked, and has no message about it, has nothing to change.
+                    if asked.iter().any(|it| it.id == channel.id) {
+                        continue;
+                    }
+                    // One that is never asked is told on a line of its own.
+                    about = None;
                 }
                 letters
                     .entry(channel.id.clone())
-                    .or_insert_with(|| letter(entry.index, &channel.id, *told, approval));
+                    .or_insert_with(|| letter(entry.index, &channel.id, *told, about));
             }
         }
     }

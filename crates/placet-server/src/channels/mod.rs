@@ -152,8 +152,8 @@ impl Channels {
     }
 
     /// Depth, age and dead letters of each channel, and what was delivered since the start.
-    pub(crate) fn metrics(&self, plane: &Plane, out: &mut String) {
-        let waiting = self.outbox().waiting().unwrap_or_default();
+    pub(crate) async fn metrics(&self, plane: &Plane, out: &mut String) {
+        let waiting = self.on_outbox(Outbox::waiting).await.unwrap_or_default();
         let now = plane.now();
         type Figure = (&'static str, &'static str, fn(&Waiting, TimeMs) -> u64);
         let figures: [Figure; 3] = [

@@ -16,6 +16,8 @@ use tokio::task::{AbortHandle, JoinSet};
 const LOOK: Duration = Duration::from_secs(1);
 /// The least time between two questions.
 const LEAST: Duration = Duration::from_millis(300);
+/// Failures in a row after which the channel is said to be down.
+const REPORTED: u32 = 3;
 /// Attempts at one update; then it is left, lest it keep all others.
 const UPDATE_ATTEMPTS_MAX: u32 = 20;
 
@@ -66,12 +68,15 @@ async fn ask(
         let done = round(&server, &channels, &workspace, &channel, &mut stuck).await;
         let wait = match done {
             Ok(()) => {
+                if failures >= REPORTED {
+                    channels.set_down(&workspace, &channel.id, None);
+                }
                 failures = 0;
                 LEAST.saturating_sub(began.elapsed())
             }
             Err((asked, why)) => {
                 failures = failures.saturating_add(1);
-                if failures == 3 {
+                if failures == REPORTED {
                     channels.set_down(&workspace, &channel.id, Some(why));
                 }
                 let wait = wait_ms(failures.min(7), server.plane.chance(), asked);

@@ -73,3 +73,24 @@ async fn schemas_are_those_of_the_command_line() {
     }
     assert_eq!(world.get("/api/v1/policies/schemas", "key_x.y").await.status, 401);
 }
+
+/// No documents are no clean bundle; a question needs no idempotency key, since nothing is recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_linted_as_clean_and_nothing_is_bound_by_a_question() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    for path in ["lint", "test", "format"] {
+        let path = format!("/api/v1/policies/{path}");
+        let problem = world.post(&path, &bot, r#"{"sources": []}"#).await;
+        problem.refused(422, "bundle_empty");
+    }
+    let body = json!({"request": {"surface": "payments.transfer", "action": "create"}});
+    let done = world.post("/api/v1/policies/explain", &bot, &body.to_string()).await.ok();
+    assert_eq!(done["ok"], true, "{done}");
+    // Names that nobody declares are found over HTTP as well.
+    let text = "version: v1\nsurfaces: { x.y: {} }\nrules: [{ id: a, match: { surfaces: [x.z] }, decision: allow }]\n";
+    let body = json!({"sources": [{"name": "a.yaml", "text": text}]});
+    let done = world.post("/api/v1/policies/lint", &bot, &body.to_string()).await.ok();
+    let findings = done["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|it| it["code"] == "unknown_surface"), "{done}");
+}

@@ -1,6 +1,6 @@
 //! Who may call what: every operation of the table, called for real by callers of every role and kind,
-//! by whoever proposed, by nobody, and by an admin of another workspace about what is in this one. What comes of it stands in
-//! `matrix.txt`, to be reviewed; a cell that is missing there or has changed fails.
+//! by whoever proposed, by nobody, and by an admin of another workspace about what is in this one. What
+//! comes of it stands in `matrix.txt`, to be reviewed; a cell that is missing there or has changed fails.
 
 use crate::world::{BIG, BUNDLE, World, at, request};
 use placet_policy::built_in_roles;
@@ -334,11 +334,13 @@ async fn every_role_and_kind_may_call_what_the_matrix_says() {
         std::fs::write(path, &text).unwrap();
     }
     let known = std::fs::read_to_string(path).unwrap_or_default();
+    let made = concat!(env!("CARGO_TARGET_TMPDIR"), "/matrix.txt");
+    std::fs::write(made, &text).unwrap();
     let (had, has): (Vec<&str>, Vec<&str>) = (known.lines().collect(), text.lines().collect());
     let gone: Vec<_> = had.iter().filter(|line| !has.contains(line)).collect();
     let new: Vec<_> = has.iter().filter(|line| !had.contains(line)).collect();
     assert!(
         known == text,
-        "the matrix has changed; look at each line, then bless it with PLACET_BLESS=1\nno longer: {gone:#?}\nnow: {new:#?}"
+        "the matrix has changed; look at each line, then take {made} for {path}\nno longer: {gone:#?}\nnow: {new:#?}"
     );
 }

@@ -79,12 +79,19 @@ impl Slack {
         elements.filter_map(|it| it["value"].as_str()).map(str::to_owned).next()
     }
 
-    /// Somebody presses Review: the body of the call.
-    pub(crate) fn review(&self, user: &str, value: &str) -> String {
+    /// What opens one form.
+    pub(crate) fn trigger(&self) -> String {
         let mut inner = self.inner();
         inner.count += 1;
         let trigger = format!("{}.98.f", inner.count);
         inner.triggers.insert(trigger.clone());
+        trigger
+    }
+
+    /// Somebody presses Review: the body of the call.
+    pub(crate) fn review(&self, user: &str, value: &str) -> String {
+        let trigger = self.trigger();
+        let inner = self.inner();
         encoded(&json!({
             "type": "block_actions", "user": {"id": user, "name": "x"}, "api_app_id": "A1",
             "trigger_id": trigger,

@@ -129,9 +129,10 @@ impl Outbox {
         })
     }
 
-    /// The delivery of a channel that goes next: the oldest, or, when that has failed `patience` times,
-    /// the one that has failed least often, so that one that is never taken does not hold up the others
-    /// for good.
+    /// The delivery of a channel that goes next: the oldest. One that has failed `patience` times no longer
+    /// holds up the others while it is not due, and where `others` says so one of them is tried in its
+    /// place: so one that is never taken does not keep the channel for good. What is about one approval
+    /// stays in its order.
     ///
     /// # Errors
     /// [`PortError`] when the store failed.
@@ -140,22 +141,29 @@ impl Outbox {
         workspace: WorkspaceNo,
         channel: &str,
         patience: u32,
+        others: bool,
         now: TimeMs,
     ) -> Result<Option<Delivery>, PortError> {
         let waiting = format!(
-            "SELECT {COLUMNS} FROM delivery WHERE dead = 0 AND workspace = ?1 AND channel = ?2"
+            "SELECT {COLUMNS} FROM delivery AS it WHERE dead = 0 AND workspace = ?1 AND \
+             channel = ?2"
         );
+        let first_of_its_approval = "NOT EXISTS (SELECT 1 FROM delivery AS before WHERE before.dead = 0 AND \
+             before.workspace = it.workspace AND before.channel = it.channel AND \
+             before.approval = it.approval AND before.id < it.id)";
         self.read(None, |conn| {
             let oldest = conn
                 .prepare_cached(&format!("{waiting} ORDER BY id LIMIT 1"))?
                 .query_row(params![workspace.0, channel], delivery)
                 .optional()?;
             let Some(oldest) = oldest else { return Ok(None) };
-            if oldest.attempts < patience {
-                return Ok(Some(oldest).filter(|it| it.due <= now));
+            let due = oldest.due <= now;
+            if oldest.attempts < patience || (due && !others) {
+                return Ok(Some(oldest).filter(|_| due));
             }
+            let order = if others { "attempts, id" } else { "id" };
             conn.prepare_cached(&format!(
-                "{waiting} AND due_ms <= ?3 ORDER BY attempts, id LIMIT 1"
+                "{waiting} AND due_ms <= ?3 AND {first_of_its_approval} ORDER BY {order} LIMIT 1"
             ))?
             .query_row(params![workspace.0, channel, int(now.0)], delivery)
             .optional()

@@ -11,7 +11,7 @@ fn open(path: &Path) -> Outbox {
 }
 
 fn letter(index: u64, channel: &str) -> Letter {
-    let approval = Some(ApprovalId::from_bytes([7; 16]));
+    let approval = Some(ApprovalId::from_bytes([u8::try_from(index % 200).unwrap(); 16]));
     Letter { index, channel: channel.to_owned(), told: "approval.opened".to_owned(), approval }
 }
 
@@ -36,7 +36,7 @@ fn nothing_is_made_before_something_is_kept_and_everything_survives() {
     let waiting = outbox.waiting().unwrap();
     assert_eq!(waiting[0].pending, 2);
     assert_eq!(waiting[0].oldest, Some(TimeMs(9)));
-    assert_eq!(outbox.showing(W, ApprovalId::from_bytes([7; 16])).unwrap(), ["a", "b"]);
+    assert_eq!(outbox.showing(W, ApprovalId::from_bytes([3; 16])).unwrap(), ["a", "b"]);
 }
 
 #[test]
@@ -44,13 +44,22 @@ fn the_oldest_goes_first_until_it_has_failed_too_often() {
     let home = tempfile::tempdir().unwrap();
     let outbox = open(&home.path().join("data"));
     outbox.follow(W, 9, &[letter(1, "a"), letter(2, "a")], TimeMs(0)).unwrap();
-    let head = |now| outbox.head(W, "a", 2, TimeMs(now)).unwrap().map(|it| it.letter.index);
+    let next = |others, now| outbox.head(W, "a", 2, others, TimeMs(now)).unwrap();
+    let head = |now| next(false, now).map(|it| it.letter.index);
+    assert_eq!(next(true, 0).unwrap().letter.index, 1, "it has not failed often");
     assert_eq!(head(0), Some(1));
     outbox.failed_attempt(1, Some(TimeMs(10)), "503").unwrap();
     assert_eq!(head(9), None, "the second waits for the first");
     assert_eq!(head(10), Some(1));
     outbox.failed_attempt(1, Some(TimeMs(30)), "503").unwrap();
     assert_eq!(head(10), Some(2), "now the first waits alone");
+    assert_eq!(head(30), Some(1), "and is tried when it is due");
+    assert_eq!(next(true, 30).unwrap().letter.index, 2, "or another one in its place");
+    // What came of the first's approval later is not told before it.
+    outbox.follow(W, 10, &[Letter { index: 9, ..letter(1, "a") }], TimeMs(0)).unwrap();
+    assert_eq!(next(true, 30).unwrap().letter.index, 2);
+    let last = outbox.list(W, false, 2, 1).unwrap()[0].id;
+    outbox.done(last).unwrap();
     outbox.done(2).unwrap();
     assert_eq!(head(29), None);
     assert_eq!(outbox.due(W, "a").unwrap(), Some(TimeMs(30)));

@@ -224,7 +224,8 @@ fn channels(up: &Up, outbox: Outbox) -> Result<ChannelOptions> {
             return Err(fault.next("leave it out to use the service itself").into());
         }
     }
-    let outbound = Outbound::new(None).context("the trust anchors of this system")?;
+    let roots = up.trust_roots.as_deref().map(trust_roots).transpose()?;
+    let outbound = Outbound::new(roots.as_deref()).context("the trust anchors of this system")?;
     Ok(ChannelOptions {
         outbox: Arc::new(outbox),
         secrets: Secrets::new(up.secrets.clone()),

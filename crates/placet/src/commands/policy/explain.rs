@@ -62,7 +62,7 @@ pub(super) async fn run(args: &ExplainArgs) -> Done {
         document["trace"]["rules"].as_array().into_iter().flatten().any(|it| it["id"] == **id)
     };
     if let Some(id) = args.rules.iter().find(|id| !known(id)) {
-        let fault = Fault::new("rule_unknown", format!("no rule {id} speaks to this request"));
+        let fault = Fault::usage(format!("no rule {id} is asked about this request"));
         return Err(fault.next("--all shows every rule with its id").into());
     }
     if args.json {
