@@ -317,7 +317,12 @@ impl Scene {
                     } else {
                         self.world().approval_of(id)
                     },
-                    who: who(self),
+                    who: {
+                        // A channel brings a person, never a key.
+                        let who = who(self);
+                        let key = who.key.filter(|_| options.get("via").is_none());
+                        Who { key, ..who }
+                    },
                     approve: !options.has("no"),
                     echo: match options.get("digest") {
                         Some("none") => None,

@@ -277,8 +277,8 @@ impl Table {
 
     /// What the entries alone say: who, what, and under which demand.
     async fn story(&self, name: &str) -> String {
-        let path =
-            format!("/api/v1/audit?decision={}&order=asc&limit=50", self.held[name].decision);
+        let (id, newest) = (&self.held[name].decision, self.world().size() - 1);
+        let path = format!("/api/v1/audit?decision={id}&order=asc&limit=50&min_index={newest}");
         let page = self.world().get(&path, &self.keys["ann"]).await.ok();
         let mut demand = String::new();
         let mut out = Vec::new();
@@ -376,7 +376,7 @@ const TABLE: &str = r#"
     approve olga d1                      -> approved
     approve olga d1 seen                 -> approved
     reject olga d1                       -> ! approval_final
-    take svc d1                          -> granted max_retries=3
+    take svc d1                          -> approved
     take bot d1                          -> granted max_retries=3
     take bot d1 nonce=other              -> consumed
     approve olga d1                      -> consumed
