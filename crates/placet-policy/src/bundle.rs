@@ -104,13 +104,6 @@ impl Bundle {
         for (at, source) in sources.iter().enumerate() {
             documents.extend(syntax::parse_yaml(at, &source.text, &mut report));
         }
-        if let (true, Some(first), false) =
-            (documents.is_empty(), sources.first(), report.has_errors())
-        {
-            let message = format!("there is no document in `{}` or any other file", first.name);
-            let hint = "a bundle that grants nothing says `version: v1` and `rules: []`";
-            report.error_hint(Code::MissingKey, Place::default(), message, hint);
-        }
         let model = read::documents(&documents, &mut report);
         Ok((Self::build::<H>(model, report)?, documents))
     }

@@ -151,8 +151,10 @@ fn all_cases_have_to_pass_before_a_bundle_comes_into_force() {
         all_cases(&of(&format!("{}{}", case("good", "PERMIT", ""), case("bad", "THROTTLE", ""))));
     assert_eq!(found.unwrap_err(), ["case bad; outcome: expected THROTTLE, found PERMIT"]);
     // The work is bounded, and so is what is said of it.
-    let history = ", history: [{ ago: 1h, times: 2000, request: { surface: job, action: go } }]";
-    let many: String = (0..25).map(|at| case(&format!("c{at}"), "PERMIT", history)).collect();
+    let step =
+        |ago| format!("{{ ago: {ago}, times: 1000, request: {{ surface: job, action: go }} }}");
+    let history = format!(", history: [{}, {}]", step("2h"), step("1h"));
+    let many: String = (0..25).map(|at| case(&format!("c{at}"), "PERMIT", &history)).collect();
     let found = all_cases(&of(&many)).unwrap_err();
     assert!(found.len() == 1 && found[0].contains("50025 decisions"), "{found:?}");
     let many: String = (0..300).map(|at| case(&format!("c{at}"), "DENY", "")).collect();
