@@ -81,6 +81,10 @@ async fn every_operation_is_reached() {
     let former = format!(r#"{{"vkey":"{}"}}"#, world.root().vkey());
     let child = world.post("/api/v1/sessions", &bot, r#"{"actor":"agent:child"}"#).await;
     let closed = format!("/api/v1/sessions/{}", at(&child.json(), "/id"));
+    let until = world.plane.now().plus(3_600_000).rfc3339();
+    let lent = format!(r#"{{"to":"human:olga","roles":["admin"],"until":"{until}"}}"#);
+    let given = world.post("/api/v1/delegations", &ann, &lent).await;
+    let ended = format!("/api/v1/delegations/{}", at(&given.json(), "/id"));
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -135,6 +139,9 @@ async fn every_operation_is_reached() {
         ("POST", "/api/v1/sessions".to_owned(), &bot, r#"{"actor":"agent:child"}"#.to_owned()),
         get("/api/v1/sessions/current"),
         ("DELETE", closed, &bot, none.clone()),
+        get("/api/v1/delegations"),
+        ("POST", "/api/v1/delegations".to_owned(), &ann, lent),
+        ("DELETE", ended, &ann, none.clone()),
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),
