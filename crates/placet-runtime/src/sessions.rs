@@ -253,18 +253,16 @@ impl SessionRecord {
     }
 }
 
-/// The open sessions of a state with names, which stand in payloads alone. One whose payload was erased
-/// opens nothing any more.
+/// The sessions of a state whose time is not over, with names, which stand in payloads alone. One whose
+/// payload was erased opens nothing any more; one that is closed says so without asking its issuer.
 pub(crate) fn read(
     reader: &dyn JournalReader,
     slots: &dyn SlotReader,
     no: WorkspaceNo,
     state: &State,
 ) -> Result<Vec<SessionRecord>, Unfolded> {
-    let mut sessions: Vec<&Session> = state
-        .sessions()
-        .filter(|session| state.session_stands(session, state.time()).is_ok())
-        .collect();
+    let mut sessions: Vec<&Session> =
+        state.sessions().filter(|session| session.opened.expires > state.time()).collect();
     sessions.sort_by_key(|session| session.index);
     let mut out = Vec::with_capacity(sessions.len());
     let mut held: Option<Batch> = None;
