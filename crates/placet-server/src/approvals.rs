@@ -238,8 +238,8 @@ impl About<'_> {
         let now = now.and_then(|bundle| self.server.texts(bundle.digest(), Some(&bundle)));
         let rules = if again { &held.rules } else { &event.rules };
         let reason = |rule: &String| {
-            let text = texts.as_ref().and_then(|texts| texts.get(rule));
-            let text = text.or_else(|| now.as_ref()?.get(rule)).cloned();
+            let text = now.as_ref().and_then(|texts| texts.get(rule));
+            let text = text.or_else(|| texts.as_ref()?.get(rule)).cloned();
             text.unwrap_or_else(|| Reason::Rule.text().to_owned())
         };
         let cast = |vote: CastVote| CastVoteDocument {
