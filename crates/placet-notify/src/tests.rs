@@ -169,7 +169,7 @@ fn a_long_value_hides_no_later_name() {
 
 #[test]
 fn where_not_every_name_fits_nothing_is_approved() {
-    let many: Vec<String> = (0..5000).map(|at| format!(r#""member-{at}": {at}"#)).collect();
+    let many: Vec<String> = (0..20_000).map(|at| format!(r#""member-{at}": {at}"#)).collect();
     let brief = brief(&format!(r#"{{"arguments": {{{}}}}}"#, many.join(",")));
     let message = telegram::Message::of::<Sha2>(&brief, "chat", &KEY);
     let (approve, reject) = message.buttons.clone().unwrap();

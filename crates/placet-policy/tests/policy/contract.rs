@@ -407,8 +407,8 @@ fn demands_are_explained() {
     let text = trace.to_string();
     for line in [
         "contract surface:pay:arguments (deny): matched\n  ! /a: string, wanted integer\n",
-        "contract surface:pay:evidence.report (deny): matched\n  ! report is there and counts from 2026-11-20T11:59:00.000Z\n",
-        "contract surface:pay:fresh.report (deny): matched\n  ! report counts until 2026-11-20T12:10:00.000Z\n",
+        "contract surface:pay:evidence.report (deny): matched\n  * applies until 2026-11-20T11:59:00.000Z\n  ! report is there and counts from 2026-11-20T11:59:00.000Z\n",
+        "contract surface:pay:fresh.report (deny): matched\n  * applies from 2026-11-20T12:10:00.000Z\n  ! report counts until 2026-11-20T12:10:00.000Z\n",
         "contract surface:pay:outcomes (deny): matched\n  ! anything but PERMIT becomes DENY\n",
         "contract surface:pay:required.arguments (deny): not matched\n  + arguments is there\n",
         "contract surface:pay:required.target (deny): matched\n  ! target is missing\n",

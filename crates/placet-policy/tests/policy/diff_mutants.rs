@@ -234,7 +234,7 @@ fn documents_of_every_kind_are_tried() {
         ("surfaces: [crm.record, crm.note], branches", "surfaces: [crm.record], branches"),
         ("branches: [stable]", "branches: [canary]"),
         ("propose:crm.*/write", "propose:crm.*/read"),
-        ("id: c, actions: [write]", "id: c, actions: [read, write]"),
+        ("id: c, actions: [write]", "id: c, actions: [read]"),
         ("sales: { may: [\"propose:crm.*\"] }", "sales: { may: [\"propose:crm.note\"] }"),
         ("permission: \"propose:crm.record\"", "permission: \"propose:crm.note\""),
         ("rows > 10", "rows > 11"),

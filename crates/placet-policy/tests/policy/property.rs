@@ -186,6 +186,7 @@ fn meet(key: &str, ours: &Value, theirs: &Value, slip: Option<Slip>) -> Option<V
 fn approval(applied: &[&Hit]) -> String {
     let mut roles: BTreeMap<String, u32> = BTreeMap::new();
     let (mut expires, mut within) = (u64::MAX, u64::MAX);
+    let (mut steps, mut remind) = (Vec::new(), None);
     for hit in applied.iter().filter(|hit| hit.rule.effect == Effect::RequireApproval) {
         let spec = hit.rule.approval.clone().unwrap_or_default();
         for (role, count) in spec.roles {
@@ -194,8 +195,11 @@ fn approval(applied: &[&Hit]) -> String {
         }
         expires = expires.min(spec.expires_ms);
         within = within.min(spec.use_within_ms);
+        // Rules have neither; rows of `approvals:` are tried elsewhere.
+        steps.extend(spec.steps);
+        remind = remind.or(spec.remind_ms);
     }
-    format!("{roles:?} {expires} {within}")
+    format!("{roles:?} {expires} {within} {steps:?} {remind:?}")
 }
 
 fn told(combined: &Combined) -> String {

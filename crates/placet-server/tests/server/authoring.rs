@@ -46,7 +46,7 @@ async fn a_file_of_the_job_gateway_is_imported() {
     let source = |text: &str| json!({"name": "policy.yaml", "text": text});
     let done = world.post(IMPORT, &bot, &json!({"source": source(file)}).to_string()).await.ok();
     assert_eq!(done["ok"], true, "{done}");
-    assert!(at(&done, "/document").contains("id: hold"), "{done}");
+    assert!(at(&done, "/document").contains("id: \"hold\""), "{done}");
     assert_eq!(at(&done, "/differences/0/first"), "hold");
     assert_eq!(at(&done, "/differences/0/strictest_wins"), "DENY");
     let refused = world.post(IMPORT, &bot, &json!({"source": source("a: [")}).to_string()).await;

@@ -126,7 +126,7 @@ fn a_backtest_finds_what_changes_and_nothing_else() {
     assert_eq!(entries["entries"][0]["index"], changes[0]["samples"][0]["index"]);
     // Nothing of that kind on another surface, and nothing at all before the log began.
     test(&lower, &["--surface", "message.send"]).exits(0);
-    let none = test(&lower, &["--until", "2020-01-01T00:00:00Z"]).exits(0).json();
+    let none = test(&lower, &["--until", "2020-01-01T00:00:00Z"]).exits(1).json();
     assert_eq!(none["decisions"], 0);
     test(&lower, &["--since", "1h"]).exits(14);
     let run = test(&lower, &["--since", "yesterday"]).exits(2);
