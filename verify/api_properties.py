@@ -184,6 +184,17 @@ class Server:
         if operation == "closeSession" and "bot" in self.keys:
             made = self.good("POST", "/api/v1/sessions", {"actor": "agent:child"}, "bot")
             return {"id": made["id"]}, None, "bot"
+        if operation == "closeSession":
+            # Without keys there are no sessions to close.
+            return {"id": "none"}, None, "admin"
+        if operation in ("delegate", "endDelegation"):
+            until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+            role = "refund_approver" if "operator" in self.keys else "operator"
+            body = {"to": "human:dana", "roles": [role], "until": until}
+            if operation == "delegate":
+                return {}, body, "operator"
+            made = self.good("POST", "/api/v1/delegations", body, "operator")
+            return {"id": made["id"]}, None, "operator"
         if operation == "createWorkspace":
             name = "w" + self.unique()
             return {}, {"name": name, "admin": "human:ann"}, "admin"
@@ -344,6 +355,7 @@ def start(binary, home, dev):
     for _ in range(20):
         make("agent:spare", [])
     server.keys["gate"] = make("service:gate", [])
+    make("human:dana", ["refund_approver"])
     if not dev:
         server.keys["bot"] = make("agent:bot", [])
         server.keys["pep"] = make("service:pep", ["gate"])

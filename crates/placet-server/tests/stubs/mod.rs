@@ -45,11 +45,11 @@ pub(crate) async fn serve(router: axum::Router) -> SocketAddr {
 /// The parameters of a call: a JSON body, or a form whose values may be JSON themselves.
 pub(crate) fn parameters(headers: &HeaderMap, body: &Bytes) -> Option<Map<String, Value>> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or("");
-    if kind.starts_with("application/json") {
-        return serde_json::from_slice(body).ok();
-    }
     if body.is_empty() {
         return Some(Map::new());
+    }
+    if kind.starts_with("application/json") {
+        return serde_json::from_slice(body).ok();
     }
     if !kind.starts_with("application/x-www-form-urlencoded") {
         return None;
