@@ -3,8 +3,9 @@
 use crate::constitution::Reach;
 use crate::decide::proposers;
 use crate::idempotency::{Attempt, INDEX_BITS};
+use crate::keys::Key;
 use crate::policies::Armed;
-use crate::state::{Held, HeldState, Key, KillState, Mark, OpenPermit, State, Timer};
+use crate::state::{Held, HeldState, KillState, Mark, OpenPermit, State, Timer};
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
@@ -89,8 +90,7 @@ impl State {
                 }
                 self.found_signers(&genesis.vkeys);
                 for principal in &genesis.principals {
-                    let key = Key { principal: principal.clone(), revoked: false };
-                    self.keys.insert(principal.key, key);
+                    self.keys.insert(Key { principal: principal.clone(), revoked: false });
                 }
                 self.last_override = Some(index);
             }
@@ -156,14 +156,9 @@ impl State {
             Event::AuthorRevoked(author) => self.apply_author(author, false)?,
             Event::KeyCreated(grant) => {
                 self.spent.extend(grant.decision);
-                let key = Key { principal: grant.principal.clone(), revoked: false };
-                self.keys.insert(grant.principal.key, key);
+                self.keys.insert(Key { principal: grant.principal.clone(), revoked: false });
             }
-            Event::KeyRevoked(revoked) => {
-                if let Some(key) = self.keys.get_mut(&revoked.key) {
-                    key.revoked = true;
-                }
-            }
+            Event::KeyRevoked(revoked) => self.keys.revoke(revoked.key),
             Event::SessionOpened(opened) => self.apply_opened(opened, index)?,
             Event::SessionNarrowed(narrowed) => self.apply_narrowed(narrowed)?,
             Event::SessionClosed(closed) => self.apply_session_closed(closed)?,
@@ -219,11 +214,11 @@ impl State {
                 let Some(window) = matched.window.filter(|window| window.count > 0) else {
                     continue;
                 };
+                let mark = RuleEffect::is_marker(&matched.rule);
                 // Nothing is granted for what was not permitted yet.
-                let waits =
-                    held && RuleEffect::is_marker(&matched.rule) && matched.effect == Effect::Allow;
-                if !waits {
-                    self.windows.add(window.tag, window.count, window.per_ms, now);
+                if !(held && mark && matched.effect == Effect::Allow) {
+                    let kept = if mark { Mark::KEPT } else { window.count };
+                    self.windows.add(window.tag, kept, window.per_ms, now);
                 }
             }
         }

@@ -35,6 +35,7 @@ mod decide;
 mod delegations;
 mod hold;
 mod idempotency;
+mod keys;
 mod memory;
 mod pending;
 mod policies;

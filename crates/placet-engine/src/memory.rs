@@ -44,11 +44,6 @@ impl Windows {
         (leaves > now).then(|| leaves.since(now))
     }
 
-    /// When it was added to last.
-    pub(crate) fn newest(&self, tag: &Tag) -> Option<TimeMs> {
-        self.map.get(tag)?.times.back().copied()
-    }
-
     pub(crate) fn add(&mut self, tag: Tag, count: u32, per_ms: u64, now: TimeMs) {
         let ends = now.plus(per_ms);
         let window = self.map.entry(tag).or_insert_with(|| Window { times: VecDeque::new(), ends });

@@ -5,7 +5,7 @@ use crate::command::Who;
 use crate::constitution::{self, ADMIN};
 use crate::decide::{Asked, CONSTRAINTS_BYTES_MAX, killed, requirement};
 use crate::rejection::Rejection;
-use crate::state::{Held, State};
+use crate::state::{Held, Mark, State};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -196,14 +196,11 @@ fn follows(
     if held.full.contains(&hit.rule.id) {
         return true;
     }
-    let own = |tag| held.marks.iter().any(|mark| mark.tag == tag);
-    let since = match asked.tag(hit) {
-        None => true,
-        Some(tag) => {
-            state.windows.full(&tag, 1, spec.within_ms, now).is_some()
-                && !(own(tag) && state.windows.newest(&tag) == Some(held.since))
-        }
-    };
+    let since = asked.tag(hit).is_none_or(|tag| {
+        let own = held.marks.iter().any(|mark| mark.tag == tag);
+        let marks = if own { Mark::KEPT } else { 1 };
+        state.windows.full(&tag, marks, spec.within_ms, now).is_some()
+    });
     since && hit.rule.restricts()
 }
 

@@ -171,7 +171,7 @@ impl State {
             let Some(parent) = session.opened.parent else { return Ok(()) };
             next = self.sessions.all.get(&parent);
             if next.is_none() {
-                let lives = self.keys.get(&parent).is_some_and(|key| !key.revoked);
+                let lives = self.keys.get(parent).is_some_and(|key| !key.revoked);
                 return if lives { Ok(()) } else { Err(Rejection::SessionClosed) };
             }
         }
@@ -187,9 +187,7 @@ impl State {
         let sessions = self.sessions.of_actor.get(actor).into_iter().flatten();
         let sessions = sessions.filter_map(|key| self.sessions.all.get(key));
         let sessions = sessions.filter(move |it| self.session_stands(it, now).is_ok());
-        self.live_keys()
-            .filter(move |principal| principal.actor == *actor)
-            .chain(sessions.map(|session| &session.opened.principal))
+        self.keys.of(actor).chain(sessions.map(|session| &session.opened.principal))
     }
 
     /// What an actor may do at `now`: the roles of all its keys and sessions.
@@ -202,7 +200,7 @@ impl State {
     /// have changed meanwhile.
     pub(crate) fn still_is(&self, who: &Who, now: TimeMs) -> Result<(), Rejection> {
         let Some(key) = who.key else { return Ok(()) };
-        if self.keys.get(&key).is_some_and(|key| key.revoked) {
+        if self.keys.get(key).is_some_and(|key| key.revoked) {
             return Err(Rejection::KeyRevoked);
         }
         let Some(session) = self.sessions.all.get(&key) else { return Ok(()) };
@@ -243,7 +241,7 @@ impl State {
         index: u64,
     ) -> Result<(), &'static str> {
         let principal = &opened.principal;
-        if self.keys.contains_key(&principal.key) || self.sessions.all.contains_key(&principal.key)
+        if self.keys.get(principal.key).is_some() || self.sessions.all.contains_key(&principal.key)
         {
             return Err("it opens a session under an id that is taken");
         }
@@ -304,7 +302,7 @@ impl State {
 
     /// Roles of a key or a session, whether it counts or not.
     fn roles_of_key(&self, key: KeyId) -> Option<&BTreeSet<String>> {
-        let key_roles = self.keys.get(&key).map(|key| &key.principal.roles);
+        let key_roles = self.keys.get(key).map(|key| &key.principal.roles);
         key_roles.or_else(|| Some(&self.sessions.all.get(&key)?.opened.principal.roles))
     }
 }
@@ -350,7 +348,7 @@ fn handed_on(
     }
     let (chain, expires) = match state.sessions.all.get(&parent) {
         Some(session) => (session.opened.chain.as_slice(), Some(session.opened.expires)),
-        None if state.keys.contains_key(&parent) => (&[][..], None),
+        None if state.keys.get(parent).is_some() => (&[][..], None),
         None => return Err(Rejection::NotFound("key")),
     };
     // What is handed on is what the caller has today, which may be less than what it came with.

@@ -8,12 +8,13 @@ mod sessions;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
+use crate::keys::Key;
 use crate::memory::{Bits, Windows};
 use crate::pending::Pending;
 use crate::privacy::LegalHold;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
-use crate::state::{Bounds, Counters, Held, Key, KillState, OpenPermit, State};
+use crate::state::{Bounds, Counters, Held, KillState, OpenPermit, State};
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -77,7 +78,7 @@ impl State {
         w.put(policy);
         w.put(shadow);
         w.put(policies);
-        w.list(keys.values(), Writer::put);
+        w.list(keys.all(), Writer::put);
         w.put(sessions);
         w.put(windows);
         w.list(held.values(), Writer::put);
@@ -140,13 +141,7 @@ impl State {
             policy: r.get()?,
             shadow: r.get()?,
             policies: r.get()?,
-            keys: r.rising(
-                |(id, _)| id,
-                |r| {
-                    let key = r.get::<Key>()?;
-                    Some((key.principal.key, key))
-                },
-            )?,
+            keys: r.rising(|key: &Key| &key.principal.key, Reader::get)?,
             sessions: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,

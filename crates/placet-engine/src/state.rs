@@ -5,6 +5,7 @@ use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::delegations::Delegations;
 use crate::idempotency::IdempotencyKeys;
+use crate::keys::Keys;
 use crate::memory::{Bits, Windows};
 use crate::pending::Pending;
 use crate::policies::Policies;
@@ -19,9 +20,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{ActorRef, EscalationStep, KillSource, PermitIssued, Principal, Tag};
-use placet_types::ids::{
-    ApprovalId, DecisionId, DelegationId, HoldId, KeyId, TimeMs, WorkspaceName,
-};
+use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, TimeMs, WorkspaceName};
 use placet_types::json::Object;
 
 /// How much a workspace may hold.
@@ -112,7 +111,7 @@ pub struct State {
     /// The bundle beside the one in force.
     pub(crate) shadow: Option<Shadowing>,
     pub(crate) policies: Policies,
-    pub(crate) keys: BTreeMap<KeyId, Key>,
+    pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
@@ -151,13 +150,6 @@ pub(crate) enum Timer {
     Escalation(ApprovalId),
     Reminder(ApprovalId),
     Delegation(DelegationId),
-}
-
-/// A key and whether it still counts.
-#[derive(Clone, Debug)]
-pub(crate) struct Key {
-    pub(crate) principal: Principal,
-    pub(crate) revoked: bool,
 }
 
 /// A permit that was handed to another gate, or consumed by it a moment ago.
@@ -232,6 +224,11 @@ pub struct Mark {
     pub tag: Tag,
     /// Its length in milliseconds.
     pub per_ms: u64,
+}
+
+impl Mark {
+    /// How many marks a window keeps: a held action tells its own from another's.
+    pub(crate) const KEPT: u32 = 2;
 }
 
 /// Where a held decision stands.
@@ -329,7 +326,7 @@ impl State {
             policy: None,
             shadow: None,
             policies: Policies::default(),
-            keys: BTreeMap::new(),
+            keys: Keys::default(),
             sessions: Sessions::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
@@ -419,12 +416,12 @@ impl State {
 
     /// Keys that count, with their principals.
     pub fn live_keys(&self) -> impl Iterator<Item = &Principal> {
-        self.keys.values().filter(|key| !key.revoked).map(|key| &key.principal)
+        self.keys.all().filter(|key| !key.revoked).map(|key| &key.principal)
     }
 
     /// All keys and whether they are revoked.
     pub fn keys(&self) -> impl Iterator<Item = (&Principal, bool)> {
-        self.keys.values().map(|key| (&key.principal, key.revoked))
+        self.keys.all().map(|key| (&key.principal, key.revoked))
     }
 
     /// How many different people hold `role`: by a live key, or by a session now or not long ago.

@@ -243,7 +243,7 @@ fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, Rejection> {
     // A request counts as long as who made it may still make one.
     // People of the first workspace, who lift everything, have no key in the others.
     let known = |by: &ActorRef| {
-        state.keys.values().any(|key| key.principal.actor == *by)
+        state.keys.all().any(|key| key.principal.actor == *by)
             || state.sessions.people.contains_key(by)
     };
     let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES, now);
@@ -283,7 +283,7 @@ fn create_key(state: &State, command: &CreateKey) -> Result<Plan, Rejection> {
 /// workspace could never be administered again.
 fn revoke_key(state: &State, key: KeyId, by: &Who) -> Result<Plan, Rejection> {
     may_administer(by)?;
-    let known = state.keys.get(&key).ok_or(Rejection::NotFound("key"))?;
+    let known = state.keys.get(key).ok_or(Rejection::NotFound("key"))?;
     if known.revoked {
         return Ok(Plan::Nothing);
     }

@@ -1,7 +1,8 @@
 //! Applying what happens to an approval: votes, another demand, escalation, reminder, its end. Owns its timers
 //! and the index of what waits.
 
-use crate::state::{Held, HeldState, State, Timer};
+use crate::state::{Held, HeldState, Mark, State, Timer};
+use alloc::vec::Vec;
 use placet_types::event::{ApprovalEscalated, ApprovalReopened, ApprovalVoted, PermitCollected};
 use placet_types::ids::{ApprovalId, TimeMs};
 use placet_types::json::Object;
@@ -67,12 +68,11 @@ impl State {
             return Err("its constraints are not those that were approved");
         }
         self.not_killed()?;
+        let (index, marks) = (held.index, held.marks.clone());
         // From here on the action happens: what comes after it comes after this instant.
-        for mark in held.marks.clone() {
-            self.windows.add(mark.tag, 1, mark.per_ms, self.time);
+        for mark in marks {
+            self.windows.add(mark.tag, Mark::KEPT, mark.per_ms, self.time);
         }
-        let Some(held) = self.held.get(&event.approval) else { return Ok(()) };
-        let index = held.index;
         if event.permit.consumed {
             self.consumed.set(index);
             self.counters.consumed = self.counters.consumed.saturating_add(1);
@@ -189,6 +189,7 @@ impl State {
             if held.reopened == 0 {
                 held.constraints = Object::new();
             }
+            held.marks = Vec::new();
             Ok(())
         })?;
         self.held_open = self.held_open.saturating_sub(1);

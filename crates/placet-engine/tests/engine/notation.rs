@@ -267,7 +267,7 @@ impl Scene {
     }
 
     pub(crate) fn verdict(&mut self, surface: &str) -> Verdict {
-        let hits = self.rules.values().filter(|rule| rule.surface == surface);
+        let hits = self.rules.values().filter(|rule| [surface, "*"].contains(&&*rule.surface));
         let hits = hits.map(|rule| Hit {
             rule: rule.effect.clone(),
             error: rule.error,

@@ -176,3 +176,21 @@ fn an_action_does_not_come_after_itself() {
          decide bot export d2          -> DENY s",
     );
 }
+
+#[test]
+fn at_one_instant_another_mark_is_told_from_the_own_one() {
+    check(
+        "person olga operator
+         agent bot
+         agent two
+         rule h mail hold
+         rule a export allow
+         rule after:s * throttle limit=1/1000 advice
+         rule s mail deny after=1000
+         decide bot mail d1            -> REQUIRE_APPROVAL operator:1
+         decide bot export d2          -> PERMIT
+         decide two mail d3            -> REQUIRE_APPROVAL operator:1
+         vote olga d1                  -> invalidated
+         vote olga d3                  -> approved",
+    );
+}
