@@ -17,6 +17,7 @@ mod delegation;
 pub mod error;
 mod manage;
 mod outbox;
+mod overrides;
 mod policy;
 mod privacy;
 mod session;
@@ -62,6 +63,9 @@ pub use manage::{
     WorkspaceMadeDocument, WorkspaceRequest,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
+pub use overrides::{
+    OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
+};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

@@ -37,6 +37,7 @@ mod hold;
 mod idempotency;
 mod keys;
 mod memory;
+mod overrides;
 mod pending;
 mod policies;
 mod privacy;
@@ -60,6 +61,7 @@ pub use command::{
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use idempotency::IdempotencyKeys;
+pub use overrides::Stop;
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;

@@ -26,6 +26,7 @@ mod housekeeping;
 mod idle;
 mod keeping;
 mod load;
+mod overriding;
 mod plane;
 mod policies;
 mod pool;
@@ -50,6 +51,7 @@ mod signing;
 mod snapshot;
 mod snapshotter;
 mod start_error;
+mod stops;
 mod tiling;
 mod waiting;
 mod workspace;
@@ -68,6 +70,7 @@ pub use error::PlaneError;
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
+pub use overriding::Halt;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{
     BundleRefusal, NowArmed, Policies, PolicyAct, PolicyMatters, Publication, REVIEW_MS, Upload,

@@ -399,7 +399,7 @@ impl Plane {
         Who {
             actor: workspace.actor_ref(&principal.caller.actor),
             key: principal.key,
-            roles: principal.caller.roles.clone(),
+            roles: workspace.stops.left_of(&principal.caller.roles),
         }
     }
 
@@ -444,8 +444,9 @@ impl Plane {
         digests: Option<Digests>,
         nonce: Option<Digest>,
     ) -> Result<DecisionAnswer, PlaneError> {
-        let id = decision_of(entry)?.decision;
-        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        let event = decision_of(entry)?;
+        let (id, scopes) = (event.decision, event.scopes());
+        let status = self.look(workspace.no, move |state| state.status(id, index, &scopes)).await?;
         self.presented(index, entry, digests, nonce, status)
     }
 
@@ -487,7 +488,7 @@ impl Plane {
         let event = &answer.event;
         let audience = event.permit.as_ref().map(|permit| &permit.audience);
         let holder = event.approval.as_ref().map(|approval| &approval.audience);
-        let roles = &principal.caller.roles;
+        let roles = workspace.stops.left_of(&principal.caller.roles);
         let overseer = ["admin", "operator", "auditor"].iter().any(|role| roles.contains(*role))
             || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)))
             || answer
@@ -505,7 +506,7 @@ impl Plane {
 fn withheld(workspace: &Workspace, mut answer: DecisionAnswer) -> DecisionAnswer {
     if let Some(permit) = &mut answer.permit
         && permit.permit.is_some()
-        && workspace.is_killed()
+        && workspace.stops_all_of(&answer.event)
     {
         *permit = PermitView { state: PermitState::Revoked, permit: None };
     }

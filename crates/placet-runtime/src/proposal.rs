@@ -121,6 +121,7 @@ impl Proposal<'_> {
             windows: tags(&verdict),
             verdict,
             shadow,
+            under: names.scopes(request),
         }
     }
 }

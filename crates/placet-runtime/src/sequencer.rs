@@ -12,13 +12,14 @@ use crate::privacy::Doomed;
 use crate::seat::Seat;
 use crate::sessions::{self, SessionRecord};
 use crate::signing::{Signing, hand_over};
+use crate::stops::Handed;
 use crate::workspace::{InForce, Workspace};
 use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
 use placet_policy::Bundle;
 use placet_types::Digest;
-use placet_types::event::{Entry, Event};
-use placet_types::ids::{DecisionId, PermitId, TimeMs, WorkspaceName};
-use std::collections::BTreeMap;
+use placet_types::event::{Entry, Event, KillScope, OverrideMode};
+use placet_types::ids::{TimeMs, WorkspaceName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -181,6 +182,10 @@ pub(crate) struct Open {
     pub(crate) signing: Option<Arc<Signing>>,
     /// What decides after these entries, where they change it.
     pub(crate) policy: Option<InForce>,
+    /// What these entries stop, so that no permit of it leaves with them.
+    pub(crate) stopped: Vec<(KillScope, OverrideMode)>,
+    /// The roles that nobody has after these entries, where they change them.
+    pub(crate) roles: Option<BTreeSet<String>>,
 }
 
 /// Something besides the log that the thread has to do that owns the store.
@@ -201,8 +206,8 @@ pub(crate) struct PendingDone {
     pub(crate) workspace: WorkspaceNo,
     pub(crate) range: Option<Range<usize>>,
     pub(crate) bound: Option<u64>,
-    /// Permits that this answer would hand out: decision, its log index, permit.
-    pub(crate) permits: Vec<(DecisionId, u64, PermitId)>,
+    /// Permits that this answer would hand out.
+    pub(crate) permits: Vec<Handed>,
 }
 
 /// A closed batch on its way to the committer.

@@ -7,6 +7,7 @@ use crate::ports::{Batch, Secret, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
 use crate::signing::Signing;
+use crate::stops::{Scopes, Stops};
 use crate::waiting::Waiters;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use placet_engine::LogSigner;
@@ -14,7 +15,7 @@ use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
 use placet_types::Digest;
-use placet_types::event::{ActorRef, Entry};
+use placet_types::event::{ActorRef, DecisionEvent, Entry};
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,8 @@ pub struct Workspace {
     pub(crate) published: ArcSwap<SignedHead>,
     /// Set before a trip is written; the answer of a permit checks it after the flush.
     pub(crate) killed: AtomicBool,
+    /// What is stopped besides everything and the workspace.
+    pub(crate) stops: Stops,
     /// Size of the durable log.
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
@@ -133,6 +136,7 @@ impl Workspace {
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
             killed: AtomicBool::new(false),
+            stops: Stops::default(),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
             waiting: Waiters::default(),
@@ -239,6 +243,24 @@ impl Workspace {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Whether a kill has taken effect that withholds the permit of a decision.
+    #[must_use]
+    pub fn stops_all_of(&self, event: &Arc<DecisionEvent>) -> bool {
+        self.is_killed() || self.stops.reason(&Scopes::Of(event.clone())).is_some()
+    }
+
+    /// Whether nobody has this role at the moment.
+    #[must_use]
+    pub fn is_role_revoked(&self, role: &str) -> bool {
+        self.stops.is_revoked(role)
+    }
+
+    /// A run or job as scopes name it: by its id, or by the pseudonym of another name.
+    #[must_use]
+    pub fn run_name(&self, kind: &str, name: &str) -> String {
+        self.names.run_name(kind, name)
     }
 
     /// The workspace's pseudonyms.

@@ -51,6 +51,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
             "until": "2027-01-31T12:00:00Z",
         }),
         "KillRequest" => json!({"scope": "workspace"}),
+        "OverrideRequest" => json!({"scope": "capability", "value": "crm-writer", "mode": "kill"}),
+        "OverrideLiftRequest" => json!({"scope": "capability:crm-writer"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),

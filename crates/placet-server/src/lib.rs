@@ -25,6 +25,7 @@ mod metrics;
 mod open;
 mod openapi;
 mod operations;
+mod overrides;
 mod patient;
 mod places;
 mod policies;

@@ -177,6 +177,7 @@ impl Code for Held {
             full,
             marks,
             constraints,
+            scopes,
             votes,
             rejected_by,
             state,
@@ -203,6 +204,7 @@ impl Code for Held {
         w.put(full);
         w.list(marks.iter(), Writer::put);
         w.put(constraints);
+        w.put(scopes);
         w.list(votes.iter(), Writer::put);
         w.put(rejected_by);
         w.put(state);
@@ -232,6 +234,7 @@ impl Code for Held {
             full: r.get()?,
             marks: r.list(Reader::get)?,
             constraints: r.get()?,
+            scopes: r.get()?,
             votes: r.list(Reader::get)?,
             rejected_by: r.get()?,
             state: r.get()?,
