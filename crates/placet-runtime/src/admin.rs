@@ -282,8 +282,9 @@ impl Plane {
                 .with("actor", spec.actor.as_str())
                 .with("by", principal.caller.actor.as_str()),
         )?;
-        self.submit(workspace.no, Command::CreateKey(command), payload).await?;
+        let done = self.submit(workspace.no, Command::CreateKey(command), payload).await?;
         self.directory.insert(vec![record(workspace, &spec, &key)]);
+        self.directory.closed(&done);
         Ok(key)
     }
 

@@ -171,7 +171,7 @@ pub(crate) fn assemble(
         last = last.max(folded.state.time());
         directory.insert(keys);
         for session in sessions {
-            directory.sessions.insert(Arc::new(session), folded.state.time());
+            directory.open(Arc::new(session), folded.state.time());
         }
         let signing = match signing {
             Some(signing) => signing,

@@ -26,6 +26,7 @@ mod housekeeping;
 mod idle;
 mod keeping;
 mod load;
+mod people;
 mod plane;
 mod policies;
 mod pool;

@@ -316,6 +316,8 @@ impl Plane {
             let released = arming_of(&answer.event.surface, &answer.event.action).is_some();
             if let Some(nonce) = nonce.filter(|_| place.is_none() && !released)
                 && held.actor == who.actor
+                // With any other key it collects for itself, and is looked at for what it may do.
+                && answer.event.key == who.key
             {
                 place = workspace.waiting.enter(held.approval, who.clone(), nonce);
             }
