@@ -53,6 +53,7 @@ mod snapshotter;
 mod start_error;
 mod tiling;
 mod waiting;
+mod watching;
 mod workspace;
 
 pub use admin::{Admission, KeySpec};
