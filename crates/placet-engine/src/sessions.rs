@@ -428,7 +428,7 @@ impl State {
 
     /// Whether what `proposers` asked for is this caller's affair: a name that was handed on counts only
     /// where whoever handed it on stood behind the request.
-    pub(crate) fn stands_behind(&self, who: &Who, proposers: &BTreeSet<ActorRef>) -> bool {
+    pub(crate) fn stands_behind(&self, who: &Who, proposers: &[ActorRef]) -> bool {
         let session = who.key.and_then(|key| self.sessions.all.get(&key));
         let handed = session.filter(|session| session.opened.parent.is_some());
         handed.is_none_or(|it| it.opened.chain.iter().all(|actor| proposers.contains(actor)))
