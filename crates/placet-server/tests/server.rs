@@ -56,5 +56,7 @@ mod stubs;
 mod swapping;
 #[path = "server/tenants.rs"]
 mod tenants;
+#[path = "server/tokens.rs"]
+mod tokens;
 #[path = "server/world.rs"]
 mod world;
