@@ -46,7 +46,9 @@ pub(crate) fn vote<H: Hasher>(
         None if state.dev && command.via.is_none() => true,
         None => return Err(Rejection::DigestMissing),
     };
-    if command.requirement.is_some_and(|seen| seen != held.requirement) {
+    // A demand that took the place of another has to be named: a page from before shows the other one.
+    let unseen = held.reopened > 0 && command.approve && command.requirement.is_none();
+    if unseen || command.requirement.is_some_and(|seen| seen != held.requirement) {
         return Err(Rejection::Reopened);
     }
     if held.proposers.contains(&who.actor) {
@@ -154,7 +156,9 @@ fn at_once<H: Hasher>(
 ) -> Option<Event> {
     let until = now.plus(held.use_within_ms);
     held.state = HeldState::Approved(until);
-    let stranger = waiting.who.actor != held.actor || state.still_is(&waiting.who, now).is_err();
+    let stranger = waiting.who.actor != held.actor
+        || !state.stands_behind(&waiting.who, &held.proposers)
+        || state.still_is(&waiting.who, now).is_err();
     if stranger || state.revoked.get(held.index) {
         return None;
     }
@@ -193,7 +197,7 @@ pub(crate) fn collect<H: Hasher>(
     costs: &impl Reserve,
 ) -> Result<Plan, Rejection> {
     let held = of_decision(state, command.decision)?;
-    if command.who.actor != held.actor {
+    if command.who.actor != held.actor || !state.stands_behind(&command.who, &held.proposers) {
         return Err(Rejection::Foreign("the actor that proposed the action"));
     }
     if state.revoked.get(held.index) {
@@ -235,7 +239,7 @@ pub(crate) fn collect<H: Hasher>(
 
 pub(crate) fn withdraw(state: &State, decision: DecisionId, by: &Who) -> Result<Plan, Rejection> {
     let held = of_decision(state, decision)?;
-    if by.actor != held.actor {
+    if by.actor != held.actor || !state.stands_behind(by, &held.proposers) {
         return Err(Rejection::Foreign("the actor that proposed the action"));
     }
     if !held.state.is_open() {

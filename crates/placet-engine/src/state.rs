@@ -487,7 +487,7 @@ impl State {
             reported: self.reported.get(index),
             revoked: self.revoked.get(index),
             erased: self.erased.get(index),
-            held: held.cloned(),
+            held: held.map(|held| self.shown(held)),
             open_permit: self
                 .permits
                 .get(&decision)

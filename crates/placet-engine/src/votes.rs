@@ -142,6 +142,21 @@ impl State {
     /// The same at `now`.
     #[must_use]
     pub fn missing_at(&self, held: &Held, now: TimeMs) -> BTreeMap<String, u32> {
+        missing(held, &self.counted(held, now))
+    }
+
+    /// An approval as people are shown it: without the votes that do not count any more.
+    #[must_use]
+    pub fn shown(&self, held: &Held) -> Held {
+        let mut shown = held.clone();
+        if held.state.is_open() {
+            shown.votes = self.counted(held, self.time);
+            shown.votes.retain(|cast| cast.used().next().is_some());
+        }
+        shown
+    }
+
+    fn counted(&self, held: &Held, now: TimeMs) -> Vec<Cast> {
         let mut standing = held.votes.clone();
         for cast in &mut standing {
             let stands = |role: &String| match cast.through.iter().find(|it| it.role == *role) {
@@ -155,7 +170,7 @@ impl State {
             cast.roles.retain(|role| !lost.contains(role));
             cast.stands_in = cast.stands_in.take().filter(|it| !lost.contains(&it.role));
         }
-        missing(held, &standing)
+        standing
     }
 
     /// The rights of `actor` to decide `held`: to the roles that they hold, and those that others have delegated and not used

@@ -9,12 +9,12 @@ use crate::fold::{Unfolded, open};
 use crate::frame::frames;
 use crate::plane::{Plane, Principal};
 use crate::ports::{Batch, JournalReader, SlotReader, WorkspaceNo};
-use crate::sequencer::Next;
+use crate::sequencer::{Done, Next, Written};
 use crate::workspace::Workspace;
 use placet_engine::{ArmUnder, Command, OpenSession, Rejection, Session, State};
 use placet_policy::{Bundle, Claims, Issuer};
 use placet_types::Digest;
-use placet_types::event::{self, CHAIN_MAX, SessionNarrowed, SessionOpened, TokenUse};
+use placet_types::event::{self, CHAIN_MAX, Event, SessionNarrowed, SessionOpened, TokenUse};
 use placet_types::hash::Hasher;
 use placet_types::ids::{ActorId, KeyId, TimeMs};
 use placet_types::json::{Object, Value};
@@ -202,6 +202,17 @@ impl SessionTable {
         });
         for (key, roles) in changed {
             self.replace(key, |it| it.with(KeyRecord { roles, ..it.record.clone() }));
+        }
+    }
+}
+
+impl Directory {
+    /// Sessions that ended with what was done open nothing any more.
+    pub(crate) fn closed(&self, done: &Done) {
+        for (_, event) in done.written.iter().flat_map(Written::events) {
+            if let Event::SessionClosed(closed) = event {
+                self.sessions.close(closed.key);
+            }
         }
     }
 }
@@ -530,7 +541,8 @@ impl Plane {
         let next = Next::Session(Arc::new(record));
         let (message, answer) = crate::asking::message(workspace.no, command, payload, next);
         self.send(message)?;
-        self.finish(answer).await?;
+        let done = self.finish(answer).await?;
+        self.directory.closed(&done);
         durable.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -553,16 +565,10 @@ impl Plane {
         Ok(())
     }
 
-    /// Everybody who has a key or a session of a workspace, those included that count no more.
+    /// The name behind a reference of an entry, of everybody who has or had a key or a session here.
     #[must_use]
-    pub fn actors_of(&self, workspace: &Workspace) -> BTreeSet<ActorId> {
-        let keys = self.directory.of(workspace.no);
-        let mut actors: BTreeSet<ActorId> = keys.iter().map(|key| key.actor.clone()).collect();
-        self.directory.sessions.read(|tables| {
-            let own = tables.all.values().filter(|it| it.record.workspace == workspace.no);
-            actors.extend(own.map(|session| session.record.actor.clone()));
-        });
-        actors
+    pub fn name_of(&self, workspace: &Workspace, reference: &str) -> Option<String> {
+        self.directory.people.name(workspace, reference)
     }
 
     /// One session.

@@ -58,5 +58,7 @@ mod swapping;
 mod tenants;
 #[path = "server/tokens.rs"]
 mod tokens;
+#[path = "server/watching.rs"]
+mod watching;
 #[path = "server/world.rs"]
 mod world;
