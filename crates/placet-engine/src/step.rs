@@ -1,8 +1,9 @@
 //! One command, one plan: the dispatcher and the short commands.
 
 use crate::command::{Command, Consume, CreateKey, Plan, Report, RevokePermit, Who};
-use crate::decide::decide;
+use crate::decide::{decide, proposers};
 use crate::delegations;
+use crate::demand::few;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::overrides::{lift, trip};
 use crate::policies;
@@ -17,7 +18,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use placet_types::Hasher;
 use placet_types::event::{
-    Event, KeyGrant, KeyRevoked, OutcomeReported, PermitConsumed, PermitEnded,
+    CloseReason, Event, KeyGrant, KeyRevoked, OutcomeReported, PermitConsumed, PermitEnded,
+    SessionClosed,
 };
 use placet_types::ids::{KeyId, TimeMs};
 use placet_types::policy::Reason;
@@ -63,7 +65,7 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
-        Command::CreateKey(command) => create_key(state, command),
+        Command::CreateKey(command) => create_key(state, command, now),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
         Command::OpenSession(command) => sessions::open(state, command, now),
         Command::CloseSession { key, by } => sessions::close(state, *key, by, now),
@@ -117,7 +119,9 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
             _ => Rejection::PermitExpired,
         });
     };
-    if open.permit.audience != command.who.actor {
+    let own = [command.who.actor.clone()];
+    let stood = || few(proposers(&command.prior).cloned().chain(own));
+    if open.permit.audience != command.who.actor || !state.stands_behind(&command.who, &stood()) {
         return Err(foreign());
     }
     if now >= open.permit.expires {
@@ -202,17 +206,24 @@ pub(crate) fn has_role(who: &Who, roles: &[&str]) -> Result<(), Rejection> {
 }
 
 /// One permit makes one key, also when its caller tries again after a lost answer.
-fn create_key(state: &State, command: &CreateKey) -> Result<Plan, Rejection> {
+fn create_key(state: &State, command: &CreateKey, now: TimeMs) -> Result<Plan, Rejection> {
     may_administer(&command.by)?;
     state.may_act(Some(&command.by.actor))?;
     if command.decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
     }
-    append(Event::KeyCreated(KeyGrant {
+    let mut events = alloc::vec![Event::KeyCreated(KeyGrant {
         principal: command.principal.clone(),
         by: command.by.actor.clone(),
         decision: command.decision,
-    }))
+    })];
+    // Nobody else goes on under the name of whoever has a key.
+    let others = state.handed_on_as(&command.principal.actor, now);
+    events.extend(others.map(|key| {
+        let (by, reason) = (command.by.actor.clone(), CloseReason::Revoked);
+        Event::SessionClosed(SessionClosed { key, by, reason })
+    }));
+    Ok(Plan::Append(events))
 }
 
 /// Revoking only takes away, so one admin suffices; the last admin's last key stays, or the

@@ -13,7 +13,6 @@ use placet_types::event::{self, Genesis, KillScope, KillSource, OverrideMode, Re
 use placet_types::ids::{ActorId, DecisionId, KeyId, TimeMs, WorkspaceName};
 use placet_types::json::{Object, Value};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A key to be made.
@@ -90,8 +89,9 @@ impl Plane {
                 .with("actor", spec.actor.as_str())
                 .with("by", principal.caller.actor.as_str()),
         )?;
-        self.submit(workspace.no, Command::CreateKey(command), payload).await?;
+        let done = self.submit(workspace.no, Command::CreateKey(command), payload).await?;
         self.directory.insert(vec![record(workspace, &spec, &key)]);
+        self.directory.closed(&done);
         Ok(key)
     }
 
@@ -164,11 +164,14 @@ impl Plane {
             }
             _ => None,
         };
+        if !self.watched.unrecorded().is_empty() {
+            workspace.stop();
+        }
         if let Some(everything) = everything {
             let (scope, source) = (KillScope::Everything, KillSource::Certificate);
             let trip = Trip { scope, mode: everything, source, who: None };
             if everything == OverrideMode::Kill {
-                workspace.killed.store(true, Ordering::SeqCst);
+                workspace.stop();
             }
             self.submit(no, Command::Trip(trip), Payload::empty()).await?;
         }

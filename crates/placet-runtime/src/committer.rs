@@ -3,13 +3,13 @@
 
 use crate::crypto::Fast;
 use crate::frame::{ENTRY_OFFSET, SlotKeys};
+use crate::halts::Handed;
 use crate::ports::{AppendError, Batch, Journal, WorkspaceNo};
 use crate::recent::Recent;
 use crate::sequencer::{
     Chore, Done, Gauges, Job, Message, Next, Open, Payload, Pending, PendingDone, Refusal, Release,
     Reply, Work, Written,
 };
-use crate::stops::Handed;
 use crate::workspace::{Committed, Workspace};
 use placet_engine::{Command, RevokePermit};
 use placet_tlog::Hash;
@@ -173,10 +173,10 @@ impl Committer {
             }
             // INVARIANT: what a batch stops hands out no permit with it.
             for (scope, mode) in &open.stopped {
-                open.shared.stops.raise(scope, *mode);
+                open.shared.halt(scope, *mode);
             }
             if let Some(roles) = open.roles {
-                open.shared.stops.set_roles(roles);
+                open.shared.halts.set_roles(roles);
             }
             open.shared.advance(&leaves);
             self.totals.signatures.fetch_add(1, Ordering::Relaxed);
@@ -261,7 +261,7 @@ fn overtaken(shared: &Workspace, permits: &[Handed]) -> Option<Option<Reason>> {
     if shared.is_killed() {
         return Some(None);
     }
-    permits.iter().find_map(|permit| shared.stops.reason(&permit.scopes)).map(Some)
+    permits.iter().find_map(|permit| shared.halts.reason(&permit.scopes)).map(Some)
 }
 
 /// Cuts a batch into rows, so that reading one old entry does not read a thousand.

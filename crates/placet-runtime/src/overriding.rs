@@ -35,9 +35,9 @@ impl Halt {
     /// From here on no permit of it leaves, written or not.
     fn take_effect(&self, workspace: &Workspace) {
         if self.is_widest() {
-            workspace.killed.store(true, Ordering::SeqCst);
+            workspace.stop();
         } else if !self.scope.is_wide() && self.mode.ends_permits() {
-            workspace.stops.raise(&self.scope, self.mode);
+            workspace.halt(&self.scope, self.mode);
         }
     }
 }
@@ -91,6 +91,7 @@ impl Plane {
         let mut result = Ok(());
         if disarms {
             // From here on a restart without a record is tripped as well.
+            self.watched.has_none();
             let removed = self.safety()?.remove_armed();
             result = removed.map_err(|error| PlaneError::StoreFailed(error.to_string()));
         }
@@ -167,6 +168,7 @@ impl Plane {
             KillScope::Everything => self.all_workspaces(),
             _ => vec![workspace.clone()],
         };
+        let _transit = self.watched.in_transit();
         let mut lifted = true;
         for workspace in &affected {
             let lift = Lift {
@@ -186,9 +188,9 @@ impl Plane {
         }
         if lifted {
             if scope == KillScope::Everything {
-                self.safety()?
-                    .clear_kill_request()
-                    .map_err(|e| PlaneError::StoreFailed(e.to_string()))?;
+                let cleared = self.safety()?.clear_kill_request();
+                self.watched.lifted();
+                cleared.map_err(|e| PlaneError::StoreFailed(e.to_string()))?;
             }
             if scope.is_wide() {
                 self.arm().await?;
@@ -210,9 +212,11 @@ impl Plane {
         };
         let (killed, mode) = self.look(workspace.no, look).await?;
         if scope.is_wide() {
-            workspace.killed.store(killed, Ordering::SeqCst);
+            // A kill from beside the store that is not recorded yet is not in the state that was seen.
+            let unrecorded = self.watched.unrecorded();
+            workspace.killed.store(killed || !unrecorded.is_empty(), Ordering::SeqCst);
         } else if mode.is_none_or(|mode| !mode.ends_permits()) {
-            workspace.stops.clear(scope);
+            workspace.halts.clear(scope);
         }
         Ok(mode.is_none())
     }
@@ -271,9 +275,12 @@ impl Plane {
         }
         let signer = root.signing().signer.clone();
         let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
+        self.watched.writes(&bytes);
         self.safety()?
             .write_armed(&bytes)
-            .map_err(|error| PlaneError::StoreFailed(error.to_string()))
+            .map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
+        self.watched.has_written(&bytes);
+        Ok(())
     }
 
     /// Everything can be stopped only from the first workspace.

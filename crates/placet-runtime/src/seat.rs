@@ -1,9 +1,9 @@
 //! A workspace as the sequencer holds it: its state, and how events become entries of an open batch.
 
 use crate::frame::{Frame, push};
+use crate::halts::{Handed, Scopes};
 use crate::privacy::Doomed;
 use crate::sequencer::{Open, Payload, Refusal, Work};
-use crate::stops::{Handed, Scopes};
 use crate::workspace::Workspace;
 use placet_engine::{Command, State};
 use placet_types::Digest;

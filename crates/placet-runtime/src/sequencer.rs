@@ -6,13 +6,13 @@ use crate::clock::Stamp;
 use crate::committer::Errand;
 use crate::crypto::Fast;
 use crate::directory::Directory;
+use crate::halts::Handed;
 use crate::idle::{Idle, Summary, Turned, Unread};
 use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
 use crate::seat::Seat;
 use crate::sessions::{self, SessionRecord};
 use crate::signing::{Signing, hand_over};
-use crate::stops::Handed;
 use crate::workspace::{InForce, Workspace};
 use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
 use placet_policy::Bundle;
@@ -477,7 +477,7 @@ impl Sequencer {
                         // The command came to something else.
                         Next::Bundle(_) => {}
                         // From here on a bundle that comes into force finds it; it opens nothing yet.
-                        Next::Session(record) => self.directory.sessions.insert(record, now),
+                        Next::Session(record) => self.directory.open(record, now),
                     }
                 }
                 if matches!(command, Command::ArmUnder(arm) if !arm.narrowed.is_empty()) {

@@ -3,11 +3,11 @@
 
 use crate::crypto::Fast;
 use crate::frame::{Frame, frames};
+use crate::halts::{Halts, Scopes};
 use crate::ports::{Batch, Secret, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
 use crate::signing::Signing;
-use crate::stops::{Scopes, Stops};
 use crate::waiting::Waiters;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use placet_engine::LogSigner;
@@ -15,10 +15,11 @@ use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
 use placet_types::Digest;
-use placet_types::event::{ActorRef, DecisionEvent, Entry};
+use placet_types::event::{ActorRef, DecisionEvent, Entry, KillScope, OverrideMode};
 use placet_types::ids::{ActorId, WorkspaceName};
+use placet_types::policy::Reason;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -43,11 +44,15 @@ pub struct Workspace {
     /// Set before a trip is written; the answer of a permit checks it after the flush.
     pub(crate) killed: AtomicBool,
     /// What is stopped besides everything and the workspace.
-    pub(crate) stops: Stops,
+    pub(crate) halts: Halts,
     /// Size of the durable log.
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
     pub(crate) approvals: watch::Sender<u64>,
+    /// Bumped when a kill takes effect, for those who wait.
+    pub(crate) stops: watch::Sender<u64>,
+    /// Callers that waited and were told of a kill.
+    pub(crate) told: AtomicU64,
     /// Who waits for which of them.
     pub(crate) waiting: Waiters,
     /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
@@ -136,9 +141,11 @@ impl Workspace {
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
             killed: AtomicBool::new(false),
-            stops: Stops::default(),
+            halts: Halts::default(),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
+            stops: watch::Sender::new(0),
+            told: AtomicU64::new(0),
             waiting: Waiters::default(),
             doomed: Mutex::default(),
         }
@@ -248,19 +255,36 @@ impl Workspace {
     /// Whether a kill has taken effect that withholds the permit of a decision.
     #[must_use]
     pub fn stops_all_of(&self, event: &Arc<DecisionEvent>) -> bool {
-        self.is_killed() || self.stops.reason(&Scopes::Of(event.clone())).is_some()
+        self.is_killed() || self.halt_of(event).is_some()
+    }
+
+    /// Which narrower kill has taken effect that withholds the permit of a decision.
+    pub(crate) fn halt_of(&self, event: &Arc<DecisionEvent>) -> Option<Reason> {
+        self.halts.reason(&Scopes::Of(event.clone()))
     }
 
     /// Whether nobody has this role at the moment.
     #[must_use]
     pub fn is_role_revoked(&self, role: &str) -> bool {
-        self.stops.is_revoked(role)
+        self.halts.is_revoked(role)
     }
 
     /// A run or job as scopes name it: by its id, or by the pseudonym of another name.
     #[must_use]
     pub fn run_name(&self, kind: &str, name: &str) -> String {
         self.names.run_name(kind, name)
+    }
+
+    /// From here on nothing of the scope is permitted, and whoever waits for it is answered.
+    pub(crate) fn halt(&self, scope: &KillScope, mode: OverrideMode) {
+        self.halts.raise(scope, mode);
+        self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
+    }
+
+    /// From here on nothing is permitted, and whoever waits is answered.
+    pub(crate) fn stop(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+        self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
     }
 
     /// The workspace's pseudonyms.

@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 /// Scopes and roles that are stopped. Looking at it costs a load where nothing is.
 #[derive(Default)]
-pub(crate) struct Stops {
+pub(crate) struct Halts {
     /// Scopes of which no permit leaves.
     scopes: ArcSwap<BTreeMap<KillScope, OverrideMode>>,
     /// Roles that nobody has.
     roles: ArcSwap<BTreeSet<String>>,
 }
 
-impl Stops {
+impl Halts {
     /// From here on no permit of the scope leaves.
     pub(crate) fn raise(&self, scope: &KillScope, mode: OverrideMode) {
         if self.scopes.load().get(scope).is_none_or(|before| *before < mode) {
