@@ -141,6 +141,8 @@ impl State {
             Event::KillTripped(kill) => self.apply_trip(kill, index)?,
             Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
             Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
+            Event::ExecutionStarted(started) => self.apply_started(started, index)?,
+            Event::ExecutionEnded(ended) => self.apply_execution_ended(ended)?,
             Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
             Event::BundleDrafted(drafted) => self.apply_drafted(drafted, index),
             Event::BundleArmed(armed) => self.apply_armed(armed, index)?,
@@ -178,7 +180,7 @@ impl State {
         {
             return Err("its outcome has no permit or approval, or one of another outcome");
         }
-        if event.permit.is_some() && self.override_count() > 0 {
+        if event.permit.is_some() && self.may_stop() {
             self.not_stopped(&event.scopes())?;
         }
         self.apply_would(event)?;
@@ -215,6 +217,7 @@ impl State {
                 }
             }
         }
+        self.count_step(event);
         if let Some(permit) = &event.permit {
             if permit.consumed {
                 self.counters.consumed = self.counters.consumed.saturating_add(1);

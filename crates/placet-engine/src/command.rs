@@ -10,11 +10,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    OverrideMode, Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened,
-    Signed, Tag, VoteChannel,
+    ActorRef, BundleArmed, DecisionEvent, EndState, Event, Gap, Genesis, HoldScope, KillScope,
+    KillSource, OverrideMode, Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed,
+    SessionOpened, Signed, Tag, VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, ExecutionId, HoldId, KeyId, PermitId, TimeMs,
+};
 use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
 
@@ -64,6 +66,10 @@ pub enum Command {
     Trip(Trip),
     /// Lift a kill switch.
     Lift(Lift),
+    /// Start an execution under a permit for `execution`.
+    StartExecution(Box<StartExecution>),
+    /// Say how an execution ended.
+    EndExecution(EndExecution),
     /// Create a key under a permit for `key.create`.
     CreateKey(CreateKey),
     /// Revoke a key.
@@ -147,6 +153,8 @@ impl Command {
             Self::Report(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
+            Self::StartExecution(command) => Some(&command.by),
+            Self::EndExecution(command) => Some(&command.by),
             Self::Delegate(command) => Some(&command.by),
             Self::Withdraw { by, .. }
             | Self::EndDelegation { by, .. }
@@ -362,6 +370,30 @@ pub struct Lift {
     pub who: Who,
     /// Solo mode: milliseconds between asking and lifting.
     pub solo_delay_ms: u64,
+}
+
+/// Start an execution.
+#[derive(Clone, Debug)]
+pub struct StartExecution {
+    /// Who proposed it.
+    pub by: Who,
+    /// Log index of the decision.
+    pub index: u64,
+    /// The decision's entry.
+    pub prior: Arc<DecisionEvent>,
+    /// The execution that it is a part of.
+    pub parent: Option<ExecutionId>,
+}
+
+/// Say how an execution ended.
+#[derive(Clone, Debug)]
+pub struct EndExecution {
+    /// Which.
+    pub execution: ExecutionId,
+    /// Who runs it.
+    pub by: Who,
+    /// How.
+    pub state: EndState,
 }
 
 /// Create a key.

@@ -3,6 +3,7 @@
 
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
+use crate::executions;
 use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
@@ -70,12 +71,15 @@ pub(crate) fn decide<H: Hasher>(
     let decided = without_guards(verdict, &combined);
     let verdict = decided.as_ref().unwrap_or(verdict);
     let would = shadow::would(state, command, &combined, now);
+    let trip = executions::tripped_by(state, command, &combined);
     let event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     let event = match would {
         None => event,
         would => shadow::bounded(DecisionEvent { would, ..event }),
     };
-    Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
+    let mut events = alloc::vec![Event::Decision(Arc::new(event))];
+    events.extend(trip);
+    Ok(Plan::Append(events))
 }
 
 /// Places beyond a bound are kept for people who may act on what the constitution governs, so that
@@ -154,6 +158,9 @@ fn outcome(
     if let Some(stop) = stopped(state, command) {
         return Combined::refusal(Outcome::Deny, stop.reason());
     }
+    if let Some(reason) = executions::barred(state, command) {
+        return Combined::refusal(Outcome::Deny, reason);
+    }
     if now > command.deadline {
         return Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded);
     }
@@ -207,7 +214,7 @@ pub(crate) fn ruled(
 /// What stops a request, if anything does. A caller with a role that is revoked is stopped as a whole:
 /// without the role a rule that restricts it would fall away, and restricting never grants.
 fn stopped(state: &State, command: &Decide) -> Option<Stop> {
-    if state.override_count() == 0 {
+    if !state.may_stop() {
         return None;
     }
     let Decide { surface, who, on_behalf_of, under, .. } = command;

@@ -34,6 +34,7 @@ mod constitution;
 mod decide;
 mod delegations;
 mod demand;
+mod executions;
 mod hold;
 mod idempotency;
 mod keys;
@@ -56,12 +57,13 @@ mod waiting;
 pub use apply::FoldError;
 pub use command::{
     ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate, DraftBundle,
-    Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner,
-    Target, Trip, Vote, Waiting, Who,
+    EndExecution, Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner,
+    RotateSigner, StartExecution, Target, Trip, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use demand::Demand;
+pub use executions::{EXECUTION, Execution, ExecutionState};
 pub use idempotency::IdempotencyKeys;
 pub use overrides::Stop;
 pub use pending::Viewer;

@@ -54,6 +54,10 @@ pub enum Rejection {
     OverridesFull,
     /// Nobody lifts what stops themselves.
     OwnOverride,
+    /// The execution has ended so, and that is final.
+    ExecutionEnded(&'static str),
+    /// The bound of running executions is reached.
+    ExecutionsFull,
     /// The decision never had a permit to consume.
     NoPermit,
     /// The permit was consumed by another attempt.
@@ -155,6 +159,8 @@ impl Rejection {
             Self::OverrideInvalid(_) => "override_invalid",
             Self::OverridesFull => "overrides_full",
             Self::OwnOverride => "own_override",
+            Self::ExecutionEnded(_) => "execution_ended",
+            Self::ExecutionsFull => "executions_full",
             Self::NoPermit => "no_permit",
             Self::PermitConsumed => "permit_consumed",
             Self::PermitExpired => "permit_expired",
@@ -243,6 +249,12 @@ impl fmt::Display for Rejection {
             Self::OverridesFull => f.write_str(
                 "as many scopes are tripped as can be kept; stop the workspace as a whole, or lift some",
             ),
+            Self::ExecutionEnded(state) => {
+                write!(f, "the execution is {state}, and that is final")
+            }
+            Self::ExecutionsFull => {
+                f.write_str("too many executions run in this workspace; end some")
+            }
             Self::OwnOverride => {
                 f.write_str("it stops the caller; two other people have to lift it")
             }

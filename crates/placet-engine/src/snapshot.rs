@@ -3,6 +3,7 @@
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
+mod executions;
 mod overrides;
 mod policies;
 mod sessions;
@@ -65,6 +66,7 @@ impl State {
             legal_holds,
             legal_holds_version,
             overrides,
+            executions,
             last_override,
             spent,
             signers,
@@ -112,6 +114,7 @@ impl State {
         w.list(legal_holds.values(), Writer::put);
         w.put(legal_holds_version);
         w.put(overrides);
+        w.put(executions);
         w.put(last_override);
         w.list(spent.iter(), Writer::put);
         w.list(signers.iter(), Writer::put);
@@ -179,6 +182,7 @@ impl State {
             )?,
             legal_holds_version: r.get()?,
             overrides: r.get()?,
+            executions: r.get()?,
             last_override: r.get()?,
             spent: r.rising(|id| id, Reader::get)?,
             signers: r.list(Reader::get)?,
@@ -201,6 +205,7 @@ impl State {
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
             && self.overrides.is_within(size)
+            && self.executions.all.values().all(|it| it.index < size && it.started.index < size)
             && self.sessions.all.values().all(|session| session.index < size)
     }
 

@@ -4,6 +4,7 @@
 use crate::constitution::Reach;
 use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
+use crate::executions::Executions;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::memory::{Bits, Windows};
@@ -61,6 +62,8 @@ pub struct Bounds {
     pub sessions_each: usize,
     /// Tripped scopes besides everything and the workspace.
     pub overrides_max: usize,
+    /// Executions that run.
+    pub executions_max: usize,
 }
 
 impl Default for Bounds {
@@ -81,6 +84,7 @@ impl Default for Bounds {
             sessions_max: 1 << 16,
             sessions_each: 1024,
             overrides_max: 1024,
+            executions_max: 1 << 16,
         }
     }
 }
@@ -143,6 +147,7 @@ pub struct State {
     /// Raised with every change of the legal holds.
     pub(crate) legal_holds_version: u64,
     pub(crate) overrides: Overrides,
+    pub(crate) executions: Executions,
     pub(crate) last_override: Option<u64>,
     /// Decisions whose permit has made a key, armed a bundle, or changed signers or authors.
     pub(crate) spent: BTreeSet<DecisionId>,
@@ -363,6 +368,7 @@ impl State {
             legal_holds: BTreeMap::new(),
             legal_holds_version: 0,
             overrides: Overrides::default(),
+            executions: Executions::default(),
             last_override: None,
             spent: BTreeSet::new(),
             signers: Vec::new(),

@@ -4,6 +4,7 @@ use crate::command::{Command, Consume, CreateKey, Plan, Report, RevokePermit, Wh
 use crate::decide::{decide, proposers};
 use crate::delegations;
 use crate::demand::few;
+use crate::executions;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::overrides::{lift, trip};
 use crate::policies;
@@ -65,6 +66,8 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
+        Command::StartExecution(command) => executions::start(state, command, now),
+        Command::EndExecution(command) => executions::end(state, command),
         Command::CreateKey(command) => create_key(state, command, now),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
         Command::OpenSession(command) => sessions::open(state, command, now),

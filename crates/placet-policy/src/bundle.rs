@@ -400,7 +400,7 @@ pub(crate) fn limit_values(key: &[LimitKey], facts: Facts<'_>) -> Vec<Option<Str
 
 /// Surfaces of Placet itself, known to every bundle.
 pub(crate) fn is_built_in(name: &str) -> bool {
-    name == "job"
+    ["execution", "job"].contains(&name)
         || ["policy.", "override.", "role.", "key."].iter().any(|prefix| name.starts_with(prefix))
 }
 

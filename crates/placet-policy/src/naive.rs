@@ -30,7 +30,7 @@ pub fn evaluate(
     let (request, derived) = derive(bundle, request, caller, mutant);
     let naive = Naive { request: &request, caller, derived: &derived, mutant };
     let surfaces = bundle.model().surfaces.as_ref();
-    let built_in = request.surface == "job"
+    let built_in = matches!(request.surface.as_str(), "execution" | "job")
         || matches!(
             request.surface.split_once('.'),
             Some(("policy" | "override" | "role" | "key", _))

@@ -272,6 +272,7 @@ impl Model {
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
+            Event::ExecutionStarted(_) | Event::ExecutionEnded(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::Gap(_) | Event::AdmissionRefused(_) => {}

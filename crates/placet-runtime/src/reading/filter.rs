@@ -92,6 +92,8 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         }
         Event::DelegationGranted(event) => Some(event.by.as_str()),
         Event::DelegationEnded(event) => event.by.as_ref().map(ActorRef::as_str),
+        Event::ExecutionStarted(event) => Some(event.by.as_str()),
+        Event::ExecutionEnded(event) => Some(event.by.as_str()),
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),
         Event::SessionOpened(event) => Some(event.principal.actor.as_str()),

@@ -180,6 +180,10 @@ impl<'a> Facts<'a> {
             Event::KillTripped(event)
             | Event::KillLiftRequested(event)
             | Event::KillLifted(event) => by(event.by.as_ref()),
+            Event::ExecutionStarted(event) => {
+                Self { actor: Some(&event.by), ..about(event.decision()) }
+            }
+            Event::ExecutionEnded(event) => by(Some(&event.by)),
             Event::KeyCreated(event) => by(Some(&event.by)),
             Event::KeyRevoked(event) => by(Some(&event.by)),
             Event::SessionOpened(event) => by(Some(&event.principal.actor)),

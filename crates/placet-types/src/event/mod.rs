@@ -4,6 +4,7 @@
 
 mod approval;
 mod decision;
+mod execution;
 mod other;
 mod overrides;
 mod policy;
@@ -27,6 +28,7 @@ pub use approval::{
     CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
 };
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
+pub use execution::{EndState, ExecutionEnded, ExecutionStarted};
 pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
@@ -158,6 +160,10 @@ pub enum Event {
     KillLiftRequested(KillEvent),
     /// `kill.lifted`
     KillLifted(KillEvent),
+    /// `execution.started`: a run of a capability.
+    ExecutionStarted(ExecutionStarted),
+    /// `execution.ended`: by whoever runs it.
+    ExecutionEnded(ExecutionEnded),
     /// `bundle.drafted`: uploaded, compiled, its cases passed.
     BundleDrafted(BundleDrafted),
     /// `bundle.armed`: in force from here on.
@@ -220,6 +226,8 @@ impl Event {
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",
+            Self::ExecutionStarted(_) => "execution.started",
+            Self::ExecutionEnded(_) => "execution.ended",
             Self::BundleDrafted(_) => "bundle.drafted",
             Self::BundleArmed(_) => "bundle.armed",
             Self::BundleShadowed(_) => "bundle.shadowed",

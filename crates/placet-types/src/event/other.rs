@@ -216,6 +216,8 @@ impl Event {
                 event.write(w);
             }
             Self::BundleShadowed(event) => event.write(w),
+            Self::ExecutionStarted(event) => event.write(w),
+            Self::ExecutionEnded(event) => event.write(w),
             Self::BundleDrafted(event) => event.write(w),
             Self::BundleArmed(event) => event.write(w),
             Self::BundleWithdrawn(event) => event.write(w),
@@ -293,6 +295,8 @@ impl Event {
             "delegation.ended" => Self::DelegationEnded(super::DelegationEnded::read(&mut r)?),
             "kill.tripped" => Self::KillTripped(super::KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(super::KillEvent::read(&mut r)?),
+            "execution.started" => Self::ExecutionStarted(super::ExecutionStarted::read(&mut r)?),
+            "execution.ended" => Self::ExecutionEnded(super::ExecutionEnded::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(super::KillEvent::read(&mut r)?),
             "bundle.shadowed" => Self::BundleShadowed(super::BundleShadowed::read(&mut r)?),
             "bundle.drafted" => Self::BundleDrafted(super::BundleDrafted::read(&mut r)?),

@@ -1,7 +1,7 @@
 //! Every event type once: written, read back equal, and refused when a byte or member differs.
 
 use super::*;
-use crate::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId};
+use crate::ids::{ApprovalId, DecisionId, DelegationId, ExecutionId, HoldId, KeyId, PermitId};
 use crate::json::Object;
 use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
 use crate::surface::SurfacePattern;
@@ -270,6 +270,20 @@ fn all() -> Vec<Event> {
         Event::DelegationEnded(DelegationEnded {
             delegation: DelegationId::from_bytes([6; 16]),
             by: Some(actor()),
+        }),
+        Event::ExecutionStarted(ExecutionStarted {
+            execution: ExecutionId::from_bytes([5; 16]),
+            index: 7,
+            by: actor(),
+            on_behalf_of: vec![ActorRef::parse("agent:outer").unwrap()],
+            capability: "refunds".into(),
+            branch: Some("b-1".into()),
+            parent: Some(ExecutionId::from_bytes([6; 16])),
+        }),
+        Event::ExecutionEnded(ExecutionEnded {
+            execution: ExecutionId::from_bytes([5; 16]),
+            by: actor(),
+            state: EndState::Failed,
         }),
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),

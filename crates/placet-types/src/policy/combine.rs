@@ -96,11 +96,19 @@ pub enum Reason {
     Disabled,
     /// The caller has a role that is revoked for everybody.
     RoleRevoked,
+    /// The request names an execution that is not known.
+    ExecutionUnknown,
+    /// The execution is another's.
+    ExecutionForeign,
+    /// The execution has ended.
+    ExecutionEnded,
+    /// The request names another capability or branch than its execution.
+    ExecutionMismatch,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 40] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -137,6 +145,10 @@ impl Reason {
         Self::Frozen,
         Self::Disabled,
         Self::RoleRevoked,
+        Self::ExecutionUnknown,
+        Self::ExecutionForeign,
+        Self::ExecutionEnded,
+        Self::ExecutionMismatch,
     ];
 
     /// The stable code.
@@ -179,6 +191,10 @@ impl Reason {
             Self::Frozen => "frozen",
             Self::Disabled => "disabled",
             Self::RoleRevoked => "role_revoked",
+            Self::ExecutionUnknown => "execution_unknown",
+            Self::ExecutionForeign => "execution_foreign",
+            Self::ExecutionEnded => "execution_ended",
+            Self::ExecutionMismatch => "execution_mismatch",
         }
     }
 
@@ -229,6 +245,14 @@ impl Reason {
             Self::Disabled => "something that this request uses is disabled",
             Self::RoleRevoked => {
                 "the caller has a role that is revoked for everybody until it is lifted"
+            }
+            Self::ExecutionUnknown => {
+                "no execution of this id is known; start one, or leave it out"
+            }
+            Self::ExecutionForeign => "this execution belongs to another actor",
+            Self::ExecutionEnded => "this execution has ended, and that is final",
+            Self::ExecutionMismatch => {
+                "the step names another capability or branch than its execution"
             }
         }
     }
