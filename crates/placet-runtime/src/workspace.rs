@@ -17,7 +17,7 @@ use placet_types::Digest;
 use placet_types::event::{ActorRef, Entry};
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -47,6 +47,10 @@ pub struct Workspace {
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
     pub(crate) approvals: watch::Sender<u64>,
+    /// Bumped when a kill takes effect, for those who wait.
+    pub(crate) stops: watch::Sender<u64>,
+    /// Callers that waited and were told of a kill.
+    pub(crate) told: AtomicU64,
     /// Who waits for which of them.
     pub(crate) waiting: Waiters,
     /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
@@ -138,6 +142,8 @@ impl Workspace {
             killed: AtomicBool::new(false),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
+            stops: watch::Sender::new(0),
+            told: AtomicU64::new(0),
             waiting: Waiters::default(),
             doomed: Mutex::default(),
         }
@@ -242,6 +248,12 @@ impl Workspace {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
+    }
+
+    /// From here on nothing is permitted, and whoever waits is answered.
+    pub(crate) fn stop(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+        self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
     }
 
     /// The workspace's pseudonyms.

@@ -1,12 +1,12 @@
 //! Evidence over HTTP: adding, reading, taking back, and the keys of issuers. Owns which form a body has and
 //! who reads what travels beside an entry; refuses to know what counts.
 
-use crate::approvals::names;
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::decisions::admit;
 use crate::document;
 use crate::governed::{USED_UP, idempotency_key, permitted, random, report};
+use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -25,7 +25,6 @@ use placet_types::evidence::is_evidence_type;
 use placet_types::ids::{ActorId, EvidenceId, TimeMs};
 use placet_types::json::{Object, Value};
 use serde_json::value::RawValue;
-use std::collections::HashMap;
 
 /// Most pieces of one page.
 const PAGE_MAX: usize = 200;
@@ -46,7 +45,7 @@ pub(crate) async fn add(mut call: Call) -> Result<Response, Problem> {
     };
     let plane = &call.server.plane;
     let piece = plane.add_evidence(&session.workspace, &session.principal, spec).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     document::answer(StatusCode::CREATED, &build(&piece, &names, plane.now()))
 }
 
@@ -146,7 +145,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
         Ok((page, next.filter(|_| more)))
     };
     let (page, next) = document::blocking(&call.server, looked).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let evidence = page.iter().map(|piece| build(piece, &names, plane.now())).collect();
     let next_cursor = next.map(|id| id.to_string());
     document::answer(StatusCode::OK, &EvidenceList { evidence, next_cursor })
@@ -159,7 +158,7 @@ pub(crate) async fn get(call: Call) -> Result<Response, Problem> {
     let id = evidence_id(&call)?;
     let piece = plane.evidence(&session.workspace).get(&id);
     let piece = piece.ok_or(PlaneError::NotFound("evidence"))?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let mut document = build(&piece, &names, plane.now());
     let workspace = session.workspace.clone();
     let read = move || plane.evidence_payload(&workspace, &piece);
@@ -194,15 +193,15 @@ pub(crate) async fn revoke(mut call: Call) -> Result<Response, Problem> {
     let plane = &call.server.plane;
     let (workspace, principal) = (&session.workspace, &session.principal);
     let piece = plane.revoke_evidence(workspace, principal, id, reason, note).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     document::answer(StatusCode::OK, &build(&piece, &names, plane.now()))
 }
 
 /// `GET /api/v1/evidence/keys`
 pub(crate) async fn keys(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
-    let names = names(&call.server, &session);
-    let name = |who: &str| names.get(who).cloned().unwrap_or_else(|| who.to_owned());
+    let names = Names::of(&call.server, &session);
+    let name = |who: &str| names.get(who);
     let store = call.server.plane.evidence(&session.workspace);
     let keys = store.keys().map(|it| IssuerKeyDocument {
         issuer: name(it.issuer.as_str()),
@@ -256,7 +255,7 @@ async fn change(mut call: Call, trust: bool) -> Result<Response, Problem> {
     document::answer(StatusCode::OK, &StatusDocument { status, version: None })
 }
 
-fn build(piece: &EvidencePiece, names: &HashMap<String, String>, now: TimeMs) -> EvidenceDocument {
+fn build(piece: &EvidencePiece, names: &Names<'_>, now: TimeMs) -> EvidenceDocument {
     let revoked = piece.revoked || (piece.key.is_some() && !piece.attested);
     let issuer = piece.issuer.as_str();
     EvidenceDocument {
@@ -264,7 +263,7 @@ fn build(piece: &EvidencePiece, names: &HashMap<String, String>, now: TimeMs) ->
         kind: piece.kind.clone(),
         digest: Sha(piece.digest),
         subject: Sha(piece.subject),
-        issuer: names.get(issuer).cloned().unwrap_or_else(|| issuer.to_owned()),
+        issuer: names.get(issuer),
         issued: Instant(piece.issued),
         expires: Instant(piece.expires),
         added: Instant(piece.added),
