@@ -1,8 +1,9 @@
-//! Saving a state and reading it back: a compact binary form of version 5, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 6, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
+mod evidence;
 mod policies;
 mod sessions;
 
@@ -24,7 +25,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x05";
+const MAGIC: &[u8; 8] = b"plstate\x06";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -44,6 +45,7 @@ impl State {
             policies,
             keys,
             sessions,
+            evidence,
             idempotency: _,
             windows,
             held,
@@ -83,6 +85,7 @@ impl State {
         w.put(policies);
         w.list(keys.all(), Writer::put);
         w.put(sessions);
+        w.put(evidence);
         w.put(windows);
         w.list(held.values(), |w, held| w.put(&**held));
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
@@ -147,6 +150,7 @@ impl State {
             policies: r.get()?,
             keys: r.rising(|key: &Key| &key.principal.key, Reader::get)?,
             sessions: r.get()?,
+            evidence: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(
@@ -197,6 +201,7 @@ impl State {
         let words = size.div_ceil(u64::from(u64::BITS));
         self.next_index == size
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
+            && self.evidence.newest(None).next().is_none_or(|piece| piece.index < size)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
             && self.sessions.all.values().all(|session| session.index < size)

@@ -5,6 +5,7 @@ use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
+use crate::evidence::Evidence;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::memory::{Bits, Windows};
@@ -57,6 +58,10 @@ pub struct Bounds {
     pub sessions_max: usize,
     /// Of these, those that one actor stands behind.
     pub sessions_each: usize,
+    /// Pieces of evidence.
+    pub evidence_max: usize,
+    /// Keys of issuers of evidence, revoked ones included.
+    pub issuer_keys_max: usize,
 }
 
 impl Default for Bounds {
@@ -76,6 +81,8 @@ impl Default for Bounds {
             authors_max: 64,
             sessions_max: 1 << 16,
             sessions_each: 1024,
+            evidence_max: 2_000_000,
+            issuer_keys_max: 4096,
         }
     }
 }
@@ -116,6 +123,7 @@ pub struct State {
     pub(crate) policies: Policies,
     pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
+    pub(crate) evidence: Evidence,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Box<Held>>,
@@ -333,6 +341,7 @@ impl State {
             policies: Policies::default(),
             keys: Keys::default(),
             sessions: Sessions::default(),
+            evidence: Evidence::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),

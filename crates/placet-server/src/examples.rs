@@ -50,6 +50,12 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
             "to": "human:bob", "roles": ["operator"], "surfaces": ["payments.**"],
             "until": "2027-01-31T12:00:00Z",
         }),
+        "EvidenceRequest" => json!({
+            "type": "test_report",
+            "digest": "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+            "subject": "sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
+        }),
+        "EvidenceRevokeRequest" => json!({"reason": "tests-were-wrong"}),
         "KillRequest" => json!({"scope": "workspace"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
@@ -105,6 +111,7 @@ pub(crate) fn parameter(name: &str) -> Option<&'static str> {
         "actor" => "agent:support",
         "surface" => "payments.refund",
         "subject" => "customer-4711",
+        "about" => "sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
         "rule" => "refund-small",
         "Accept" => "text/plain",
         "workspace" => "default",
@@ -141,6 +148,10 @@ pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &
         "listHolds" => &[("releaseHold", "id", "$response.body#/holds/0/id")],
         "delegate" => &[("endDelegation", "id", "$response.body#/id")],
         "listDelegations" => &[("endDelegation", "id", "$response.body#/delegations/0/id")],
+        "addEvidence" => &[
+            ("getEvidence", "id", "$response.body#/id"),
+            ("revokeEvidence", "id", "$response.body#/id"),
+        ],
         "createKey" => &[("revokeKey", "id", "$response.body#/id")],
         "createWorkspace" => &[("getPublished", "workspace", "$response.body#/name")],
         _ => &[],
