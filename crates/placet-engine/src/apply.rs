@@ -163,6 +163,10 @@ impl State {
             Event::HoldReleased(released) => self.apply_release(released)?,
             Event::SignerRotated(rotated) => self.apply_rotated(rotated, index)?,
             Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
+            Event::EvidenceAdded(added) => self.apply_evidence(added, index)?,
+            Event::EvidenceRevoked(revoked) => self.evidence.revoke(&revoked.evidence)?,
+            Event::IssuerTrusted(issuer) => self.apply_issuer(issuer, true)?,
+            Event::IssuerRevoked(issuer) => self.apply_issuer(issuer, false)?,
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
         Ok(())

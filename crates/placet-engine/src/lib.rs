@@ -34,6 +34,7 @@ mod constitution;
 mod decide;
 mod delegations;
 mod demand;
+mod evidence;
 mod executions;
 mod hold;
 mod idempotency;
@@ -56,13 +57,16 @@ mod waiting;
 
 pub use apply::FoldError;
 pub use command::{
-    ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate, DraftBundle,
-    EndExecution, Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner,
-    RotateSigner, StartExecution, Target, Trip, Vote, Waiting, Who,
+    AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
+    DraftBundle, EndExecution, Erase, IssuerChange, Lift, OpenSession, PlaceHold, Plan, Report,
+    RevokePermit, RevokeSigner, RotateSigner, StartExecution, Target, Trip, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use demand::Demand;
+pub use evidence::{
+    EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
+};
 pub use executions::{EXECUTION, Execution, ExecutionState};
 pub use idempotency::IdempotencyKeys;
 pub use overrides::Stop;

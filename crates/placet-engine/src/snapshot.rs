@@ -3,6 +3,7 @@
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
+mod evidence;
 mod executions;
 mod overrides;
 mod policies;
@@ -46,6 +47,7 @@ impl State {
             policies,
             keys,
             sessions,
+            evidence,
             idempotency: _,
             windows,
             held,
@@ -86,6 +88,7 @@ impl State {
         w.put(policies);
         w.list(keys.all(), Writer::put);
         w.put(sessions);
+        w.put(evidence);
         w.put(windows);
         w.list(held.values(), |w, held| w.put(&**held));
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
@@ -150,6 +153,7 @@ impl State {
             policies: r.get()?,
             keys: r.rising(|key: &Key| &key.principal.key, Reader::get)?,
             sessions: r.get()?,
+            evidence: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(
@@ -202,6 +206,7 @@ impl State {
         let words = size.div_ceil(u64::from(u64::BITS));
         self.next_index == size
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
+            && self.evidence.newest(None).next().is_none_or(|piece| piece.index < size)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
             && self.overrides.is_within(size)

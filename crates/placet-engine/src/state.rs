@@ -4,6 +4,7 @@
 use crate::constitution::Reach;
 use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
+use crate::evidence::Evidence;
 use crate::executions::Executions;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
@@ -60,6 +61,10 @@ pub struct Bounds {
     pub sessions_max: usize,
     /// Of these, those that one actor stands behind.
     pub sessions_each: usize,
+    /// Pieces of evidence.
+    pub evidence_max: usize,
+    /// Keys of issuers of evidence, revoked ones included.
+    pub issuer_keys_max: usize,
     /// Tripped scopes besides everything and the workspace.
     pub overrides_max: usize,
     /// Executions that run.
@@ -83,6 +88,8 @@ impl Default for Bounds {
             authors_max: 64,
             sessions_max: 1 << 16,
             sessions_each: 1024,
+            evidence_max: 2_000_000,
+            issuer_keys_max: 4096,
             overrides_max: 1024,
             executions_max: 1 << 16,
         }
@@ -125,6 +132,7 @@ pub struct State {
     pub(crate) policies: Policies,
     pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
+    pub(crate) evidence: Evidence,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Box<Held>>,
@@ -349,6 +357,7 @@ impl State {
             policies: Policies::default(),
             keys: Keys::default(),
             sessions: Sessions::default(),
+            evidence: Evidence::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),

@@ -4,6 +4,7 @@ use crate::command::{Command, Consume, CreateKey, Plan, Report, RevokePermit, Wh
 use crate::decide::{decide, proposers};
 use crate::delegations;
 use crate::demand::few;
+use crate::evidence;
 use crate::executions;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::overrides::{lift, trip};
@@ -54,6 +55,7 @@ pub fn step_with<H: Hasher>(
             return Err(Rejection::RoleRevoked(role.into()));
         }
     }
+    evidence::check(state, command)?;
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
         Command::Vote(command) => vote::<H>(state, command, now, costs),
@@ -88,6 +90,11 @@ pub fn step_with<H: Hasher>(
         }
         Command::CloseReview { decision, by } => policies::close_review(state, *decision, by),
         Command::ChangeAuthor(command) => policies::change_author(state, command),
+        Command::AddEvidence(command) => evidence::add(state, command, now),
+        Command::RevokeEvidence { evidence, reason, by } => {
+            evidence::revoke(state, *evidence, reason, by)
+        }
+        Command::ChangeIssuer(command) => evidence::change_issuer(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),
         Command::Tick => Ok(tick(state, now)),

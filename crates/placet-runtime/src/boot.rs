@@ -199,6 +199,7 @@ pub(crate) fn assemble(
                 notices.push(format!("workspace {name}: its shadow bundle {digest}: {why}"));
             }
         }
+        shared.evidence.store(Arc::new(folded.state.evidence().clone()));
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
         shared.halts.follow(&folded.state);
         positions.insert(no, stores.model_writer.position(no)?);

@@ -171,6 +171,10 @@ impl Committer {
             if let Some(policy) = open.policy {
                 open.shared.set_policy(policy);
             }
+            // INVARIANT: as of the bundle: what was taken back is so for whoever evaluates again.
+            if let Some(evidence) = open.evidence {
+                open.shared.evidence.store(Arc::new(evidence));
+            }
             // INVARIANT: what a batch stops hands out no permit with it.
             for (scope, mode) in &open.stopped {
                 open.shared.halt(scope, *mode);

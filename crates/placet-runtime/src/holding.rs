@@ -514,7 +514,7 @@ impl Plane {
         opened: &Opened,
         collector: Option<&Principal>,
     ) -> Result<Anew, PlaneError> {
-        let (request, mut caller) = reread(&opened.payload)?;
+        let (mut request, mut caller) = reread(&opened.payload)?;
         let proposer = match &opened.entry.event {
             Event::Decision(event) if event.key.is_some() => Some(event.actor.clone()),
             _ => None,
@@ -548,7 +548,9 @@ impl Plane {
                 return Err(PlaneError::Rejected(Rejection::Foreign(whose)));
             }
         }
-        let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
+        let bundle = workspace.bundle();
+        request.found = self.found(workspace, bundle.as_deref(), &request).await?;
+        let verdict = evaluate(bundle.as_deref(), &request, &caller);
         Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })
     }
 }
