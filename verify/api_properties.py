@@ -28,6 +28,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 BUNDLE = HERE.parent.parent / "examples" / "bank"
+# The bank of the examples runs nothing; here anybody may.
+EXECUTIONS = """version: v1
+rules:
+  - { id: runs, match: { surfaces: [execution] }, decision: allow, owner: tests }
+"""
 CONTEXT = "PLACET_API_CONTEXT"
 NONCE = "5f0c2a9b7e1d4c38"
 USER = {"type": "user", "id": "alice"}
@@ -220,6 +225,12 @@ class Server:
             self.good("POST", "/api/v1/kill", {"scope": "workspace"})
         if operation in ("kill", "lift"):
             return {}, {"scope": "workspace"}, "admin"
+        if operation == "startExecution":
+            return {}, {"capability": "crm-writer", "idempotency_key": self.unique()}, "bot"
+        if operation in ("getExecution", "endExecution"):
+            body = {"capability": "crm-writer", "idempotency_key": self.unique()}
+            made = self.good("POST", "/api/v1/executions", body, "bot")
+            return {"id": made["id"]}, {"state": "succeeded"} if operation == "endExecution" else None, "bot"
         if operation == "stop":
             return {}, {"scope": "capability:x", "mode": "kill"}, "admin"
         if operation == "liftOverride":
@@ -282,6 +293,7 @@ class Server:
 def sources(more=None):
     """The documents of the bundle that the server began with, and perhaps one more."""
     found = [{"name": path.name, "text": path.read_text()} for path in sorted(BUNDLE.glob("*.yaml"))]
+    found.append({"name": "executions.yaml", "text": EXECUTIONS})
     if more is not None:
         channel = f"{{ id: {more}, kind: webhook, to: 'https://example.com/', secret: none }}"
         told = f"{{ id: {more}, on: [policy.published], channels: [{more}] }}"
@@ -341,7 +353,11 @@ def hooks(context):
 
 def start(binary, home, dev):
     """A server, the lines it began with, and keys for everybody who calls."""
-    command = [binary, "up", "--data", str(home / "data"), "--bundle", str(BUNDLE)]
+    bundle = home / "bundle"
+    bundle.mkdir()
+    for source in sources():
+        (bundle / source["name"]).write_text(source["text"])
+    command = [binary, "up", "--data", str(home / "data"), "--bundle", str(bundle)]
     command += ["--listen", "127.0.0.1:0", "--admission", "1000000", "--public-log"]
     command += ["--dev"] if dev else []
     said = open(home / "stderr", "wb")

@@ -63,6 +63,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("role_revoked", 403, "A role of the caller is revoked for everybody"),
     ("override_invalid", 400, "The scope is not stopped in this way"),
     ("overrides_full", 409, "Too many scopes are stopped"),
+    ("execution_ended", 409, "The execution has ended"),
+    ("executions_full", 409, "Too many executions run"),
     ("own_override", 403, "Nobody lifts what stops themselves"),
     ("too_early", 409, "It may not be lifted yet"),
     ("second_person_needed", 409, "A second person is needed"),

@@ -16,6 +16,7 @@ mod decision;
 mod delegation;
 pub mod error;
 mod evidence;
+mod execution;
 mod manage;
 mod outbox;
 mod overrides;
@@ -61,6 +62,7 @@ pub use evidence::{
     EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
     IssuerKeyList, IssuerKeyRequest,
 };
+pub use execution::{ExecutionDocument, ExecutionEndRequest, ExecutionList, ExecutionRequest};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,

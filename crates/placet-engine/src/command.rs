@@ -15,9 +15,6 @@ use placet_types::event::{
     SessionOpened, Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{
-    ApprovalId, DecisionId, DelegationId, ExecutionId, HoldId, KeyId, PermitId, TimeMs,
-};
-use placet_types::ids::{
     ApprovalId, DecisionId, DelegationId, EvidenceId, ExecutionId, HoldId, KeyId, PermitId, TimeMs,
 };
 use placet_types::policy::{Reason, Verdict};

@@ -33,7 +33,7 @@ pub struct Execution {
     pub scopes: Arc<[KillScope]>,
     /// Decisions that name it.
     pub steps: u64,
-    /// Those of them that wait for people.
+    /// Those of them that are held and not released.
     pub waiting: u64,
     /// How it ended, and when.
     pub ended: Option<(ExecutionState, TimeMs)>,
@@ -44,7 +44,7 @@ pub struct Execution {
 pub enum ExecutionState {
     /// It goes on.
     Running,
-    /// A step of it waits for people.
+    /// A step of it is held.
     WaitingApproval,
     /// It did what it was for.
     Succeeded,

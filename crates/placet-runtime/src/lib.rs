@@ -18,6 +18,7 @@ pub mod driver;
 mod dry;
 mod error;
 mod evidence;
+mod executions;
 mod fold;
 mod follower;
 pub mod frame;
@@ -71,6 +72,7 @@ pub use dry::{
 };
 pub use error::PlaneError;
 pub use evidence::{AddSpec, issuer_request};
+pub use executions::{ExecutionFilter, ExecutionSpec};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;

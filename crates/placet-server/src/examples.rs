@@ -58,6 +58,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "EvidenceRevokeRequest" => json!({"reason": "tests-were-wrong"}),
         "KillRequest" => json!({"scope": "workspace"}),
         "OverrideRequest" => json!({"scope": "capability", "value": "crm-writer", "mode": "kill"}),
+        "ExecutionRequest" => json!({"capability": "crm-writer"}),
+        "ExecutionEndRequest" => json!({"state": "succeeded"}),
         "OverrideLiftRequest" => json!({"scope": "capability:crm-writer"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],

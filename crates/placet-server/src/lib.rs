@@ -16,6 +16,7 @@ mod document;
 mod events;
 mod evidence;
 mod examples;
+mod executions;
 mod governed;
 mod identity;
 mod listen;

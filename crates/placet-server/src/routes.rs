@@ -7,7 +7,8 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
-    evidence, log, manage, meta, overrides, policies, privacy, sessions, shadow, signers,
+    evidence, executions, log, manage, meta, overrides, policies, privacy, sessions, shadow,
+    signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -67,6 +68,10 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listOverrides", overrides::list);
     routes.add("stop", overrides::stop);
     routes.add("liftOverride", overrides::lift);
+    routes.add("startExecution", executions::start);
+    routes.add("listExecutions", executions::list);
+    routes.add("getExecution", executions::get);
+    routes.add("endExecution", executions::end);
     routes.add("listKeys", manage::keys);
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);

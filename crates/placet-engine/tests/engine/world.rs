@@ -254,6 +254,7 @@ impl World {
             &state.sizes()[1..],
         );
         let _ = writeln!(out, "{:?}", state.overrides().collect::<Vec<_>>());
+        let _ = writeln!(out, "{:?}", state.executions(None).collect::<Vec<_>>());
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }

@@ -166,6 +166,15 @@ impl Stage {
                 self.admin("/api/v1/kill", r#"{"scope":"workspace"}"#).await;
                 call(operation.path, r#"{"scope":"workspace"}"#)
             }
+            "startExecution" => {
+                call(operation.path, &format!(r#"{{"capability":"c","idempotency_key":"e{n}"}}"#))
+            }
+            "getExecution" | "endExecution" => {
+                let body = format!(r#"{{"capability":"c","idempotency_key":"e{n}"}}"#);
+                let bot = self.bot.clone();
+                let made = self.world.post("/api/v1/executions", &bot, &body).await.json();
+                self.at(operation, "{id}", at(&made, "/id"), r#"{"state":"succeeded"}"#)
+            }
             "stop" => call(operation.path, r#"{"scope":"capability:x","mode":"kill"}"#),
             "liftOverride" => {
                 self.admin("/api/v1/overrides", r#"{"scope":"capability:x","mode":"kill"}"#).await;

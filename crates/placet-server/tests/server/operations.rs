@@ -91,6 +91,8 @@ async fn every_operation_is_reached() {
     let added = format!("/api/v1/evidence/{}", at(&made.json(), "/id"));
     let (signer, _) = crate::evidence::issuer("ci", 1);
     let signs = format!(r#"{{"issuer":"service:ci","key":"{signer}"}}"#);
+    let begun = world.post("/api/v1/executions", &bot, r#"{"capability":"c"}"#).await.json();
+    let running = format!("/api/v1/executions/{}", at(&begun, "/id"));
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -123,6 +125,10 @@ async fn every_operation_is_reached() {
         ("POST", "/api/v1/kill".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &olga, scope),
+        get("/api/v1/executions"),
+        get(&running),
+        ("POST", "/api/v1/executions".to_owned(), &bot, r#"{"capability":"c"}"#.to_owned()),
+        ("POST", format!("{running}/end"), &bot, r#"{"state":"failed"}"#.to_owned()),
         get("/api/v1/overrides"),
         (
             "POST",
