@@ -328,7 +328,7 @@ impl Plane {
                 Ok(opened) => self.present(workspace, index, opened, nonce).await?,
                 Err(entry) => self.present_entry(workspace, index, entry, None, nonce).await?,
             };
-            self.may_see(workspace, principal, &answer)?;
+            self.may_see(workspace, principal, &answer).await?;
             let collected = self.try_collect(workspace, principal, &answer, nonce).await?;
             let answer = withheld(workspace, collected.unwrap_or(answer));
             let pending = answer.hold.as_ref().filter(|held| held.state == HeldState::Pending);
@@ -513,9 +513,9 @@ impl Plane {
         })
     }
 
-    fn may_see(
+    async fn may_see(
         &self,
-        workspace: &Workspace,
+        workspace: &Arc<Workspace>,
         principal: &Principal,
         answer: &DecisionAnswer,
     ) -> Result<(), PlaneError> {
@@ -532,6 +532,14 @@ impl Plane {
                 .is_some_and(|it| it.deciding_roles().any(|r| roles.contains(r)));
         if own == event.actor || audience == Some(&own) || holder == Some(&own) || overseer {
             return Ok(());
+        }
+        // Whoever sees the approval, as one on whose behalf it is asked or to whom others have lent the right
+        // to decide it, sees what it is about.
+        if let Some(held) = &answer.hold {
+            let viewer = self.viewer(workspace, principal, false);
+            if self.sees(workspace, viewer, held.approval).await? {
+                return Ok(());
+            }
         }
         Err(PlaneError::NotFound("decision"))
     }

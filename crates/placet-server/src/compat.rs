@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{ApprovalStatusDocument, IdText, Instant, compat_status};
 use placet_engine::Held;
-use placet_runtime::{APPROVAL_REQUEST, DecisionAnswer};
+use placet_runtime::{APPROVAL_REQUEST, DecisionAnswer, PermitState};
 use placet_types::Request;
 use placet_types::ids::is_name;
 use placet_types::json::{Object, Value};
@@ -159,6 +159,11 @@ impl Status<'_> {
         let (mut status, mut reason) = (compat_status(state), None);
         if status == "approved" && session.workspace.is_killed() {
             (status, reason) = ("pending", Some("a kill switch is in force".to_owned()));
+        }
+        // A kill took the permit back, and lifting it gave nothing back.
+        let permit = self.answer.permit.as_ref().map(|view| view.state);
+        if permit == Some(PermitState::Revoked) {
+            (status, reason) = ("rejected", Some("a kill switch revoked the permit".to_owned()));
         }
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let decision = self.decision.as_ref().map(|bytes| RawValue::from_string(text(bytes)));

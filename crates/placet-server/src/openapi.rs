@@ -50,6 +50,7 @@ use utoipa::OpenApi;
     api::KeyHeldDocument,
     api::SessionRequest,
     api::SessionDocument,
+    api::SessionList,
     api::SessionMadeDocument,
     api::WorkspaceRequest,
     api::WorkspaceDocument,
