@@ -15,8 +15,10 @@ mod compat;
 mod decision;
 mod delegation;
 pub mod error;
+mod evidence;
 mod manage;
 mod outbox;
+mod overrides;
 mod policy;
 mod privacy;
 mod session;
@@ -55,6 +57,10 @@ pub use decision::{
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
+pub use evidence::{
+    EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
+    IssuerKeyList, IssuerKeyRequest,
+};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
@@ -62,6 +68,9 @@ pub use manage::{
     WorkspaceMadeDocument, WorkspaceRequest,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
+pub use overrides::{
+    OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
+};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

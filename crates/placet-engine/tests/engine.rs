@@ -5,10 +5,12 @@ mod engine {
     mod asking;
     mod decisions;
     mod delegations;
+    mod evidence;
     mod fold;
     mod governance;
     mod model;
     mod notation;
+    mod overrides;
     mod permits;
     mod policies;
     mod privacy;
