@@ -46,7 +46,7 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("faults", 120, false, Stages::faults),
     ("api", 120, false, Stages::api),
     ("chats", 60, false, Stages::chats),
-    ("bench", 60, false, Stages::bench),
+    ("bench", 120, false, Stages::bench),
 ];
 
 /// Runs the stages.

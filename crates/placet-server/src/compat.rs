@@ -157,12 +157,11 @@ impl Status<'_> {
             (None, None) => outcome.as_str(),
         };
         let (mut status, mut reason) = (compat_status(state), None);
+        let permit = self.answer.permit.as_ref().map(|view| view.state);
         if status == "approved" && session.workspace.stops_all_of(event) {
             (status, reason) = ("pending", Some("a kill switch is in force".to_owned()));
-        }
-        // A kill took the permit back, and lifting it gave nothing back.
-        let permit = self.answer.permit.as_ref().map(|view| view.state);
-        if permit == Some(PermitState::Revoked) {
+        } else if status == "approved" && permit == Some(PermitState::Revoked) {
+            // A kill took the permit back, and lifting it gave nothing back.
             (status, reason) = ("rejected", Some("a kill switch revoked the permit".to_owned()));
         }
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
