@@ -46,6 +46,7 @@ pub mod replay;
 pub mod scan;
 mod sealed;
 mod seat;
+mod seeing;
 mod seeking;
 mod sequencer;
 mod sessions;
