@@ -73,6 +73,7 @@ impl State {
         self.forget_consumed();
         self.windows.forget(entry.time);
         self.sessions.forget(entry.time);
+        self.measure(&entry.event);
         if let Err(what) = self.apply_event(&entry.event, index) {
             return fail(what);
         }

@@ -36,6 +36,7 @@ mod delegations;
 mod hold;
 mod idempotency;
 mod keys;
+mod measures;
 mod memory;
 mod pending;
 mod policies;
@@ -60,6 +61,10 @@ pub use command::{
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use idempotency::IdempotencyKeys;
+pub use measures::{
+    Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse, SURFACES_MAX,
+    SurfaceUse, Surfaces, Tally,
+};
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;

@@ -1,8 +1,9 @@
-//! Saving a state and reading it back: a compact binary form of version 5, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 6, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
+mod measures;
 mod policies;
 mod sessions;
 
@@ -22,7 +23,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x05";
+const MAGIC: &[u8; 8] = b"plstate\x06";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -65,6 +66,7 @@ impl State {
             spent,
             signers,
             counters,
+            measures,
         } = self;
         let w = &mut Writer(out);
         w.0.extend_from_slice(MAGIC);
@@ -113,6 +115,7 @@ impl State {
         w.list(spent.iter(), Writer::put);
         w.list(signers.iter(), Writer::put);
         w.put(counters);
+        w.put(measures);
     }
 
     /// Reads the state after `size` entries back, without idempotency keys. `None` when the bytes
@@ -177,6 +180,7 @@ impl State {
             spent: r.rising(|id| id, Reader::get)?,
             signers: r.list(Reader::get)?,
             counters: r.get()?,
+            measures: r.get()?,
         };
         for held in state.held.values().filter(|held| held.state.is_pending()) {
             state.pending.insert(held);

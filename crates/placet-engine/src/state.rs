@@ -6,6 +6,7 @@ use crate::decide::killed;
 use crate::delegations::Delegations;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
+use crate::measures::Measures;
 use crate::memory::{Bits, Windows};
 use crate::pending::Pending;
 use crate::policies::Policies;
@@ -140,6 +141,7 @@ pub struct State {
     /// Keys that sign the log, oldest first.
     pub(crate) signers: Vec<LogSigner>,
     pub(crate) counters: Counters,
+    pub(crate) measures: Measures,
 }
 
 /// What wakes `Tick`.
@@ -350,6 +352,7 @@ impl State {
             spent: BTreeSet::new(),
             signers: Vec::new(),
             counters: Counters::default(),
+            measures: Measures::default(),
         }
     }
 

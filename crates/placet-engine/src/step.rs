@@ -125,6 +125,7 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
         permit: open.permit.id,
         by: command.who.actor.clone(),
         nonce: command.nonce,
+        surface: Some(command.prior.surface.clone()),
     }))
 }
 
@@ -156,6 +157,7 @@ fn report(state: &State, command: &Report) -> Result<Plan, Rejection> {
         index: command.index,
         by: command.who.actor.clone(),
         result: command.result,
+        surface: Some(prior.surface.clone()),
     }))
 }
 
