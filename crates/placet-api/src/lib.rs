@@ -16,6 +16,7 @@ mod decision;
 mod delegation;
 pub mod error;
 mod manage;
+mod measures;
 mod outbox;
 mod policy;
 mod privacy;
@@ -60,6 +61,10 @@ pub use manage::{
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use measures::{
+    BucketDocument, ExpiredEvidenceDocument, GovernanceDocument, LatencyDocument,
+    MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use policy::{

@@ -7,6 +7,7 @@ mod engine {
     mod delegations;
     mod fold;
     mod governance;
+    mod measures;
     mod model;
     mod notation;
     mod permits;

@@ -20,6 +20,7 @@ mod identity;
 mod listen;
 mod log;
 mod manage;
+mod measures;
 mod meta;
 mod metrics;
 mod names;

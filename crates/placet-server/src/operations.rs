@@ -140,5 +140,6 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getHealth", path: "/healthz", summary: "Whether the process answers", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getReadiness", path: "/readyz", summary: "Whether decisions can be made", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getMetrics", path: "/metrics", summary: "Prometheus metrics; without a key on loopback alone", answers: &[(200, TEXT, "")], ..GET },
+    Operation { id: "getGovernanceMetrics", path: "/api/v1/metrics/governance", summary: "The governance metrics: of the last while, from the full hour in which the window begins, or since the log began", query: &["window"], answers: &[(200, JSON, "GovernanceDocument")], ..GET },
     Operation { id: "getOpenApi", path: "/openapi.json", summary: "This document", answers: &[(200, JSON, "")], key: false, ..GET },
 ];

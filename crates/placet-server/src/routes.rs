@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
-    manage, meta, policies, privacy, sessions, shadow, signers,
+    manage, measures, meta, policies, privacy, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -107,6 +107,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
+    routes.add("getGovernanceMetrics", measures::governance);
     routes.add("getOpenApi", meta::openapi);
     channels::routes(routes.0)
         .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })

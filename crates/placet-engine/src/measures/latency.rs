@@ -70,9 +70,10 @@ mod tests {
         }
         assert_eq!((all.count, all.sum_ms, all.max_ms), (3, 86_420_002, 86_400_001));
         assert_eq!((all.places[0], all.places[1], all.places[12]), (1, 1, 1));
-        assert_eq!([1, 33, 34, 66, 67, 100].map(|it| all.within(it).unwrap()), [
-            10_000, 10_000, 30_000, 30_000, 86_400_001, 86_400_001
-        ]);
+        assert_eq!(
+            [1, 33, 34, 66, 67, 100].map(|it| all.within(it).unwrap()),
+            [10_000, 10_000, 30_000, 30_000, 86_400_001, 86_400_001]
+        );
         let mut one = Latency::default();
         one.add(61_000);
         // No longer than what was longest.

@@ -123,16 +123,8 @@ impl Tally {
 
     /// Adds another while.
     pub fn add(&mut self, other: &Self) {
-        let Self {
-            decisions,
-            closings,
-            latency,
-            violations,
-            stopped,
-            refused,
-            consumed,
-            reported,
-        } = self;
+        let Self { decisions, closings, latency, violations, stopped, refused, consumed, reported } =
+            self;
         let counts = decisions.iter_mut().chain(closings.iter_mut());
         let theirs = other.decisions.iter().chain(&other.closings);
         let singles = [

@@ -42,16 +42,8 @@ impl Code for Measures {
 
 impl Code for Tally {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self {
-            decisions,
-            closings,
-            latency,
-            violations,
-            stopped,
-            refused,
-            consumed,
-            reported,
-        } = self;
+        let Self { decisions, closings, latency, violations, stopped, refused, consumed, reported } =
+            self;
         put_counts(w, decisions);
         put_counts(w, closings);
         w.put(latency);

@@ -171,6 +171,7 @@ async fn every_operation_is_reached() {
         get("/healthz"),
         get("/readyz"),
         get("/metrics"),
+        get("/api/v1/metrics/governance?window=24h"),
         get("/openapi.json"),
     ];
     for (method, path, key, body) in calls {

@@ -15,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod login;
+pub(crate) mod metrics;
 pub(crate) mod outbox;
 pub(crate) mod policy;
 pub(crate) mod publish;
