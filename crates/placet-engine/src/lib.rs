@@ -33,6 +33,7 @@ mod command;
 mod constitution;
 mod decide;
 mod delegations;
+mod demand;
 mod hold;
 mod idempotency;
 mod keys;
@@ -60,6 +61,7 @@ pub use command::{
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
+pub use demand::Demand;
 pub use idempotency::IdempotencyKeys;
 pub use measures::{
     Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,

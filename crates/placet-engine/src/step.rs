@@ -3,6 +3,7 @@
 use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
 use crate::decide::{decide, killed, proposers};
 use crate::delegations;
+use crate::demand::few;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
@@ -109,7 +110,8 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
             _ => Rejection::PermitExpired,
         });
     };
-    let stood = || proposers(&command.prior).cloned().chain([command.who.actor.clone()]).collect();
+    let own = [command.who.actor.clone()];
+    let stood = || few(proposers(&command.prior).cloned().chain(own));
     if open.permit.audience != command.who.actor || !state.stands_behind(&command.who, &stood()) {
         return Err(foreign());
     }

@@ -120,11 +120,7 @@ impl Plane {
         if !approved || nonce.is_none() {
             return Ok(None);
         }
-        match self.collect(workspace, principal, answer.event.decision, nonce).await {
-            // Whoever may look and not collect sees where it stands.
-            Err(PlaneError::Rejected(Rejection::Foreign(_))) => Ok(None),
-            other => other.map(Some),
-        }
+        self.collect(workspace, principal, answer.event.decision, nonce).await.map(Some)
     }
 
     /// Collects the permit of an approved decision.
