@@ -12,6 +12,7 @@ mod audit;
 mod authoring;
 mod authzen;
 mod compat;
+mod coverage;
 mod decision;
 mod delegation;
 pub mod error;
@@ -49,6 +50,10 @@ pub use authzen::{
 pub use compat::{
     ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
     GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
+};
+pub use coverage::{
+    CoverageDocument, CoveredRules, CoveredSurface, GateDocument, HoleDocument, NeverMatched,
+    PassageDocument, PassageRequest, PassagesDocument, UnknownSurfaces,
 };
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,

@@ -124,7 +124,9 @@ pub struct ViolationsDocument {
     pub denied: u64,
     /// DENY because somebody had stopped what was asked for; no violation.
     pub stopped: u64,
-    /// All of these by each of their reasons.
+    /// Effects that gates reported without a decision, where the policy does not let them pass.
+    pub passages: u64,
+    /// Denied decisions by each of their reasons.
     #[schema(value_type = Object)]
     pub by_reason: BTreeMap<&'static str, u64>,
 }

@@ -171,7 +171,8 @@ impl State {
             Event::HoldReleased(released) => self.apply_release(released)?,
             Event::SignerRotated(rotated) => self.apply_rotated(rotated, index)?,
             Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
-            Event::Gap(_) | Event::AdmissionRefused(_) => {}
+            // Counted before, and that is all.
+            Event::PassageReported(_) | Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
         Ok(())
     }

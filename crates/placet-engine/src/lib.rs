@@ -63,6 +63,7 @@ pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use demand::Demand;
 pub use idempotency::IdempotencyKeys;
+pub use measures::ReportPassage;
 pub use measures::{
     Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,
     SURFACES_MAX, SurfaceUse, Surfaces, Tally,

@@ -5,6 +5,7 @@ use crate::decide::{decide, killed, proposers};
 use crate::delegations;
 use crate::demand::few;
 use crate::hold::{collect, tick, vote, withdraw};
+use crate::measures;
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
@@ -54,6 +55,7 @@ pub fn step_with<H: Hasher>(
         Command::EndDelegation { delegation, by } => delegations::end(state, *delegation, by),
         Command::Consume(command) => consume(state, command, now),
         Command::Report(command) => report(state, command),
+        Command::ReportPassage(command) => measures::passage(command, now),
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),

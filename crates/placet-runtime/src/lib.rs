@@ -71,7 +71,7 @@ pub use error::PlaneError;
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
-pub use measuring::{Measured, Seen};
+pub use measuring::{Measured, Passage, PassageRecorded, Seen};
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{
     BundleRefusal, NowArmed, Policies, PolicyAct, PolicyMatters, Publication, REVIEW_MS, Upload,

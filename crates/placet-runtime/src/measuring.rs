@@ -1,11 +1,13 @@
-//! What overseers are told of a workspace in figures. Owns how it is read from state and directory; refuses
-//! to know what a policy declares.
+//! What overseers are told of a workspace in figures, and what gates report that nothing permits. Owns how
+//! figures are read from state and directory; refuses to know what a policy declares.
 
 use crate::error::PlaneError;
-use crate::plane::Plane;
+use crate::plane::{Plane, Principal};
+use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
-use placet_engine::{HOUR_MS, RuleUse, Surfaces, Tally};
+use placet_engine::{Command, HOUR_MS, ReportPassage, RuleUse, Surfaces, Tally};
 use placet_types::ids::{ActorId, ActorKind, TimeMs};
+use placet_types::json::Object;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The figures of a while.
@@ -32,7 +34,69 @@ pub struct Seen {
     pub rules: RuleUse,
 }
 
+/// An effect that a gate let happen without a decision.
+#[derive(Clone, Debug)]
+pub struct Passage {
+    /// The surface.
+    pub surface: String,
+    /// Action on it.
+    pub action: String,
+    /// When it happened, as the gate says.
+    pub at: TimeMs,
+    /// Why there was no decision, in the words of the gate: kept beside the entry.
+    pub reason: Option<String>,
+}
+
+/// What is recorded of a passage.
+#[derive(Clone, Copy, Debug)]
+pub struct PassageRecorded {
+    /// Index of its entry.
+    pub index: u64,
+    /// Whether the policy lets gates of this surface proceed without a decision in that environment.
+    pub open: bool,
+    /// Whether the policy knows the surface.
+    pub surface_known: bool,
+}
+
 impl Plane {
+    /// Records an effect that nothing permits.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn report_passage(
+        &self,
+        workspace: &Workspace,
+        principal: &Principal,
+        passage: Passage,
+    ) -> Result<PassageRecorded, PlaneError> {
+        let _counted = Outstanding::new(&self.gauges);
+        let bundle = workspace.bundle();
+        let environment = principal.caller.environment.clone();
+        let known = |bundle: &placet_policy::Bundle| bundle.surface(&passage.surface).known;
+        let surface_known = bundle.as_ref().is_some_and(|bundle| known(bundle));
+        let fails =
+            |bundle: &placet_policy::Bundle| bundle.fails_open(&passage.surface, &environment);
+        let open = bundle.as_ref().is_some_and(|bundle| fails(bundle));
+        let plain = Object::new()
+            .with("actor", principal.caller.actor.as_str())
+            .with_opt("reason", passage.reason.as_deref());
+        let command = Command::ReportPassage(Box::new(ReportPassage {
+            who: self.who(workspace, principal),
+            surface: passage.surface.clone(),
+            action: passage.action,
+            environment: environment.clone(),
+            at: passage.at,
+            surface_known,
+            open,
+            policy: bundle.as_ref().map(|bundle| bundle.digest()),
+        }));
+        let done = self.submit(workspace.no, command, self.payload(plain)?).await?;
+        let index =
+            done.written.and_then(|written| written.events().map(|(index, _)| index).last());
+        let index = index.ok_or_else(|| PlaneError::Internal("nothing was written".to_owned()))?;
+        Ok(PassageRecorded { index, open, surface_known })
+    }
+
     /// The figures of the last `window_ms`, or since the log began.
     ///
     /// # Errors

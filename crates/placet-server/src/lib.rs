@@ -10,6 +10,7 @@ mod authzen;
 mod call;
 mod channels;
 mod compat;
+mod coverage;
 mod decisions;
 mod delegations;
 mod document;

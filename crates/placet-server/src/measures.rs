@@ -124,6 +124,7 @@ pub(crate) async fn governance(call: Call) -> Result<Response, Problem> {
             policy_violations: ViolationsDocument {
                 denied: tally.violations,
                 stopped: tally.stopped,
+                passages: tally.passages[1],
                 by_reason: tally.refused.iter().map(|(it, count)| (it.as_str(), *count)).collect(),
             },
         },

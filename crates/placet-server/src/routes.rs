@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
-    manage, measures, meta, policies, privacy, sessions, shadow, signers,
+    approvals, audit, authoring, authzen, channels, compat, coverage, decisions, delegations,
+    events, log, manage, measures, meta, policies, privacy, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -108,6 +108,8 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
     routes.add("getGovernanceMetrics", measures::governance);
+    routes.add("getCoverage", coverage::coverage);
+    routes.add("reportPassage", coverage::passage);
     routes.add("getOpenApi", meta::openapi);
     channels::routes(routes.0)
         .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })

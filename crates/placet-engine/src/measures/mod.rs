@@ -5,6 +5,7 @@
 //! INVARIANT: nothing that `step` plans depends on it.
 
 mod latency;
+mod passages;
 mod surfaces;
 mod tally;
 
@@ -16,6 +17,8 @@ use placet_types::ids::TimeMs;
 use placet_types::policy::{Layer, Outcome};
 
 pub use latency::Latency;
+pub use passages::ReportPassage;
+pub(crate) use passages::passage;
 pub use surfaces::{GATES_MAX, Gate, SURFACES_MAX, SurfaceUse, Surfaces};
 pub use tally::{Closing, Tally};
 
@@ -176,6 +179,14 @@ impl State {
                 measures.count(now, Tally::reported);
                 let seen = measures.surfaces.named(reported.surface.as_deref());
                 seen.reported(reported.result, &reported.by, now);
+            }
+            Event::PassageReported(passage) => {
+                measures.count(now, |tally| tally.passed(passage.open));
+                if passage.surface_known {
+                    measures.surfaces.at(&passage.surface).passed(passage.open, &passage.by, now);
+                } else {
+                    measures.surfaces.others.passed(passage.open, &passage.by, now);
+                }
             }
             Event::ApprovalVoted(voted) if voted.complete || !voted.approve => {
                 let Some(held) = held.get(&voted.approval) else { return };

@@ -18,7 +18,8 @@ pub const GATES_MAX: usize = 32;
 pub struct Surfaces {
     /// By name.
     pub named: BTreeMap<String, SurfaceUse>,
-    /// All beyond [`SURFACES_MAX`], and entries that do not name theirs.
+    /// All beyond [`SURFACES_MAX`], effects on surfaces that the policy did not know, and entries that do not
+    /// name theirs.
     pub others: SurfaceUse,
     /// Decisions on surfaces that the policy did not know, and when there was one last.
     pub unknown: u64,
@@ -39,6 +40,10 @@ pub struct SurfaceUse {
     pub consumed: u64,
     /// Reported outcomes: succeeded, failed, not executed.
     pub reported: [u64; 3],
+    /// Effects without a decision that were reported: where the surface fails open, and elsewhere.
+    pub passages: [u64; 2],
+    /// When one of these was reported last.
+    pub passage_last: Option<TimeMs>,
     /// When a gate was heard last: it used a permit, or reported.
     pub heard_last: Option<TimeMs>,
     /// Its gates: whom permits were made out to, and who used them or reported.
@@ -56,6 +61,8 @@ pub struct Gate {
     pub consumed: u64,
     /// Outcomes that it reported.
     pub reported: u64,
+    /// Effects without a decision that it reported.
+    pub passages: u64,
     /// When it was heard last; never where it was only given permits.
     pub heard_last: Option<TimeMs>,
 }
@@ -131,6 +138,12 @@ impl SurfaceUse {
         };
         raise(self.reported.get_mut(at));
         raise(Some(&mut self.heard(by, now).reported));
+    }
+
+    pub(super) fn passed(&mut self, open: bool, by: &ActorRef, now: TimeMs) {
+        raise(self.passages.get_mut(usize::from(!open)));
+        self.passage_last = Some(now);
+        raise(Some(&mut self.heard(by, now).passages));
     }
 
     pub(super) fn rejected(&mut self) {

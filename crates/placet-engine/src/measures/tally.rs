@@ -65,6 +65,8 @@ pub struct Tally {
     pub consumed: u64,
     /// Outcomes that were reported.
     pub reported: u64,
+    /// Effects without a decision that were reported: where the surface fails open, and elsewhere.
+    pub passages: [u64; 2],
 }
 
 /// Whether a denial by this reason is somebody's override and no word of the policy.
@@ -113,6 +115,10 @@ impl Tally {
         raise(Some(&mut self.reported));
     }
 
+    pub(super) fn passed(&mut self, open: bool) {
+        raise(self.passages.get_mut(usize::from(!open)));
+    }
+
     pub(super) fn closed(&mut self, closing: Closing, waited_ms: Option<u64>) {
         let at = Closing::ALL.iter().position(|it| *it == closing);
         raise(at.and_then(|at| self.closings.get_mut(at)));
@@ -123,10 +129,19 @@ impl Tally {
 
     /// Adds another while.
     pub fn add(&mut self, other: &Self) {
-        let Self { decisions, closings, latency, violations, stopped, refused, consumed, reported } =
-            self;
-        let counts = decisions.iter_mut().chain(closings.iter_mut());
-        let theirs = other.decisions.iter().chain(&other.closings);
+        let Self {
+            decisions,
+            closings,
+            latency,
+            violations,
+            stopped,
+            refused,
+            consumed,
+            reported,
+            passages,
+        } = self;
+        let counts = decisions.iter_mut().chain(closings.iter_mut()).chain(passages.iter_mut());
+        let theirs = other.decisions.iter().chain(&other.closings).chain(&other.passages);
         let singles = [
             (violations, other.violations),
             (stopped, other.stopped),

@@ -42,10 +42,20 @@ impl Code for Measures {
 
 impl Code for Tally {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { decisions, closings, latency, violations, stopped, refused, consumed, reported } =
-            self;
+        let Self {
+            decisions,
+            closings,
+            latency,
+            violations,
+            stopped,
+            refused,
+            consumed,
+            reported,
+            passages,
+        } = self;
         put_counts(w, decisions);
         put_counts(w, closings);
+        put_counts(w, passages);
         w.put(latency);
         put_counts(w, &[*violations, *stopped, *consumed, *reported]);
         w.list(refused.iter(), |w, (reason, count)| {
@@ -54,7 +64,8 @@ impl Code for Tally {
         });
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        let (decisions, closings, latency) = (get_counts(r)?, get_counts(r)?, r.get()?);
+        let (decisions, closings) = (get_counts(r)?, get_counts(r)?);
+        let (passages, latency) = (get_counts(r)?, r.get()?);
         let [violations, stopped, consumed, reported] = get_counts(r)?;
         let refused = r.rising(|(reason, _)| reason, |r| Some((r.get()?, r.get()?)))?;
         Some(Self {
@@ -66,6 +77,7 @@ impl Code for Tally {
             refused,
             consumed,
             reported,
+            passages,
         })
     }
 }
@@ -120,6 +132,8 @@ impl Code for SurfaceUse {
             rejected,
             consumed,
             reported,
+            passages,
+            passage_last,
             heard_last,
             gates,
             other_gates,
@@ -128,6 +142,8 @@ impl Code for SurfaceUse {
         w.put(decided_last);
         put_counts(w, &[*rejected, *consumed]);
         put_counts(w, reported);
+        put_counts(w, passages);
+        w.put(passage_last);
         w.put(heard_last);
         w.list(gates.iter(), |w, (who, gate)| {
             w.put(who);
@@ -144,6 +160,8 @@ impl Code for SurfaceUse {
             rejected,
             consumed,
             reported: get_counts(r)?,
+            passages: get_counts(r)?,
+            passage_last: r.get()?,
             heard_last: r.get()?,
             gates: r.rising(|(who, _)| who, |r| Some((r.get()?, r.get()?)))?,
             other_gates: r.get()?,
@@ -153,13 +171,13 @@ impl Code for SurfaceUse {
 
 impl Code for Gate {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { permits, consumed, reported, heard_last } = self;
-        put_counts(w, &[*permits, *consumed, *reported]);
+        let Self { permits, consumed, reported, passages, heard_last } = self;
+        put_counts(w, &[*permits, *consumed, *reported, *passages]);
         w.put(heard_last);
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        let [permits, consumed, reported] = get_counts(r)?;
-        Some(Self { permits, consumed, reported, heard_last: r.get()? })
+        let [permits, consumed, reported, passages] = get_counts(r)?;
+        Some(Self { permits, consumed, reported, passages, heard_last: r.get()? })
     }
 }
 

@@ -265,7 +265,7 @@ impl Model {
             Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
-            Event::Gap(_) | Event::AdmissionRefused(_) => {}
+            Event::Gap(_) | Event::AdmissionRefused(_) | Event::PassageReported(_) => {}
         }
     }
 

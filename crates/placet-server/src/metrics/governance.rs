@@ -42,6 +42,18 @@ pub(super) fn write(out: &mut String, rows: &[(String, Figures)]) {
     }
     head(
         out,
+        "placet_passages_total",
+        "counter",
+        "Effects without a decision that gates reported; open=\"yes\" where the policy lets them pass.",
+    );
+    for (name, figures) in rows {
+        for (open, count) in ["yes", "no"].iter().zip(figures.measured.passages) {
+            let labels = format!("workspace=\"{name}\",open=\"{open}\"");
+            line(out, "placet_passages_total", &labels, count);
+        }
+    }
+    head(
+        out,
         "placet_owners_missing",
         "gauge",
         "Entries of the policy in force for which nobody answers.",

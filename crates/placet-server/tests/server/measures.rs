@@ -34,7 +34,7 @@ fn check(found: &Value) {
     let buckets = found["approval_latency"]["buckets"].as_array().unwrap();
     assert_eq!(buckets.iter().map(|it| it["count"].as_u64().unwrap()).sum::<u64>(), 2);
     assert_eq!(buckets.len(), 13);
-    let violations = json!({"denied": 1, "stopped": 0, "by_reason": {"rule": 1}});
+    let violations = json!({"denied": 1, "stopped": 0, "passages": 0, "by_reason": {"rule": 1}});
     assert_eq!(found["policy_violations"], violations, "{found}");
     assert_eq!(found["expired_evidence"], json!({"expired": 0, "missing": 0}), "{found}");
     // The bundle has four rules, and nobody answers for any of them.

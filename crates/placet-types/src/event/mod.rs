@@ -5,6 +5,7 @@
 mod approval;
 mod decision;
 mod other;
+mod passage;
 mod policy;
 mod privacy;
 mod read;
@@ -30,6 +31,7 @@ pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
     PermitCollected, PermitConsumed, PermitEnded, Principal, Refused, ReportedResult,
 };
+pub use passage::PassageReported;
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };
@@ -136,6 +138,8 @@ pub enum Event {
     PermitRevoked(PermitEnded),
     /// `outcome.reported`
     OutcomeReported(OutcomeReported),
+    /// `passage.reported`: an effect without a decision.
+    PassageReported(PassageReported),
     /// `approval.voted`
     ApprovalVoted(ApprovalVoted),
     /// `approval.closed`: without a rejection: expired, invalidated, withdrawn.
@@ -208,6 +212,7 @@ impl Event {
             Self::PermitExpired(_) => "permit.expired",
             Self::PermitRevoked(_) => "permit.revoked",
             Self::OutcomeReported(_) => "outcome.reported",
+            Self::PassageReported(_) => "passage.reported",
             Self::ApprovalVoted(_) => "approval.voted",
             Self::ApprovalClosed(_) => "approval.closed",
             Self::ApprovalReopened(_) => "approval.reopened",

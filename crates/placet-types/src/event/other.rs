@@ -284,6 +284,7 @@ impl Event {
                 w.str("result", event.result.as_str());
                 w.str_opt("surface", event.surface.as_deref());
             }
+            Self::PassageReported(event) => event.write(w),
             Self::ApprovalVoted(event) => event.write(w),
             Self::ApprovalClosed(event) => event.write(w),
             Self::ApprovalReopened(event) => event.write(w),
@@ -364,6 +365,7 @@ impl Event {
                 result: r.parsed("result", ReportedResult::parse)?,
                 surface: r.str_opt("surface")?,
             }),
+            "passage.reported" => Self::PassageReported(super::PassageReported::read(&mut r)?),
             "approval.voted" => Self::ApprovalVoted(super::ApprovalVoted::read(&mut r)?),
             "approval.closed" => Self::ApprovalClosed(super::ApprovalClosed::read(&mut r)?),
             "approval.reopened" => Self::ApprovalReopened(super::ApprovalReopened::read(&mut r)?),

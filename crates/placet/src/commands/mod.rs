@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod authoring;
 pub(crate) mod backup;
 pub(crate) mod compare;
+pub(crate) mod coverage;
 pub(crate) mod data;
 pub(crate) mod decide;
 pub(crate) mod delegate;
