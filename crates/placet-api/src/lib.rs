@@ -16,9 +16,11 @@ mod coverage;
 mod decision;
 mod delegation;
 pub mod error;
+mod evidence;
 mod manage;
 mod measures;
 mod outbox;
+mod overrides;
 mod policy;
 mod privacy;
 mod session;
@@ -61,6 +63,10 @@ pub use decision::{
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
+pub use evidence::{
+    EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
+    IssuerKeyList, IssuerKeyRequest,
+};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
@@ -72,6 +78,9 @@ pub use measures::{
     MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
+pub use overrides::{
+    OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
+};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

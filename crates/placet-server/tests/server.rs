@@ -14,6 +14,8 @@ mod authzen_todo;
 mod channels;
 #[path = "server/compat.rs"]
 mod compat;
+#[path = "server/evidence.rs"]
+mod evidence;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
@@ -34,6 +36,8 @@ mod matrix;
 mod measures;
 #[path = "server/operations.rs"]
 mod operations;
+#[path = "server/overrides.rs"]
+mod overrides;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]

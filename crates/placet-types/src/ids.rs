@@ -124,12 +124,16 @@ id_kinds! {
     Permit PermitId "pmt_";
     /// A job: named after the decision that admits it.
     Job JobId "job_";
+    /// An execution: a run of a capability.
+    Execution ExecutionId "exe_";
     /// An API key.
     Key KeyId "key_";
     /// A legal hold.
     Hold HoldId "hld_";
     /// A delegation of the right to approve.
     Delegation DelegationId "dlg_";
+    /// A piece of evidence: named after the time and the index of its entry.
+    Evidence EvidenceId "evd_";
     /// Any other event.
     Event EventId "evt_";
 }

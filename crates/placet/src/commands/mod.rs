@@ -10,6 +10,7 @@ pub(crate) mod coverage;
 pub(crate) mod data;
 pub(crate) mod decide;
 pub(crate) mod delegate;
+pub(crate) mod evidence;
 
 pub(crate) mod hold;
 pub(crate) mod init;
@@ -18,6 +19,7 @@ pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod metrics;
 pub(crate) mod outbox;
+pub(crate) mod overrides;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod up;
