@@ -39,6 +39,7 @@ mod executions;
 mod hold;
 mod idempotency;
 mod keys;
+mod measures;
 mod memory;
 mod overrides;
 mod pending;
@@ -69,6 +70,11 @@ pub use evidence::{
 };
 pub use executions::{EXECUTION, Execution, ExecutionState};
 pub use idempotency::IdempotencyKeys;
+pub use measures::ReportPassage;
+pub use measures::{
+    Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,
+    SURFACES_MAX, SurfaceUse, Surfaces, Tally,
+};
 pub use overrides::Stop;
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};

@@ -9,6 +9,7 @@ mod engine {
     mod executions;
     mod fold;
     mod governance;
+    mod measures;
     mod model;
     mod notation;
     mod overrides;
