@@ -2,7 +2,9 @@
 //! comes of it.
 
 use crate::decide::Asked;
+use crate::executions::{EndExecution, StartExecution};
 use crate::measures::ReportPassage;
+use crate::overrides::{Lift, Trip};
 use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -11,12 +13,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, DecisionEvent, EndState, Event, Gap, Genesis, HoldScope, KillScope,
-    KillSource, OverrideMode, Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed,
-    SessionOpened, Signed, Tag, VoteChannel,
+    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, Principal,
+    Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{
-    ApprovalId, DecisionId, DelegationId, EvidenceId, ExecutionId, HoldId, KeyId, PermitId, TimeMs,
+    ApprovalId, DecisionId, DelegationId, EvidenceId, HoldId, KeyId, PermitId, TimeMs,
 };
 use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
@@ -366,54 +367,6 @@ pub struct RevokePermit {
     pub permits: Vec<(DecisionId, u64, PermitId)>,
     /// The scope that stops them; without one it is the workspace or everything.
     pub reason: Option<Reason>,
-}
-
-/// Trip a kill switch.
-#[derive(Clone, Debug)]
-pub struct Trip {
-    /// What to stop.
-    pub scope: KillScope,
-    /// How.
-    pub mode: OverrideMode,
-    /// What caused it.
-    pub source: KillSource,
-    /// Who; absent for file, signal and certificate.
-    pub who: Option<Who>,
-}
-
-/// Lift a kill switch.
-#[derive(Clone, Debug)]
-pub struct Lift {
-    /// Which.
-    pub scope: KillScope,
-    /// Who asks.
-    pub who: Who,
-    /// Solo mode: milliseconds between asking and lifting.
-    pub solo_delay_ms: u64,
-}
-
-/// Start an execution.
-#[derive(Clone, Debug)]
-pub struct StartExecution {
-    /// Who proposed it.
-    pub by: Who,
-    /// Log index of the decision.
-    pub index: u64,
-    /// The decision's entry.
-    pub prior: Arc<DecisionEvent>,
-    /// The execution that it is a part of.
-    pub parent: Option<ExecutionId>,
-}
-
-/// Say how an execution ended.
-#[derive(Clone, Debug)]
-pub struct EndExecution {
-    /// Which.
-    pub execution: ExecutionId,
-    /// Who runs it.
-    pub by: Who,
-    /// How.
-    pub state: EndState,
 }
 
 /// Create a key.

@@ -1,7 +1,7 @@
 //! Executions: runs of a capability, begun under a decision. Owns who may go on in one, that its end is
 //! final, and that a step outside its capability's manifest ends it.
 
-use crate::command::{Decide, EndExecution, Plan, StartExecution, Who};
+use crate::command::{Decide, Plan, Who};
 use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::state::{Held, HeldState, State};
@@ -105,6 +105,30 @@ impl Execution {
             None => ExecutionState::Running,
         }
     }
+}
+
+/// Start an execution.
+#[derive(Clone, Debug)]
+pub struct StartExecution {
+    /// Who proposed it.
+    pub by: Who,
+    /// Log index of the decision.
+    pub index: u64,
+    /// The decision's entry.
+    pub prior: Arc<DecisionEvent>,
+    /// The execution that it is a part of.
+    pub parent: Option<ExecutionId>,
+}
+
+/// Say how an execution ended.
+#[derive(Clone, Debug)]
+pub struct EndExecution {
+    /// Which.
+    pub execution: ExecutionId,
+    /// Who runs it.
+    pub by: Who,
+    /// How.
+    pub state: EndState,
 }
 
 /// The executions of a workspace.

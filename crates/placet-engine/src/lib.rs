@@ -59,8 +59,8 @@ mod waiting;
 pub use apply::FoldError;
 pub use command::{
     AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
-    DraftBundle, EndExecution, Erase, IssuerChange, Lift, OpenSession, PlaceHold, Plan, Report,
-    RevokePermit, RevokeSigner, RotateSigner, StartExecution, Target, Trip, Vote, Waiting, Who,
+    DraftBundle, Erase, IssuerChange, OpenSession, PlaceHold, Plan, Report, RevokePermit,
+    RevokeSigner, RotateSigner, Target, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
@@ -68,14 +68,14 @@ pub use demand::Demand;
 pub use evidence::{
     EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
 };
-pub use executions::{EXECUTION, Execution, ExecutionState};
+pub use executions::{EXECUTION, EndExecution, Execution, ExecutionState, StartExecution};
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;
 pub use measures::{
     Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,
     SURFACES_MAX, SurfaceUse, Surfaces, Tally,
 };
-pub use overrides::Stop;
+pub use overrides::{Lift, Stop, Trip};
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;

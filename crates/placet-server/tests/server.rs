@@ -16,6 +16,8 @@ mod channels;
 mod compat;
 #[path = "server/evidence.rs"]
 mod evidence;
+#[path = "server/executions.rs"]
+mod executions;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
