@@ -2,6 +2,7 @@
 //! comes of it.
 
 use crate::decide::Asked;
+use crate::exceptions::{OpenException, Passing};
 use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -14,7 +15,7 @@ use placet_types::event::{
     Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
     VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, KeyId, PermitId, TimeMs};
 use placet_types::policy::Verdict;
 use placet_types::surface::SurfacePattern;
 
@@ -52,6 +53,24 @@ pub enum Command {
         /// Which.
         delegation: DelegationId,
         /// Who gave it, who has it, or an admin.
+        by: Who,
+    },
+    /// Open an exception.
+    OpenException(Box<OpenException>),
+    /// End an exception before its time.
+    CloseException {
+        /// Which.
+        exception: ExceptionId,
+        /// Its owner, who opened it, an admin or an operator.
+        by: Who,
+    },
+    /// Review what passed under an exception.
+    ReviewException {
+        /// Which.
+        exception: ExceptionId,
+        /// Whether it was right to open it.
+        justified: bool,
+        /// Another person.
         by: Who,
     },
     /// Consume a permit that was handed to another gate.
@@ -148,8 +167,11 @@ impl Command {
             Self::Lift(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
             Self::Delegate(command) => Some(&command.by),
+            Self::OpenException(command) => Some(&command.by),
             Self::Withdraw { by, .. }
             | Self::EndDelegation { by, .. }
+            | Self::CloseException { by, .. }
+            | Self::ReviewException { by, .. }
             | Self::RevokeKey { by, .. }
             | Self::CloseSession { by, .. }
             | Self::WithdrawBundle { by, .. }
@@ -224,6 +246,10 @@ pub struct Decide {
     pub windows: Vec<Option<Tag>>,
     /// What the shadow bundle says, where there is one.
     pub shadow: Option<Box<Shadow>>,
+    /// What an exception may ask for besides.
+    pub passing: Passing,
+    /// It was done already, and is filed afterwards.
+    pub retroactive: bool,
 }
 
 /// A vote on a held decision.

@@ -33,6 +33,7 @@ mod command;
 mod constitution;
 mod decide;
 mod delegations;
+mod exceptions;
 mod hold;
 mod idempotency;
 mod keys;
@@ -59,6 +60,10 @@ pub use command::{
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
+pub use exceptions::{
+    BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
+    OpenException, Passing, Reviewed,
+};
 pub use idempotency::IdempotencyKeys;
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};

@@ -1,8 +1,9 @@
-//! Saving a state and reading it back: a compact binary form of version 5, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 6, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
+mod exceptions;
 mod policies;
 mod sessions;
 
@@ -22,7 +23,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x05";
+const MAGIC: &[u8; 8] = b"plstate\x06";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -50,6 +51,7 @@ impl State {
             // Follows from the held decisions.
             pending: _,
             delegations,
+            exceptions,
             finals,
             timers,
             permits,
@@ -88,6 +90,7 @@ impl State {
         });
         w.put(&(*held_open as u64));
         w.put(delegations);
+        w.put(exceptions);
         w.list(finals.iter(), Writer::put);
         w.list(timers.iter(), |w, (time, timer)| {
             w.put(time);
@@ -156,6 +159,7 @@ impl State {
             held_open: usize::try_from(r.get::<u64>()?).ok()?,
             pending: Pending::default(),
             delegations: r.get()?,
+            exceptions: r.get()?,
             finals: r.list(Reader::get)?,
             timers: r.rising(|timer| timer, |r| Some((r.get()?, r.get()?)))?,
             permits: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
@@ -192,6 +196,7 @@ impl State {
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.exceptions.all.values().all(|it| it.index < size)
             && self.sessions.all.values().all(|session| session.index < size)
     }
 

@@ -4,6 +4,7 @@
 use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::delegations::Delegations;
+use crate::exceptions::Exceptions;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::memory::{Bits, Windows};
@@ -20,7 +21,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{ActorRef, EscalationStep, KillSource, PermitIssued, Principal, Tag};
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, TimeMs, WorkspaceName};
+use placet_types::ids::{ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, TimeMs, WorkspaceName};
 use placet_types::json::Object;
 
 /// How much a workspace may hold.
@@ -38,6 +39,8 @@ pub struct Bounds {
     pub final_max: usize,
     /// Delegations that are remembered, those that have ended included.
     pub delegations_max: usize,
+    /// Exceptions that are remembered; those that nobody has reviewed are never forgotten.
+    pub exceptions_max: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
@@ -65,6 +68,7 @@ impl Default for Bounds {
             reserve: 1024,
             final_max: 1 << 16,
             delegations_max: 4096,
+            exceptions_max: 1 << 15,
             legal_holds_max: 4096,
             signers_max: 1024,
             armed_max: 1024,
@@ -121,6 +125,7 @@ pub struct State {
     /// Pending approvals by who may see them; follows from `held`.
     pub(crate) pending: Pending,
     pub(crate) delegations: Delegations,
+    pub(crate) exceptions: Exceptions,
     pub(crate) finals: VecDeque<ApprovalId>,
     pub(crate) timers: BTreeSet<(TimeMs, Timer)>,
     pub(crate) permits: BTreeMap<DecisionId, OpenPermit>,
@@ -150,6 +155,7 @@ pub(crate) enum Timer {
     Escalation(ApprovalId),
     Reminder(ApprovalId),
     Delegation(DelegationId),
+    Exception(ExceptionId),
 }
 
 /// A permit that was handed to another gate, or consumed by it a moment ago.
@@ -213,6 +219,8 @@ pub struct Held {
     pub votes: Vec<Cast>,
     /// Who rejected it.
     pub rejected_by: Option<ActorRef>,
+    /// The exception that it rests on.
+    pub exception: Option<ExceptionId>,
     /// Where it stands.
     pub state: HeldState,
 }
@@ -335,6 +343,7 @@ impl State {
             held_open: 0,
             pending: Pending::default(),
             delegations: Delegations::default(),
+            exceptions: Exceptions::default(),
             finals: VecDeque::new(),
             timers: BTreeSet::new(),
             permits: BTreeMap::new(),

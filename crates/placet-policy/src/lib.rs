@@ -17,6 +17,7 @@ mod derive;
 mod diagnostic;
 pub mod diff;
 mod documents;
+mod exceptions;
 mod explain;
 mod format;
 #[doc(hidden)]
@@ -51,6 +52,8 @@ pub use diagnostic::{Code, Diagnostic, Severity, Totals};
 pub use documents::{document_schema, roles::built_in_roles, schemas};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, Findings, RuleTrace, Trace};
 pub use format::format;
+pub use contract::evidence_of;
+pub use exceptions::{ExceptionAllowed, ExceptionPolicy};
 pub use identity::{Claims, Issuer, TokenAlgorithm, claim};
 pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};

@@ -29,6 +29,8 @@ mod generated;
 mod generated_surfaces;
 #[path = "policy/hostile.rs"]
 mod hostile;
+#[path = "policy/exceptions.rs"]
+mod exceptions;
 #[path = "policy/identity.rs"]
 mod identity;
 #[path = "policy/import.rs"]

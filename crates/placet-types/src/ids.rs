@@ -130,6 +130,8 @@ id_kinds! {
     Hold HoldId "hld_";
     /// A delegation of the right to approve.
     Delegation DelegationId "dlg_";
+    /// An exception from policy.
+    Exception ExceptionId "exc_";
     /// Any other event.
     Event EventId "evt_";
 }

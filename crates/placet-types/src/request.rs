@@ -115,6 +115,8 @@ pub struct Request {
     pub attempt_nonce: Option<String>,
     /// Whose personal data the payload holds, for erasing.
     pub subjects: BTreeSet<String>,
+    /// It was done already: it is decided and recorded, and nothing is permitted.
+    pub retroactive: bool,
 }
 
 /// Why a body is no execution request.
@@ -153,7 +155,7 @@ impl fmt::Display for RequestError {
 impl core::error::Error for RequestError {}
 
 /// All fields a body may have.
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 27] = [
     "action",
     "actor",
     "arguments",
@@ -172,6 +174,7 @@ const FIELDS: [&str; 26] = [
     "model",
     "on_behalf_of",
     "parent_decision",
+    "retroactive",
     "risk_tags",
     "step",
     "subjects",
@@ -263,6 +266,7 @@ impl Request {
                 "a random string of 16 to 200 bytes",
             )?,
             subjects: fields.subjects()?,
+            retroactive: fields.flag("retroactive")?,
         })
     }
 
@@ -293,6 +297,7 @@ impl Request {
             w.strings("on_behalf_of", self.on_behalf_of.iter().map(ActorId::as_str));
         }
         w.str_opt("parent_decision", self.parent_decision.map(|id| id.to_string()).as_deref());
+        w.flag("retroactive", self.retroactive);
         if !self.risk_tags.is_empty() {
             w.strings("risk_tags", &self.risk_tags);
         }
@@ -385,6 +390,7 @@ impl Request {
             w.str("idempotency_key", &self.idempotency_key);
             self.write_labels(w);
             w.str_opt("parent_decision", self.parent_decision.map(|id| id.to_string()).as_deref());
+            w.flag("retroactive", self.retroactive);
             if !self.risk_tags.is_empty() {
                 w.strings("risk_tags", &self.risk_tags);
             }
@@ -416,6 +422,14 @@ fn is_short(text: &str) -> bool {
 struct Fields(Object);
 
 impl Fields {
+    fn flag(&mut self, key: &str) -> Result<bool, RequestError> {
+        match self.0.remove(key) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(RequestError::new("field_invalid", &format!("/{key}"), "true or false")),
+        }
+    }
+
     fn text(
         &mut self,
         key: &str,

@@ -106,6 +106,10 @@ impl Code for Timer {
                 w.put(&4_u8);
                 w.put(id);
             }
+            Self::Exception(id) => {
+                w.put(&5_u8);
+                w.put(id);
+            }
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
@@ -115,6 +119,7 @@ impl Code for Timer {
             2 => r.get().map(Self::Escalation),
             3 => r.get().map(Self::Reminder),
             4 => r.get().map(Self::Delegation),
+            5 => r.get().map(Self::Exception),
             _ => None,
         }
     }
@@ -179,6 +184,7 @@ impl Code for Held {
             constraints,
             votes,
             rejected_by,
+            exception,
             state,
         } = self;
         w.put(decision);
@@ -205,6 +211,7 @@ impl Code for Held {
         w.put(constraints);
         w.list(votes.iter(), Writer::put);
         w.put(rejected_by);
+        w.put(exception);
         w.put(state);
     }
 
@@ -234,6 +241,7 @@ impl Code for Held {
             constraints: r.get()?,
             votes: r.list(Reader::get)?,
             rejected_by: r.get()?,
+            exception: r.get()?,
             state: r.get()?,
         })
     }

@@ -242,8 +242,8 @@ const BEYOND_TEXTS: [&str; 16] = [
 ];
 
 /// The kinds whose readers are held to their schema here.
-const KINDS: [&str; 13] = [
-    "rules", "floor", "derivers", "budgets", "changes", "channels", "identity", "models", "modes",
+const KINDS: [&str; 14] = [
+    "rules", "floor", "derivers", "budgets", "changes", "channels", "exceptions", "identity", "models", "modes",
     "notify", "outputs", "tests", "topics",
 ];
 

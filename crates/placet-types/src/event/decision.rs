@@ -3,6 +3,7 @@
 
 use super::approval::{EscalationStep, read_steps, write_counts, write_steps};
 use super::read::Reader;
+use super::exception::Passage;
 use super::shadow::Would;
 use super::{ActorRef, EntryError, Pseudonym, Tag};
 use crate::hash::{Digest, hex_encode};
@@ -80,6 +81,10 @@ pub struct DecisionEvent {
     pub deadline: TimeMs,
     /// What the shadow bundle would have said, where that is something else.
     pub would: Option<Would>,
+    /// The exception that it rests on.
+    pub exception: Option<Passage>,
+    /// For what was done already: what policy came to. Nothing is permitted by it.
+    pub retroactive: Option<Outcome>,
 }
 
 /// A rule that matched.
@@ -183,6 +188,9 @@ impl DecisionEvent {
         w.uint("deadline_ms", self.deadline.0);
         w.str("decision", &self.decision.to_string());
         w.str("environment", &self.environment);
+        if let Some(passage) = &self.exception {
+            w.nested("exception", |w| passage.write(w));
+        }
         w.digest("facts_commitment", &self.facts_commitment);
         w.hex_member("idempotency", &self.idempotency);
         w.str_opt("key", self.key.map(|key| key.to_string()).as_deref());
@@ -205,6 +213,7 @@ impl DecisionEvent {
         w.uint_opt("previous", self.previous);
         w.strings("reasons", self.reasons.iter().map(|reason| reason.as_str()));
         w.digest("request_commitment", &self.request_commitment);
+        w.str_opt("retroactive", self.retroactive.map(Outcome::as_str));
         w.uint_opt("retry_after_ms", self.retry_after_ms);
         w.strings("rules", &self.rules);
         if !self.subjects.is_empty() {
@@ -285,6 +294,8 @@ impl DecisionEvent {
             permit: r.object_opt("permit")?.map(PermitIssued::read).transpose()?,
             deadline: TimeMs(r.uint("deadline_ms")?),
             would: r.object_opt("would")?.map(Would::read).transpose()?,
+            exception: r.object_opt("exception")?.map(Passage::read).transpose()?,
+            retroactive: r.parsed_opt("retroactive", Outcome::parse)?,
         })
     }
 }

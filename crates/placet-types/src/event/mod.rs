@@ -4,6 +4,7 @@
 
 mod approval;
 mod decision;
+mod exception;
 mod other;
 mod policy;
 mod privacy;
@@ -26,6 +27,10 @@ pub use approval::{
     CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
 };
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
+pub use exception::{
+    ANY_SURFACE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened, ExceptionReviewed,
+    ExceptionScope, Passage, Waived, Waives, exception_rule,
+};
 pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
     PermitCollected, PermitConsumed, PermitEnded, Principal, Refused, ReportedResult,
@@ -150,6 +155,14 @@ pub enum Event {
     DelegationGranted(DelegationGranted),
     /// `delegation.ended`
     DelegationEnded(DelegationEnded),
+    /// `exception.opened`: a deviation from policy.
+    ExceptionOpened(Arc<ExceptionOpened>),
+    /// `exception.ended`: its time was up.
+    ExceptionEnded(ExceptionEnded),
+    /// `exception.closed`: before its time.
+    ExceptionClosed(ExceptionEnded),
+    /// `exception.reviewed`: another person has looked at it.
+    ExceptionReviewed(ExceptionReviewed),
     /// `kill.tripped`
     KillTripped(KillEvent),
     /// `kill.lift_requested`
@@ -215,6 +228,10 @@ impl Event {
             Self::ApprovalReminded(_) => "approval.reminded",
             Self::DelegationGranted(_) => "delegation.granted",
             Self::DelegationEnded(_) => "delegation.ended",
+            Self::ExceptionOpened(_) => "exception.opened",
+            Self::ExceptionEnded(_) => "exception.ended",
+            Self::ExceptionClosed(_) => "exception.closed",
+            Self::ExceptionReviewed(_) => "exception.reviewed",
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",

@@ -74,11 +74,15 @@ pub enum Reason {
     ApprovalRule,
     /// The surface does not allow the outcome that the rules came to.
     OutcomeNotAllowed,
+    /// An exception from policy is used.
+    Exception,
+    /// It was filed for what was done already.
+    Retroactive,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -104,6 +108,8 @@ impl Reason {
         Self::ModelNotAllowed,
         Self::ApprovalRule,
         Self::OutcomeNotAllowed,
+        Self::Exception,
+        Self::Retroactive,
     ];
 
     /// The stable code.
@@ -135,6 +141,8 @@ impl Reason {
             Self::ModelNotAllowed => "model_not_allowed",
             Self::ApprovalRule => "approval_rule",
             Self::OutcomeNotAllowed => "outcome_not_allowed",
+            Self::Exception => "exception",
+            Self::Retroactive => "retroactive",
         }
     }
 
@@ -173,6 +181,10 @@ impl Reason {
             Self::OutcomeNotAllowed => {
                 "the surface does not allow the outcome that the rules came to"
             }
+            Self::Exception => "an exception from the policy is used",
+            Self::Retroactive => {
+                "it was filed for what was done already: it is recorded, and permits nothing"
+            }
         }
     }
 
@@ -183,6 +195,7 @@ impl Reason {
         match self {
             Self::Rule => layer == Layer::Floor,
             Self::ApprovalRule => matches!(layer, Layer::Access | Layer::Approvals),
+            Self::Exception => rule.starts_with("exception."),
             _ => false,
         }
     }
