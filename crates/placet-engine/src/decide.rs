@@ -241,7 +241,7 @@ pub(crate) fn killed(state: &State) -> Option<KillScope> {
 
 /// The window of a hit and what it says. A window without a tag cannot be looked up, so it counts
 /// as full: the rule restricts.
-fn window(
+pub(crate) fn window(
     state: &State,
     asked: Asked<'_>,
     hit: &Hit,

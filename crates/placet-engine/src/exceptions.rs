@@ -4,7 +4,7 @@
 
 use crate::command::{Decide, Plan, Who};
 use crate::constitution::{self, Reach, URGENT};
-use crate::decide::{Asked, barred, killed, ruled};
+use crate::decide::{Asked, barred, killed, ruled, window};
 use crate::rejection::Rejection;
 use crate::state::{Held, HeldState, State, Timer};
 use crate::step::{append, has_role};
@@ -19,8 +19,8 @@ use placet_types::event::{
 };
 use placet_types::ids::{ExceptionId, TimeMs};
 use placet_types::policy::{
-    ApprovalSpec, Combined, Constraints, Effect, Hit, Layer, Outcome, Reason, RuleEffect, Verdict,
-    restrict,
+    ApprovalSpec, Combined, Constraints, Effect, Hit, Layer, Outcome, Reason, RuleEffect, Velocity,
+    Verdict, restrict,
 };
 
 /// Surface on which exceptions are asked for.
@@ -204,13 +204,18 @@ impl Exception {
             && self.opened.controls.iter().all(brought)
     }
 
-    /// A verdict as it is under the exception, and the rules that it no longer holds.
-    pub(crate) fn applied(&self, verdict: &Verdict) -> (Verdict, Vec<String>) {
+    /// A verdict as it is under the exception, and the rules that it no longer holds. A window with room
+    /// takes nothing away, and what passes is counted in it as ever.
+    pub(crate) fn applied(
+        &self,
+        verdict: &Verdict,
+        full: impl Fn(&Hit) -> bool,
+    ) -> (Verdict, Vec<String>) {
         let waives = &self.opened.waives;
         let mut waived = Vec::new();
         let mut hits = Vec::with_capacity(verdict.hits.len().saturating_add(1));
         for hit in &verdict.hits {
-            if waives.covers(&hit.rule) {
+            if waives.covers(&hit.rule) && (hit.rule.limit.is_none() || full(hit)) {
                 waived.push(hit.rule.id.clone());
             } else {
                 hits.push(hit.clone());
@@ -322,7 +327,8 @@ pub(crate) fn passage(
         if !named || !exception.covers(command, now) {
             continue;
         }
-        let (verdict, waived) = exception.applied(verdict);
+        let full = |hit: &Hit| window(state, asked, hit, now).1 != Velocity::Open;
+        let (verdict, waived) = exception.applied(verdict, full);
         let mut combined =
             restrict(&verdict, ruled(state, command, asked, &verdict, reach, now));
         if !is_looser(&combined, without) && recorded.is_none() {
@@ -561,7 +567,7 @@ pub(crate) fn review(
     if own && !state.solo && !state.dev {
         return Err(Rejection::OwnReview);
     }
-    if exception.stands(now) {
+    if exception.is_live(now) {
         return Err(Rejection::ExceptionLive);
     }
     if exception.reviewed.is_some() {
@@ -703,7 +709,9 @@ impl State {
     pub(crate) fn under_exception(&self, held: &Held, verdict: Verdict, now: TimeMs) -> Verdict {
         let exception = held.exception.and_then(|id| self.exceptions.all.get(&id));
         match exception.filter(|it| it.stands(now)) {
-            Some(exception) => exception.applied(&verdict).0,
+            Some(exception) => {
+                exception.applied(&verdict, |hit| held.full.contains(&hit.rule.id)).0
+            }
             None => verdict,
         }
     }
@@ -805,7 +813,7 @@ impl State {
         let at = self.time;
         let exception = self.exceptions.all.get(&event.exception);
         let exception = exception.ok_or("it reviews an unknown exception")?;
-        if exception.stands(at) || exception.reviewed.is_some() {
+        if exception.is_live(at) || exception.reviewed.is_some() {
             return Err("it reviews an exception that is not over, or a second time");
         }
         // INVARIANT: nobody reviews their own, where there is anybody else.

@@ -5,6 +5,7 @@ mod engine {
     mod asking;
     mod decisions;
     mod delegations;
+    mod exceptions;
     mod fold;
     mod governance;
     mod model;

@@ -265,7 +265,12 @@ impl Model {
             Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
-            Event::Gap(_) | Event::AdmissionRefused(_) => {}
+            Event::ExceptionOpened(_)
+            | Event::ExceptionEnded(_)
+            | Event::ExceptionClosed(_)
+            | Event::ExceptionReviewed(_)
+            | Event::Gap(_)
+            | Event::AdmissionRefused(_) => {}
         }
     }
 
