@@ -15,6 +15,7 @@ mod compat;
 mod decision;
 mod delegation;
 pub mod error;
+mod exception;
 mod manage;
 mod outbox;
 mod policy;
@@ -50,11 +51,15 @@ pub use compat::{
     GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
 };
 pub use decision::{
-    ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
+    ApprovalPart, DecisionDocument, ExceptionPart, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
     ReasonDocument, Renewed,
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
+pub use exception::{
+    ExceptionControl, ExceptionDocument, ExceptionList, ExceptionRequest, ExceptionReview,
+    ExceptionReviewRequest, ExceptionSpan, PassageDocument,
+};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,

@@ -199,6 +199,8 @@ pub(crate) fn assemble(
             }
         }
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
+        let (_, ungoverned, _) = folded.state.exception_counts();
+        shared.ungoverned.store(ungoverned as u64, Ordering::Relaxed);
         positions.insert(no, stores.model_writer.position(no)?);
         let solo = folded.state.solo();
         by_name.insert(name, shared.clone());

@@ -17,6 +17,7 @@ mod directory;
 pub mod driver;
 mod dry;
 mod error;
+mod excepting;
 mod fold;
 mod follower;
 pub mod frame;
@@ -58,6 +59,7 @@ pub use admin::{Admission, KeySpec};
 pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
+pub use excepting::{ExceptionSpec, ExceptionView, is_party};
 pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{

@@ -10,6 +10,7 @@ use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap};
 use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// A workspace as the sequencer holds it.
@@ -88,7 +89,14 @@ impl Seat {
             }
             open.entries.push(entry);
         }
+        self.show_ungoverned();
         Ok(open.entries.len() - own..open.entries.len())
+    }
+
+    /// How many exceptions waive all of policy now: louder too early than too late.
+    pub(crate) fn show_ungoverned(&self) {
+        let (_, count, _) = self.state.exception_counts();
+        self.shared.ungoverned.store(count as u64, Ordering::Relaxed);
     }
 
     fn encode(

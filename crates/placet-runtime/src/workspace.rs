@@ -17,7 +17,7 @@ use placet_types::Digest;
 use placet_types::event::{ActorRef, Entry};
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -41,6 +41,8 @@ pub struct Workspace {
     pub(crate) published: ArcSwap<SignedHead>,
     /// Set before a trip is written; the answer of a permit checks it after the flush.
     pub(crate) killed: AtomicBool,
+    /// Live exceptions that waive all of policy: shown loudly wherever the workspace answers.
+    pub(crate) ungoverned: AtomicU64,
     /// Size of the durable log.
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
@@ -133,6 +135,7 @@ impl Workspace {
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
             killed: AtomicBool::new(false),
+            ungoverned: AtomicU64::new(0),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
             waiting: Waiters::default(),
@@ -239,6 +242,12 @@ impl Workspace {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Live exceptions that waive all of policy.
+    #[must_use]
+    pub fn ungoverned(&self) -> u64 {
+        self.ungoverned.load(Ordering::Relaxed)
     }
 
     /// The workspace's pseudonyms.

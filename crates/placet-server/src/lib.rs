@@ -14,6 +14,7 @@ mod decisions;
 mod delegations;
 mod document;
 mod events;
+mod exceptions;
 mod examples;
 mod governed;
 mod identity;
