@@ -51,8 +51,8 @@ pub use compat::{
     GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
 };
 pub use decision::{
-    ApprovalPart, DecisionDocument, ExceptionPart, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument, Renewed,
+    ApprovalPart, DecisionDocument, ExceptionPart, LogPlace, MatchedDocument, Parts,
+    PermitDocument, PermitPart, ReasonDocument, Renewed,
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};

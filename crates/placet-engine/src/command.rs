@@ -15,7 +15,9 @@ use placet_types::event::{
     Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
     VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, KeyId, PermitId, TimeMs,
+};
 use placet_types::policy::Verdict;
 use placet_types::surface::SurfacePattern;
 

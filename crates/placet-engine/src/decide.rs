@@ -12,8 +12,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{
-    ActorRef, ApprovalOpened, DecisionEvent, EXCEPTION_RULE, Event, KillScope, Matched, PermitIssued, Tag,
-    WindowUse,
+    ActorRef, ApprovalOpened, DecisionEvent, EXCEPTION_RULE, Event, KillScope, Matched,
+    PermitIssued, Tag, WindowUse,
 };
 use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};

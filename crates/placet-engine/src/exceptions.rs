@@ -77,7 +77,11 @@ impl ExceptionStanding {
     }
 
     pub(crate) fn code(self) -> u8 {
-        Self::ALL.iter().position(|it| *it == self).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
+        Self::ALL
+            .iter()
+            .position(|it| *it == self)
+            .and_then(|at| u8::try_from(at).ok())
+            .unwrap_or(0)
     }
 
     pub(crate) fn of_code(code: u8) -> Option<Self> {
@@ -329,8 +333,7 @@ pub(crate) fn passage(
         }
         let full = |hit: &Hit| window(state, asked, hit, now).1 != Velocity::Open;
         let (verdict, waived) = exception.applied(verdict, full);
-        let mut combined =
-            restrict(&verdict, ruled(state, command, asked, &verdict, reach, now));
+        let mut combined = restrict(&verdict, ruled(state, command, asked, &verdict, reach, now));
         if !is_looser(&combined, without) && recorded.is_none() {
             continue;
         }
@@ -433,11 +436,7 @@ pub struct OpenException {
 }
 
 /// Opens an exception. All that bounds it is checked here, against the policy in force.
-pub(crate) fn open(
-    state: &State,
-    command: &OpenException,
-    now: TimeMs,
-) -> Result<Plan, Rejection> {
+pub(crate) fn open(state: &State, command: &OpenException, now: TimeMs) -> Result<Plan, Rejection> {
     let OpenException { by, prior, scope, waives, bounds, .. } = command;
     if !by.actor.is_human() || !command.owner.is_human() {
         return Err(Rejection::NotHuman);
@@ -597,11 +596,7 @@ pub(crate) struct Exceptions {
 
 impl Exceptions {
     /// The live ones over a surface and an actor, oldest first.
-    fn over<'a>(
-        &'a self,
-        surface: &str,
-        actor: &ActorRef,
-    ) -> impl Iterator<Item = &'a Exception> {
+    fn over<'a>(&'a self, surface: &str, actor: &ActorRef) -> impl Iterator<Item = &'a Exception> {
         let ids = |surface: &str| self.live.get(surface).and_then(|actors| actors.get(actor));
         let (own, everywhere) = (ids(surface), ids(placet_types::event::ANY_SURFACE));
         let both = own.into_iter().chain(everywhere).flatten();
@@ -658,7 +653,11 @@ impl Exceptions {
         Some(exception)
     }
 
-    fn change<T>(&mut self, id: ExceptionId, change: impl FnOnce(&mut Exception) -> T) -> Option<T> {
+    fn change<T>(
+        &mut self,
+        id: ExceptionId,
+        change: impl FnOnce(&mut Exception) -> T,
+    ) -> Option<T> {
         let mut exception = self.remove(id)?;
         let changed = change(&mut exception);
         self.insert(exception);

@@ -21,7 +21,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{ActorRef, EscalationStep, KillSource, PermitIssued, Principal, Tag};
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, TimeMs, WorkspaceName};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, TimeMs, WorkspaceName,
+};
 use placet_types::json::Object;
 
 /// How much a workspace may hold.

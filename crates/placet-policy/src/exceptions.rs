@@ -68,7 +68,9 @@ impl ExceptionPolicy {
     }
 
     fn read(of: &Object) -> Self {
-        let ms = |of: &Object, key: &str, default| of.get(key).and_then(Value::as_u64).unwrap_or(default);
+        let ms = |of: &Object, key: &str, default| {
+            of.get(key).and_then(Value::as_u64).unwrap_or(default)
+        };
         let roles = |of: &Object| -> Option<BTreeSet<String>> {
             let all = of.get("roles")?.as_array()?;
             Some(all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
@@ -124,9 +126,14 @@ fn limit(of: &Object) -> Limit {
     let text = |key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
     Limit {
         // INVARIANT: the pattern was parsed when the document was read; one that is none bounds everything.
-        surface: text("surface").and_then(|it| Some((it.clone(), Dialect::Dotted.parse(&it).ok()?))),
+        surface: text("surface")
+            .and_then(|it| Some((it.clone(), Dialect::Dotted.parse(&it).ok()?))),
         environment: text("environment"),
-        max_ms: of.get("max").and_then(Value::as_u64).unwrap_or(0),
+        // What says nothing allows nothing.
+        max_ms: match of.get("none").and_then(Value::as_bool) {
+            Some(true) => 0,
+            _ => of.get("max").and_then(Value::as_u64).unwrap_or(0),
+        },
     }
 }
 

@@ -47,13 +47,13 @@ mod values;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use cases::{Case, Earlier, Expectation};
+pub use contract::evidence_of;
 pub use coverage::{Coverage, RuleCoverage, TermCoverage};
 pub use diagnostic::{Code, Diagnostic, Severity, Totals};
 pub use documents::{document_schema, roles::built_in_roles, schemas};
+pub use exceptions::{ExceptionAllowed, ExceptionPolicy};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, Findings, RuleTrace, Trace};
 pub use format::format;
-pub use contract::evidence_of;
-pub use exceptions::{ExceptionAllowed, ExceptionPolicy};
 pub use identity::{Claims, Issuer, TokenAlgorithm, claim};
 pub use import::{Imported, OrderDifference, Star, import};
 pub use lint::{Linted, lint, sarif};

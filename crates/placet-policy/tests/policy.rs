@@ -21,6 +21,8 @@ mod diagnostics;
 mod diff;
 #[path = "policy/diff_mutants.rs"]
 mod diff_mutants;
+#[path = "policy/exceptions.rs"]
+mod exceptions;
 #[path = "policy/format.rs"]
 mod format;
 #[path = "policy/generated.rs"]
@@ -29,8 +31,6 @@ mod generated;
 mod generated_surfaces;
 #[path = "policy/hostile.rs"]
 mod hostile;
-#[path = "policy/exceptions.rs"]
-mod exceptions;
 #[path = "policy/identity.rs"]
 mod identity;
 #[path = "policy/import.rs"]

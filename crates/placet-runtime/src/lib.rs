@@ -59,7 +59,6 @@ pub use admin::{Admission, KeySpec};
 pub use answer::{DecisionAnswer, PermitState, PermitView};
 pub use boot::{Options, Started, Stores};
 pub use committer::CommitTotals;
-pub use excepting::{ExceptionSpec, ExceptionView, is_party};
 pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{
@@ -67,6 +66,7 @@ pub use dry::{
     all_cases, run_case, self_test,
 };
 pub use error::PlaneError;
+pub use excepting::{ExceptionSpec, ExceptionView, is_party};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;

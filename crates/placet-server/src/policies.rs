@@ -266,7 +266,10 @@ pub(crate) async fn withdraw(mut call: Call) -> Result<Response, Problem> {
     }
     let (workspace, principal) = (&session.workspace, &session.principal);
     call.server.plane.withdraw_bundle(workspace, principal, digest, reason).await?;
-    document::answer(StatusCode::OK, &StatusDocument { status: "withdrawn", version: None, ungoverned: None })
+    document::answer(
+        StatusCode::OK,
+        &StatusDocument { status: "withdrawn", version: None, ungoverned: None },
+    )
 }
 
 /// `POST /api/v1/policies/reviews/{decision}`
@@ -278,7 +281,10 @@ pub(crate) async fn review(mut call: Call) -> Result<Response, Problem> {
     let note = call::text(&mut fields, "note", REASON_MAX)?;
     let (workspace, principal) = (&session.workspace, &session.principal);
     call.server.plane.close_review(workspace, principal, decision, note.as_deref()).await?;
-    document::answer(StatusCode::OK, &StatusDocument { status: "reviewed", version: None, ungoverned: None })
+    document::answer(
+        StatusCode::OK,
+        &StatusDocument { status: "reviewed", version: None, ungoverned: None },
+    )
 }
 
 /// `POST /api/v1/policies/authors`

@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, exceptions, log,
-    manage, meta, policies, privacy, sessions, shadow, signers,
+    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
+    exceptions, log, manage, meta, policies, privacy, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;

@@ -14,6 +14,8 @@ mod authzen_todo;
 mod channels;
 #[path = "server/compat.rs"]
 mod compat;
+#[path = "server/exceptions.rs"]
+mod exceptions;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]

@@ -26,7 +26,8 @@ impl Code for Exceptions {
 impl Code for Exception {
     fn put(&self, w: &mut Writer<'_>) {
         // The rule follows from what was opened.
-        let Self { opened, index, since, uses, standing, ended, closed_by, reviewed, rule: _ } = self;
+        let Self { opened, index, since, uses, standing, ended, closed_by, reviewed, rule: _ } =
+            self;
         w.bytes(&opened.to_bytes());
         w.put(index);
         w.put(since);

@@ -167,7 +167,11 @@ impl Scene {
             passing: Passing {
                 capability: options.get("cap").map(Into::into),
                 execution: options.get("exe").map(|it| Pseudonym(digest(it).0)),
-                evidence: options.get("ev").map(|it| (it.into(), TimeMs(0), None)).into_iter().collect(),
+                evidence: options
+                    .get("ev")
+                    .map(|it| (it.into(), TimeMs(0), None))
+                    .into_iter()
+                    .collect(),
                 recorded: None,
             },
             retroactive: options.has("retroactive"),

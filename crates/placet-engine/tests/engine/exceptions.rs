@@ -91,7 +91,8 @@ impl Scene {
             let _ = write!(out, "{}", if it.is_overdue(now) { " overdue" } else { " due" });
         }
         if let Some(reviewed) = &it.reviewed {
-            let _ = write!(out, " {}", if reviewed.justified { "justified" } else { "unjustified" });
+            let _ =
+                write!(out, " {}", if reviewed.justified { "justified" } else { "unjustified" });
         }
         out
     }
@@ -203,7 +204,8 @@ fn what_is_waived_leaves_and_what_is_not_stays() {
         ("approvals:two", "floor", false),
         ("approvals:two", "governance", true),
     ] {
-        let with = if passes { format!("PERMIT exception over {id}") } else { format!("DENY {id}") };
+        let with =
+            if passes { format!("PERMIT exception over {id}") } else { format!("DENY {id}") };
         check(&format!(
             "{AGENT}rule ok pay allow
              rule {id} pay deny floor

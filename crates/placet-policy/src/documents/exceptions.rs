@@ -36,7 +36,8 @@ pub(super) const KIND: Kind = Kind {
                 Field::optional("surface", Shape::Pattern(Dialect::Dotted), "on these; on all")
                     .refers(Reference::Surface),
                 Field::optional("environment", Shape::Label, "in this environment; in all"),
-                Field::required("max", Shape::Duration, "how long one may last there; 0s: none may"),
+                Field::optional("max", Shape::Duration, "how long one may last there"),
+                Field::optional("none", Shape::Bool, "none may be opened there; instead of `max`"),
             ])),
             "where one may last less; one that covers more than a limit keeps to it too",
         ),

@@ -26,10 +26,11 @@ pub(super) fn check(documents: &BTreeMap<&'static str, Value>, report: &mut Repo
         at_most("break_glass.max", ms(glass, "max"), max, "its `max`");
         at_most("break_glass.review", ms(glass, "review"), review, "its `review`");
     }
-    for key in ["default", "review"] {
-        if ms(of, key) == Some(0) {
-            let message = format!("`{key}` of `exceptions` is no time at all");
-            report.error_hint(Code::Bound, Place::default(), message, "1h");
+    for limit in of.get("limits").and_then(Value::as_array).unwrap_or_default() {
+        let none = limit.get("none").and_then(Value::as_bool) == Some(true);
+        if none == limit.get("max").is_some() {
+            let message = "a limit of `exceptions` says either `max` or `none: true`";
+            report.error(Code::Conflict, Place::default(), message);
         }
     }
 }

@@ -31,7 +31,7 @@ fn the_narrowest_limit_that_an_exception_touches_counts() {
   limits:
     - { surface: payments.**, max: 15m }
     - { environment: production, max: 1h }
-    - { surface: shell.exec, environment: production, max: 0s }
+    - { surface: shell.exec, environment: production, none: true }
 ",
     );
     let max = |surface, environment, glass| {
@@ -51,7 +51,11 @@ fn the_narrowest_limit_that_an_exception_touches_counts() {
         (None, Some("staging"), false, 15),
         (None, None, false, 0),
     ] {
-        assert_eq!(max(surface, environment, glass), expected, "{surface:?} {environment:?} {glass}");
+        assert_eq!(
+            max(surface, environment, glass),
+            expected,
+            "{surface:?} {environment:?} {glass}"
+        );
     }
     assert_eq!(bundle.exceptions().allowed(None, None, false).roles, ["admin".to_owned()].into());
     let again = Bundle::from_normalised::<crate::support::Sha2>(bundle.normalised()).unwrap();
@@ -65,11 +69,12 @@ fn what_is_no_bound_does_not_compile() {
         ("  max: 25h\n", "more than 24h"),
         ("  review: 8d\n", "more than 7d"),
         ("  default: 5h\n", "more than its `max`"),
-        ("  default: 0s\n", "no time at all"),
+        ("  default: 0s\n", "between 1ms"),
         ("  break_glass: { roles: [operator], max: 5h }\n", "more than its `max`"),
         ("  break_glass: { max: 5m }\n", "roles"),
         ("  roles: [agent]\n", "agent"),
-        ("  limits: [{ surface: payments.** }]\n", "max"),
+        ("  limits: [{ surface: payments.** }]\n", "either `max` or `none: true`"),
+        ("  limits: [{ max: 1h, none: true }]\n", "either `max` or `none: true`"),
         ("  forever: true\n", "forever"),
     ] {
         let found = compile(&format!("version: v1\nexceptions:\n{text}"));

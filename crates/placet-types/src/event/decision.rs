@@ -2,8 +2,8 @@
 //! personal is in it but commitments and pseudonyms.
 
 use super::approval::{EscalationStep, read_steps, write_counts, write_steps};
-use super::read::Reader;
 use super::exception::Passage;
+use super::read::Reader;
 use super::shadow::Would;
 use super::{ActorRef, EntryError, Pseudonym, Tag};
 use crate::hash::{Digest, hex_encode};

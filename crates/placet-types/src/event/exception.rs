@@ -54,9 +54,8 @@ impl ExceptionScope {
 
     fn read(mut r: Reader) -> Result<Self, EntryError> {
         let name = |text: &str| is_name(text).then(|| text.to_owned());
-        let pseudonym = |r: &mut Reader, key: &str| {
-            r.has(key).then(|| r.bytes(key).map(Pseudonym)).transpose()
-        };
+        let pseudonym =
+            |r: &mut Reader, key: &str| r.has(key).then(|| r.bytes(key).map(Pseudonym)).transpose();
         let scope = Self {
             surface: r.parsed("surface", |text| is_surface(text).then(|| text.to_owned()))?,
             actor: r.parsed("actor", ActorRef::parse)?,
@@ -190,7 +189,8 @@ impl Waives {
     /// Whether a rule is waived. Notes, marks and plain grants stay: they take nothing away.
     #[must_use]
     pub fn covers(&self, rule: &RuleEffect) -> bool {
-        let takes = rule.effect != Effect::Allow || rule.constraints.is_some() || rule.outcomes.is_some();
+        let takes =
+            rule.effect != Effect::Allow || rule.constraints.is_some() || rule.outcomes.is_some();
         takes
             && !rule.advice
             && !RuleEffect::is_marker(&rule.id)

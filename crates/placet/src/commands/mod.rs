@@ -10,6 +10,7 @@ pub(crate) mod data;
 pub(crate) mod decide;
 pub(crate) mod delegate;
 
+pub(crate) mod exception;
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod key;
