@@ -14,6 +14,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("search_unbounded", 400, "What is sought has no end"),
     ("approval_digest_missing", 400, "The digest of the approved action is missing"),
     ("person_handed_on", 400, "People sign in themselves"),
+    ("actor_taken", 409, "Somebody else goes by that name"),
+    ("kind_raised", 400, "An agent hands rights on to agents alone"),
     ("outlives_parent", 400, "What is handed on ends with what it came from"),
     ("chain_too_deep", 400, "The chain of delegation is too long"),
     ("workspace_unclear", 400, "Several workspaces trust this token"),

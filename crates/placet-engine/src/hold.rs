@@ -46,7 +46,9 @@ pub(crate) fn vote<H: Hasher>(
         None if state.dev && command.via.is_none() => true,
         None => return Err(Rejection::DigestMissing),
     };
-    if command.requirement.is_some_and(|seen| seen != held.requirement) {
+    // A demand that took the place of another has to be named: a page from before shows the other one.
+    let unseen = held.reopened > 0 && command.approve && command.requirement.is_none();
+    if unseen || command.requirement.is_some_and(|seen| seen != held.requirement) {
         return Err(Rejection::Reopened);
     }
     if held.proposers.contains(&who.actor) {
@@ -75,7 +77,7 @@ pub(crate) fn vote<H: Hasher>(
         unechoed,
         via: command.via,
     };
-    let mut after = held.clone();
+    let mut after = Held::clone(held);
     after.cast(&event);
     event.complete = command.approve && state.missing_at(&after, now).is_empty();
     let complete = event.complete;
@@ -154,7 +156,9 @@ fn at_once<H: Hasher>(
 ) -> Option<Event> {
     let until = now.plus(held.use_within_ms);
     held.state = HeldState::Approved(until);
-    let stranger = waiting.who.actor != held.actor || state.still_is(&waiting.who, now).is_err();
+    let stranger = waiting.who.actor != held.actor
+        || !state.stands_behind(&waiting.who, &held.proposers)
+        || state.still_is(&waiting.who, now).is_err();
     if stranger || state.revoked.get(held.index) {
         return None;
     }
@@ -193,7 +197,7 @@ pub(crate) fn collect<H: Hasher>(
     costs: &impl Reserve,
 ) -> Result<Plan, Rejection> {
     let held = of_decision(state, command.decision)?;
-    if command.who.actor != held.actor {
+    if command.who.actor != held.actor || !state.stands_behind(&command.who, &held.proposers) {
         return Err(Rejection::Foreign("the actor that proposed the action"));
     }
     if state.revoked.get(held.index) {
@@ -235,7 +239,7 @@ pub(crate) fn collect<H: Hasher>(
 
 pub(crate) fn withdraw(state: &State, decision: DecisionId, by: &Who) -> Result<Plan, Rejection> {
     let held = of_decision(state, decision)?;
-    if by.actor != held.actor {
+    if by.actor != held.actor || !state.stands_behind(by, &held.proposers) {
         return Err(Rejection::Foreign("the actor that proposed the action"));
     }
     if !held.state.is_open() {
@@ -312,7 +316,8 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
 
 fn of_decision(state: &State, decision: DecisionId) -> Result<&Held, Rejection> {
     let id = state.held_by_decision.get(&decision);
-    id.and_then(|id| state.held.get(id)).ok_or(Rejection::NotFound("held decision"))
+    let held = id.and_then(|id| state.approval(*id));
+    held.ok_or(Rejection::NotFound("held decision"))
 }
 
 fn close(held: &Held, state: CloseState) -> Plan {

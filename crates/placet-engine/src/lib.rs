@@ -33,6 +33,7 @@ mod command;
 mod constitution;
 mod decide;
 mod delegations;
+mod demand;
 mod exceptions;
 mod hold;
 mod idempotency;
@@ -60,6 +61,7 @@ pub use command::{
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
+pub use demand::Demand;
 pub use exceptions::{
     BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
     OpenException, Passing, Reviewed,

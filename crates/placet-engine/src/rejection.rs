@@ -90,6 +90,10 @@ pub enum Rejection {
     OutlivesParent,
     /// People sign in themselves.
     PersonHandedOn,
+    /// Somebody else goes by that name.
+    ActorTaken,
+    /// What an agent hands on goes to agents.
+    KindRaised,
     /// The last key that can administer the workspace may not be revoked.
     LastAdmin,
     /// Policy no longer grants what was held; it is withdrawn.
@@ -169,6 +173,8 @@ impl Rejection {
             Self::RolesExceeded => "roles_exceeded",
             Self::OutlivesParent => "outlives_parent",
             Self::PersonHandedOn => "person_handed_on",
+            Self::ActorTaken => "actor_taken",
+            Self::KindRaised => "kind_raised",
             Self::LastAdmin => "last_admin",
             Self::Invalidated => "approval_invalidated",
             Self::LegalHold(_) => "legal_hold",
@@ -279,6 +285,10 @@ impl fmt::Display for Rejection {
             Self::PersonHandedOn => {
                 f.write_str("a session is handed on to an agent or a service; people sign in")
             }
+            Self::ActorTaken => f.write_str(
+                "somebody else goes by that name: it has a key or a session that is not of this chain",
+            ),
+            Self::KindRaised => f.write_str("an agent hands rights on to agents alone"),
             Self::LastAdmin => f.write_str("the last key of the last admin cannot be revoked"),
             Self::Invalidated => {
                 f.write_str("the policy no longer grants this; the approval is withdrawn")

@@ -23,6 +23,8 @@ const FORGET_PER_ENTRY: usize = 8;
 /// For so long after their last session people count where the constitution asks how many there are:
 /// nobody becomes the only admin by waiting until the others have gone home.
 const PEOPLE_MS: u64 = 30 * 86_400_000;
+/// Most sessions of one name that end when somebody proves that it is theirs.
+const TAKEN_MAX: usize = 1024;
 
 /// A session, open or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +192,25 @@ impl State {
         self.keys.of(actor).chain(sessions.map(|session| &session.opened.principal))
     }
 
+    /// Those of `roles` that an actor has at `now`, by any of its keys and sessions. Ends as soon as all are
+    /// found.
+    #[must_use]
+    pub fn roles_among(
+        &self,
+        actor: &ActorRef,
+        roles: &BTreeSet<String>,
+        now: TimeMs,
+    ) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for principal in self.standing(actor, now) {
+            found.extend(principal.roles.intersection(roles).cloned());
+            if found.len() == roles.len() {
+                break;
+            }
+        }
+        found
+    }
+
     /// What an actor may do at `now`: the roles of all its keys and sessions.
     #[must_use]
     pub fn roles_of(&self, actor: &ActorRef, now: TimeMs) -> BTreeSet<String> {
@@ -324,7 +345,9 @@ pub(crate) fn open(state: &State, command: &OpenSession, now: TimeMs) -> Result<
     }
     match (&command.by, opened.parent) {
         (None, None) if opened.token.is_some() => {}
-        (Some(by), Some(parent)) if by.key == Some(parent) => handed_on(state, opened, by, parent)?,
+        (Some(by), Some(parent)) if by.key == Some(parent) => {
+            handed_on(state, opened, by, parent, now)?
+        }
         _ => return Err(Rejection::NotFound("key")),
     }
     let session = Session { index: 0, opened: opened.clone(), closed: false };
@@ -334,7 +357,16 @@ pub(crate) fn open(state: &State, command: &OpenSession, now: TimeMs) -> Result<
     {
         return Err(Rejection::SessionsFull);
     }
-    append(Event::SessionOpened(opened.clone()))
+    let mut events = alloc::vec![Event::SessionOpened(opened.clone())];
+    if opened.parent.is_none() {
+        // Whoever proves the name has it from here on.
+        let actor = &opened.principal.actor;
+        events.extend(state.handed_on_as(actor, now).take(TAKEN_MAX).map(|key| {
+            let (by, reason) = (actor.clone(), CloseReason::Revoked);
+            Event::SessionClosed(SessionClosed { key, by, reason })
+        }));
+    }
+    Ok(Plan::Append(events))
 }
 
 fn handed_on(
@@ -342,6 +374,7 @@ fn handed_on(
     opened: &SessionOpened,
     by: &Who,
     parent: KeyId,
+    now: TimeMs,
 ) -> Result<(), Rejection> {
     if opened.principal.actor.is_human() {
         return Err(Rejection::PersonHandedOn);
@@ -351,6 +384,14 @@ fn handed_on(
         None if state.keys.get(parent).is_some() => (&[][..], None),
         None => return Err(Rejection::NotFound("key")),
     };
+    // Rules hold agents that let services pass.
+    let agent = |actor: &ActorRef| actor.as_str().starts_with("agent:");
+    if agent(&by.actor) && !agent(&opened.principal.actor) {
+        return Err(Rejection::KindRaised);
+    }
+    if is_taken(state, opened, now) {
+        return Err(Rejection::ActorTaken);
+    }
     // What is handed on is what the caller has today, which may be less than what it came with.
     if !opened.principal.roles.is_subset(&by.roles) {
         return Err(Rejection::RolesExceeded);
@@ -362,11 +403,52 @@ fn handed_on(
     if whole.eq(opened.chain.iter()) { Ok(()) } else { Err(Rejection::ChainTooDeep) }
 }
 
+/// Whether somebody else goes by the name: rights hang on names as well as on roles, and nobody hands on
+/// those of another. The same name may be handed on again by whoever stands behind it already.
+fn is_taken(state: &State, opened: &SessionOpened, now: TimeMs) -> bool {
+    let actor = &opened.principal.actor;
+    if state.keys.of(actor).next().is_some() {
+        return true;
+    }
+    let others = state.sessions.of_actor.get(actor).into_iter().flatten();
+    let others = others.filter_map(|key| state.sessions.all.get(key));
+    let mut live = others.filter(|other| !other.closed && now < other.opened.expires);
+    live.any(|other| other.opened.chain != opened.chain)
+}
+
+impl State {
+    /// Sessions that others handed on under a name which now gets a key or a token of its own: they end.
+    pub(crate) fn handed_on_as<'a>(
+        &'a self,
+        actor: &'a ActorRef,
+        now: TimeMs,
+    ) -> impl Iterator<Item = KeyId> + 'a {
+        let sessions = self.sessions.of_actor.get(actor).into_iter().flatten();
+        let sessions = sessions.filter_map(|key| self.sessions.all.get(key));
+        let lives = move |it: &&Session| !it.closed && now < it.opened.expires;
+        let handed = sessions.filter(|it| it.opened.parent.is_some()).filter(lives);
+        handed.map(|it| it.opened.principal.key)
+    }
+
+    /// Whether what `proposers` asked for is this caller's affair: a name that was handed on counts only
+    /// where whoever handed it on stood behind the request.
+    pub(crate) fn stands_behind(&self, who: &Who, proposers: &[ActorRef]) -> bool {
+        let session = who.key.and_then(|key| self.sessions.all.get(&key));
+        let handed = session.filter(|session| session.opened.parent.is_some());
+        handed.is_none_or(|it| it.opened.chain.iter().all(|actor| proposers.contains(actor)))
+    }
+}
+
 /// Whoever it belongs to closes it, whoever handed it on takes it back, and an admin revokes it.
 pub(crate) fn close(state: &State, key: KeyId, by: &Who, now: TimeMs) -> Result<Plan, Rejection> {
     let session = state.sessions.all.get(&key).ok_or(Rejection::NotFound("session"))?;
     let ancestor = |session: &Session| session.opened.chain.contains(&by.actor);
-    let reason = if session.opened.principal.actor == by.actor {
+    let own = session.opened.principal.actor == by.actor
+        && by
+            .key
+            .and_then(|key| state.sessions.all.get(&key))
+            .is_none_or(|it| it.opened.parent.is_none() || it.opened.chain == session.opened.chain);
+    let reason = if own {
         CloseReason::Logout
     } else if ancestor(session) {
         CloseReason::TakenBack

@@ -8,6 +8,7 @@ mod policies;
 mod sessions;
 
 use crate::codec::{Code, Reader, Writer};
+use crate::demand::Demands;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Key;
 use crate::memory::{Bits, Windows};
@@ -16,6 +17,7 @@ use crate::privacy::LegalHold;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use crate::state::{Bounds, Counters, Held, KillState, OpenPermit, State};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -46,6 +48,7 @@ impl State {
             idempotency: _,
             windows,
             held,
+            demands: _,
             held_by_decision,
             held_open,
             // Follows from the held decisions.
@@ -83,7 +86,7 @@ impl State {
         w.list(keys.all(), Writer::put);
         w.put(sessions);
         w.put(windows);
-        w.list(held.values(), Writer::put);
+        w.list(held.values(), |w, held| w.put(&**held));
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
             w.put(decision);
             w.put(approval);
@@ -129,6 +132,7 @@ impl State {
         if r.array::<8>()? != *MAGIC {
             return None;
         }
+        let mut demands = Demands::default();
         let mut state = Self {
             bounds,
             next_index: r.get()?,
@@ -151,12 +155,14 @@ impl State {
             held: r.rising(
                 |(id, _)| id,
                 |r| {
-                    let held = r.get::<Held>()?;
+                    let mut held = Box::new(r.get::<Held>()?);
+                    demands.share(&mut held.demand);
                     Some((held.approval, held))
                 },
             )?,
             held_by_decision: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
             held_open: usize::try_from(r.get::<u64>()?).ok()?,
+            demands: Demands::default(),
             pending: Pending::default(),
             delegations: r.get()?,
             exceptions: r.get()?,
@@ -182,6 +188,7 @@ impl State {
             signers: r.list(Reader::get)?,
             counters: r.get()?,
         };
+        state.demands = demands;
         for held in state.held.values().filter(|held| held.state.is_pending()) {
             state.pending.insert(held);
         }

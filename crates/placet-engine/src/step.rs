@@ -1,8 +1,9 @@
 //! One command, one plan: the dispatcher and the short commands.
 
 use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
-use crate::decide::{decide, killed};
+use crate::decide::{decide, killed, proposers};
 use crate::delegations;
+use crate::demand::few;
 use crate::exceptions;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
@@ -17,8 +18,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use placet_types::Hasher;
 use placet_types::event::{
-    ActorRef, Event, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
-    PermitConsumed, PermitEnded,
+    ActorRef, CloseReason, Event, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource,
+    OutcomeReported, PermitConsumed, PermitEnded, SessionClosed,
 };
 use placet_types::ids::{KeyId, TimeMs};
 
@@ -62,7 +63,7 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
-        Command::CreateKey(command) => create_key(state, command),
+        Command::CreateKey(command) => create_key(state, command, now),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
         Command::OpenSession(command) => sessions::open(state, command, now),
         Command::CloseSession { key, by } => sessions::close(state, *key, by, now),
@@ -115,7 +116,9 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
             _ => Rejection::PermitExpired,
         });
     };
-    if open.permit.audience != command.who.actor {
+    let own = [command.who.actor.clone()];
+    let stood = || few(proposers(&command.prior).cloned().chain(own));
+    if open.permit.audience != command.who.actor || !state.stands_behind(&command.who, &stood()) {
         return Err(foreign());
     }
     if now >= open.permit.expires {
@@ -271,7 +274,7 @@ fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, Rejection> {
 }
 
 /// One permit makes one key, also when its caller tries again after a lost answer.
-fn create_key(state: &State, command: &CreateKey) -> Result<Plan, Rejection> {
+fn create_key(state: &State, command: &CreateKey, now: TimeMs) -> Result<Plan, Rejection> {
     may_administer(&command.by)?;
     if let Some(scope) = killed(state) {
         return Err(Rejection::Killed(scope));
@@ -279,11 +282,18 @@ fn create_key(state: &State, command: &CreateKey) -> Result<Plan, Rejection> {
     if command.decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
     }
-    append(Event::KeyCreated(KeyGrant {
+    let mut events = alloc::vec![Event::KeyCreated(KeyGrant {
         principal: command.principal.clone(),
         by: command.by.actor.clone(),
         decision: command.decision,
-    }))
+    })];
+    // Nobody else goes on under the name of whoever has a key.
+    let others = state.handed_on_as(&command.principal.actor, now);
+    events.extend(others.map(|key| {
+        let (by, reason) = (command.by.actor.clone(), CloseReason::Revoked);
+        Event::SessionClosed(SessionClosed { key, by, reason })
+    }));
+    Ok(Plan::Append(events))
 }
 
 /// Revoking only takes away, so one admin suffices; the last admin's last key stays, or the

@@ -1,9 +1,11 @@
 //! Votes: which roles a person may fill, in whose right, and who is still missing. Owns that nobody counts
 //! twice; refuses to know how a vote comes in.
 
+use crate::demand::Demand;
 use crate::state::{Held, HeldState, State};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{
     ActorRef, ApprovalReopened, ApprovalVoted, EscalationStep, StandsIn, Through,
@@ -104,10 +106,12 @@ impl Held {
     pub(crate) fn reopen(&mut self, event: &ApprovalReopened, now: TimeMs) {
         let steps = core::mem::replace(&mut self.escalate, event.escalate.clone());
         self.escalated = 0;
-        self.roles.clone_from(&event.roles);
-        self.constraints = event.constraints.clone();
-        self.requirement = event.requirement;
-        self.rules.clone_from(&event.rules);
+        self.demand = Arc::new(Demand {
+            roles: event.roles.clone(),
+            requirement: event.requirement,
+            rules: event.rules.clone(),
+            constraints: event.constraints.clone(),
+        });
         self.remind = event.remind;
         self.reopened = self.reopened.saturating_add(1);
         if event.votes_dropped {
@@ -142,6 +146,21 @@ impl State {
     /// The same at `now`.
     #[must_use]
     pub fn missing_at(&self, held: &Held, now: TimeMs) -> BTreeMap<String, u32> {
+        missing(held, &self.counted(held, now))
+    }
+
+    /// An approval as people are shown it: without the votes that do not count any more.
+    #[must_use]
+    pub fn shown(&self, held: &Held) -> Held {
+        let mut shown = held.clone();
+        if held.state.is_open() {
+            shown.votes = self.counted(held, self.time);
+            shown.votes.retain(|cast| cast.used().next().is_some());
+        }
+        shown
+    }
+
+    fn counted(&self, held: &Held, now: TimeMs) -> Vec<Cast> {
         let mut standing = held.votes.clone();
         for cast in &mut standing {
             let stands = |role: &String| match cast.through.iter().find(|it| it.role == *role) {
@@ -155,7 +174,7 @@ impl State {
             cast.roles.retain(|role| !lost.contains(role));
             cast.stands_in = cast.stands_in.take().filter(|it| !lost.contains(&it.role));
         }
-        missing(held, &standing)
+        standing
     }
 
     /// The rights of `actor` to decide `held`: to the roles that they hold, and those that others have delegated and not used

@@ -1,7 +1,7 @@
 //! An approval as channels tell it: from a held request to run, phase, risk, changes and arguments. Owns
 //! where in a request these are looked for; what it finds there is what the caller says.
 
-use crate::lines::{Member, line, members};
+use crate::lines::{Member, is_whole, line, members};
 use placet_types::Digest;
 use placet_types::ids::{ApprovalId, TimeMs};
 use placet_types::json::{Object, Value};
@@ -54,6 +54,19 @@ impl Risk {
     }
 }
 
+/// Members of a request that a message shows in words of its own, or that are no part of what would run.
+const IN_WORDS: [&str; 9] = [
+    "action",
+    "actor",
+    "arguments",
+    "environment",
+    "idempotency_key",
+    "surface",
+    "target",
+    "trace_id",
+    "workspace",
+];
+
 /// What the caller says of the action, each on one safe line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
@@ -67,8 +80,12 @@ pub struct Said {
     pub changes: Vec<String>,
     /// What it is done to.
     pub target: Option<String>,
-    /// Everything that would run.
+    /// The arguments.
     pub arguments: Vec<Member>,
+    /// Everything else that was asked: the change, capability, branch, model, topic, context and the like.
+    pub others: Vec<Member>,
+    /// A text above that had to be cut: its reader has not seen what would run.
+    pub cut: bool,
     /// On whose behalf, outermost first.
     pub on_behalf_of: Vec<String>,
 }
@@ -95,6 +112,8 @@ impl Said {
         let word = find("risk_level").or_else(|| find("risk")).and_then(Value::as_str);
         let score = find("risk_score").or_else(|| find("score")).and_then(Value::as_u64);
         let chain = request.get("on_behalf_of").and_then(Value::as_array).unwrap_or_default();
+        let others = request.iter().filter(|(name, _)| !IN_WORDS.contains(name));
+        let others = others.fold(Object::new(), |all, (name, value)| all.with(name, value.clone()));
         Self {
             run: text(inner("run_id")).or_else(|| text(request.get("execution"))),
             phase: text(inner("phase_id")).or_else(|| text(request.get("step"))),
@@ -102,6 +121,8 @@ impl Said {
             changes: changes(&find),
             target: text(request.get("target")),
             arguments: arguments.map(members).unwrap_or_default(),
+            cut: request.get("target").and_then(Value::as_str).is_some_and(|it| !is_whole(it)),
+            others: if others.is_empty() { Vec::new() } else { members(&Value::Object(others)) },
             on_behalf_of: chain.iter().filter_map(Value::as_str).map(line).collect(),
         }
     }
@@ -132,7 +153,7 @@ fn changes<'v>(find: &dyn Fn(&str) -> Option<&'v Value>) -> Vec<String> {
         out.push(format!("{verb}: {name}{sizes}"));
     }
     if let Some(more) = files.len().checked_sub(CHANGES_MAX).filter(|more| *more > 0) {
-        out.push(format!("and {more} more, see the arguments"));
+        out.push(format!("and {more} more, listed below"));
     }
     if let Some(net) = find("net_deletion").and_then(Value::as_u64) {
         out.push(format!("Net Deletion: {net} lines"));
@@ -174,6 +195,8 @@ pub struct Brief {
     pub rejected_by: Option<String>,
     /// Undecided, it expires then.
     pub expires: TimeMs,
+    /// What a permit will be bound to beside the action.
+    pub constraints: Vec<Member>,
     /// Digests of request and action; `None` once the payload is erased.
     pub digests: Option<(Digest, Digest)>,
     /// Digest of what is demanded.
@@ -279,6 +302,19 @@ impl Brief {
         }
         out.push(format!("Approval: {}", self.approval));
         out
+    }
+
+    /// Everything that was asked, a value each, under a heading each; and the constraints.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (&'static str, &[Member])> {
+        let said = self.said.as_ref();
+        let arguments = said.map(|it| it.arguments.as_slice()).unwrap_or_default();
+        let others = said.map(|it| it.others.as_slice()).unwrap_or_default();
+        let lists = [
+            ("Arguments:", arguments),
+            ("Also asked:", others),
+            ("Constraints:", self.constraints.as_slice()),
+        ];
+        lists.into_iter().filter(|(_, members)| !members.is_empty())
     }
 
     /// What nobody has verified.

@@ -1,27 +1,45 @@
-//! Text of others in few and safe lines: each value on one, invisible characters shown, long ones cut
-//! in the middle with their length. No value can hide the name of a later one.
+//! Text of others in few and safe lines: each value on one, invisible characters shown. Where not all of
+//! them fit, long ones are cut in the middle with their length, so that none hides the name of a later
+//! one; and what was cut was not shown.
 
 use placet_types::json::Value;
 use placet_types::visible;
 
-/// Longest value that is shown whole, in characters.
+/// Longest value that is shown whole where not all of them fit, in characters.
 const WHOLE: usize = 240;
 /// Characters of a longer one that are shown: at its beginning, at its end.
 const HEAD: usize = 160;
 const TAIL: usize = 60;
 
-/// One value of the arguments and where it stands.
+/// One value of what is asked and where it stands: whole, on one line, nothing in it invisible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// JSON pointer, as it is shown.
+    /// JSON pointer.
     pub pointer: String,
-    /// Its canonical text, as it is shown.
+    /// Its canonical text.
     pub value: String,
+}
+
+impl Member {
+    /// `• /amount: 5`, whole.
+    pub(crate) fn whole(&self) -> String {
+        format!("• {}: {}", self.pointer, self.value)
+    }
+
+    /// The same with both cut to their bound.
+    pub(crate) fn short(&self) -> String {
+        format!("• {}: {}", cut(&self.pointer), cut(&self.value))
+    }
 }
 
 /// Text of others on one line.
 pub(crate) fn line(text: &str) -> String {
     cut(&visible::escape(text))
+}
+
+/// Whether [`line`] shows all of it.
+pub(crate) fn is_whole(text: &str) -> bool {
+    visible::escape(text).chars().count() <= WHOLE
 }
 
 fn cut(text: &str) -> String {
@@ -59,7 +77,10 @@ fn walk(value: &Value, pointer: &mut String, out: &mut Vec<Member>) {
         }
         _ => {
             let pointer = if pointer.is_empty() { "/" } else { pointer.as_str() };
-            out.push(Member { pointer: line(pointer), value: line(&value.to_text()) });
+            out.push(Member {
+                pointer: visible::escape(pointer),
+                value: visible::escape(&value.to_text()),
+            });
         }
     }
 }

@@ -2,7 +2,7 @@
 //! call comes from there, and the answers of its API.
 
 use crate::brief::Brief;
-use crate::lines::line;
+use crate::lines::{Member, line};
 use crate::retry::{Attempt, retry_after_ms};
 use crate::token::{Token, Verb, same};
 use placet_types::Hasher;
@@ -18,6 +18,9 @@ pub const SKEW_SECONDS: u64 = 300;
 const NOTE_MAX: u32 = 1000;
 /// Characters of one section.
 const SECTION_MAX: usize = 2800;
+/// What it says where not everything is shown.
+const TOO_MUCH: &str =
+    "Not all of it is shown here: approve it with `placet approve`, which shows all.";
 /// Sections with arguments; a form has at most 100 blocks.
 const SECTIONS_MAX: usize = 80;
 
@@ -92,8 +95,38 @@ pub fn posted(to: &str, text: &str) -> Object {
         .with("unfurl_media", false)
 }
 
-/// The form in which an approval is shown and decided. Every name of a member is shown, or it cannot be
-/// approved here.
+/// Everything that was asked, in texts of a section each, and whether all of it is whole there.
+fn sections(brief: &Brief) -> (Vec<String>, bool) {
+    let mut whole = true;
+    let mut out = Vec::new();
+    let count = |(_, members): (_, &[Member])| members.len();
+    let mut left: usize = brief.lists().map(count).sum();
+    for (heading, members) in brief.lists() {
+        let mut open = heading.to_owned();
+        for member in members {
+            let mut next = member.whole();
+            if next.chars().count() > SECTION_MAX / 2 {
+                next = member.short();
+                whole = false;
+            }
+            if open.chars().count().saturating_add(next.chars().count()) >= SECTION_MAX {
+                out.push(core::mem::replace(&mut open, format!("{heading} (continued)")));
+            }
+            if out.len() >= SECTIONS_MAX {
+                out.push(format!("…and {left} more members."));
+                return (out, false);
+            }
+            open.push('\n');
+            open.push_str(&next);
+            left = left.saturating_sub(1);
+        }
+        out.push(open);
+    }
+    (out, whole)
+}
+
+/// The form in which an approval is shown and decided. Everything that would run is shown whole, or it
+/// cannot be approved here.
 #[must_use]
 pub fn form<H: Hasher>(brief: &Brief, channel: &str, key: &[u8; 32]) -> Object {
     let mut lines = brief.summary();
@@ -101,29 +134,13 @@ pub fn form<H: Hasher>(brief: &Brief, channel: &str, key: &[u8; 32]) -> Object {
     lines.extend(brief.facts());
     lines.extend(brief.caveat());
     let head = lines.join("\n");
-    let mut whole = head.chars().count() <= SECTION_MAX;
+    let cut = brief.said.as_ref().is_some_and(|said| said.cut);
     let mut blocks = vec![section(&clip(&head, SECTION_MAX))];
-    let members = brief.said.as_ref().map(|said| said.arguments.as_slice()).unwrap_or_default();
-    let mut open = String::from("Arguments:");
-    for (at, member) in members.iter().enumerate() {
-        let next = format!("\n• {}: {}", member.pointer, member.value);
-        if open.chars().count().saturating_add(next.chars().count()) > SECTION_MAX {
-            blocks.push(section(&open));
-            open = String::from("Arguments, continued:");
-        }
-        if blocks.len() > SECTIONS_MAX {
-            let left = members.len().saturating_sub(at);
-            open = format!(
-                "…and {left} more members: too many to show here. Approve it with `placet approve`, \
-                 which shows all."
-            );
-            whole = false;
-            break;
-        }
-        open.push_str(&next);
-    }
-    if !members.is_empty() {
-        blocks.push(section(&open));
+    let (all, shown) = sections(brief);
+    blocks.extend(all.iter().map(|text| section(text)));
+    let whole = shown && !cut && head.chars().count() <= SECTION_MAX;
+    if !whole {
+        blocks.push(section(TOO_MUCH));
     }
     let form = Object::new()
         .with("callback_id", DECIDE)

@@ -1,7 +1,7 @@
 //! Telegram: the message with its two buttons, updates as the Bot API sends them, and its answers.
 
 use crate::brief::Brief;
-use crate::lines::{line, utf16};
+use crate::lines::{Member, line, utf16};
 use crate::retry::Attempt;
 use crate::token::{Token, Verb, same};
 use placet_types::Hasher;
@@ -26,8 +26,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message about an approval as it stands. Every name of a member is shown, or there is no
-    /// button to approve.
+    /// The message about an approval as it stands. Everything that would run is shown whole, or there is
+    /// no button to approve.
     #[must_use]
     pub fn of<H: Hasher>(brief: &Brief, channel: &str, key: &[u8; 32]) -> Self {
         let mut head = vec![brief.title().to_owned(), String::new()];
@@ -36,26 +36,18 @@ impl Message {
         head.extend(brief.facts());
         head.extend(brief.caveat());
         let mut text = head.join("\n");
-        let mut whole = true;
+        let mut whole = !brief.said.as_ref().is_some_and(|said| said.cut);
         if utf16(&text) > TEXT_MAX / 2 {
             // Names and reasons of others are bounded, but there may be many of them.
             text = clip(&text, TEXT_MAX / 2);
             whole = false;
         }
-        let members = brief.said.as_ref().map(|said| said.arguments.as_slice()).unwrap_or_default();
-        if !members.is_empty() {
-            text.push_str("\n\nArguments:");
-        }
-        let room = TEXT_MAX.saturating_sub(TOO_MUCH.len()).saturating_sub(100);
-        for (at, member) in members.iter().enumerate() {
-            let next = format!("\n• {}: {}", member.pointer, member.value);
-            if utf16(&text).saturating_add(utf16(&next)) > room {
-                let left = members.len().saturating_sub(at);
-                text.push_str(&format!("\n…and {left} more members."));
+        match all(brief).filter(|all| utf16(&text).saturating_add(utf16(all)) <= TEXT_MAX) {
+            Some(all) => text.push_str(&all),
+            None => {
+                text = names(brief, text);
                 whole = false;
-                break;
             }
-            text.push_str(&next);
         }
         let bound = brief.bound(channel).filter(|_| brief.is_pending());
         let buttons = bound.map(|bound| {
@@ -93,6 +85,44 @@ impl Message {
     pub fn edit(&self, chat: &str, message: i64) -> Object {
         self.send(chat).with("message_id", message)
     }
+}
+
+/// Everything that was asked, whole; `None` where it can fit no message.
+fn all(brief: &Brief) -> Option<String> {
+    let mut text = String::new();
+    for (heading, members) in brief.lists() {
+        text.push_str("\n\n");
+        text.push_str(heading);
+        for member in members {
+            if text.len().saturating_add(member.value.len()) > 4 * TEXT_MAX {
+                return None;
+            }
+            text.push('\n');
+            text.push_str(&member.whole());
+        }
+    }
+    Some(text)
+}
+
+/// As many names as fit, each with the two ends of its value.
+fn names(brief: &Brief, mut text: String) -> String {
+    let room = TEXT_MAX.saturating_sub(TOO_MUCH.len()).saturating_sub(100);
+    let count = |(_, members): (_, &[Member])| members.len();
+    let mut left: usize = brief.lists().map(count).sum();
+    for (heading, members) in brief.lists() {
+        let mut before = format!("\n\n{heading}");
+        for member in members {
+            let next = format!("{before}\n{}", member.short());
+            if utf16(&text).saturating_add(utf16(&next)) > room {
+                text.push_str(&format!("\n…and {left} more members."));
+                return text;
+            }
+            text.push_str(&next);
+            before.clear();
+            left = left.saturating_sub(1);
+        }
+    }
+    text
 }
 
 /// The body of `sendMessage` for a text without buttons.

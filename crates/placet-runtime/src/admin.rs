@@ -55,11 +55,12 @@ impl Plane {
             self.may_override(principal, scope, &root)?;
         }
         for workspace in &affected {
-            workspace.killed.store(true, Ordering::SeqCst);
+            workspace.stop();
         }
         let mut result = Ok(());
         if affected.iter().any(|workspace| workspace.no == root.no) {
             // From here on a restart without a record is tripped as well.
+            self.watched.has_none();
             let removed = self.safety()?.remove_armed();
             result = removed.map_err(|error| PlaneError::StoreFailed(error.to_string()));
         }
@@ -83,7 +84,8 @@ impl Plane {
             // A workspace that was being made while this began.
             let _made = self.creating.lock().await;
             for workspace in self.all_workspaces() {
-                if !workspace.killed.swap(true, Ordering::SeqCst) {
+                if !workspace.is_killed() {
+                    workspace.stop();
                     let begun = self.begin_trip(&workspace, scope, source, principal)?;
                     result = result.and(self.finish(begun).await.map(drop));
                 }
@@ -129,6 +131,7 @@ impl Plane {
             KillScope::Everything => self.all_workspaces(),
             KillScope::Workspace => vec![workspace.clone()],
         };
+        let _transit = self.watched.in_transit();
         let mut lifted = true;
         for workspace in &affected {
             let lift =
@@ -152,14 +155,17 @@ impl Plane {
                     (state.is_killed(), open)
                 })
                 .await?;
-            workspace.killed.store(killed, Ordering::SeqCst);
+            // A kill from beside the store that is not recorded yet is not in the state that was seen.
+            let unrecorded = self.watched.unrecorded();
+            workspace.killed.store(killed || !unrecorded.is_empty(), Ordering::SeqCst);
+            drop(unrecorded);
             lifted &= !open;
         }
         if lifted {
             if scope == KillScope::Everything {
-                self.safety()?
-                    .clear_kill_request()
-                    .map_err(|e| PlaneError::StoreFailed(e.to_string()))?;
+                let cleared = self.safety()?.clear_kill_request();
+                self.watched.lifted();
+                cleared.map_err(|e| PlaneError::StoreFailed(e.to_string()))?;
             }
             self.arm().await?;
         }
@@ -192,9 +198,12 @@ impl Plane {
         }
         let signer = root.signing().signer.clone();
         let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
+        self.watched.writes(&bytes);
         self.safety()?
             .write_armed(&bytes)
-            .map_err(|error| PlaneError::StoreFailed(error.to_string()))
+            .map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
+        self.watched.has_written(&bytes);
+        Ok(())
     }
 
     /// Everything can be stopped only from the first workspace.
@@ -282,8 +291,9 @@ impl Plane {
                 .with("actor", spec.actor.as_str())
                 .with("by", principal.caller.actor.as_str()),
         )?;
-        self.submit(workspace.no, Command::CreateKey(command), payload).await?;
+        let done = self.submit(workspace.no, Command::CreateKey(command), payload).await?;
         self.directory.insert(vec![record(workspace, &spec, &key)]);
+        self.directory.closed(&done);
         Ok(key)
     }
 
@@ -355,10 +365,13 @@ impl Plane {
             }
             _ => false,
         };
+        if !self.watched.unrecorded().is_empty() {
+            workspace.stop();
+        }
         if everything {
             let trip =
                 Trip { scope: KillScope::Everything, source: KillSource::Certificate, who: None };
-            workspace.killed.store(true, Ordering::SeqCst);
+            workspace.stop();
             self.submit(no, Command::Trip(trip), Payload::empty()).await?;
         }
         Ok((workspace, key))

@@ -25,6 +25,7 @@ use crate::signing::{Signing, unnamed};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::start_error::StartError;
 use crate::tiling::Tiling;
+use crate::watching;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{Command, LogSigner, Trip};
@@ -171,7 +172,7 @@ pub(crate) fn assemble(
         last = last.max(folded.state.time());
         directory.insert(keys);
         for session in sessions {
-            directory.sessions.insert(Arc::new(session), folded.state.time());
+            directory.open(Arc::new(session), folded.state.time());
         }
         let signing = match signing {
             Some(signing) => signing,
@@ -307,6 +308,7 @@ pub(crate) fn assemble(
         signers: stores.signers,
         safety: Mutex::new(stores.safety),
         kill_order: tokio::sync::Mutex::new(()),
+        watched: Arc::default(),
         clock: stores.clock,
         gauges,
         totals,
@@ -345,7 +347,7 @@ impl Plane {
             step_back,
         } = parts;
         let gauges = &plane.gauges;
-        let threads = vec![
+        let mut threads = vec![
             spawn("sequencer", Some(gauges), move || sequencer.run())?,
             spawn("committer", Some(gauges), move || committer.run(&work))?,
             spawn("follower", None, move || {
@@ -360,7 +362,19 @@ impl Plane {
             plane.pool.start(slots),
         ];
         let bootstrap = plane.settle(&options, &mut notices).await?;
+        threads.extend(plane.watch_out()?);
         Ok(Started { plane, bootstrap, notices, threads })
+    }
+
+    /// The threads that see and record what is asked for beside the store.
+    fn watch_out(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let (plane, watched) = (Arc::downgrade(self), self.watched.clone());
+        let recorder = spawn("overrides", None, move || watching::record(&plane, &watched))?;
+        let Some(lookout) = self.safety()?.lookout() else { return Ok(vec![recorder]) };
+        self.watched.threaded.store(true, Ordering::SeqCst);
+        let plane = Arc::downgrade(self);
+        let watch = spawn("lookout", None, move || watching::watch(&plane, lookout.as_ref()))?;
+        Ok(vec![recorder, watch])
     }
 
     /// Founds the first workspace or compares what is there with what was asked for, and trips the
@@ -446,7 +460,7 @@ impl Plane {
             return Ok(());
         }
         for workspace in self.all_workspaces() {
-            workspace.killed.store(true, Ordering::SeqCst);
+            workspace.stop();
             if self.look(workspace.no, |state| state.kill().0.is_none()).await? {
                 let (scope, source) = (KillScope::Everything, KillSource::Certificate);
                 let trip = Command::Trip(Trip { scope, source, who: None });
@@ -473,6 +487,7 @@ impl Started {
         if let Err(error) = plane.mark(&mut HashMap::new()) {
             plane.host.say(format_args!("the high-water mark could not be raised: {error}"));
         }
+        plane.watched.end();
         plane.recent.close();
         plane.followed.close();
         for thread in threads {

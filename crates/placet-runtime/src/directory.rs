@@ -3,12 +3,13 @@
 
 use crate::crypto::Fast;
 use crate::host::Host;
+use crate::people::People;
 use crate::ports::{Secret, WorkspaceNo};
-use crate::sessions::SessionTable;
+use crate::sessions::{SessionRecord, SessionTable};
 use arc_swap::ArcSwap;
 use placet_types::Digest;
 use placet_types::hash::{Hasher, hex_decode, hex_encode};
-use placet_types::ids::{ActorId, KeyId};
+use placet_types::ids::{ActorId, KeyId, TimeMs};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
@@ -84,6 +85,7 @@ impl KeyRecord {
 #[derive(Default)]
 pub(crate) struct Directory {
     pub(crate) sessions: SessionTable,
+    pub(crate) people: People,
     keys: ArcSwap<HashMap<KeyId, Arc<KeyRecord>>>,
     writing: Mutex<()>,
 }
@@ -117,11 +119,20 @@ impl Directory {
     }
 
     pub(crate) fn insert(&self, records: Vec<KeyRecord>) {
+        for record in &records {
+            self.people.meet(record.workspace, &record.actor);
+        }
         self.change(|keys| {
             for record in records {
                 keys.insert(record.key, Arc::new(record));
             }
         });
+    }
+
+    /// Adds a session.
+    pub(crate) fn open(&self, session: Arc<SessionRecord>, now: TimeMs) {
+        self.people.meet(session.record.workspace, &session.record.actor);
+        self.sessions.insert(session, now);
     }
 
     pub(crate) fn revoke(&self, key: KeyId) {

@@ -12,11 +12,11 @@ use crate::workspace::Workspace;
 use placet_engine::{
     Collect, Command, Held, HeldState, Rejection, Status, Viewer, Vote, Waiting, Who,
 };
-use placet_types::Digest;
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::Verdict;
+use placet_types::{Caller, Digest};
 use std::sync::Arc;
 
 /// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
@@ -299,8 +299,9 @@ impl Plane {
         workspace: &Arc<Workspace>,
         decision: DecisionId,
     ) -> Result<HeldView, PlaneError> {
-        let held =
-            self.look(workspace.no, move |state| state.approval_of(decision).cloned()).await?;
+        let held = self
+            .look(workspace.no, move |state| state.approval_of(decision).map(|it| state.shown(it)))
+            .await?;
         self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
     }
 
@@ -319,7 +320,8 @@ impl Plane {
         let now = self.clock.wall();
         let held: Vec<Held> = self
             .look(workspace.no, move |state| {
-                state.inbox(&viewer, after, limit, now).into_iter().cloned().collect()
+                let found = state.inbox(&viewer, after, limit, now);
+                found.into_iter().map(|it| state.shown(it)).collect()
             })
             .await?;
         self.held_views(workspace, held).await
@@ -358,7 +360,7 @@ impl Plane {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
                         if state.may_see(&viewer, held, now) {
-                            found.push(held.clone());
+                            found.push(state.shown(held));
                         }
                     }
                     (found, last)
@@ -496,7 +498,7 @@ impl Plane {
     }
 
     async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {
-        self.look(workspace.no, move |state| state.approval(id).cloned())
+        self.look(workspace.no, move |state| state.approval(id).map(|it| state.shown(it)))
             .await?
             .ok_or(PlaneError::NotFound("approval"))
     }
@@ -516,15 +518,26 @@ impl Plane {
         };
         if let Some(actor) = proposer {
             let now = self.clock.wall();
-            let roles = self.look(workspace.no, move |state| state.roles_of(&actor, now)).await?;
-            caller.roles.retain(|role| roles.contains(role));
+            let had = std::mem::take(&mut caller.roles);
+            let left = move |state: &placet_engine::State| state.roles_among(&actor, &had, now);
+            caller.roles = self.look(workspace.no, left).await?;
         }
         if let Some(Principal { caller: today, key: Some(_) }) = collector {
             if today.environment != caller.environment {
                 let whose = "a key of the environment in which the action was proposed";
                 return Err(PlaneError::Rejected(Rejection::Foreign(whose)));
             }
+            let had = caller.roles.clone();
             caller.roles.retain(|role| today.roles.contains(role));
+            // A lesser key of the proposer takes nothing away: the one with the roles may still collect.
+            let bundle = workspace.bundle();
+            let anew = |caller: &Caller| evaluate(bundle.as_deref(), &request, caller);
+            if caller.roles != had
+                && anew(&caller) != anew(&Caller { roles: had, ..caller.clone() })
+            {
+                let whose = "a key that has the roles with which the action was proposed";
+                return Err(PlaneError::Rejected(Rejection::Foreign(whose)));
+            }
         }
         let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
         Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })

@@ -3,14 +3,16 @@
 
 use crate::error::PlaneError;
 use crate::plane::Plane;
-use crate::ports::{Sleep, WorkspaceNo};
-use placet_types::event::{KillScope, KillSource};
+use crate::ports::{PortError, Sleep, WorkspaceNo};
+use crate::watching::Seen;
+use placet_types::event::KillScope;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How often a kill request is looked for; the marks are raised at every fifth look.
+/// How often a kill request is looked for where no thread does that; the marks are raised at every
+/// fifth look.
 const BEAT_MS: u64 = 200;
 
 impl Plane {
@@ -27,8 +29,8 @@ impl Plane {
         u64::from_be_bytes(bytes)
     }
 
-    /// What has to be looked after while running: kill requests beside the store every 200 ms, the
-    /// high-water mark every second. Returns when the plane stops.
+    /// What has to be looked after while running: the high-water mark every second and, where no
+    /// thread watches, kill requests beside the store. Returns when the plane stops.
     pub async fn housekeeping(self: Arc<Self>) {
         // Ends with this: what takes long must not keep a kill waiting.
         let mut beside = tokio::task::JoinSet::new();
@@ -40,7 +42,7 @@ impl Plane {
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut next = self.clock.monotonic_ms();
         let mut marked: HashMap<WorkspaceNo, u64> = HashMap::new();
-        let mut requested = false;
+        let mut seen = Seen::default();
         let mut beats = 0_u64;
         loop {
             let left = next.saturating_sub(self.clock.monotonic_ms());
@@ -50,20 +52,27 @@ impl Plane {
             if self.stopping.load(Ordering::SeqCst) {
                 return;
             }
-            let asked = self.safety().is_ok_and(|safety| safety.kill_requested());
-            requested &= asked;
-            if asked && !requested {
-                let done = self.trip(None, KillScope::Everything, KillSource::File, None).await;
-                requested = done.is_ok();
-                if let Err(error) = done {
-                    self.host.say(format_args!("the kill is in effect but not recorded: {error}"));
-                }
+            if !self.watched.threaded.load(Ordering::SeqCst) {
+                self.look_now_and_then(&mut seen, beats.is_multiple_of(5)).await;
             }
             if beats.is_multiple_of(5)
                 && let Err(error) = self.mark(&mut marked)
             {
                 self.host.say(format_args!("the high-water mark could not be raised: {error}"));
             }
+        }
+    }
+
+    /// Looks beside the store where no thread does, and records what follows before the next look.
+    async fn look_now_and_then(&self, seen: &mut Seen, read: bool) {
+        let requested = self.safety().is_ok_and(|safety| safety.kill_requested());
+        let read =
+            read.then(|| self.read_beside(|| self.safety().map_err(PortError::new)?.read_armed()));
+        let Some(source) = self.look_beside(seen, requested, read) else { return };
+        if let Err(error) = self.trip(None, KillScope::Everything, source, None).await {
+            // The next look sees it anew.
+            *seen = Seen::default();
+            self.host.say(format_args!("the kill is in effect but not recorded: {error}"));
         }
     }
 

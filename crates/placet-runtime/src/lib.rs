@@ -27,6 +27,7 @@ mod housekeeping;
 mod idle;
 mod keeping;
 mod load;
+mod people;
 mod plane;
 mod policies;
 mod pool;
@@ -53,6 +54,7 @@ mod snapshotter;
 mod start_error;
 mod tiling;
 mod waiting;
+mod watching;
 mod workspace;
 
 pub use admin::{Admission, KeySpec};

@@ -19,7 +19,9 @@ use crate::sequencer::{Done, Gauges, Message, Outstanding, Payload, Written};
 use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, Consume, HeldState, Report, Status, Who, arming_of, is_governed};
+use placet_engine::{
+    Command, Consume, HeldState, Report, RevokePermit, Status, Who, arming_of, is_governed,
+};
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
 use placet_types::ids::{
@@ -57,6 +59,7 @@ pub struct Plane {
     pub(crate) signers: Arc<dyn Signers>,
     pub(crate) safety: Mutex<Box<dyn Safety>>,
     pub(crate) kill_order: tokio::sync::Mutex<()>,
+    pub(crate) watched: Arc<crate::watching::Watched>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) totals: Arc<CommitTotals>,
@@ -244,12 +247,31 @@ impl Plane {
                         Some(index) => {
                             self.repeat(workspace, principal, index, &digests, nonce).await
                         }
-                        None => fresh(done, digests),
+                        None => self.last_look(workspace, fresh(done, digests)?).await,
                     };
                 }
             }
         }
         Err(PlaneError::PolicyMoved)
+    }
+
+    /// A kill may have come since the batch was answered: then the log says that the permit never left.
+    async fn last_look(
+        &self,
+        workspace: &Arc<Workspace>,
+        mut decided: Decided,
+    ) -> Result<Decided, PlaneError> {
+        let answer = &mut decided.answer;
+        let Some(view) = answer.permit.as_mut().filter(|_| workspace.is_killed()) else {
+            return Ok(decided);
+        };
+        if let Some(permit) = view.permit.take() {
+            let permits = vec![(answer.event.decision, answer.index, permit.id)];
+            let revoke = Command::RevokePermit(RevokePermit { permits });
+            view.state = PermitState::Revoked;
+            self.submit(workspace.no, revoke, Payload::empty()).await?;
+        }
+        Ok(decided)
     }
 
     /// The answer to a request whose key is bound: the decision's present state, or a conflict.
@@ -270,9 +292,10 @@ impl Plane {
         }
         let mut answer = self.present(workspace, index, &opened, nonce).await?;
         answer.replayed = true;
+        let answer = withheld(workspace, answer);
         if let Some(collected) = self.try_collect(workspace, principal, &answer, nonce).await? {
             return Ok(Decided {
-                answer: DecisionAnswer { replayed: true, ..collected },
+                answer: withheld(workspace, DecisionAnswer { replayed: true, ..collected }),
                 written: None,
             });
         }
@@ -294,7 +317,7 @@ impl Plane {
     ) -> Result<DecisionAnswer, PlaneError> {
         let index = self.locate(workspace, id)?;
         let opened = self.open_or_entry(workspace, index)?;
-        let mut approvals = workspace.watch_approvals();
+        let (mut approvals, mut stops) = (workspace.watch_approvals(), workspace.stops.subscribe());
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let give_up = self.clock.monotonic_ms().saturating_add(wait);
         let who = self.who(workspace, principal);
@@ -307,7 +330,7 @@ impl Plane {
             };
             self.may_see(workspace, principal, &answer)?;
             let collected = self.try_collect(workspace, principal, &answer, nonce).await?;
-            let answer = collected.unwrap_or_else(|| withheld(workspace, answer));
+            let answer = withheld(workspace, collected.unwrap_or(answer));
             let pending = answer.hold.as_ref().filter(|held| held.state == HeldState::Pending);
             let left = give_up.saturating_sub(self.clock.monotonic_ms());
             let Some(held) = pending.filter(|_| left > 0) else { return Ok(answer) };
@@ -316,12 +339,25 @@ impl Plane {
             let released = arming_of(&answer.event.surface, &answer.event.action).is_some();
             if let Some(nonce) = nonce.filter(|_| place.is_none() && !released)
                 && held.actor == who.actor
+                // With any other key it collects for itself, and is looked at for what it may do.
+                && answer.event.key == who.key
             {
                 place = workspace.waiting.enter(held.approval, who.clone(), nonce);
             }
             // Whichever comes first, the state is looked at again.
             let left = std::time::Duration::from_millis(left);
-            let _ = in_time(self.clock.as_ref(), left, approvals.changed()).await;
+            let changed = async {
+                tokio::select! {
+                    biased;
+                    _ = stops.changed() => true,
+                    _ = approvals.changed() => false,
+                }
+            };
+            // A kill is told at once, and without another look: the store may be what is stuck.
+            if in_time(self.clock.as_ref(), left, changed).await == Some(true) {
+                workspace.told.fetch_add(1, Ordering::Relaxed);
+                return Ok(withheld(workspace, answer));
+            }
         }
     }
 
@@ -354,14 +390,14 @@ impl Plane {
         };
         let mut answer = self.present(workspace, index, &opened, nonce).await?;
         // The looks above take turns of their own, in which a kill may have been acknowledged.
-        let withheld = answer.permit.as_ref().map(|permit| permit.state);
-        answer.permit = Some(if done.revoked || withheld == Some(PermitState::Revoked) {
+        let state = answer.permit.as_ref().map(|permit| permit.state);
+        answer.permit = Some(if done.revoked || state == Some(PermitState::Revoked) {
             PermitView { state: PermitState::Revoked, permit: None }
         } else {
             let permit = answer.event.permit.clone().or(collected);
             PermitView { state: PermitState::Granted, permit }
         });
-        Ok(answer)
+        Ok(withheld(workspace, answer))
     }
 
     /// Records how an action went.

@@ -458,6 +458,17 @@ pub trait WorkspaceKeys: Send + Sync {
     fn workspace_key(&self, name: &WorkspaceName) -> Result<Option<Secret>, PortError>;
 }
 
+/// Looks at what stands beside the store, and takes no lock for it.
+pub trait Lookout: Send {
+    /// As [`Safety::kill_requested`].
+    fn kill_requested(&self) -> bool;
+    /// As [`Safety::read_armed`].
+    ///
+    /// # Errors
+    /// [`PortError`] when it cannot be read.
+    fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError>;
+}
+
 /// What stands beside the store and must outlive its being rolled back or lost.
 pub trait Safety: Send {
     /// Refuses a log that is shorter than what was signed before.
@@ -487,6 +498,11 @@ pub trait Safety: Send {
     /// # Errors
     /// [`PortError`] when it could not be removed.
     fn remove_armed(&self) -> Result<(), PortError>;
+    /// Another way to look at what stands beside the store, for a thread that must not wait for
+    /// whoever uses this one. Without it, housekeeping looks now and then.
+    fn lookout(&self) -> Option<Box<dyn Lookout>> {
+        None
+    }
     /// Removes a kill request, after a lift.
     ///
     /// # Errors

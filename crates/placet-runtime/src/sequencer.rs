@@ -473,7 +473,7 @@ impl Sequencer {
                         // The command came to something else.
                         Next::Bundle(_) => {}
                         // From here on a bundle that comes into force finds it; it opens nothing yet.
-                        Next::Session(record) => self.directory.sessions.insert(record, now),
+                        Next::Session(record) => self.directory.open(record, now),
                     }
                 }
                 if matches!(command, Command::ArmUnder(arm) if !arm.narrowed.is_empty()) {

@@ -47,6 +47,10 @@ pub struct Workspace {
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
     pub(crate) approvals: watch::Sender<u64>,
+    /// Bumped when a kill takes effect, for those who wait.
+    pub(crate) stops: watch::Sender<u64>,
+    /// Callers that waited and were told of a kill.
+    pub(crate) told: AtomicU64,
     /// Who waits for which of them.
     pub(crate) waiting: Waiters,
     /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
@@ -138,6 +142,8 @@ impl Workspace {
             ungoverned: AtomicU64::new(0),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
+            stops: watch::Sender::new(0),
+            told: AtomicU64::new(0),
             waiting: Waiters::default(),
             doomed: Mutex::default(),
         }
@@ -248,6 +254,12 @@ impl Workspace {
     #[must_use]
     pub fn ungoverned(&self) -> u64 {
         self.ungoverned.load(Ordering::Relaxed)
+    }
+
+    /// From here on nothing is permitted, and whoever waits is answered.
+    pub(crate) fn stop(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+        self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
     }
 
     /// The workspace's pseudonyms.

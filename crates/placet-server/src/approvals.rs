@@ -5,6 +5,7 @@ use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::decisions::admit;
 use crate::document;
+use crate::names::Names;
 use crate::problem::Problem;
 use crate::server::Server;
 use axum::http::StatusCode;
@@ -20,7 +21,6 @@ use placet_types::event::{ActorRef, DecisionEvent, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, JobId};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Reason;
-use std::collections::HashMap;
 
 /// Most approvals of one page.
 pub(crate) const PAGE_MAX: usize = 200;
@@ -47,7 +47,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     };
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|(held, ..)| held.approval.to_string());
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let about = About { server: &call.server, workspace: &session.workspace, names: &names };
     let approvals = page.iter().map(|seen| about.document(seen, None)).collect::<Vec<_>>();
     document::answer(StatusCode::OK, &ApprovalList { approvals, next_cursor })
@@ -104,10 +104,13 @@ pub(crate) async fn answer(
     let (plane, workspace) = (server.plane.clone(), session.workspace.clone());
     let decision = seen.0.decision;
     let course = document::blocking(server, move || plane.course(&workspace, decision)).await?;
-    let mut names = names(server, session);
+    let mut names = Names::of(server, session);
     // Whoever voted in a session that has ended has no key here; the vote itself says who it was.
-    let voters = course.votes.iter();
-    names.extend(voters.filter_map(|it| Some((it.event.by.as_str().to_owned(), it.by.clone()?))));
+    for vote in &course.votes {
+        if let Some(name) = &vote.by {
+            names.learn(vote.event.by.as_str(), name.clone());
+        }
+    }
     let about = About { server, workspace: &session.workspace, names: &names };
     document::answer(StatusCode::OK, &about.document(seen, Some(course.votes)))
 }
@@ -170,7 +173,7 @@ pub(crate) async fn cast(
     if session.principal.key.is_none() {
         // In development mode the one person there is fills every role.
         let (held, ..) = plane.approval(workspace, id).await?;
-        session.principal.caller.roles.extend(held.roles.into_keys());
+        session.principal.caller.roles.extend(held.roles.keys().cloned());
     }
     let principal = &session.principal;
     let note = said.note.as_deref();
@@ -189,25 +192,11 @@ pub(crate) async fn cast(
     Ok(plane.approval(workspace, id).await?)
 }
 
-/// Names of people by the pseudonyms that entries show, from the keys and sessions of the
-/// workspace.
-pub(crate) fn names(server: &Server, session: &Session) -> HashMap<String, String> {
-    let workspace = &session.workspace;
-    let actors = server.plane.actors_of(workspace);
-    let mut names: HashMap<_, _> = actors
-        .iter()
-        .map(|actor| (workspace.actor_ref(actor).as_str().to_owned(), actor.to_string()))
-        .collect();
-    let own = &session.principal.caller.actor;
-    names.insert(workspace.actor_ref(own).as_str().to_owned(), own.to_string());
-    names
-}
-
 /// Whose document it is, and what its readers may be told of people.
 pub(crate) struct About<'a> {
     pub(crate) server: &'a Server,
     pub(crate) workspace: &'a Workspace,
-    pub(crate) names: &'a HashMap<String, String>,
+    pub(crate) names: &'a Names<'a>,
 }
 
 impl About<'_> {
@@ -218,9 +207,7 @@ impl About<'_> {
         votes: Option<Vec<CastVote>>,
     ) -> ApprovalDocument<'a> {
         let event: &DecisionEvent = &answer.event;
-        let name = |by: &ActorRef| {
-            self.names.get(by.as_str()).cloned().unwrap_or_else(|| by.as_str().to_owned())
-        };
+        let name = |by: &ActorRef| self.names.get(by.as_str());
         let approvals = held.votes.iter().map(|cast| VoteDocument {
             by: name(&cast.by),
             roles: cast.roles.iter().cloned().collect(),

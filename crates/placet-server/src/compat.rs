@@ -132,7 +132,7 @@ pub(crate) async fn reject(call: Call) -> Result<Response, Problem> {
 
 async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
     let mut session = call.session(Act::Oversee)?;
-    let said = Said::read(call.object(&["action_digest", "note"]).await?)?;
+    let said = Said::read(call.object(&["action_digest", "note", "requirement"]).await?)?;
     let id = call.segment(2)?;
     let (held, answer, _) = approvals::cast(&call, &mut session, &id, approve, &said).await?;
     let answer = DecisionAnswer { hold: Some(held), ..answer };

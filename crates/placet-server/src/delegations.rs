@@ -1,9 +1,9 @@
 //! Delegations of the right to approve over HTTP. Owns who sees which; refuses to know what they lead to.
 
-use crate::approvals::names;
 use crate::auth::{Act, OVERSEERS};
 use crate::call::{self, Call};
 use crate::document;
+use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -13,7 +13,6 @@ use placet_runtime::{Delegating, PlaneError};
 use placet_types::ids::{ActorId, DelegationId, TimeMs};
 use placet_types::json::{Object, Value};
 use placet_types::surface::SurfacePattern;
-use std::collections::HashMap;
 
 /// Most delegations of one page.
 const PAGE_MAX: usize = 200;
@@ -42,7 +41,7 @@ pub(crate) async fn grant(mut call: Call) -> Result<Response, Problem> {
     let delegating = Delegating { to, roles: roles.into_iter().collect(), surfaces, until };
     let plane = &call.server.plane;
     let granted = plane.delegate(&session.workspace, &session.principal, delegating).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     document::answer(StatusCode::CREATED, &build(&granted, &names, plane.now()))
 }
 
@@ -58,7 +57,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let page = plane.delegations(workspace, principal, oversees, before, limit).await?;
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|it| it.delegation.to_string());
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let delegations = page.iter().map(|it| build(it, &names, plane.now())).collect();
     document::answer(StatusCode::OK, &DelegationList { delegations, next_cursor })
 }
@@ -70,7 +69,7 @@ pub(crate) async fn end(call: Call) -> Result<Response, Problem> {
     let id = DelegationId::parse(&call.segment(3)?).ok_or_else(missing)?;
     let plane = &call.server.plane;
     let ended = plane.end_delegation(&session.workspace, &session.principal, id).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     document::answer(StatusCode::OK, &build(&ended, &names, plane.now()))
 }
 
@@ -91,8 +90,8 @@ fn texts(fields: &mut Object, name: &str) -> Result<Vec<String>, Problem> {
     items.into_iter().map(text).collect()
 }
 
-fn build(it: &Delegation, names: &HashMap<String, String>, now: TimeMs) -> DelegationDocument {
-    let name = |who: &str| names.get(who).cloned().unwrap_or_else(|| who.to_owned());
+fn build(it: &Delegation, names: &Names<'_>, now: TimeMs) -> DelegationDocument {
+    let name = |who: &str| names.get(who);
     // Its end may be due and not written yet.
     let standing = match it.standing {
         DelegationStanding::InForce if now >= it.until => DelegationStanding::RunOut,

@@ -76,7 +76,12 @@ pub(crate) async fn decision(
 ) -> Result<Vec<u8>, Problem> {
     let workspace = &session.workspace;
     let event: &DecisionEvent = &answer.event;
-    let revoked = answer.permit.as_ref().is_some_and(|permit| permit.state == PermitState::Revoked);
+    let note = rejection(server, workspace, answer).await?;
+    // The last look before the bytes are written: what a kill overtakes here does not leave.
+    let overtaken = answer.permit.as_ref().is_some_and(|permit| permit.permit.is_some())
+        && workspace.is_killed();
+    let revoked = overtaken
+        || answer.permit.as_ref().is_some_and(|permit| permit.state == PermitState::Revoked);
     let revoked_by = match revoked {
         true if answer.erased && !workspace.is_killed() => Some(Reason::PayloadErased),
         true => Some(killer(server, workspace).await?),
@@ -93,7 +98,6 @@ pub(crate) async fn decision(
         None if fresh || answer.event.approval.is_none() => None,
         None => Some(("closed", Cow::Owned(Default::default()))),
     };
-    let note = rejection(server, workspace, answer).await?;
     let document = DecisionDocument::build(Parts {
         event,
         note: note.as_deref(),
@@ -111,7 +115,7 @@ pub(crate) async fn decision(
             constraints: &held.constraints,
         }),
         approval,
-        permit: permit(answer),
+        permit: permit(answer, revoked),
         revoked_by,
         rule_text: &rule_text,
         replayed: answer.replayed,
@@ -123,8 +127,12 @@ pub(crate) async fn decision(
     Ok(document.to_json())
 }
 
-fn permit(answer: &DecisionAnswer) -> Option<PermitPart<'_>> {
+fn permit(answer: &DecisionAnswer, revoked: bool) -> Option<PermitPart<'_>> {
     let view = answer.permit.as_ref()?;
+    if revoked {
+        let state = PermitState::Revoked.as_str();
+        return Some(PermitPart { state, permit: None, issued: answer.time });
+    }
     let issued = match (&answer.event.permit, &view.permit) {
         (None, Some(permit)) => TimeMs(permit.expires.0.saturating_sub(PERMIT_MS)),
         _ => answer.time,

@@ -1,11 +1,11 @@
 //! Exceptions over HTTP: asking for one, closing, reviewing, looking. Owns who sees which and how loudly
 //! they show; refuses to know what they lead to.
 
-use crate::approvals::names;
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::document;
 use crate::governed::{USED_UP, idempotency_key, permitted, random, report};
+use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -20,7 +20,6 @@ use placet_types::ids::{
     ActorId, ActorKind, ExceptionId, TimeMs, is_dotted_name, is_label, is_name,
 };
 use placet_types::json::{Object, Value};
-use std::collections::HashMap;
 
 /// Most exceptions of one page.
 const PAGE_MAX: usize = 200;
@@ -79,7 +78,7 @@ pub(crate) async fn open(mut call: Call) -> Result<Response, Problem> {
     report(&call, &session, decision, opened.is_ok()).await;
     let opened = opened?;
     let payload = payload(&call, &session, &opened).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let document = build(&opened, payload.as_ref(), &names, call.server.plane.now());
     document::answer(StatusCode::CREATED, &document)
 }
@@ -96,7 +95,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let page = plane.exceptions(&session.workspace, party, before, limit).await?;
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|it| it.id().to_string());
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let mut exceptions = Vec::with_capacity(page.len());
     for exception in &page {
         let payload = payload(&call, &session, exception).await?;
@@ -159,7 +158,7 @@ async fn answer(
     session: &Session,
     exception: &Exception,
 ) -> Result<Response, Problem> {
-    let names = names(&call.server, session);
+    let names = Names::of(&call.server, session);
     let payload = payload(call, session, exception).await?;
     let (plane, workspace) = (call.server.plane.clone(), session.workspace.clone());
     let id = exception.id();
@@ -204,12 +203,12 @@ async fn payload(
 fn build(
     it: &Exception,
     payload: Option<&Object>,
-    names: &HashMap<String, String>,
+    names: &Names<'_>,
     now: TimeMs,
 ) -> ExceptionDocument {
     let asked = payload.and_then(|payload| payload.get("asked")).and_then(Value::as_object);
     let told = |key: &str| Some(asked?.get(key)?.as_str()?.to_owned());
-    let name = |who: &str| names.get(who).cloned().unwrap_or_else(|| who.to_owned());
+    let name = |who: &str| names.get(who);
     let opened = &it.opened;
     let scope = &opened.scope;
     // Its end may be due and not written yet.

@@ -23,6 +23,7 @@ mod log;
 mod manage;
 mod meta;
 mod metrics;
+mod names;
 mod open;
 mod openapi;
 mod operations;

@@ -3,7 +3,7 @@
 
 use placet_runtime::Stores;
 use placet_runtime::crypto::{MemorySigner, SystemClock};
-use placet_runtime::ports::{PortError, Safety, Secret, Signer, Signers, WorkspaceKeys};
+use placet_runtime::ports::{Lookout, PortError, Safety, Secret, Signer, Signers, WorkspaceKeys};
 use placet_store::{DataDir, HighWater, Identity, OpenError, kill};
 use placet_types::ids::WorkspaceName;
 use std::collections::BTreeMap;
@@ -109,10 +109,27 @@ impl Safety for Beside {
         kill::remove_armed(&self.dir).map_err(PortError::new)
     }
 
+    fn lookout(&self) -> Option<Box<dyn Lookout>> {
+        Some(Box::new(Outlook(self.dir.clone())))
+    }
+
     fn clear_kill_request(&self) -> Result<(), PortError> {
         match fs::remove_file(self.dir.join("KILL")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PortError::new(error)),
             _ => Ok(()),
         }
+    }
+}
+
+/// The same directory, for the thread that watches it.
+struct Outlook(PathBuf);
+
+impl Lookout for Outlook {
+    fn kill_requested(&self) -> bool {
+        kill::kill_requested(&self.0)
+    }
+
+    fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError> {
+        kill::read_armed(&self.0).map_err(PortError::new)
     }
 }

@@ -1,12 +1,12 @@
 //! Bundles over HTTP: uploading, asking for their publication, going back, history, reviews, authors.
 //! Refuses to know the constitution; it asks for a decision, and the plane.
 
-use crate::approvals::names;
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::decisions::admit;
 use crate::document;
 use crate::governed::{USED_UP, idempotency_key, not_permitted, permitted, random, report};
+use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -28,7 +28,6 @@ use placet_types::ids::{ActorKind, DecisionId};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Outcome;
 use placet_types::{Digest, Request};
-use std::collections::HashMap;
 
 /// Largest upload: the largest bundle, spelt as JSON strings.
 const UPLOAD_MAX: usize = 24 << 20;
@@ -146,7 +145,7 @@ async fn release_now(
     let NowArmed { index, since, event } =
         plane.release(&session.workspace, &session.principal, decision).await?;
     let armed = Armed { index, since, event };
-    let names = names(&call.server, session);
+    let names = Names::of(&call.server, session);
     document::answer(StatusCode::OK, &view(call, session, &names, &armed, false))
 }
 
@@ -166,7 +165,7 @@ async fn in_force(
         // Its bytes are here again, but what the log names is loaded at a start alone.
         return Err(PlaneError::BundleLost(digest).into());
     }
-    let names = names(&call.server, session);
+    let names = Names::of(&call.server, session);
     let document = view(call, session, &names, armed, *withdrawn);
     document::answer(StatusCode::OK, &document).map(Some)
 }
@@ -182,7 +181,7 @@ pub(crate) async fn history(call: Call) -> Result<Response, Problem> {
     let page = call.server.plane.policy_history(&session.workspace, before, limit).await?;
     let last = page.last().filter(|_| page.len() == limit);
     let next_cursor = last.map(|(armed, _)| armed.index.to_string());
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let policies = page
         .iter()
         .map(|(armed, withdrawn)| view(&call, &session, &names, armed, *withdrawn))
@@ -206,8 +205,8 @@ pub(crate) async fn current(call: Call) -> Result<Response, Problem> {
         authors: None,
     };
     if session.has_any(&OVERSEERS) {
-        let names = names(&call.server, &session);
-        let name = |who: &str| names.get(who).cloned().unwrap_or_else(|| who.to_owned());
+        let names = Names::of(&call.server, &session);
+        let name = |who: &str| names.get(who);
         let PolicyMatters { drafts, reviews, authors } =
             plane.policy_matters(&session.workspace).await?;
         let drafts = drafts.iter().map(|(bundle, draft)| PolicyDraftDocument {
@@ -329,12 +328,12 @@ async fn change_author(mut call: Call, trust: bool) -> Result<Response, Problem>
 fn view(
     call: &Call,
     session: &Session,
-    names: &HashMap<String, String>,
+    names: &Names<'_>,
     armed: &Armed,
     withdrawn: bool,
 ) -> PolicyDocument {
     let Armed { index, since, event } = armed;
-    let name = |who: &str| names.get(who).cloned().unwrap_or_else(|| who.to_owned());
+    let name = |who: &str| names.get(who);
     PolicyDocument {
         bundle: Sha(event.bundle),
         how: event.how.as_str(),

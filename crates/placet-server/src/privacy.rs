@@ -1,12 +1,12 @@
 //! Erasing payloads, legal holds, and payloads for those who may see them. Refuses to know the
 //! constitution and what keeps a payload; it asks for a decision, and the plane.
 
-use crate::approvals::names;
 use crate::audit::instant_of;
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::document;
 use crate::governed::{USED_UP, idempotency_key, permitted, random, report};
+use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -21,7 +21,6 @@ use placet_types::event::{HoldScope, PayloadErased};
 use placet_types::hash::hex_encode;
 use placet_types::ids::{DecisionId, HoldId, TimeMs};
 use placet_types::json::{Object, Value};
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// The legal basis where none is given.
@@ -160,7 +159,7 @@ pub(crate) async fn place_hold(mut call: Call) -> Result<Response, Problem> {
     };
     let plane = &call.server.plane;
     let placed = plane.place_hold(workspace, &session.principal, scope, reason).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     document::answer(StatusCode::CREATED, &hold_document(placed, &names))
 }
 
@@ -169,7 +168,7 @@ pub(crate) async fn holds(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
     session.demand(&OVERSEERS)?;
     let holds = call.server.plane.legal_holds(&session.workspace).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let holds = holds.into_iter().map(|hold| hold_document(hold, &names)).collect();
     document::answer(StatusCode::OK, &HoldList { holds })
 }
@@ -197,7 +196,7 @@ pub(crate) async fn release_hold(call: Call) -> Result<Response, Problem> {
     document::answer(StatusCode::OK, &document)
 }
 
-fn hold_document(hold: LegalHold, names: &HashMap<String, String>) -> HoldDocument {
+fn hold_document(hold: LegalHold, names: &Names<'_>) -> HoldDocument {
     let (decision, subject_tag) = match hold.scope {
         HoldScope::Workspace => (None, None),
         HoldScope::Decision(id) => (Some(IdText(id)), None),
@@ -209,7 +208,7 @@ fn hold_document(hold: LegalHold, names: &HashMap<String, String>) -> HoldDocume
         scope: hold.scope.as_str(),
         decision,
         subject_tag,
-        placed_by: names.get(by).cloned().unwrap_or_else(|| by.to_owned()),
+        placed_by: names.get(by),
         reason: hold.reason,
         since: Instant(hold.since),
         index: hold.index,

@@ -58,5 +58,9 @@ mod stubs;
 mod swapping;
 #[path = "server/tenants.rs"]
 mod tenants;
+#[path = "server/tokens.rs"]
+mod tokens;
+#[path = "server/watching.rs"]
+mod watching;
 #[path = "server/world.rs"]
 mod world;

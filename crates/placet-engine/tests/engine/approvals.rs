@@ -235,7 +235,7 @@ fn a_permit_carries_the_constraints_that_were_approved_last() {
          rule h pay constrain max_retries=1 -> bundle.armed
          collect bot d1                    -> reopened operator:1 max_retries=1 dropped
          show d1                           -> pending
-         vote ann d1                       -> approved
+         vote ann d1 seen                  -> approved
          collect bot d1                    -> collected consumed max_retries=1",
     );
 }

@@ -177,8 +177,9 @@ fn re_opening_follows_the_escalation_of_the_bundle_in_force() {
          # Nobody stands in for an operator any more: what was approved in that way is not.
          rule h pay hold roles=operator:1 -> bundle.armed
          collect bot d1         -> reopened operator:1
-         vote bob d1            -> ! role_missing
-         vote ann d1            -> approved
+         vote ann d1            -> ! approval_reopened
+         vote bob d1 seen       -> ! role_missing
+         vote ann d1 seen       -> approved
          collect bot d1         -> collected consumed",
     );
     // A step that stays counts on; its entry comes again, for the demand of today.
@@ -195,7 +196,7 @@ fn re_opening_follows_the_escalation_of_the_bundle_in_force() {
          rule i pay hold roles=owner:1 -> bundle.armed
          collect bot d1         -> reopened operator:1,owner:1
          tick                   -> escalated admin:1
-         vote own d1            -> approved
+         vote own d1 seen       -> approved
          collect bot d1         -> collected consumed",
     );
 }

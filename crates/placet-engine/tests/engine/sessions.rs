@@ -180,7 +180,11 @@ fn rights_only_shrink_on_their_way() {
          handon @s1 c1 agent:x operator for=10000 chain=bob -> ! chain_too_deep
          handon @s1 c1 agent:x operator,gate for=10000     -> session.opened
          may agent:x                                       -> gate,operator
-         handon @c1 c2 service:y gate for=9000             -> session.opened
+         handon @c1 c2 service:y gate for=9000             -> ! kind_raised
+         handon @c1 c2 agent:top gate for=9000             -> ! actor_taken
+         handon @c1 c2 agent:y gate for=9000               -> session.opened
+         # The name is theirs who stand behind it.
+         handon top k0 agent:y - for=9000                  -> ! actor_taken
          handon @c2 c3 agent:z operator for=9000           -> ! roles_exceeded
          handon @c2 c3 agent:z - for=9000                  -> session.opened
          decide @c2 pay d1 behalf=ann                      -> REQUIRE_APPROVAL operator:1
@@ -318,7 +322,7 @@ fn the_fold_refuses_what_no_step_plans_and_snapshots_agree() {
         "login s1 eve operator,gate until=9000000",
         "login s2 olga operator for=1000",
         "handon @s1 c1 agent:x operator for=1000000",
-        "handon @c1 c2 service:y - for=1000",
+        "handon @c1 c2 agent:y - for=1000",
         "decide @c1 pay d1",
         "vote @s2 d1",
         "decide ann policy.publish p1 action=publish",

@@ -6,8 +6,9 @@ use super::deliver::Tried;
 use super::follow::meaning;
 use super::{Channels, slack, telegram};
 use crate::document;
+use crate::names::Names;
 use crate::server::Server;
-use placet_notify::{Attempt, Brief, Said, Vote};
+use placet_notify::{Attempt, Brief, Said, Vote, members};
 use placet_policy::{Channel, ChannelKind, Told};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{LogEntry, PlaneError, Workspace};
@@ -17,7 +18,6 @@ use placet_types::hash::Hasher;
 use placet_types::ids::ApprovalId;
 use placet_types::json::{Object, Value};
 use placet_types::policy::Reason;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a service does with a message; each call is tried once.
@@ -80,8 +80,7 @@ pub(super) async fn deliver(
         Some(approval) => about_approval(server, &open, workspace, approval, delivery).await,
         None => about_entry(server, &open, workspace, delivery).await,
     };
-    // What cannot be read now may be read later; it is not the peer's fault.
-    done.unwrap_or_else(|error| Tried::Down(error.to_string()))
+    done.unwrap_or_else(Tried::from)
 }
 
 /// Makes the message about an approval show it as it stands.
@@ -93,7 +92,7 @@ async fn about_approval(
     delivery: &Delivery,
 ) -> Result<Tried, PlaneError> {
     let (no, channels) = (workspace.no, open.channels);
-    let store = |why: String| PlaneError::Internal(why);
+    let store = PlaneError::StoreFailed;
     let id = open.channel.id.clone();
     let known = channels.on_outbox(move |outbox| outbox.message(no, &id, approval)).await;
     let known = known.map_err(store)?;
@@ -137,7 +136,7 @@ async fn about_approval(
         Some(Told::Reminded) => format!("⏰ It still waits, until {}", brief.expires.rfc3339()),
         Some(Told::Escalated) => "⏫ More people may decide this now".to_owned(),
         Some(Told::Reopened) => {
-            "🔁 The demand has changed: earlier approvals count no more".to_owned()
+            "🔁 The demand has changed: what it asks for now is above".to_owned()
         }
         _ => return Ok(told),
     };
@@ -167,7 +166,7 @@ async fn about_entry(
 ) -> Result<Tried, PlaneError> {
     let entry = entry_at(server, workspace, delivery.letter.index).await?;
     let names = names(server, workspace);
-    let name = |actor: &str| names.get(actor).cloned().unwrap_or_else(|| actor.to_owned());
+    let name = |actor: &str| names.get(actor);
     let by = |actor: Option<&str>| actor.map(|it| format!(" by {}", name(it))).unwrap_or_default();
     let text = match &entry.entry.event {
         Event::Decision(event) => format!(
@@ -233,7 +232,7 @@ async fn rejected_by(
         return Ok(None);
     }
     let by = vote.by.as_str();
-    Ok(Some(names(server, workspace).get(by).cloned().unwrap_or_else(|| by.to_owned())))
+    Ok(Some(names(server, workspace).get(by)))
 }
 
 pub(super) async fn entry_at(
@@ -247,16 +246,11 @@ pub(super) async fn entry_at(
 }
 
 /// Names of people by the pseudonyms that entries show: those who have keys, and approvers of channels.
-pub(super) fn names(server: &Server, workspace: &Workspace) -> HashMap<String, String> {
-    let actors = server.plane.actors_of(workspace);
+pub(super) fn names<'a>(server: &'a Server, workspace: &'a Workspace) -> Names<'a> {
     let bundle = workspace.bundle();
     let channels = bundle.iter().flat_map(|bundle| bundle.notify().channels());
     let approvers = channels.flat_map(|channel| channel.approvers.values());
-    actors
-        .iter()
-        .chain(approvers)
-        .map(|actor| (workspace.actor_ref(actor).as_str().to_owned(), actor.to_string()))
-        .collect()
+    Names::new(server, workspace).with(approvers)
 }
 
 /// An approval as it stands; `None` when state has forgotten it. Everything of its payload is read now,
@@ -276,12 +270,17 @@ pub(super) async fn brief(
     let request = object("request");
     let actor = object("facts").and_then(|facts| facts.get("actor")).and_then(Value::as_str);
     let texts = document::texts_of(server, workspace, &answer);
+    // A demand that was renewed names rules of a later bundle.
+    let now = workspace.bundle().filter(|_| held.reopened > 0);
+    let now = now.and_then(|bundle| server.texts(bundle.digest(), Some(&bundle)));
     let reason = |rule: &String| {
-        let text = texts.as_ref().and_then(|texts| texts.get(rule).cloned());
+        let text = now.as_ref().and_then(|texts| texts.get(rule).cloned());
+        let text = text.or_else(|| texts.as_ref()?.get(rule).cloned());
         text.unwrap_or_else(|| Reason::Rule.text().to_owned())
     };
+    let constraints = if held.reopened > 0 { &held.constraints } else { &event.constraints };
     let votes = held.votes.iter().map(|cast| Vote {
-        by: names.get(cast.by.as_str()).cloned().unwrap_or_else(|| cast.by.as_str().to_owned()),
+        by: names.get(cast.by.as_str()),
         roles: cast.roles.iter().cloned().collect(),
     });
     Ok(Some(Brief {
@@ -300,6 +299,7 @@ pub(super) async fn brief(
         votes: votes.collect(),
         rejected_by: None,
         expires: held.expires,
+        constraints: members(&Value::Object(constraints.clone())),
         digests: answer
             .digests
             .filter(|_| request.is_some())

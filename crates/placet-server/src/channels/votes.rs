@@ -35,10 +35,11 @@ fn refused(text: &str) -> Unheard {
 }
 
 /// Errors that pass by themselves.
-fn passes(error: &PlaneError) -> bool {
+pub(super) fn passes(error: &PlaneError) -> bool {
     matches!(
         error,
         PlaneError::Overloaded { .. }
+            | PlaneError::TooManyRequests { .. }
             | PlaneError::ClockUnsure
             | PlaneError::StoreFailed(_)
             | PlaneError::Indexing { .. }
@@ -113,7 +114,8 @@ pub(super) async fn cast(
         note,
         via: Some(via),
     };
-    let cast = server.plane.cast(workspace, &principal, ballot).await;
+    let seen = Some(brief.requirement);
+    let cast = server.plane.cast_seen(workspace, &principal, ballot, seen).await;
     let (held, _) = cast.map_err(unheard)?;
     Ok(match held.state {
         HeldState::Pending => {

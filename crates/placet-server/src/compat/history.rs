@@ -2,11 +2,12 @@
 //! nothing. Owns the record that runs keep as their audit trail.
 
 use super::seen;
-use crate::approvals::{PAGE_MAX, names, viewer};
+use crate::approvals::{PAGE_MAX, viewer};
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::Call;
 use crate::decisions::admit;
 use crate::document;
+use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -21,7 +22,6 @@ use placet_types::event::{DecisionEvent, Event};
 use placet_types::ids::{ApprovalId, TimeMs};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Outcome;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// `GET /governance/pending`
@@ -52,7 +52,7 @@ pub(crate) async fn request(call: Call) -> Result<Response, Problem> {
     let (plane, workspace) = (call.server.plane.clone(), session.workspace.clone());
     let id = held.decision;
     let course = document::blocking(&call.server, move || plane.course(&workspace, id)).await?;
-    let names = names(&call.server, &session);
+    let names = Names::of(&call.server, &session);
     let decided = decided(&course, &names);
     let payload = shown.as_ref().map(|shown| &shown.payload);
     let digest = answer.digests.map(|digests| digests.action);
@@ -80,15 +80,15 @@ pub(crate) async fn history(call: Call) -> Result<Response, Problem> {
     };
     let server = call.server.clone();
     let (workspace, sees) = (session.workspace.clone(), Sees::of(&session));
-    let names = names(&server, &session);
-    let plane = server.plane.clone();
+    let owned = server.clone();
     let read = move || {
+        let (plane, names) = (&owned.plane, Names::of(&owned, &session));
         let found = plane.audit_now(&workspace, &filter)?;
         let last = found.last().filter(|_| found.len() == limit);
         let next_cursor = last.map(|entry| entry.index.to_string());
         let mut requests = Vec::with_capacity(found.len());
         for entry in &found {
-            requests.extend(past(&plane, &workspace, &sees, &names, entry)?);
+            requests.extend(past(plane, &workspace, &sees, &names, entry)?);
         }
         Ok(GovernanceRequestList { requests, next_cursor })
     };
@@ -101,7 +101,7 @@ fn past(
     plane: &Plane,
     workspace: &Arc<Workspace>,
     sees: &Sees,
-    names: &HashMap<String, String>,
+    names: &Names<'_>,
     entry: &LogEntry,
 ) -> Result<Option<GovernanceRequestDocument>, PlaneError> {
     let Event::Decision(event) = &entry.entry.event else { return Ok(None) };
@@ -144,15 +144,14 @@ impl Sees {
 }
 
 /// What people decided; none while it is pending.
-fn decided(course: &Course, names: &HashMap<String, String>) -> Option<GovernanceDecisionDocument> {
+fn decided(course: &Course, names: &Names<'_>) -> Option<GovernanceDecisionDocument> {
     let approved = match compat_status(course.state) {
         "pending" => return None,
         status => status == "approved",
     };
     // The vote that decided it, if one did: the last one that says what came of it.
     let vote = course.votes.last().filter(|vote| vote.event.approve == approved);
-    let by =
-        |reference: &str| names.get(reference).cloned().unwrap_or_else(|| reference.to_owned());
+    let by = |reference: &str| names.get(reference);
     Some(GovernanceDecisionDocument {
         approved,
         approved_by: vote.map(|vote| vote.by.clone().unwrap_or_else(|| by(vote.event.by.as_str()))),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! hold bot d1 [amount=N] [target=T] [context=C] [key=d0] [label=approved]     take bot d1 [nonce=other]
-//! approve olga d1 [digest=d2|none] [seen]       reject olga d1                race bot d1 N
+//! approve olga d1 [digest=d2|none] [seen|look]       reject olga d1                race bot d1 N
 //! publish BUNDLE      kill olga      lift olga      restart      story d1     delegate olga nora
 //! ```
 
@@ -230,12 +230,17 @@ impl Table {
         name: &str,
         option: &impl Fn(&str) -> Option<&'static str>,
     ) -> String {
+        if words.contains(&"look") {
+            let path = format!("/api/v1/approvals/{}", self.held[name].approval);
+            let shown = self.world().get(&path, key).await.json();
+            self.held.get_mut(name).unwrap().requirement = at(&shown, "/requirement").to_owned();
+        }
         let held = &self.held[name];
         let mut body = match option("digest") {
             Some("none") => json!({}),
             other => json!({"action_digest": self.held[other.unwrap_or(name)].digest}),
         };
-        if words.contains(&"seen") {
+        if words.contains(&"seen") || words.contains(&"look") {
             body["requirement"] = json!(held.requirement);
         }
         let path = format!("/api/v1/approvals/{}/{}", held.approval, words[0]);
@@ -420,18 +425,21 @@ const TABLE: &str = r#"
     publish TWO                          -> in force
     take bot c2                          -> pending
     approve otto s1                      -> ! approval_reopened
-    approve otto s1                      -> pending {"operator":1}
+    # A page from before shows the other demand, whoever looks at it.
+    approve otto s1                      -> ! approval_reopened
+    approve otto s1 look                 -> pending {"operator":1}
     restart                              -> started
-    approve olga s1                      -> approved
+    approve olga s1                      -> ! approval_reopened
+    approve olga s1 look                 -> approved
     take bot s1                          -> granted max_retries=3
-    approve otto c2                      -> pending {"operator":1}
-    approve olga c2                      -> approved
+    approve otto c2 look                 -> pending {"operator":1}
+    approve olga c2 look                 -> approved
     story c2                             -> bot asked, otto approved as operator, re-opened {"operator":2}, olga approved as operator
     # Narrower: what was approved is another thing, and votes for it are gone.
     publish NARROW                       -> in force
     take bot c2                          -> pending
-    approve otto c2                      -> pending {"operator":1}
-    approve olga c2                      -> approved
+    approve otto c2 look                 -> pending {"operator":1}
+    approve olga c2 look                 -> approved
     take bot c2                          -> granted max_retries=1
     # What is not granted any more ends.
     hold bot n1                          -> REQUIRE_APPROVAL

@@ -177,10 +177,10 @@ impl Stage {
                 self.at(operation, "{id}", at(&made, "/id"), "")
             }
             "getSession" => self.at(operation, "{id}", "current", ""),
-            "openSession" => call(operation.path, r#"{"actor":"agent:m"}"#),
+            "openSession" => call(operation.path, &format!(r#"{{"actor":"agent:m{n}"}}"#)),
             "closeSession" => {
-                let made =
-                    self.world.post("/api/v1/sessions", &self.bot, r#"{"actor":"agent:m"}"#).await;
+                let body = format!(r#"{{"actor":"agent:m{n}"}}"#);
+                let made = self.world.post("/api/v1/sessions", &self.bot, &body).await;
                 self.at(operation, "{id}", at(&made.json(), "/id"), "")
             }
             "createWorkspace" => {

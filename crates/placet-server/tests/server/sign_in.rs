@@ -270,7 +270,16 @@ async fn rights_only_shrink_and_nobody_in_the_chain_approves() {
     let body = r#"{"actor":"agent:x","roles":["operator"]}"#;
     let first = world.post("/api/v1/sessions", &ann, body).await.json();
     let first = at(&first, "/key").to_owned();
-    let second = world.post("/api/v1/sessions", &first, r#"{"actor":"service:y"}"#).await.json();
+    // Rules hold agents that let services pass; and rights hang on names: nobody takes another's.
+    let service = r#"{"actor":"service:y"}"#;
+    world.post("/api/v1/sessions", &first, service).await.refused(400, "kind_raised");
+    world.key("agent:deployer", &[]).await;
+    let taken = r#"{"actor":"agent:deployer"}"#;
+    world.post("/api/v1/sessions", &ann, taken).await.refused(409, "actor_taken");
+    let other = issuer.token("carl", &ops());
+    let taken = r#"{"actor":"agent:x"}"#;
+    world.post("/api/v1/sessions", &other, taken).await.refused(409, "actor_taken");
+    let second = world.post("/api/v1/sessions", &first, r#"{"actor":"agent:y"}"#).await.json();
     let second = at(&second, "/key").to_owned();
     // What the client leaves out or asserts does not shorten what is verified.
     let held = world.decide(&second, "h", BIG).await;
@@ -283,12 +292,8 @@ async fn rights_only_shrink_and_nobody_in_the_chain_approves() {
     vote(&world, &held, &first).await.refused(403, "not_human");
     let bob = issuer.token("bob", &ops());
     vote(&world, &held, &bob).await.ok();
-    // The same action of the same actor for nobody is another action.
-    let alone = world.key("service:y", &[]).await;
-    let other = world.decide(&alone, "o", BIG).await;
-    assert_ne!(held["action_digest"], other["action_digest"]);
     // To the actors themselves it is a chain of eight at most.
-    let mut key = second;
+    let mut key = second.clone();
     for depth in 3..=9 {
         let body = format!(r#"{{"actor":"agent:a{depth}"}}"#);
         let made = world.post("/api/v1/sessions", &key, &body).await;
@@ -305,6 +310,15 @@ async fn rights_only_shrink_and_nobody_in_the_chain_approves() {
     world.get("/api/v1/sessions/current", &key).await.refused(401, "session_closed");
     let closed = events(&world, "session.closed").await;
     assert_eq!(at(&closed[0], "/entry/predicate/data/reason"), "taken_back");
+
+    // Whoever gets a key of its own has the name from there on; the same action of the same actor for
+    // nobody is another action.
+    let again = world.post("/api/v1/sessions", &ann, r#"{"actor":"agent:y"}"#).await.json();
+    let again = at(&again, "/key").to_owned();
+    let alone = world.key("agent:y", &[]).await;
+    world.get("/api/v1/sessions/current", &again).await.refused(401, "session_closed");
+    let other = world.decide(&alone, "o", BIG).await;
+    assert_ne!(held["action_digest"], other["action_digest"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

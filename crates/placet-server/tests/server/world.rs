@@ -193,6 +193,12 @@ impl World {
         Self::start(dir, bundle, false, options, None, None, |stores| stores.clock = clock).await
     }
 
+    /// A world over stores that are not as they should be.
+    pub(crate) async fn over(change: impl FnOnce(&mut Stores)) -> Self {
+        let (dir, bundle) = (TempDir::new().unwrap(), Some(BUNDLE.to_owned()));
+        Self::start(dir, bundle, false, ServerOptions::default(), None, None, change).await
+    }
+
     /// From here on it starts without a bundle of its own: what was published since decides.
     pub(crate) fn unseeded(self) -> Self {
         Self { bundle: None, ..self }
@@ -305,7 +311,11 @@ impl World {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let mut stream = self.send(method, path, key, headers, body).await;
+        Self::read(self.send(method, path, key, headers, body).await).await
+    }
+
+    /// The answer to what was sent.
+    pub(crate) async fn read(mut stream: TcpStream) -> Answer {
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes).await;
         let all = String::from_utf8(bytes).unwrap();

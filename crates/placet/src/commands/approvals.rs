@@ -87,6 +87,10 @@ pub(crate) struct VoteArgs {
     /// Digest of the action that you have looked at.
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<String>,
+    /// Digest of the demand that you have looked at; needed with --digest where a stricter policy has
+    /// re-opened the approval.
+    #[arg(long, value_name = "sha256:HEX", requires = "digest")]
+    requirement: Option<String>,
     /// Why; kept with the vote. Whoever proposed is told why it was rejected.
     #[arg(long)]
     note: Option<String>,
@@ -177,7 +181,10 @@ pub(crate) async fn vote(args: VoteArgs, approve: bool) -> Done {
         (None, None) => return Err(Fault::usage("name an approval or a --decision").into()),
     };
     let mut body = match &args.digest {
-        Some(digest) => json!({"action_digest": digest}),
+        Some(digest) => match &args.requirement {
+            Some(seen) => json!({"action_digest": digest, "requirement": seen}),
+            None => json!({"action_digest": digest}),
+        },
         None => look(&client, &id, approve, &args).await?,
     };
     if let Some(note) = &args.note {

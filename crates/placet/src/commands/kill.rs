@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Stop everything that is being permitted, now.
 ///
 /// With --local it works when the server does not answer: it puts a file KILL into the data
-/// directory, which a running server obeys within a second and a starting one before it serves.
+/// directory, which a running server obeys within a tenth of a second and a starting one before it
+/// serves. Where no file can be made, it takes the armed certificate away, which does the same.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet kill                                 # this workspace
@@ -50,11 +51,15 @@ pub(crate) struct LiftArgs {
 /// Runs `kill`.
 pub(crate) async fn kill(args: KillArgs) -> Done {
     if args.local {
-        let made = kill_locally(&args.data)?;
-        let file = args.data.join("KILL");
-        let document = json!({"killed": true, "file": file, "made": made});
+        let way = kill_locally(&args.data, make)?;
+        let (name, note) = match way {
+            Way::Made => ("KILL", "written"),
+            Way::There => ("KILL", "there already"),
+            Way::Unarmed => ("armed", "taken away, as no file KILL could be made"),
+        };
+        let file = args.data.join(name);
+        let document = json!({"killed": true, "file": file, "made": way == Way::Made});
         return args.ask.show(&document, |_| {
-            let note = if made { "written" } else { "there already" };
             output::line(&format!(
                 "{}: {} is {note}",
                 output::paint(output::RED, "killed"),
@@ -106,26 +111,59 @@ fn scope(everything: bool) -> &'static str {
     if everything { "everything" } else { "workspace" }
 }
 
-/// Makes the kill file durably; false when it is there already.
-fn kill_locally(data: &Path) -> Result<bool> {
+/// How everything was stopped beside the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Made,
+    There,
+    Unarmed,
+}
+
+/// Makes the kill file durably.
+fn kill_locally(data: &Path, make: impl Fn(&Path) -> io::Result<File>) -> Result<Way> {
     if !data.is_dir() {
         let detail = format!("{} is no data directory", data.display());
         return Err(Fault::new("data_dir_missing", detail).next("name it with --data").into());
     }
     let path = data.join("KILL");
-    let made = match OpenOptions::new().write(true).create_new(true).open(&path) {
+    let made = match make(&path) {
         Ok(file) => {
             // A kill that is only in memory would be gone after a power cut.
             file.sync_all().with_context(|| format!("{} is not durable", path.display()))?;
-            true
+            Way::Made
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-        Err(error) => {
-            return Err(error).with_context(|| format!("{} cannot be made", path.display()));
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Way::There,
+        // A full disk still lets go of a file, and without its certificate nothing is permitted.
+        Err(error) => match std::fs::remove_file(data.join("armed")) {
+            Ok(()) => Way::Unarmed,
+            Err(_) => {
+                return Err(error).with_context(|| format!("{} cannot be made", path.display()));
+            }
+        },
     };
     File::open(data)
         .and_then(|dir| dir.sync_all())
         .with_context(|| format!("{} is not durable", data.display()))?;
     Ok(made)
+}
+
+fn make(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_loses_its_certificate() {
+        let full = |_: &Path| Err(ErrorKind::StorageFull.into());
+        let dir = tempfile::tempdir().unwrap();
+        assert!(kill_locally(dir.path(), full).is_err(), "nothing was stopped");
+        std::fs::write(dir.path().join("armed"), "{}").unwrap();
+        assert!(kill_locally(dir.path(), full).unwrap() == Way::Unarmed);
+        assert!(!dir.path().join("armed").exists());
+        assert!(kill_locally(dir.path(), make).unwrap() == Way::Made);
+        assert!(kill_locally(dir.path(), make).unwrap() == Way::There);
+    }
 }

@@ -12,7 +12,7 @@ use placet_server::open_stores;
 use placet_server::{ChannelOptions, Secrets, ServerOptions, WitnessPeer, bind, serve};
 use placet_store::{Create, DataDir, Outbox};
 use placet_tlog::CosignerKey;
-use placet_types::event::{KillScope, KillSource};
+use placet_types::event::KillSource;
 use placet_types::ids::{ActorId, ActorKind, WorkspaceName};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -123,9 +123,8 @@ pub(crate) async fn serve_until_stopped(
 ) -> Result<()> {
     let plane = started.plane.clone();
     let housekeeping = tokio::spawn(plane.clone().housekeeping());
-    let killing = tokio::spawn(kill_on_signal(plane.clone())?);
+    kill_on_signal(&plane)?;
     let served = serve(listener, plane, options, stop_signal()?).await;
-    killing.abort();
     housekeeping.abort();
     tokio::task::spawn_blocking(move || started.stop()).await?;
     served.context("the server stopped")
@@ -259,16 +258,21 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static>
     })
 }
 
-/// SIGUSR2 trips the kill switch of everything: no HTTP, no key, no network.
-fn kill_on_signal(plane: Arc<Plane>) -> Result<impl Future<Output = ()> + Send + 'static> {
+/// SIGUSR2 trips the kill switch of everything: no HTTP, no key, no network. Heard on a thread of its
+/// own, so that no request keeps it waiting.
+fn kill_on_signal(plane: &Arc<Plane>) -> Result<()> {
+    let plane = Arc::downgrade(plane);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let entered = runtime.enter();
     let mut asked = signal(SignalKind::user_defined2())?;
-    Ok(async move {
+    drop(entered);
+    let hear = async move {
         while asked.recv().await.is_some() {
-            let done = plane.trip(None, KillScope::Everything, KillSource::Signal, None).await;
-            match done {
-                Ok(()) => eprintln!("placet: the kill switch of everything is tripped (signal)"),
-                Err(error) => eprintln!("placet: the kill is in effect but not recorded: {error}"),
-            }
+            let Some(plane) = plane.upgrade() else { return };
+            plane.trip_at_once(KillSource::Signal);
+            eprintln!("placet: the kill switch of everything is tripped (signal)");
         }
-    })
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(hear))?;
+    Ok(())
 }

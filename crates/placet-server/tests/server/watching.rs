@@ -1,0 +1,238 @@
+//! What stops everything from beside the store: whatever hangs, is full or is busy, and recorded as
+//! soon as that can be.
+
+use crate::world::{BIG, World, at, request};
+use placet_runtime::ports::{AppendError, Batch, Journal, PortError, WorkspaceNo};
+use placet_types::event::KillSource;
+use placet_types::ids::WorkspaceName;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+/// A journal whose writes can be made to hang, or to fail as on a full disk.
+struct Ill {
+    journal: Box<dyn Journal>,
+    how: Arc<How>,
+}
+
+#[derive(Default)]
+struct How {
+    hangs: Mutex<bool>,
+    woken: Condvar,
+    /// A write has come and hangs.
+    caught: AtomicBool,
+    full: AtomicBool,
+}
+
+impl How {
+    fn hang(&self, hangs: bool) {
+        *self.hangs.lock().unwrap() = hangs;
+        self.woken.notify_all();
+    }
+}
+
+impl Journal for Ill {
+    fn append(&mut self, batches: &[Batch]) -> Result<(), AppendError> {
+        let mut hangs = self.how.hangs.lock().unwrap();
+        while *hangs {
+            self.how.caught.store(true, Ordering::SeqCst);
+            hangs = self.how.woken.wait(hangs).unwrap();
+        }
+        if self.how.full.load(Ordering::SeqCst) {
+            return Err(AppendError::Unknown("no space left on device".into()));
+        }
+        self.journal.append(batches)
+    }
+
+    fn create_workspace(&mut self, name: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
+        self.journal.create_workspace(name)
+    }
+
+    fn put_bundle(&mut self, digest: &[u8; 32], bytes: &[u8]) -> Result<(), PortError> {
+        self.journal.put_bundle(digest, bytes)
+    }
+}
+
+async fn ill() -> (World, Arc<How>) {
+    let how = Arc::new(How::default());
+    let given = how.clone();
+    let world = World::over(move |stores| {
+        struct Gone;
+        impl Journal for Gone {
+            fn append(&mut self, _: &[Batch]) -> Result<(), AppendError> {
+                Err(AppendError::Unknown("gone".into()))
+            }
+            fn create_workspace(&mut self, _: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
+                Err(PortError::new("gone"))
+            }
+            fn put_bundle(&mut self, _: &[u8; 32], _: &[u8]) -> Result<(), PortError> {
+                Err(PortError::new("gone"))
+            }
+        }
+        let journal = std::mem::replace(&mut stores.journal, Box::new(Gone));
+        stores.journal = Box::new(Ill { journal, how: given });
+    })
+    .await;
+    (world, how)
+}
+
+/// Looks again and again, and never lets anything else run on this thread.
+fn until(done: impl Fn() -> bool) {
+    while !done() {
+        std::thread::yield_now();
+    }
+}
+
+async fn tripped(world: &World) -> Value {
+    loop {
+        let kill = world.get("/api/v1/kill", &world.admin).await.ok();
+        if !kill["everything"].is_null() {
+            return kill["everything"].clone();
+        }
+    }
+}
+
+async fn lift(world: &World, second: &str) {
+    let scope = r#"{"scope":"everything"}"#;
+    world.post("/api/v1/lift", &world.admin, scope).await.ok();
+    assert_eq!(world.post("/api/v1/lift", second, scope).await.ok()["lifted"], true);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_stopped_by_a_file_and_by_a_signal() {
+    for file in [true, false] {
+        let world = World::new().await;
+        let bot = world.key("agent:bot", &[]).await;
+        assert_eq!(at(&world.decide(&bot, "a", "").await, "/outcome"), "PERMIT");
+        let root = world.root();
+        if file {
+            fs::write(world.data().join("KILL"), "").unwrap();
+        } else {
+            world.plane.trip_at_once(KillSource::Signal);
+        }
+        // This thread runs all tasks of the server, and gives none a turn.
+        until(|| root.is_killed());
+        let kill = tripped(&world).await;
+        assert_eq!(kill["source"], if file { "file" } else { "signal" });
+        let denied = world.decide(&bot, "b", "").await;
+        assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_hangs_keeps_no_kill_waiting() {
+    let (world, how) = ill().await;
+    let bot = world.key("agent:bot", &[]).await;
+    how.hang(true);
+    let body = request("a", r#","attempt_nonce":"0123456789abcdef""#);
+    let asked = world.send("POST", "/api/v1/decisions", &bot, &[], &body).await;
+    until(|| how.caught.load(Ordering::SeqCst));
+    fs::write(world.data().join("KILL"), "").unwrap();
+    until(|| world.root().is_killed());
+    how.hang(false);
+    // It was decided before the kill, and its answer had not left.
+    let answer = World::read(asked).await.ok();
+    assert_eq!(at(&answer, "/outcome"), "PERMIT");
+    assert_eq!(at(&answer, "/permit/state"), "revoked", "{answer}");
+    assert_eq!(tripped(&world).await["source"], "file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_store_keeps_no_kill_waiting_and_the_next_start_is_tripped() {
+    for source in [KillSource::File, KillSource::Signal] {
+        let (world, how) = ill().await;
+        let bot = world.key("agent:bot", &[]).await;
+        how.full.store(true, Ordering::SeqCst);
+        let refused = world.post("/api/v1/decisions", &bot, &request("a", "")).await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        match source {
+            KillSource::File => fs::write(world.data().join("KILL"), "").unwrap(),
+            source => world.plane.trip_at_once(source),
+        }
+        until(|| world.root().is_killed());
+        // It cannot be recorded, and what would show that nothing was asked for is taken away.
+        until(|| !world.data().join("armed").exists());
+        let world = world.restart().await;
+        let kill = tripped(&world).await;
+        // The signal left no trace of its own, only that nothing is armed any more.
+        let wanted = if source == KillSource::File { "file" } else { "certificate" };
+        assert_eq!(kill["source"], wanted);
+        let denied = world.decide(&bot, "b", "").await;
+        assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_not_the_last_one_trips_a_running_server() {
+    let world = World::new().await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let armed = world.data().join("armed");
+    let older = fs::read(&armed).unwrap();
+    let damage: [&dyn Fn(&Path); 4] = [
+        &|armed| fs::remove_file(armed).unwrap(),
+        &|armed| {
+            let text = fs::read_to_string(armed).unwrap();
+            let digit = text.find("signature").unwrap() + 14;
+            let other = if &text[digit..=digit] == "0" { "1" } else { "0" };
+            fs::write(armed, format!("{}{other}{}", &text[..digit], &text[digit + 1..])).unwrap();
+        },
+        &|armed| fs::write(armed, "{}").unwrap(),
+        &|armed| fs::write(armed, &older).unwrap(),
+    ];
+    for harm in damage {
+        assert!(!world.root().is_killed());
+        harm(&armed);
+        assert_eq!(tripped(&world).await["source"], "certificate");
+        lift(&world, &olga).await;
+        assert_ne!(fs::read(&armed).unwrap(), older, "it names another override");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_and_lifts_in_a_row_leave_no_trip_of_their_own_behind() {
+    let world = World::new().await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    for _ in 0..20 {
+        let scope = r#"{"scope":"everything"}"#;
+        world.post("/api/v1/kill", &olga, scope).await.ok();
+        lift(&world, &olga).await;
+        assert!(!world.root().is_killed());
+    }
+    let log = world.get("/api/v1/audit?type=kill.tripped", &world.admin).await.ok();
+    let trips = log["entries"].as_array().unwrap();
+    let sources = trips.iter().map(|it| at(it, "/entry/predicate/data/source"));
+    assert!(trips.len() == 20 && sources.into_iter().all(|it| it == "api"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_asked_for_again_right_after_a_lift_is_another_one() {
+    let world = World::new().await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let file = world.data().join("KILL");
+    fs::write(&file, "").unwrap();
+    tripped(&world).await;
+    for _ in 0..10 {
+        lift(&world, &olga).await;
+        assert!(!file.exists());
+        fs::write(&file, "").unwrap();
+        assert_eq!(tripped(&world).await["source"], "file");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_is_told_of_a_kill() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let held = world.decide(&bot, "a", BIG).await;
+    let path = format!("/api/v1/decisions/{}?wait=60s", at(&held, "/id"));
+    let nonce = [("placet-attempt-nonce", "0123456789abcdef")];
+    let waiting = world.send("GET", &path, &bot, &nonce, "").await;
+    until(|| world.root().waiting_callers() == 1);
+    fs::write(world.data().join("KILL"), "").unwrap();
+    // Nothing but the kill ends this wait so soon.
+    let patience = std::time::Duration::from_secs(30);
+    let told = tokio::time::timeout(patience, World::read(waiting)).await.unwrap().ok();
+    assert_eq!(at(&told, "/approval/state"), "pending");
+}
