@@ -91,6 +91,9 @@ class Server:
             if tripped[scope]:
                 for key in ("admin", "second"):
                     self.call("POST", "/api/v1/lift", {"scope": scope}, key)
+        for stopped in self.good("GET", "/api/v1/overrides")["overrides"]:
+            for key in ("admin", "second"):
+                self.call("POST", "/api/v1/overrides:lift", {"scope": stopped["scope"]}, key)
 
     def policy(self):
         """What is in force, what waits for a review, whose signatures count."""
@@ -207,6 +210,19 @@ class Server:
                 self.good("POST", path + "/close", {})
                 return {"id": opened["id"]}, {"justified": True, "note": "seen"}, "second"
             return {"id": opened["id"]}, None, "admin"
+        if operation in ("addEvidence", "getEvidence", "revokeEvidence"):
+            digest = "sha256:" + self.unique().rjust(64, "0")
+            body = {"type": "review", "digest": digest, "subject": digest}
+            if operation == "addEvidence":
+                return {}, body, "bot"
+            made = self.good("POST", "/api/v1/evidence", body, "bot")
+            reason = {"reason": "case-1"} if operation == "revokeEvidence" else None
+            return {"id": made["id"]}, reason, "bot"
+        if operation in ("trustIssuerKey", "revokeIssuerKey"):
+            body = {"issuer": "service:ci", "key": self.vkey()}
+            if operation == "revokeIssuerKey":
+                self.agreed("/api/v1/evidence/keys", body)
+            return {}, body, "admin"
         if operation == "createWorkspace":
             name = "w" + self.unique()
             return {}, {"name": name, "admin": "human:ann"}, "admin"
@@ -216,6 +232,11 @@ class Server:
             self.good("POST", "/api/v1/kill", {"scope": "workspace"})
         if operation in ("kill", "lift"):
             return {}, {"scope": "workspace"}, "admin"
+        if operation == "stop":
+            return {}, {"scope": "capability:x", "mode": "kill"}, "admin"
+        if operation == "liftOverride":
+            self.good("POST", "/api/v1/overrides", {"scope": "model:x", "mode": "disable"})
+            return {}, {"scope": "model", "value": "x"}, "admin"
         if operation == "publishPolicy":
             return {}, {"sources": sources()}, "admin"
         if operation == "replayDelivery":

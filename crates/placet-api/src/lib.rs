@@ -15,9 +15,11 @@ mod compat;
 mod decision;
 mod delegation;
 pub mod error;
+mod evidence;
 mod exception;
 mod manage;
 mod outbox;
+mod overrides;
 mod policy;
 mod privacy;
 mod session;
@@ -56,6 +58,10 @@ pub use decision::{
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
+pub use evidence::{
+    EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
+    IssuerKeyList, IssuerKeyRequest,
+};
 pub use exception::{
     ExceptionControl, ExceptionDocument, ExceptionList, ExceptionRequest, ExceptionReview,
     ExceptionReviewRequest, ExceptionSpan, PassageDocument,
@@ -67,6 +73,9 @@ pub use manage::{
     WorkspaceMadeDocument, WorkspaceRequest,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
+pub use overrides::{
+    OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
+};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

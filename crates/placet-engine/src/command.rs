@@ -12,13 +12,13 @@ use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
-    VoteChannel,
+    OverrideMode, Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened,
+    Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{
-    ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, KeyId, PermitId, TimeMs,
+    ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId, TimeMs,
 };
-use placet_types::policy::Verdict;
+use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
 
 /// Who acts, as authentication verified it.
@@ -148,6 +148,19 @@ pub enum Command {
     },
     /// Trust the key of an author, or trust it no more.
     ChangeAuthor(Box<AuthorChange>),
+    /// Vouch for something.
+    AddEvidence(Box<AddEvidence>),
+    /// Take a piece of evidence back.
+    RevokeEvidence {
+        /// The piece.
+        evidence: EvidenceId,
+        /// Code of the matter.
+        reason: String,
+        /// Its issuer, or somebody who may.
+        by: Who,
+    },
+    /// Trust the key of an issuer of evidence, or trust it no more.
+    ChangeIssuer(Box<IssuerChange>),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -183,6 +196,9 @@ impl Command {
             Self::DraftBundle(command) => Some(&command.by),
             Self::ArmUnder(command) => Some(&command.by),
             Self::ChangeAuthor(command) => Some(&command.by),
+            Self::AddEvidence(command) => Some(&command.by),
+            Self::RevokeEvidence { by, .. } => Some(by),
+            Self::ChangeIssuer(command) => Some(&command.by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),
@@ -252,6 +268,8 @@ pub struct Decide {
     pub passing: Passing,
     /// It was done already, and is filed afterwards.
     pub retroactive: bool,
+    /// What an override can stop it by besides its surface and its actors, in the order of the texts.
+    pub under: Vec<KillScope>,
 }
 
 /// A vote on a held decision.
@@ -362,6 +380,8 @@ pub struct Report {
 pub struct RevokePermit {
     /// Decision, its log index, and permit.
     pub permits: Vec<(DecisionId, u64, PermitId)>,
+    /// The scope that stops them; without one it is the workspace or everything.
+    pub reason: Option<Reason>,
 }
 
 /// Trip a kill switch.
@@ -369,6 +389,8 @@ pub struct RevokePermit {
 pub struct Trip {
     /// What to stop.
     pub scope: KillScope,
+    /// How.
+    pub mode: OverrideMode,
     /// What caused it.
     pub source: KillSource,
     /// Who; absent for file, signal and certificate.
@@ -530,6 +552,42 @@ pub struct ArmUnder {
     /// Sessions to which this bundle grants less, and what is left. Whoever owns the order of the log
     /// writes it.
     pub narrowed: Vec<SessionNarrowed>,
+}
+
+/// A piece of evidence.
+#[derive(Clone, Debug)]
+pub struct AddEvidence {
+    /// Who brings it.
+    pub by: Who,
+    /// Digest of the evidence itself.
+    pub digest: Digest,
+    /// From this instant on it counts no more.
+    pub expires: TimeMs,
+    /// When it was issued.
+    pub issued: TimeMs,
+    /// Who vouches for it.
+    pub issuer: ActorRef,
+    /// Verifier key of the issuer whose signature was found good.
+    pub key: Option<String>,
+    /// Its type.
+    pub kind: String,
+    /// Digest of what it speaks of.
+    pub subject: Digest,
+}
+
+/// Whose signature on evidence counts.
+#[derive(Clone, Debug)]
+pub struct IssuerChange {
+    /// Whose key.
+    pub issuer: ActorRef,
+    /// Verifier key.
+    pub key: String,
+    /// Whether it counts from here on.
+    pub trust: bool,
+    /// Who.
+    pub by: Who,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
 }
 
 /// Whose signature counts.

@@ -4,6 +4,7 @@
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
 use crate::exceptions;
+use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
 use crate::shadow;
@@ -13,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{
     ActorRef, ApprovalOpened, DecisionEvent, EXCEPTION_RULE, Event, KillScope, Matched,
-    PermitIssued, Tag, WindowUse,
+    OverrideMode, PermitIssued, Tag, WindowUse,
 };
 use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
@@ -110,7 +111,7 @@ fn with_reserve(bound: usize, state: &State, command: &Decide) -> usize {
 fn governed(state: &State, command: &Decide, reach: Reach, now: TimeMs) -> Option<Verdict> {
     reach.is_governed().then(|| {
         let place = (command.surface.as_str(), command.action.as_str());
-        let hit = constitution::hit(state, &command.who, place, now);
+        let hit = constitution::hit(state, &state.without_revoked(&command.who), place, now);
         let proposers = core::iter::once(&command.who.actor).chain(&command.on_behalf_of);
         constitution::verdict(state, reach, &command.verdict, proposers, hit)
     })
@@ -178,12 +179,8 @@ fn outcome(
 
 /// What stands before every rule: no policy and no exception has a say in it.
 pub(crate) fn barred(state: &State, command: &Decide, now: TimeMs) -> Option<Combined> {
-    if let Some(scope) = killed(state) {
-        let reason = match scope {
-            KillScope::Everything => Reason::KilledEverything,
-            KillScope::Workspace => Reason::KilledWorkspace,
-        };
-        return Some(Combined::refusal(Outcome::Deny, reason));
+    if let Some(stop) = stopped(state, command) {
+        return Some(Combined::refusal(Outcome::Deny, stop.reason()));
     }
     (now > command.deadline).then(|| Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded))
 }
@@ -231,12 +228,18 @@ pub(crate) fn ruled(
     combined
 }
 
-pub(crate) fn killed(state: &State) -> Option<KillScope> {
-    match state.kill() {
-        (Some(_), _) => Some(KillScope::Everything),
-        (None, Some(_)) => Some(KillScope::Workspace),
-        (None, None) => None,
+/// What stops a request, if anything does. A caller with a role that is revoked is stopped as a whole:
+/// without the role a rule that restricts it would fall away, and restricting never grants.
+fn stopped(state: &State, command: &Decide) -> Option<Stop> {
+    if state.override_count() == 0 {
+        return None;
     }
+    let Decide { surface, who, on_behalf_of, under, .. } = command;
+    let scopes = KillScope::all(surface, &who.actor, on_behalf_of, under);
+    state.stop(&scopes).or_else(|| {
+        let role = state.revoked_role(&who.roles).filter(|_| !is_governed(surface))?;
+        Some(Stop { scope: KillScope::Role(role.into()), mode: OverrideMode::Revoke })
+    })
 }
 
 /// The window of a hit and what it says. A window without a tag cannot be looked up, so it counts
@@ -337,6 +340,7 @@ fn event<H: Hasher>(
         would: None,
         exception: None,
         retroactive: None,
+        under: command.under.clone(),
     }
 }
 

@@ -230,7 +230,7 @@ impl Exception {
         hits.insert(hits.partition_point(before), Hit::of(self.rule.clone()));
         // Of an unknown surface no rule was asked, so nothing less than all of policy lets it pass.
         let surface_known = verdict.surface_known || waives.is_governance();
-        (Verdict { policy: verdict.policy, surface_known, hits }, waived)
+        (Verdict { surface_known, hits, ..verdict.clone() }, waived)
     }
 }
 

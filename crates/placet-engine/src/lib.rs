@@ -34,11 +34,13 @@ mod constitution;
 mod decide;
 mod delegations;
 mod demand;
+mod evidence;
 mod exceptions;
 mod hold;
 mod idempotency;
 mod keys;
 mod memory;
+mod overrides;
 mod pending;
 mod policies;
 mod privacy;
@@ -55,18 +57,22 @@ mod waiting;
 
 pub use apply::FoldError;
 pub use command::{
-    ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate, DraftBundle,
-    Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner,
-    Target, Trip, Vote, Waiting, Who,
+    AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
+    DraftBundle, Erase, IssuerChange, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit,
+    RevokeSigner, RotateSigner, Target, Trip, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use demand::Demand;
+pub use evidence::{
+    EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
+};
 pub use exceptions::{
     BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
     OpenException, Passing, Reviewed,
 };
 pub use idempotency::IdempotencyKeys;
+pub use overrides::Stop;
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;

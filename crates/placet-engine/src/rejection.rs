@@ -54,6 +54,18 @@ pub enum Rejection {
     Foreign(&'static str),
     /// A kill switch is tripped.
     Killed(KillScope),
+    /// Nothing new begins there.
+    Frozen(KillScope),
+    /// It is not to be used.
+    Disabled(KillScope),
+    /// The caller came with a role that nobody has at the moment.
+    RoleRevoked(String),
+    /// A scope cannot be stopped in this way.
+    OverrideInvalid(&'static str),
+    /// The bound of tripped scopes is reached.
+    OverridesFull,
+    /// Nobody lifts what stops themselves.
+    OwnOverride,
     /// The decision never had a permit to consume.
     NoPermit,
     /// The permit was consumed by another attempt.
@@ -126,6 +138,28 @@ pub enum Rejection {
     BundlesFull,
     /// The bound of author keys is reached.
     AuthorsFull,
+    /// A bound of evidence is reached.
+    EvidenceFull,
+    /// The piece was taken back.
+    EvidenceRevoked,
+    /// Its issuer has a key and has not signed it.
+    EvidenceUnsigned,
+    /// Its times are not what they may be.
+    EvidenceTime(&'static str),
+    /// A piece that the verdict rests on was taken back a moment ago.
+    EvidenceMoved,
+    /// The key does not count for this issuer.
+    IssuerKeyUnknown,
+    /// The key was revoked, which is for good.
+    IssuerKeyRevoked,
+    /// The bound of issuer keys is reached.
+    IssuerKeysFull,
+    /// A signature in the name of a key of an issuer is not its.
+    EvidenceSignature,
+    /// Several issuers have signed, and none is named.
+    IssuerUnclear,
+    /// The statement speaks of several subjects, or of another than the one that is named.
+    SubjectUnclear,
 }
 
 impl Rejection {
@@ -155,6 +189,12 @@ impl Rejection {
             Self::RoleMissing(_) => "role_missing",
             Self::Foreign(_) => "foreign",
             Self::Killed(_) => "killed",
+            Self::Frozen(_) => "frozen",
+            Self::Disabled(_) => "disabled",
+            Self::RoleRevoked(_) => "role_revoked",
+            Self::OverrideInvalid(_) => "override_invalid",
+            Self::OverridesFull => "overrides_full",
+            Self::OwnOverride => "own_override",
             Self::NoPermit => "no_permit",
             Self::PermitConsumed => "permit_consumed",
             Self::PermitExpired => "permit_expired",
@@ -191,6 +231,17 @@ impl Rejection {
             Self::OwnReview => "own_review",
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
+            Self::EvidenceFull => "evidence_full",
+            Self::EvidenceRevoked => "evidence_revoked",
+            Self::EvidenceUnsigned => "evidence_unsigned",
+            Self::EvidenceTime(_) => "evidence_time_invalid",
+            Self::EvidenceMoved => "policy_moved",
+            Self::IssuerKeyUnknown => "issuer_key_unknown",
+            Self::IssuerKeyRevoked => "issuer_key_revoked",
+            Self::IssuerKeysFull => "issuer_keys_full",
+            Self::EvidenceSignature => "evidence_signature_bad",
+            Self::IssuerUnclear => "evidence_issuer_unclear",
+            Self::SubjectUnclear => "evidence_subject_unclear",
         }
     }
 }
@@ -247,15 +298,19 @@ impl fmt::Display for Rejection {
                 Ok(())
             }
             Self::Foreign(whose) => write!(f, "this belongs to {whose}"),
-            Self::Killed(scope) => {
-                write!(
-                    f,
-                    "the kill switch of {} is tripped",
-                    match scope {
-                        KillScope::Everything => "everything",
-                        KillScope::Workspace => "this workspace",
-                    }
-                )
+            Self::Killed(KillScope::Workspace) => {
+                f.write_str("the kill switch of this workspace is tripped")
+            }
+            Self::Killed(scope) => write!(f, "the kill switch of {scope} is tripped"),
+            Self::Frozen(scope) => write!(f, "{scope} is frozen: nothing new begins"),
+            Self::Disabled(scope) => write!(f, "{scope} is disabled"),
+            Self::RoleRevoked(role) => write!(f, "the role {role} is revoked for everybody"),
+            Self::OverrideInvalid(why) => f.write_str(why),
+            Self::OverridesFull => f.write_str(
+                "as many scopes are tripped as can be kept; stop the workspace as a whole, or lift some",
+            ),
+            Self::OwnOverride => {
+                f.write_str("it stops the caller; two other people have to lift it")
             }
             Self::NoPermit => f.write_str("this decision has no permit to consume"),
             Self::PermitConsumed => f.write_str("the permit was consumed by another attempt"),
@@ -325,6 +380,38 @@ impl fmt::Display for Rejection {
             Self::OwnReview => f.write_str("another person has to review it"),
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
+            Self::EvidenceFull => f.write_str(
+                "as much evidence, or as many types, issuers or repetitions of it, are kept as can be; \
+                 what has expired makes room",
+            ),
+            Self::EvidenceRevoked => f.write_str(
+                "this evidence was taken back, and does not come again; bring one with another digest",
+            ),
+            Self::EvidenceUnsigned => f.write_str(
+                "its issuer has a key, so only a signed envelope counts; revoke the key or sign",
+            ),
+            Self::EvidenceTime(why) => write!(f, "the times of the evidence do not do: {why}"),
+            Self::EvidenceMoved => {
+                f.write_str("evidence was taken back while it was being decided; ask again")
+            }
+            Self::IssuerKeyUnknown => {
+                f.write_str("the key that signed it does not count for its issuer")
+            }
+            Self::IssuerKeyRevoked => {
+                f.write_str("this key was revoked, which is for good; trust another")
+            }
+            Self::EvidenceSignature => f.write_str(
+                "a signature in the name of a key of an issuer is not its, or the key is revoked",
+            ),
+            Self::IssuerUnclear => {
+                f.write_str("several issuers have signed it; name the one whose word it is")
+            }
+            Self::SubjectUnclear => f.write_str(
+                "name the subject: one of the statement's, by its digest sha256:…",
+            ),
+            Self::IssuerKeysFull => {
+                f.write_str("too many keys of issuers, or of this one, are kept; revoke some")
+            }
         }
     }
 }

@@ -5,11 +5,13 @@ mod engine {
     mod asking;
     mod decisions;
     mod delegations;
+    mod evidence;
     mod exceptions;
     mod fold;
     mod governance;
     mod model;
     mod notation;
+    mod overrides;
     mod permits;
     mod policies;
     mod privacy;

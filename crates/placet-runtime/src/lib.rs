@@ -17,16 +17,19 @@ mod directory;
 pub mod driver;
 mod dry;
 mod error;
+mod evidence;
 mod excepting;
 mod fold;
 mod follower;
 pub mod frame;
+mod halts;
 mod holding;
 pub mod host;
 mod housekeeping;
 mod idle;
 mod keeping;
 mod load;
+mod overriding;
 mod people;
 mod plane;
 mod policies;
@@ -68,10 +71,12 @@ pub use dry::{
     all_cases, run_case, self_test,
 };
 pub use error::PlaneError;
+pub use evidence::{AddSpec, issuer_request};
 pub use excepting::{ExceptionSpec, ExceptionView, is_party};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
+pub use overriding::Halt;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{
     BundleRefusal, NowArmed, Policies, PolicyAct, PolicyMatters, Publication, REVIEW_MS, Upload,

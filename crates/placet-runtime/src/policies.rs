@@ -222,7 +222,7 @@ impl Plane {
             let since = drafts.next().map(|(_, draft)| draft.since);
             since.filter(|_| state.solo() && !dev)
         });
-        let from = from.await?.map(|since| since.plus(crate::admin::SOLO_DELAY_MS));
+        let from = from.await?.map(|since| since.plus(crate::overriding::SOLO_DELAY_MS));
         match from {
             Some(from) if now < from => Err(PlaneError::Rejected(Rejection::TooEarly(from))),
             _ => Ok(()),
@@ -297,7 +297,7 @@ impl Plane {
         let index = self.locate(workspace, decision)?;
         let opened = self.open(workspace, index)?;
         let prior = decision_of(&opened.entry)?;
-        let (request, caller) = reread(&opened.payload)?;
+        let (mut request, caller) = reread(&opened.payload)?;
         let act = PolicyAct::read(&request).ok_or(PlaneError::Rejected(Rejection::NoPermit))?;
         let bundle = self.stored(act.bundle).await?;
         if let Some(signed) = &act.signed {
@@ -311,7 +311,9 @@ impl Plane {
             return Err(PlaneError::Rejected(Rejection::NoPermit));
         }
         for _ in 0..MOVED_MAX {
-            let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
+            let bundle_now = workspace.bundle();
+            request.found = self.found(workspace, bundle_now.as_deref(), &request).await?;
+            let verdict = evaluate(bundle_now.as_deref(), &request, &caller);
             let command = ArmUnder {
                 by: self.who(workspace, principal),
                 index,
@@ -324,7 +326,7 @@ impl Plane {
                 replaces: act.replaces,
                 signed: act.signed.clone(),
                 language: LANGUAGE,
-                solo_delay_ms: crate::admin::SOLO_DELAY_MS,
+                solo_delay_ms: crate::overriding::SOLO_DELAY_MS,
                 review_ms: REVIEW_MS,
                 narrowed: Vec::new(),
             };

@@ -18,7 +18,7 @@ use placet_policy::Bundle;
 use placet_types::Digest;
 use placet_types::event::{DecisionEvent, EXCEPTION_RULE, Entry, Event, Tag, Would};
 use placet_types::ids::{ApprovalId, DecisionId, PermitId, WorkspaceName};
-use placet_types::policy::{Hit, Verdict};
+use placet_types::policy::{Hit, Reason, Verdict};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -209,7 +209,12 @@ impl Context<'_> {
             _ => {
                 report.re_stepped += 1;
                 re_stepped = true;
-                recorded(entry, event, bundle)
+                let mut command = recorded(entry, event, bundle);
+                // Whose roles they were is erased; that one of them was revoked is not.
+                if event.reasons.contains(&Reason::RoleRevoked) {
+                    command.who.roles.extend(self.state.revoked_roles().map(str::to_owned));
+                }
+                command
             }
         };
         let plan = step::<Fast>(self.state, &Command::Decide(Box::new(command)), entry.time);
@@ -294,7 +299,12 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
         true => ["admin".to_owned()].into(),
         false => [].into(),
     };
-    let verdict = Verdict { policy: event.policy, surface_known: event.surface_known, hits };
+    let verdict = Verdict {
+        policy: event.policy,
+        surface_known: event.surface_known,
+        hits,
+        evidence: Vec::new(),
+    };
     as_recorded(given, event, roles, verdict, windows)
 }
 
@@ -339,6 +349,7 @@ pub(crate) fn as_recorded(
         verdict,
         windows,
         shadow: None,
+        under: event.under.clone(),
     }
 }
 

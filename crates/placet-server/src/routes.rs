@@ -7,7 +7,8 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
-    exceptions, log, manage, meta, policies, privacy, sessions, shadow, signers,
+    evidence, exceptions, log, manage, meta, overrides, policies, privacy, sessions, shadow,
+    signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -69,6 +70,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);
+    routes.add("listOverrides", overrides::list);
+    routes.add("stop", overrides::stop);
+    routes.add("liftOverride", overrides::lift);
     routes.add("listKeys", manage::keys);
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
@@ -107,6 +111,13 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("reviewPolicy", policies::review);
     routes.add("trustAuthor", policies::trust_author);
     routes.add("revokeAuthor", policies::revoke_author);
+    routes.add("listEvidence", evidence::list);
+    routes.add("addEvidence", evidence::add);
+    routes.add("getEvidence", evidence::get);
+    routes.add("revokeEvidence", evidence::revoke);
+    routes.add("listIssuerKeys", evidence::keys);
+    routes.add("trustIssuerKey", evidence::trust);
+    routes.add("revokeIssuerKey", evidence::distrust);
     routes.add("listOutbox", channels::list);
     routes.add("replayDelivery", channels::replay);
     routes.add("getHealth", meta::health);

@@ -14,6 +14,8 @@ mod authzen_todo;
 mod channels;
 #[path = "server/compat.rs"]
 mod compat;
+#[path = "server/evidence.rs"]
+mod evidence;
 #[path = "server/exceptions.rs"]
 mod exceptions;
 #[path = "server/flows.rs"]
@@ -34,6 +36,8 @@ mod log;
 mod matrix;
 #[path = "server/operations.rs"]
 mod operations;
+#[path = "server/overrides.rs"]
+mod overrides;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]

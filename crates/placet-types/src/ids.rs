@@ -124,6 +124,8 @@ id_kinds! {
     Permit PermitId "pmt_";
     /// A job: named after the decision that admits it.
     Job JobId "job_";
+    /// An execution: a run of a capability.
+    Execution ExecutionId "exe_";
     /// An API key.
     Key KeyId "key_";
     /// A legal hold.
@@ -132,6 +134,8 @@ id_kinds! {
     Delegation DelegationId "dlg_";
     /// An exception from policy.
     Exception ExceptionId "exc_";
+    /// A piece of evidence: named after the time and the index of its entry.
+    Evidence EvidenceId "evd_";
     /// Any other event.
     Event EventId "evt_";
 }

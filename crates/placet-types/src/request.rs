@@ -1,6 +1,7 @@
 //! The execution request: its fields, their bounds, defaults and digests. Owns what a client may
 //! say; everything else about the caller comes from authentication as [`Caller`].
 
+use crate::evidence::Found;
 use crate::hash::{Digest, Hasher};
 use crate::ids::{ActorId, Amount, DecisionId, WorkspaceName, is_dotted_name, is_label, is_name};
 use crate::json::{Object, Value, Writer};
@@ -117,6 +118,9 @@ pub struct Request {
     pub subjects: BTreeSet<String>,
     /// It was done already: it is decided and recorded, and nothing is permitted.
     pub retroactive: bool,
+    /// What the server's own stores say about what the request names. No field of a body: reading leaves
+    /// it empty, and it is recorded with the verified facts.
+    pub found: Found,
 }
 
 /// Why a body is no execution request.
@@ -267,6 +271,7 @@ impl Request {
             )?,
             subjects: fields.subjects()?,
             retroactive: fields.flag("retroactive")?,
+            found: Found::default(),
         })
     }
 
@@ -329,6 +334,28 @@ impl Request {
                     w.str(key, value);
                 }
             });
+        }
+    }
+
+    /// Digest of what the request is about: the change, or the digest that the target is or ends in
+    /// (`image@sha256:…`). None where it names nothing, or two things that differ: nobody could say which of
+    /// them a piece of evidence has to speak of.
+    ///
+    /// A change is named by the digest of its canonical bytes, or, where it is nothing but a digest, by that.
+    #[must_use]
+    pub fn subject<H: Hasher>(&self) -> Option<Digest> {
+        let change = self.change.as_ref().map(|change| {
+            let object = change.as_object().filter(|object| object.len() == 1);
+            let text = object.map_or(Some(change), |object| object.get("digest"));
+            let given = text.and_then(Value::as_str).and_then(Digest::parse);
+            given.unwrap_or_else(|| Digest(H::sha256(&[&change.to_canonical()])))
+        });
+        let target = self.target.as_deref().and_then(|target| {
+            Digest::parse(target.rsplit_once('@').map_or(target, |(_, digest)| digest))
+        });
+        match (change, target) {
+            (Some(change), Some(target)) => (change == target).then_some(change),
+            (one, other) => one.or(other),
         }
     }
 

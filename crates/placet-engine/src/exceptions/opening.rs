@@ -4,7 +4,6 @@
 use super::{BREAK_GLASS, EXCEPTION, OPEN};
 use crate::command::{Plan, Who};
 use crate::constitution::{self, URGENT};
-use crate::decide::killed;
 use crate::rejection::Rejection;
 use crate::state::{HeldState, State};
 use crate::step::{append, has_role};
@@ -73,9 +72,7 @@ pub(crate) fn open(state: &State, command: &OpenException, now: TimeMs) -> Resul
     has_role(by, &URGENT)?;
     let roles: Vec<&str> = bounds.roles.iter().map(String::as_str).collect();
     has_role(by, &roles)?;
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
-    }
+    state.may_act(Some(&by.actor))?;
     let break_glass = prior.action == BREAK_GLASS;
     if prior.surface != EXCEPTION || !(break_glass || prior.action == OPEN) {
         return Err(Rejection::NoPermit);

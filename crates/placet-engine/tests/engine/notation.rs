@@ -8,6 +8,8 @@
 //!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [untied] [outcomes=PERMIT,…]
 //!                          [from=MS] [until=MS]     (instants since the start)
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
+//!                                [capability=…] [branch=…] [model=…] [alias=…] [execution=ID] [job=ID]
+//! trip ann SCOPE [freeze|disable|revoke]           lift ann SCOPE
 //! ```
 
 use super::asking::{counts, later, windows};
@@ -19,7 +21,7 @@ use placet_engine::{
 };
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
+    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, OverrideMode, ReportedResult,
     SessionNarrowed, VoteChannel,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
@@ -113,8 +115,8 @@ impl Scene {
             "show" => return self.show(words[1]),
             "again" => {
                 let id = self.id(words[1]);
-                let (index, _) = self.world().decision(id);
-                let withheld = self.world().state.withheld(index);
+                let (index, event) = self.world().decision(id);
+                let withheld = self.world().state.withheld(index, &event.scopes());
                 return withheld.map_or("shown".into(), |why| format!("! {}", why.code()));
             }
             "owes" => return self.owes(words[1]),
@@ -281,6 +283,7 @@ impl Scene {
             hits: hits.collect(),
             surface_known: !surface.starts_with("unknown"),
             policy: self.world().state.policy(),
+            evidence: Vec::new(),
         }
     }
 
@@ -382,7 +385,8 @@ impl Scene {
                 let id = self.id(words[1]);
                 let (index, prior) = self.world().decision(id);
                 let permit = prior.permit.map_or(PermitId::from_bytes([0; 16]), |p| p.id);
-                Command::RevokePermit(RevokePermit { permits: vec![(id, index, permit)] })
+                let permits = vec![(id, index, permit)];
+                Command::RevokePermit(RevokePermit { permits, reason: None })
             }
             "trip" => {
                 let (source, who) = match words[1] {
@@ -390,7 +394,9 @@ impl Scene {
                     "nobody" => (KillSource::Api, None),
                     _ => (KillSource::Api, Some(who(self))),
                 };
-                Command::Trip(Trip { scope: scope(words[2]), source, who })
+                let mode = OverrideMode::ALL.into_iter().find(|mode| options.has(mode.as_str()));
+                let mode = mode.unwrap_or(OverrideMode::Kill);
+                Command::Trip(Trip { scope: scope(words[2]), mode, source, who })
             }
             "lift" => Command::Lift(Lift {
                 scope: scope(words[2]),
@@ -546,8 +552,8 @@ impl Scene {
     /// What is known of a decision beyond its entry.
     fn show(&mut self, name: &str) -> String {
         let id = self.id(name);
-        let (index, _) = self.world().decision(id);
-        let status = self.world().state.status(id, index);
+        let (index, event) = self.world().decision(id);
+        let status = self.world().state.status(id, index, &event.scopes());
         let mut out = Vec::new();
         out.extend(status.held.map(|held| held.state.as_str()));
         out.extend(status.open_permit.map(|_| "open"));

@@ -253,6 +253,7 @@ impl World {
             state.held_open(),
             &state.sizes()[1..],
         );
+        let _ = writeln!(out, "{:?}", state.overrides().collect::<Vec<_>>());
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }
@@ -288,11 +289,16 @@ impl World {
         for delegation in state.delegations() {
             let _ = writeln!(out, "{delegation:?}");
         }
+        for piece in state.evidence().newest(None) {
+            let _ = writeln!(out, "{piece:?} {}", state.evidence().stands(&piece.id));
+        }
+        let _ = writeln!(out, "{:?}", state.evidence().keys().collect::<Vec<_>>());
         let pending = state.inbox(&Viewer::all(), None, usize::MAX, self.now);
         let waiting = state.approvals(None).filter(|held| held.state.is_pending());
         assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");
         for (index, decision) in &self.decisions {
-            let _ = writeln!(out, "{:?}", state.status(decision.decision, *index));
+            let _ =
+                writeln!(out, "{:?}", state.status(decision.decision, *index, &decision.scopes()));
         }
         out
     }

@@ -166,6 +166,11 @@ impl Stage {
                 self.admin("/api/v1/kill", r#"{"scope":"workspace"}"#).await;
                 call(operation.path, r#"{"scope":"workspace"}"#)
             }
+            "stop" => call(operation.path, r#"{"scope":"capability:x","mode":"kill"}"#),
+            "liftOverride" => {
+                self.admin("/api/v1/overrides", r#"{"scope":"capability:x","mode":"kill"}"#).await;
+                call(operation.path, r#"{"scope":"capability","value":"x"}"#)
+            }
             "createKey" => call(
                 operation.path,
                 &format!(r#"{{"actor":"agent:k{n}","environment":"production","roles":[]}}"#),
@@ -237,6 +242,18 @@ impl Stage {
                 };
                 self.at(operation, "{id}", &id, body)
             }
+            "addEvidence" => call(operation.path, &piece(n)),
+            "getEvidence" | "revokeEvidence" => {
+                let made = self.world.post("/api/v1/evidence", &self.bot, &piece(n)).await;
+                let body = if operation.method == "POST" { r#"{"reason":"case-1"}"# } else { "" };
+                self.at(operation, "{id}", at(&made.json(), "/id"), body)
+            }
+            "trustIssuerKey" => call(operation.path, &issuer_key(n)),
+            "revokeIssuerKey" => {
+                let body = issuer_key(n);
+                self.admin("/api/v1/evidence/keys", &body).await;
+                call(operation.path, &body)
+            }
             "trustAuthor" => call(operation.path, &self.author()),
             "revokeAuthor" => {
                 let body = self.author();
@@ -272,6 +289,16 @@ impl Stage {
                 for key in [&self.world.admin, &self.zoe] {
                     let kill = self.world.get("/api/v1/kill", key).await.ok();
                     assert_eq!(kill["workspace"], Value::Null, "{kill}");
+                }
+            }
+            "stop" | "liftOverride" => {
+                let scope = r#"{"scope":"capability:x"}"#;
+                for key in [&self.world.admin, &self.olga, &self.zoe, &self.zed] {
+                    self.world.post("/api/v1/overrides:lift", key, scope).await;
+                }
+                for key in [&self.world.admin, &self.zoe] {
+                    let stopped = self.world.get("/api/v1/overrides", key).await.ok();
+                    assert_eq!(stopped["overrides"], json!([]), "{stopped}");
                 }
             }
             "trustAuthor" | "revokeAuthor" => {
@@ -324,6 +351,18 @@ fn exception(n: u32) -> String {
     format!(
         r#"{{"surface":"x.y","actor":"agent:x{n}","waives":["floor"],"reason":"case-1","duration":"1m"}}"#
     )
+}
+
+/// A piece of evidence like no other.
+fn piece(n: u32) -> String {
+    let digest = format!("sha256:{n:064x}");
+    json!({"type": "review", "digest": digest, "subject": digest}).to_string()
+}
+
+/// A key of an issuer of its own.
+fn issuer_key(n: u32) -> String {
+    let (key, _) = crate::evidence::issuer(&format!("ci{n}"), n);
+    json!({"issuer": format!("service:ci{n}"), "key": key.to_string()}).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -89,6 +89,12 @@ async fn every_operation_is_reached() {
     let exception = world.post("/api/v1/exceptions", &ann, excepted).await.json();
     let exception = format!("/api/v1/exceptions/{}", at(&exception, "/id"));
     let seen = r#"{"justified":true,"note":"seen"}"#.to_owned();
+    let sha = format!("sha256:{:064x}", 7);
+    let piece = serde_json::json!({"type": "review", "digest": sha, "subject": sha}).to_string();
+    let made = world.post("/api/v1/evidence", &bot, &piece).await;
+    let added = format!("/api/v1/evidence/{}", at(&made.json(), "/id"));
+    let (signer, _) = crate::evidence::issuer("ci", 1);
+    let signs = format!(r#"{{"issuer":"service:ci","key":"{signer}"}}"#);
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -121,6 +127,19 @@ async fn every_operation_is_reached() {
         ("POST", "/api/v1/kill".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &olga, scope),
+        get("/api/v1/overrides"),
+        (
+            "POST",
+            "/api/v1/overrides".to_owned(),
+            &ann,
+            r#"{"scope":"capability:x","mode":"kill"}"#.to_owned(),
+        ),
+        (
+            "POST",
+            "/api/v1/overrides:lift".to_owned(),
+            &ann,
+            r#"{"scope":"capability:x"}"#.to_owned(),
+        ),
         get("/api/v1/keys"),
         ("POST", "/api/v1/keys".to_owned(), &ann, key.to_owned()),
         ("DELETE", gone, &ann, none.clone()),
@@ -176,6 +195,13 @@ async fn every_operation_is_reached() {
         ("DELETE", "/api/v1/policies/shadow".to_owned(), &ann, none.clone()),
         get("/.well-known/placet-keys"),
         get("/.well-known/placet-handovers"),
+        get("/api/v1/evidence"),
+        ("POST", "/api/v1/evidence".to_owned(), &bot, piece),
+        get(&added),
+        ("POST", format!("{added}/revoke"), &bot, r#"{"reason":"case-1"}"#.to_owned()),
+        get("/api/v1/evidence/keys"),
+        ("POST", "/api/v1/evidence/keys".to_owned(), &ann, signs.clone()),
+        ("POST", "/api/v1/evidence/keys/revoke".to_owned(), &ann, signs),
         get("/api/v1/outbox"),
         get("/healthz"),
         get("/readyz"),

@@ -3,9 +3,10 @@
 
 use super::approval::{EscalationStep, read_steps, write_counts, write_steps};
 use super::exception::Passage;
+use super::overrides::read_under;
 use super::read::Reader;
 use super::shadow::Would;
-use super::{ActorRef, EntryError, Pseudonym, Tag};
+use super::{ActorRef, EntryError, KillScope, Pseudonym, Tag};
 use crate::hash::{Digest, hex_encode};
 use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs, is_label};
 use crate::json::{Object, Writer};
@@ -85,6 +86,9 @@ pub struct DecisionEvent {
     pub exception: Option<Passage>,
     /// For what was done already: what policy came to. Nothing is permitted by it.
     pub retroactive: Option<Outcome>,
+    /// What an override can stop it by besides its surface and its actors: capability, branch, model,
+    /// execution, job, and the alias that it changes. In the order of their texts.
+    pub under: Vec<KillScope>,
 }
 
 /// A rule that matched.
@@ -160,19 +164,20 @@ impl DecisionEvent {
     pub const RULES_MAX: usize = 16;
 
     /// Whether the idempotency key is bound to this decision. THROTTLE, passing SILENCE and DENY
-    /// by a kill leave it open for the next attempt.
+    /// by an override leave it open for the next attempt.
     #[must_use]
     pub fn binds(&self) -> bool {
         let passing = |reason: &Reason| {
-            matches!(
-                reason,
-                Reason::NoBundle
-                    | Reason::DeadlineExceeded
-                    | Reason::KilledEverything
-                    | Reason::KilledWorkspace
-            )
+            matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded) || reason.is_override()
         };
         self.outcome != Outcome::Throttle && !self.reasons.iter().any(passing)
+    }
+
+    /// What an override can stop it by, the two widest scopes apart. Names that are used stand as
+    /// aliases as well: whoever kills a route means what is asked of it.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<KillScope> {
+        KillScope::all(&self.surface, &self.actor, &self.on_behalf_of, &self.under)
     }
 
     pub(super) fn write(&self, w: &mut Writer<'_>) {
@@ -226,6 +231,9 @@ impl DecisionEvent {
         }
         w.str_opt("topic", self.topic.as_deref());
         w.str_opt("trace", self.trace.as_deref());
+        if !self.under.is_empty() {
+            w.strings("under", self.under.iter().map(ToString::to_string));
+        }
         w.uint("window_ms", self.window_ms);
         if let Some(would) = &self.would {
             w.nested("would", |w| would.write(w));
@@ -296,6 +304,7 @@ impl DecisionEvent {
             would: r.object_opt("would")?.map(Would::read).transpose()?,
             exception: r.object_opt("exception")?.map(Passage::read).transpose()?,
             retroactive: r.parsed_opt("retroactive", Outcome::parse)?,
+            under: read_under(r)?,
         })
     }
 }

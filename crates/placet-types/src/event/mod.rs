@@ -4,8 +4,10 @@
 
 mod approval;
 mod decision;
+mod evidence;
 mod exception;
 mod other;
+mod overrides;
 mod policy;
 mod privacy;
 mod read;
@@ -27,14 +29,16 @@ pub use approval::{
     CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
 };
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
+pub use evidence::{EvidenceAdded, EvidenceRevoked, IssuerKey};
 pub use exception::{
     ANY_SURFACE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened, ExceptionReviewed,
     ExceptionScope, Passage, Waived, Waives, exception_rule,
 };
 pub use other::{
-    Gap, Genesis, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
-    PermitCollected, PermitConsumed, PermitEnded, Principal, Refused, ReportedResult,
+    Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
+    PermitEnded, Principal, Refused, ReportedResult,
 };
+pub use overrides::{KillEvent, KillScope, KillSource, OverrideMode};
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };
@@ -203,6 +207,14 @@ pub enum Event {
     SignerRotated(SignerRotated),
     /// `signer.revoked`: a former key of the log counts no more.
     SignerRevoked(SignerRevoked),
+    /// `evidence.added`: somebody vouches for something.
+    EvidenceAdded(EvidenceAdded),
+    /// `evidence.revoked`
+    EvidenceRevoked(EvidenceRevoked),
+    /// `issuer.trusted`: what a key signs is the word of its issuer.
+    IssuerTrusted(IssuerKey),
+    /// `issuer.revoked`
+    IssuerRevoked(IssuerKey),
     /// `gap`: the store was down or the process was not there.
     Gap(Gap),
     /// `admission.refused`: requests refused before the log, per minute.
@@ -252,6 +264,10 @@ impl Event {
             Self::HoldReleased(_) => "hold.released",
             Self::SignerRotated(_) => "signer.rotated",
             Self::SignerRevoked(_) => "signer.revoked",
+            Self::EvidenceAdded(_) => "evidence.added",
+            Self::EvidenceRevoked(_) => "evidence.revoked",
+            Self::IssuerTrusted(_) => "issuer.trusted",
+            Self::IssuerRevoked(_) => "issuer.revoked",
             Self::Gap(_) => "gap",
             Self::AdmissionRefused(_) => "admission.refused",
         }

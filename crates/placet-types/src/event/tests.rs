@@ -1,7 +1,9 @@
 //! Every event type once: written, read back equal, and refused when a byte or member differs.
 
 use super::*;
-use crate::ids::{ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, KeyId, PermitId};
+use crate::ids::{
+    ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId,
+};
 use crate::json::Object;
 use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
 use crate::surface::SurfacePattern;
@@ -85,6 +87,9 @@ fn decision() -> DecisionEvent {
         retry_after_ms: Some(5),
         permit: Some(permit()),
         deadline: TimeMs(9),
+        under: ["alias:main", "capability:refunds", "model:acme/large"]
+            .map(|text| KillScope::parse(text).unwrap())
+            .into(),
         would: Some(Would::Differ(Differing {
             policy: Digest([8; 32]),
             outcome: Outcome::Deny,
@@ -157,6 +162,25 @@ fn author() -> AuthorKey {
     AuthorKey { by: actor(), decision, key: "ann+00000001+A".into() }
 }
 
+fn evidence() -> EvidenceAdded {
+    EvidenceAdded {
+        evidence: EvidenceId::from_bytes([9; 16]),
+        by: actor(),
+        digest: Digest([1; 32]),
+        expires: TimeMs(9),
+        issued: TimeMs(4),
+        issuer: actor(),
+        key: Some("ci+00000001+A".into()),
+        kind: "test_report".into(),
+        subject: Digest([2; 32]),
+    }
+}
+
+fn issuer_key() -> IssuerKey {
+    let decision = Some(DecisionId::from_bytes([1; 16]));
+    IssuerKey { by: actor(), decision, issuer: actor(), key: "ci+00000001+A".into() }
+}
+
 fn all() -> Vec<Event> {
     let decision_id = DecisionId::from_bytes([1; 16]);
     let approval = ApprovalId::from_bytes([2; 16]);
@@ -175,6 +199,7 @@ fn all() -> Vec<Event> {
     };
     let kill = KillEvent {
         scope: KillScope::Workspace,
+        mode: OverrideMode::Kill,
         source: KillSource::Api,
         by: Some(actor()),
         not_before: Some(TimeMs(1)),
@@ -342,6 +367,13 @@ fn all() -> Vec<Event> {
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),
         Event::KillLifted(kill),
+        Event::KillTripped(KillEvent {
+            scope: KillScope::Actor(actor()),
+            mode: OverrideMode::Freeze,
+            source: KillSource::Manifest,
+            by: None,
+            not_before: None,
+        }),
         Event::BundleShadowed(BundleShadowed {
             by: actor(),
             bundle: Some(Digest([6; 32])),
@@ -386,6 +418,15 @@ fn all() -> Vec<Event> {
             reason: "case-2026.7".into(),
         }),
         Event::ReviewClosed(ReviewClosed { by: actor(), decision: decision_id }),
+        Event::EvidenceAdded(evidence()),
+        Event::EvidenceAdded(EvidenceAdded { key: None, ..evidence() }),
+        Event::EvidenceRevoked(EvidenceRevoked {
+            evidence: EvidenceId::from_bytes([9; 16]),
+            by: actor(),
+            reason: "tests-were-wrong".into(),
+        }),
+        Event::IssuerTrusted(issuer_key()),
+        Event::IssuerRevoked(IssuerKey { decision: None, ..issuer_key() }),
         Event::AuthorTrusted(author()),
         Event::AuthorRevoked(AuthorKey { decision: None, ..author() }),
         Event::KeyCreated(KeyGrant {

@@ -9,6 +9,7 @@ pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod decide;
 pub(crate) mod delegate;
+pub(crate) mod evidence;
 
 pub(crate) mod exception;
 pub(crate) mod hold;
@@ -17,6 +18,7 @@ pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod outbox;
+pub(crate) mod overrides;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod up;

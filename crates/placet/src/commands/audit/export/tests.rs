@@ -4,7 +4,7 @@ use super::{Format, Record, append};
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, DecisionEvent, Entry, Event, KillEvent, KillScope, KillSource, Matched,
-    OutcomeReported, PayloadErased, PermitIssued, Pseudonym, ReportedResult,
+    OutcomeReported, OverrideMode, PayloadErased, PermitIssued, Pseudonym, ReportedResult,
 };
 use placet_types::ids::{DecisionId, PermitId, TimeMs, WorkspaceName};
 use placet_types::json::Object;
@@ -82,6 +82,7 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         would: None,
         exception: None,
         retroactive: None,
+        under: Vec::new(),
     }))
 }
 
@@ -89,6 +90,7 @@ fn entries() -> Vec<Entry> {
     let person = format!("human:{}", "ab".repeat(32));
     let kill = KillEvent {
         scope: KillScope::Everything,
+        mode: OverrideMode::Kill,
         source: KillSource::Api,
         by: Some(actor(&person)),
         not_before: None,
