@@ -1,6 +1,8 @@
 //! Commands and plans: all that may be asked of a workspace, with every fact it rests on, and what
 //! comes of it.
 
+mod signing;
+
 use crate::decide::Asked;
 use crate::exceptions::{OpenException, Passing};
 use crate::shadow::{Shadow, ShadowBundle};
@@ -20,6 +22,8 @@ use placet_types::ids::{
 };
 use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
+
+pub use signing::{AuthorChange, RevokeSigner, RotateSigner};
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -473,34 +477,6 @@ pub struct PlaceHold {
     pub by: Who,
 }
 
-/// Hand over from the signing key in force to another one.
-#[derive(Clone, Debug)]
-pub struct RotateSigner {
-    /// Who; absent where a start completes what a crash has cut short.
-    pub by: Option<Who>,
-    /// The decision that permitted it.
-    pub decision: Option<DecisionId>,
-    /// Verifier key in force.
-    pub old: String,
-    /// Verifier key that follows.
-    pub new: String,
-    /// The handover at the next index, signed by both. Whoever owns the order of the log writes it.
-    pub note: String,
-}
-
-/// Revoke a former signing key.
-#[derive(Clone, Debug)]
-pub struct RevokeSigner {
-    /// Who.
-    pub by: Who,
-    /// The decision that permitted it.
-    pub decision: Option<DecisionId>,
-    /// Its verifier key.
-    pub vkey: String,
-    /// From this size on; without it, altogether.
-    pub from_size: Option<u64>,
-}
-
 /// An upload.
 #[derive(Clone, Debug)]
 pub struct DraftBundle {
@@ -581,19 +557,6 @@ pub struct IssuerChange {
     /// Whose key.
     pub issuer: ActorRef,
     /// Verifier key.
-    pub key: String,
-    /// Whether it counts from here on.
-    pub trust: bool,
-    /// Who.
-    pub by: Who,
-    /// The decision that permitted it.
-    pub decision: Option<DecisionId>,
-}
-
-/// Whose signature counts.
-#[derive(Clone, Debug)]
-pub struct AuthorChange {
-    /// Verifier key of the author.
     pub key: String,
     /// Whether it counts from here on.
     pub trust: bool,

@@ -1,6 +1,8 @@
 //! The execution request: its fields, their bounds, defaults and digests. Owns what a client may
 //! say; everything else about the caller comes from authentication as [`Caller`].
 
+mod error;
+
 use crate::evidence::Found;
 use crate::hash::{Digest, Hasher};
 use crate::ids::{ActorId, Amount, DecisionId, WorkspaceName, is_dotted_name, is_label, is_name};
@@ -11,7 +13,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
+
+pub use error::RequestError;
 
 /// Who asks, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,41 +125,6 @@ pub struct Request {
     /// it empty, and it is recorded with the verified facts.
     pub found: Found,
 }
-
-/// Why a body is no execution request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestError {
-    code: &'static str,
-    field: String,
-    expected: String,
-}
-
-impl RequestError {
-    fn new(code: &'static str, field: &str, expected: impl Into<String>) -> Self {
-        Self { code, field: field.to_owned(), expected: expected.into() }
-    }
-
-    /// `field_missing`, `field_invalid`, `field_unknown`, `actor_mismatch` or
-    /// `workspace_mismatch`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// JSON pointer of the field.
-    #[must_use]
-    pub fn field(&self) -> &str {
-        &self.field
-    }
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.expected)
-    }
-}
-
-impl core::error::Error for RequestError {}
 
 /// All fields a body may have.
 const FIELDS: [&str; 27] = [
