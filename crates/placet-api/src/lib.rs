@@ -12,11 +12,13 @@ mod audit;
 mod authoring;
 mod authzen;
 mod compat;
+mod coverage;
 mod decision;
 mod delegation;
 pub mod error;
 mod evidence;
 mod manage;
+mod measures;
 mod outbox;
 mod overrides;
 mod policy;
@@ -51,6 +53,10 @@ pub use compat::{
     ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
     GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
 };
+pub use coverage::{
+    CoverageDocument, CoveredRules, CoveredSurface, GateDocument, HoleDocument, NeverMatched,
+    PassageDocument, PassageRequest, PassagesDocument, UnknownSurfaces,
+};
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
     ReasonDocument, Renewed,
@@ -66,6 +72,10 @@ pub use manage::{
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use measures::{
+    BucketDocument, ExpiredEvidenceDocument, GovernanceDocument, LatencyDocument,
+    MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{

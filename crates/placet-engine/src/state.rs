@@ -7,6 +7,7 @@ use crate::demand::{Demand, Demands};
 use crate::evidence::Evidence;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
+use crate::measures::Measures;
 use crate::memory::{Bits, Windows};
 use crate::overrides::{Overrides, Stop};
 use crate::pending::Pending;
@@ -160,6 +161,7 @@ pub struct State {
     /// Keys that sign the log, oldest first.
     pub(crate) signers: Vec<LogSigner>,
     pub(crate) counters: Counters,
+    pub(crate) measures: Measures,
 }
 
 /// What wakes `Tick`.
@@ -379,6 +381,7 @@ impl State {
             spent: BTreeSet::new(),
             signers: Vec::new(),
             counters: Counters::default(),
+            measures: Measures::default(),
         }
     }
 

@@ -28,6 +28,7 @@ mod housekeeping;
 mod idle;
 mod keeping;
 mod load;
+mod measuring;
 mod overriding;
 mod people;
 mod plane;
@@ -75,6 +76,7 @@ pub use evidence::{AddSpec, issuer_request};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
+pub use measuring::{Measured, Passage, PassageRecorded, Seen};
 pub use overriding::Halt;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{

@@ -151,5 +151,8 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getHealth", path: "/healthz", summary: "Whether the process answers", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getReadiness", path: "/readyz", summary: "Whether decisions can be made", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getMetrics", path: "/metrics", summary: "Prometheus metrics; without a key on loopback alone", answers: &[(200, TEXT, "")], ..GET },
+    Operation { id: "getGovernanceMetrics", path: "/api/v1/metrics/governance", summary: "The governance metrics: of the last while, from the full hour in which the window begins, or since the log began", query: &["window"], answers: &[(200, JSON, "GovernanceDocument")], ..GET },
+    Operation { id: "getCoverage", path: "/api/v1/coverage", summary: "Surfaces, gates and rules as they were seen, and the holes between them", query: &["since"], answers: &[(200, JSON, "CoverageDocument")], ..GET },
+    Operation { id: "reportPassage", path: "/api/v1/passages", summary: "Report an effect that a gate let happen without a decision", body: Some("PassageRequest"), answers: &[(201, JSON, "PassageDocument")], ..POST },
     Operation { id: "getOpenApi", path: "/openapi.json", summary: "This document", answers: &[(200, JSON, "")], key: false, ..GET },
 ];

@@ -6,8 +6,9 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
-    evidence, log, manage, meta, overrides, policies, privacy, sessions, shadow, signers,
+    approvals, audit, authoring, authzen, channels, compat, coverage, decisions, delegations,
+    events, evidence, log, manage, measures, meta, overrides, policies, privacy, sessions, shadow,
+    signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -118,6 +119,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
+    routes.add("getGovernanceMetrics", measures::governance);
+    routes.add("getCoverage", coverage::coverage);
+    routes.add("reportPassage", coverage::passage);
     routes.add("getOpenApi", meta::openapi);
     channels::routes(routes.0)
         .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })

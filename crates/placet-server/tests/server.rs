@@ -34,6 +34,8 @@ mod limits;
 mod log;
 #[path = "server/matrix.rs"]
 mod matrix;
+#[path = "server/measures.rs"]
+mod measures;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/overrides.rs"]

@@ -268,6 +268,7 @@ impl Stage {
                 operation.path,
                 r#"{"bundle":{"type":"placet/bundle/1","rules":[{"id":"a","match":{},"decision":"allow"}]}}"#,
             ),
+            "reportPassage" => call(operation.path, r#"{"surface":"x.y","action":"a"}"#),
             "lintPolicy" | "testPolicy" | "formatPolicy" => call(operation.path, sources),
             "explainPolicy" => {
                 let sources = &sources[..sources.len() - 1];

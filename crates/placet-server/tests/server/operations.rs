@@ -25,6 +25,9 @@ const SHADOW: &str =
 /// A run asks for an approval.
 const ASK: &str = r#"{"run_id":"r","phase_id":"p"}"#;
 
+/// A gate was open.
+const PASSAGE: &str = r#"{"surface":"payments.transfer","action":"create","reason":"no answer"}"#;
+
 /// The member of a body that holds the documents of a policy.
 const POLICY: &str = r#""sources":[{"name":"a.yaml","text":"version: v1\nrules: []\n"}]"#;
 
@@ -198,6 +201,9 @@ async fn every_operation_is_reached() {
         get("/healthz"),
         get("/readyz"),
         get("/metrics"),
+        get("/api/v1/metrics/governance?window=24h"),
+        get("/api/v1/coverage?since=24h"),
+        ("POST", "/api/v1/passages".to_owned(), &bot, PASSAGE.to_owned()),
         get("/openapi.json"),
     ];
     for (method, path, key, body) in calls {

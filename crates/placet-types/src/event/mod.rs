@@ -7,6 +7,7 @@ mod decision;
 mod evidence;
 mod other;
 mod overrides;
+mod passage;
 mod policy;
 mod privacy;
 mod read;
@@ -34,6 +35,7 @@ pub use other::{
     PermitEnded, Principal, Refused, ReportedResult,
 };
 pub use overrides::{KillEvent, KillScope, KillSource, OverrideMode};
+pub use passage::PassageReported;
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };
@@ -140,6 +142,8 @@ pub enum Event {
     PermitRevoked(PermitEnded),
     /// `outcome.reported`
     OutcomeReported(OutcomeReported),
+    /// `passage.reported`: an effect without a decision.
+    PassageReported(PassageReported),
     /// `approval.voted`
     ApprovalVoted(ApprovalVoted),
     /// `approval.closed`: without a rejection: expired, invalidated, withdrawn.
@@ -220,6 +224,7 @@ impl Event {
             Self::PermitExpired(_) => "permit.expired",
             Self::PermitRevoked(_) => "permit.revoked",
             Self::OutcomeReported(_) => "outcome.reported",
+            Self::PassageReported(_) => "passage.reported",
             Self::ApprovalVoted(_) => "approval.voted",
             Self::ApprovalClosed(_) => "approval.closed",
             Self::ApprovalReopened(_) => "approval.reopened",
