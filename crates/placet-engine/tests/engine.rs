@@ -6,6 +6,7 @@ mod engine {
     mod decisions;
     mod delegations;
     mod evidence;
+    mod exceptions;
     mod executions;
     mod fold;
     mod governance;

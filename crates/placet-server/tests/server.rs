@@ -16,6 +16,8 @@ mod channels;
 mod compat;
 #[path = "server/evidence.rs"]
 mod evidence;
+#[path = "server/exceptions.rs"]
+mod exceptions;
 #[path = "server/executions.rs"]
 mod executions;
 #[path = "server/flows.rs"]

@@ -8,10 +8,10 @@
 
 use super::notation::{Options, Scene, pairs, roles};
 use super::world::{digest, tag};
-use placet_engine::{Command, Decide, Delegate, EndExecution, StartExecution, Waiting};
+use placet_engine::{Command, Decide, Delegate, EndExecution, Passing, StartExecution, Waiting};
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, ApprovalReopened, ApprovalVoted, EndState, Event, KillScope, Tag,
+    ActorRef, ApprovalReopened, ApprovalVoted, EndState, Event, KillScope, Pseudonym, Tag,
 };
 use placet_types::ids::{DecisionId, DelegationId, ExecutionId, TimeMs};
 use placet_types::policy::{ApprovalSpec, Hit, StepSpec, Verdict};
@@ -153,11 +153,11 @@ impl Scene {
             who,
             on_behalf_of: behalf,
             audience,
-            environment: "production".into(),
+            environment: options.get("env").unwrap_or("production").into(),
             surface: surface.into(),
             action: options.get("action").unwrap_or("do").into(),
             topic: None,
-            target: None,
+            target: options.get("target").map(|it| Pseudonym(digest(it).0)),
             subjects: options.get("about").into_iter().map(tag).collect(),
             trace: None,
             window_ms: options.num("window").unwrap_or(86_400_000),
@@ -168,6 +168,17 @@ impl Scene {
             verdict,
             windows,
             shadow: None,
+            passing: Passing {
+                capability: options.get("cap").map(Into::into),
+                execution: options.get("exe").map(|it| Pseudonym(digest(it).0)),
+                evidence: options
+                    .get("ev")
+                    .map(|it| (it.into(), TimeMs(0), None))
+                    .into_iter()
+                    .collect(),
+                recorded: None,
+            },
+            retroactive: options.has("retroactive"),
             under,
         }
     }
