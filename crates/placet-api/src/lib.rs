@@ -20,6 +20,7 @@ mod manage;
 mod outbox;
 mod policy;
 mod privacy;
+mod release;
 mod session;
 mod shadow;
 mod signer;
@@ -76,6 +77,10 @@ pub use policy::{
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
+};
+pub use release::{
+    AliasDocument, AliasList, AliasRequest, LinkDocument, ReleaseDocument, ReleaseList,
+    ReleaseRequest,
 };
 pub use session::{SessionDocument, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};

@@ -2,6 +2,7 @@
 //! comes of it.
 
 use crate::decide::Asked;
+use crate::releases::{ChangeAlias, RegisterRelease};
 use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -142,6 +143,10 @@ pub enum Command {
     },
     /// Trust the key of an issuer of evidence, or trust it no more.
     ChangeIssuer(Box<IssuerChange>),
+    /// Register a release.
+    RegisterRelease(Box<RegisterRelease>),
+    /// Change where a name leads.
+    ChangeAlias(Box<ChangeAlias>),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -177,6 +182,8 @@ impl Command {
             Self::AddEvidence(command) => Some(&command.by),
             Self::RevokeEvidence { by, .. } => Some(by),
             Self::ChangeIssuer(command) => Some(&command.by),
+            Self::RegisterRelease(command) => Some(&command.by),
+            Self::ChangeAlias(command) => Some(&command.by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),

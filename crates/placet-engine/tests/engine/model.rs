@@ -267,6 +267,7 @@ impl Model {
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
             Event::IssuerTrusted(_) | Event::IssuerRevoked(_) => {}
+            Event::ReleaseRegistered(_) | Event::AliasChanged(_) => {}
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
     }

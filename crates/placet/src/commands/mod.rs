@@ -19,6 +19,7 @@ pub(crate) mod login;
 pub(crate) mod outbox;
 pub(crate) mod policy;
 pub(crate) mod publish;
+pub(crate) mod release;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod witness;
