@@ -18,6 +18,7 @@ pub mod error;
 mod evidence;
 mod manage;
 mod outbox;
+mod overrides;
 mod policy;
 mod privacy;
 mod release;
@@ -68,6 +69,9 @@ pub use manage::{
     WorkspaceMadeDocument, WorkspaceRequest,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
+pub use overrides::{
+    OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
+};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,
@@ -82,7 +86,7 @@ pub use release::{
     AliasDocument, AliasList, AliasRequest, LinkDocument, ReleaseDocument, ReleaseList,
     ReleaseRequest,
 };
-pub use session::{SessionDocument, SessionMadeDocument, SessionRequest};
+pub use session::{SessionDocument, SessionList, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};

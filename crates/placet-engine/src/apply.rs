@@ -6,14 +6,13 @@ use crate::demand::{Demand, few};
 use crate::idempotency::{Attempt, INDEX_BITS};
 use crate::keys::Key;
 use crate::policies::Armed;
-use crate::state::{Held, HeldState, KillState, Mark, OpenPermit, State, Timer};
+use crate::state::{Held, HeldState, Mark, OpenPermit, State, Timer};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
-    BundleArmed, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope, PermitEnded,
-    PermitIssued,
+    BundleArmed, CloseState, DecisionEvent, Entry, Event, KillScope, PermitEnded, PermitIssued,
 };
 use placet_types::ids::DecisionId;
 use placet_types::policy::{Effect, LANGUAGE, Outcome, RuleEffect};
@@ -100,7 +99,8 @@ impl State {
             Event::Decision(decision) => self.apply_decision(decision, index)?,
             Event::PermitCollected(collected) => self.apply_collected(collected)?,
             Event::PermitConsumed(consumed) => {
-                self.not_killed()?;
+                let open = self.permits.get(&consumed.decision).map(|open| open.scopes.clone());
+                self.not_stopped(open.as_deref().unwrap_or_default())?;
                 let open = self.permits.get_mut(&consumed.decision);
                 let open = open
                     .filter(|open| open.consumed_by.is_none() && open.permit.id == consumed.permit)
@@ -138,18 +138,9 @@ impl State {
             Event::ApprovalReminded(reminded) => self.apply_reminded(reminded.approval)?,
             Event::DelegationGranted(granted) => self.apply_granted(granted)?,
             Event::DelegationEnded(ended) => self.apply_ended(ended)?,
-            Event::KillTripped(kill) => self.apply_trip(kill, index),
-            Event::KillLiftRequested(kill) => {
-                let by = kill.by.clone().ok_or("a lift without a person")?;
-                let state = self.kill_mut(kill.scope).as_mut();
-                let state = state.ok_or("it lifts a kill switch that is not tripped")?;
-                state.lift = Some((by, kill.not_before));
-                self.last_override = Some(index);
-            }
-            Event::KillLifted(kill) => {
-                *self.kill_mut(kill.scope) = None;
-                self.last_override = Some(index);
-            }
+            Event::KillTripped(kill) => self.apply_trip(kill, index)?,
+            Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
+            Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
             Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
             Event::BundleDrafted(drafted) => self.apply_drafted(drafted, index),
             Event::BundleArmed(armed) => self.apply_armed(armed, index)?,
@@ -181,8 +172,7 @@ impl State {
         Ok(())
     }
 
-    /// INVARIANT: no permit is handed out or consumed while a kill switch is tripped. `step`
-    /// refuses it; a log that says so is not ours.
+    /// INVARIANT: nothing is armed or erased while one of the two widest kills is tripped.
     pub(crate) fn not_killed(&self) -> Result<(), &'static str> {
         if self.is_killed() { Err("a kill switch is tripped") } else { Ok(()) }
     }
@@ -194,8 +184,8 @@ impl State {
         {
             return Err("its outcome has no permit or approval, or one of another outcome");
         }
-        if event.permit.is_some() {
-            self.not_killed()?;
+        if event.permit.is_some() && self.override_count() > 0 {
+            self.not_stopped(&event.scopes())?;
         }
         self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.
@@ -235,7 +225,7 @@ impl State {
             if permit.consumed {
                 self.counters.consumed = self.counters.consumed.saturating_add(1);
             } else {
-                self.open_permit(event.decision, index, permit);
+                self.open_permit(event.decision, index, permit, event.scopes().into());
             }
         }
         if let Some(opened) = &event.approval {
@@ -267,20 +257,29 @@ impl State {
                 reach: Reach::of(&event.surface),
                 full: full.map(|matched| matched.rule.clone()).collect(),
                 marks: marks(event),
+                scopes: event.scopes().into(),
                 votes: Vec::new(),
                 rejected_by: None,
                 state: HeldState::Pending,
             });
             self.demands.share(&mut held.demand);
             self.wait(&held);
+            self.cover_held(opened.id, &held.scopes);
             self.held.insert(opened.id, held);
         }
         Ok(())
     }
 
-    pub(crate) fn open_permit(&mut self, decision: DecisionId, index: u64, permit: &PermitIssued) {
+    pub(crate) fn open_permit(
+        &mut self,
+        decision: DecisionId,
+        index: u64,
+        permit: &PermitIssued,
+        scopes: Arc<[KillScope]>,
+    ) {
         self.timers.insert((permit.expires, Timer::Permit(decision)));
-        let open = OpenPermit { index, permit: permit.clone(), consumed_by: None };
+        self.cover_permit(decision, &scopes);
+        let open = OpenPermit { index, permit: permit.clone(), scopes, consumed_by: None };
         self.permits.insert(decision, open);
     }
 
@@ -290,54 +289,24 @@ impl State {
             && ends <= self.time
         {
             self.consumed_ends.remove(&(ends, decision));
-            self.permits.remove(&decision);
+            self.take_permit(decision);
         }
     }
 
     fn end_permit(&mut self, ended: &PermitEnded) {
-        if let Some(open) = self.permits.remove(&ended.decision) {
+        if let Some(open) = self.take_permit(ended.decision) {
             self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
             self.counters.expired = self.counters.expired.saturating_add(1);
         }
     }
 
     fn apply_revoked(&mut self, ended: &PermitEnded) {
-        if let Some(open) = self.permits.remove(&ended.decision) {
+        if let Some(open) = self.take_permit(ended.decision) {
             self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
             self.consumed_ends.remove(&(open.permit.expires, ended.decision));
         }
         self.revoked.set(ended.index);
         self.counters.revoked = self.counters.revoked.saturating_add(1);
-    }
-
-    /// A trip ends all permits that are open: none of them can be consumed after a lift. What was
-    /// consumed can still be reported, but no attempt can fetch it again.
-    fn apply_trip(&mut self, kill: &KillEvent, index: u64) {
-        let since = self.time;
-        *self.kill_mut(kill.scope) =
-            Some(KillState { since, index, source: kill.source, lift: None });
-        self.last_override = Some(index);
-        for (decision, open) in core::mem::take(&mut self.permits) {
-            if open.consumed_by.is_none() {
-                self.timers.remove(&(open.permit.expires, Timer::Permit(decision)));
-                self.revoked.set(open.index);
-                self.counters.revoked = self.counters.revoked.saturating_add(1);
-            }
-        }
-        self.consumed_ends.clear();
-        for held in self.held.values_mut() {
-            if let HeldState::Consumed(permit) = &mut held.state {
-                permit.nonce = None;
-            }
-        }
-    }
-
-    fn kill_mut(&mut self, scope: KillScope) -> &mut Option<KillState> {
-        let [everything, workspace] = &mut self.kill;
-        match scope {
-            KillScope::Everything => everything,
-            KillScope::Workspace => workspace,
-        }
     }
 }
 

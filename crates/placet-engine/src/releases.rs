@@ -3,7 +3,6 @@
 
 use crate::codec::{Code, Reader, Writer};
 use crate::command::{Plan, Who};
-use crate::decide::killed;
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::append;
@@ -195,7 +194,7 @@ pub(crate) fn register(
     now: TimeMs,
 ) -> Result<Plan, Rejection> {
     let RegisterRelease { name, by, decision, lineage } = command;
-    may_use(state, *decision)?;
+    may_use(state, by, *decision)?;
     if state.releases.all.contains_key(name) {
         return Err(Rejection::Exists("release"));
     }
@@ -213,7 +212,7 @@ pub(crate) fn register(
 
 pub(crate) fn change_alias(state: &State, command: &ChangeAlias) -> Result<Plan, Rejection> {
     let ChangeAlias { alias, to, by, decision } = command;
-    may_use(state, *decision)?;
+    may_use(state, by, *decision)?;
     if let Some(name) = to.strip_prefix(RELEASE)
         && !state.releases.all.contains_key(name)
     {
@@ -232,10 +231,8 @@ pub(crate) fn change_alias(state: &State, command: &ChangeAlias) -> Result<Plan,
     }))
 }
 
-fn may_use(state: &State, decision: DecisionId) -> Result<(), Rejection> {
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
-    }
+fn may_use(state: &State, by: &Who, decision: DecisionId) -> Result<(), Rejection> {
+    state.may_act(Some(&by.actor))?;
     if state.spent.contains(&decision) { Err(Rejection::PermitConsumed) } else { Ok(()) }
 }
 

@@ -10,7 +10,7 @@ use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
 use placet_engine::{
-    Collect, Command, Held, HeldState, Rejection, Status, Viewer, Vote, Waiting, Who,
+    Collect, Command, Held, HeldState, Rejection, State, Status, Viewer, Vote, Waiting, Who,
 };
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
 const LOOK_MAX: usize = 1024;
+/// Looks of one call; whoever wants more asks for the next page.
+const LOOKS_MAX: usize = 16;
 
 /// What somebody says to a held decision.
 #[derive(Clone, Copy, Debug)]
@@ -334,8 +336,10 @@ impl Plane {
         Viewer { actor: Some(actor), roles, oversees }
     }
 
-    /// Approvals from `after` on that a reader may see, final ones included, oldest first. Nothing of the
-    /// others is read; one whose payload cannot be read comes without it, as an erased one does.
+    /// Approvals from `after` on that a reader may see, final ones included, oldest first, and after which
+    /// one there may be more. Nothing of the others is read; one whose payload cannot be read comes without
+    /// it, as an erased one does. A page may be short, or empty, though there is more: no single call looks
+    /// at all that there ever was.
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -345,21 +349,22 @@ impl Plane {
         viewer: Viewer,
         after: Option<ApprovalId>,
         limit: usize,
-    ) -> Result<Vec<HeldView>, PlaneError> {
+    ) -> Result<(Vec<HeldView>, Option<ApprovalId>), PlaneError> {
         let now = self.clock.wall();
         let mut after = after;
         let mut kept: Vec<Held> = Vec::new();
-        loop {
+        for _ in 0..LOOKS_MAX {
             let (viewer, room) = (viewer.clone(), limit.saturating_sub(kept.len()));
             let (found, last) = self
                 .look(workspace.no, move |state| {
+                    let viewer = state.viewing(&viewer, now);
                     let mut found = Vec::new();
                     let mut seen = state.approvals(after).take(LOOK_MAX);
                     let mut last = None;
                     while found.len() < room {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
-                        if state.may_see(&viewer, held, now) {
+                        if viewer.sees(held) {
                             found.push(state.shown(held));
                         }
                     }
@@ -372,7 +377,7 @@ impl Plane {
                 break;
             }
         }
-        self.held_views(workspace, kept).await
+        Ok((self.held_views(workspace, kept).await?, after))
     }
 
     /// Whether a reader may see an approval.
@@ -399,9 +404,11 @@ impl Plane {
         workspace: &Arc<Workspace>,
         all: Vec<Held>,
     ) -> Result<Vec<HeldView>, PlaneError> {
-        let asked: Vec<_> = all.iter().map(|held| (held.decision, held.index)).collect();
+        let asked = all.iter().map(|held| (held.decision, held.index, held.scopes.clone()));
+        let asked: Vec<_> = asked.collect();
         let known = self.look(workspace.no, move |state| {
-            asked.iter().map(|(id, index)| state.status(*id, *index)).collect::<Vec<_>>()
+            let status = |(id, index, scopes): &(_, _, Arc<[_]>)| state.status(*id, *index, scopes);
+            asked.iter().map(status).collect::<Vec<_>>()
         });
         let mut out = Vec::with_capacity(all.len());
         for (held, status) in all.into_iter().zip(known.await?) {
@@ -428,8 +435,9 @@ impl Plane {
         workspace: &Arc<Workspace>,
         held: Held,
     ) -> Result<HeldView, PlaneError> {
-        let (id, index) = (held.decision, held.index);
-        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        let (id, index, scopes) = (held.decision, held.index, held.scopes.clone());
+        let look = move |state: &State| state.status(id, index, &scopes);
+        let status = self.look(workspace.no, look).await?;
         self.view(workspace, held, status)
     }
 
@@ -519,7 +527,13 @@ impl Plane {
         if let Some(actor) = proposer {
             let now = self.clock.wall();
             let had = std::mem::take(&mut caller.roles);
-            let left = move |state: &placet_engine::State| state.roles_among(&actor, &had, now);
+            let left = move |state: &State| {
+                let mut roles = state.roles_among(&actor, &had, now);
+                for role in state.revoked_roles() {
+                    roles.remove(role);
+                }
+                roles
+            };
             caller.roles = self.look(workspace.no, left).await?;
         }
         if let Some(Principal { caller: today, key: Some(_) }) = collector {

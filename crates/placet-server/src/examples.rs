@@ -62,6 +62,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "AliasRequest" => json!({"name": "assistant", "to": "model:small-1"}),
         "EvidenceRevokeRequest" => json!({"reason": "tests-were-wrong"}),
         "KillRequest" => json!({"scope": "workspace"}),
+        "OverrideRequest" => json!({"scope": "capability", "value": "crm-writer", "mode": "kill"}),
+        "OverrideLiftRequest" => json!({"scope": "capability:crm-writer"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),

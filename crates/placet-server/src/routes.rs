@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
-    evidence, log, manage, meta, policies, privacy, releases, sessions, shadow, signers,
+    evidence, log, manage, meta, overrides, policies, privacy, releases, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -64,10 +64,14 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);
+    routes.add("listOverrides", overrides::list);
+    routes.add("stop", overrides::stop);
+    routes.add("liftOverride", overrides::lift);
     routes.add("listKeys", manage::keys);
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
     routes.add("openSession", sessions::open);
+    routes.add("listSessions", sessions::list);
     routes.add("getSession", sessions::get);
     routes.add("closeSession", sessions::close);
     routes.add("listWorkspaces", manage::workspaces);

@@ -26,6 +26,8 @@ mod inbox;
 mod inputs;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/lending.rs"]
+mod lending;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/log.rs"]
@@ -34,6 +36,8 @@ mod log;
 mod matrix;
 #[path = "server/operations.rs"]
 mod operations;
+#[path = "server/overrides.rs"]
+mod overrides;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]

@@ -6,7 +6,7 @@ use placet_engine::{
     Bounds, ChangeAlias, Command, Lineage, LinkedApproval, LinkedChange, Plan, RegisterRelease,
     Trip, Who,
 };
-use placet_types::event::{Event, KillScope, KillSource};
+use placet_types::event::{Event, KillScope, KillSource, OverrideMode};
 use placet_types::ids::{ApprovalId, DecisionId};
 
 fn world(bounds: Bounds) -> World {
@@ -77,7 +77,8 @@ fn a_name_is_for_good_and_a_permit_is_for_one_thing() {
     let entry = world.entry(Event::AliasChanged(moved));
     assert!(world.replayed().apply(&entry).is_err(), "it led elsewhere before");
     let scope = KillScope::Workspace;
-    let trip = Trip { scope, source: KillSource::File, who: None };
+    let mode = OverrideMode::Kill;
+    let trip = Trip { scope, mode, source: KillSource::File, who: None };
     world.run(&Command::Trip(trip)).unwrap();
     assert_eq!(register(&mut world, "r10", 10), "killed");
     assert_eq!(lead(&mut world, "a", "model:n", 10), "killed");
@@ -116,7 +117,7 @@ fn papers_are_complete_when_every_link_holds() {
         approvals: vec![(ApprovalId::from_bytes([1; 16]), Some(approval))],
     };
     type Break = fn(&mut Lineage);
-    fn change(lineage: &mut Lineage) -> &mut LinkedChange {
+    fn change_of(lineage: &mut Lineage) -> &mut LinkedChange {
         lineage.change.as_mut().unwrap().1.as_mut().unwrap()
     }
     fn approval_of(lineage: &mut Lineage) -> &mut LinkedApproval {
@@ -126,9 +127,9 @@ fn papers_are_complete_when_every_link_holds() {
         (|_| {}, ""),
         (|it| it.change = None, "change_missing"),
         (|it| it.change.as_mut().unwrap().1 = None, "change_unknown"),
-        (|it| change(it).subject = None, "change_other_subject"),
-        (|it| change(it).permitted = false, "change_not_permitted"),
-        (|it| change(it).index = 1, "evaluation_before_change"),
+        (|it| change_of(it).subject = None, "change_other_subject"),
+        (|it| change_of(it).permitted = false, "change_not_permitted"),
+        (|it| change_of(it).index = 1, "evaluation_before_change"),
         (|it| it.evaluations.clear(), "evaluation_missing"),
         (|it| it.approvals.clear(), "approval_missing"),
         (|it| it.approvals[0].1 = None, "approval_unknown"),

@@ -2,6 +2,7 @@
 //! file's name; refuses to lift anything locally.
 
 use crate::commands::ask::Ask;
+use crate::commands::overrides::{self, Which};
 use crate::exit::{Done, Fault};
 use crate::output;
 use anyhow::{Context, Result};
@@ -20,11 +21,12 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   placet kill                                 # this workspace
   placet kill --everything                    # every workspace of the server
+  placet kill --capability crm-writer         # one unit of automation
+  placet kill --actor agent:bot               # one actor, whoever it acts for
   placet kill --local --data ./placet-data    # without asking the server")]
 pub(crate) struct KillArgs {
-    /// Every workspace, not only that of the key.
-    #[arg(long)]
-    everything: bool,
+    #[command(flatten)]
+    which: Which,
     /// Put the kill file into the data directory instead of asking the server; stops everything.
     #[arg(long)]
     local: bool,
@@ -35,15 +37,15 @@ pub(crate) struct KillArgs {
     ask: Ask,
 }
 
-/// Lift a kill; it takes two people, so the second one runs it again.
+/// Lift a kill, freeze, ban or revocation of a role; it takes two people, so the second one runs it again.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   PLACET_KEY=$ANN placet lift && PLACET_KEY=$BOB placet lift
-  placet lift --everything")]
+  placet lift --everything
+  placet lift --capability crm-writer")]
 pub(crate) struct LiftArgs {
-    /// The kill of every workspace, not that of the key's.
-    #[arg(long)]
-    everything: bool,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     ask: Ask,
 }
@@ -68,31 +70,37 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
             output::line("Two people lift it with `placet lift --everything`.");
         });
     }
-    let scope = scope(args.everything);
+    let scope = args.which.scope();
+    if !is_wide(&scope) {
+        return overrides::stop(&args.ask, &scope, "kill").await;
+    }
     let text = format!("{}: {scope}", output::paint(output::RED, "killed"));
     args.ask.post("/api/v1/kill", &json!({"scope": scope}), |_| output::line(&text)).await
 }
 
 /// Runs `lift`.
 pub(crate) async fn lift(args: LiftArgs) -> Done {
-    let scope = scope(args.everything);
+    let scope = args.which.scope();
+    if !is_wide(&scope) {
+        return overrides::lift(&args.ask, &scope).await;
+    }
     let said = |state: &Value| {
         let lifted = state["lifted"] == json!(true);
         output::line(&if lifted {
             format!("{}: {scope}", output::paint(output::GREEN, "lifted"))
         } else {
-            not_yet(scope, &state[scope])
+            let command = match scope.as_str() {
+                "everything" => "placet lift --everything",
+                _ => "placet lift",
+            };
+            not_yet(&scope, command, &state[&scope])
         });
     };
     args.ask.post("/api/v1/lift", &json!({"scope": scope}), said).await
 }
 
 /// What is missing for a lift that was asked for, and who has to do it.
-fn not_yet(scope: &str, kill: &Value) -> String {
-    let command = match scope {
-        "everything" => "placet lift --everything",
-        _ => "placet lift",
-    };
+pub(super) fn not_yet(scope: &str, command: &str, kill: &Value) -> String {
     let head = output::paint(output::YELLOW, "NOT LIFTED YET");
     let by = output::plain(&kill["lift_requested_by"]);
     let next = match &kill["not_before"] {
@@ -104,11 +112,11 @@ fn not_yet(scope: &str, kill: &Value) -> String {
             output::plain(time)
         ),
     };
-    format!("{head}: {scope} stays killed; the lift is asked for by {by}\nnext: {next}")
+    format!("{head}: {scope} stays stopped; the lift is asked for by {by}\nnext: {next}")
 }
 
-fn scope(everything: bool) -> &'static str {
-    if everything { "everything" } else { "workspace" }
+fn is_wide(scope: &str) -> bool {
+    ["everything", "workspace"].contains(&scope)
 }
 
 /// How everything was stopped beside the server.
