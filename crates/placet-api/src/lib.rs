@@ -12,11 +12,14 @@ mod audit;
 mod authoring;
 mod authzen;
 mod compat;
+mod coverage;
 mod decision;
 mod delegation;
 pub mod error;
 mod evidence;
+mod exception;
 mod manage;
+mod measures;
 mod outbox;
 mod overrides;
 mod policy;
@@ -52,9 +55,13 @@ pub use compat::{
     ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
     GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
 };
+pub use coverage::{
+    CoverageDocument, CoveredRules, CoveredSurface, GateDocument, HoleDocument, NeverMatched,
+    PassageDocument, PassageRequest, PassagesDocument, UnknownSurfaces,
+};
 pub use decision::{
-    ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument, Renewed,
+    ApprovalPart, DecisionDocument, ExceptionPart, LogPlace, MatchedDocument, Parts,
+    PermitDocument, PermitPart, ReasonDocument, Renewed,
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
@@ -62,11 +69,19 @@ pub use evidence::{
     EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
     IssuerKeyList, IssuerKeyRequest,
 };
+pub use exception::{
+    ExceptionControl, ExceptionDocument, ExceptionList, ExceptionPassageDocument, ExceptionRequest,
+    ExceptionReview, ExceptionReviewRequest, ExceptionSpan,
+};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
+};
+pub use measures::{
+    BucketDocument, ExpiredEvidenceDocument, GovernanceDocument, LatencyDocument,
+    MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{

@@ -35,9 +35,11 @@ mod decide;
 mod delegations;
 mod demand;
 mod evidence;
+mod exceptions;
 mod hold;
 mod idempotency;
 mod keys;
+mod measures;
 mod memory;
 mod overrides;
 mod pending;
@@ -67,7 +69,16 @@ pub use demand::Demand;
 pub use evidence::{
     EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
 };
+pub use exceptions::{
+    BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
+    OpenException, Passing, Reviewed,
+};
 pub use idempotency::IdempotencyKeys;
+pub use measures::ReportPassage;
+pub use measures::{
+    Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,
+    SURFACES_MAX, SurfaceUse, Surfaces, Tally,
+};
 pub use overrides::Stop;
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};

@@ -1,9 +1,11 @@
-//! Saving a state and reading it back: a compact binary form of version 6, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 7, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
 mod evidence;
+mod exceptions;
+mod measures;
 mod overrides;
 mod policies;
 mod sessions;
@@ -26,7 +28,7 @@ use placet_types::event::{HoldScope, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x06";
+const MAGIC: &[u8; 8] = b"plstate\x07";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -57,6 +59,7 @@ impl State {
             // Follows from the held decisions.
             pending: _,
             delegations,
+            exceptions,
             finals,
             timers,
             permits,
@@ -72,6 +75,7 @@ impl State {
             spent,
             signers,
             counters,
+            measures,
         } = self;
         let w = &mut Writer(out);
         w.0.extend_from_slice(MAGIC);
@@ -97,6 +101,7 @@ impl State {
         });
         w.put(&(*held_open as u64));
         w.put(delegations);
+        w.put(exceptions);
         w.list(finals.iter(), Writer::put);
         w.list(timers.iter(), |w, (time, timer)| {
             w.put(time);
@@ -121,6 +126,7 @@ impl State {
         w.list(spent.iter(), Writer::put);
         w.list(signers.iter(), Writer::put);
         w.put(counters);
+        w.put(measures);
     }
 
     /// Reads the state after `size` entries back, without idempotency keys. `None` when the bytes
@@ -169,6 +175,7 @@ impl State {
             demands: Demands::default(),
             pending: Pending::default(),
             delegations: r.get()?,
+            exceptions: r.get()?,
             finals: r.list(Reader::get)?,
             timers: r.rising(|timer| timer, |r| Some((r.get()?, r.get()?)))?,
             permits: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
@@ -190,6 +197,7 @@ impl State {
             spent: r.rising(|id| id, Reader::get)?,
             signers: r.list(Reader::get)?,
             counters: r.get()?,
+            measures: r.get()?,
         };
         state.demands = demands;
         for held in state.held.values().filter(|held| held.state.is_pending()) {
@@ -208,6 +216,7 @@ impl State {
             && self.evidence.newest(None).next().is_none_or(|piece| piece.index < size)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.exceptions.all.values().all(|it| it.index < size)
             && self.overrides.is_within(size)
             && self.sessions.all.values().all(|session| session.index < size)
     }

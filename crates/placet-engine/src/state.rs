@@ -5,8 +5,10 @@ use crate::constitution::Reach;
 use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
 use crate::evidence::Evidence;
+use crate::exceptions::Exceptions;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
+use crate::measures::Measures;
 use crate::memory::{Bits, Windows};
 use crate::overrides::{Overrides, Stop};
 use crate::pending::Pending;
@@ -28,7 +30,9 @@ use placet_types::Digest;
 use placet_types::event::{
     ActorRef, EscalationStep, KillScope, KillSource, OverrideMode, PermitIssued, Principal, Tag,
 };
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, TimeMs, WorkspaceName};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, TimeMs, WorkspaceName,
+};
 
 /// How much a workspace may hold.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +51,8 @@ pub struct Bounds {
     pub delegations_max: usize,
     /// Of these, those that one person gave.
     pub delegations_each: usize,
+    /// Exceptions that are remembered; those that nobody has reviewed are never forgotten.
+    pub exceptions_max: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
@@ -85,6 +91,7 @@ impl Default for Bounds {
             final_max: 1 << 16,
             delegations_max: 4096,
             delegations_each: 64,
+            exceptions_max: 1 << 15,
             legal_holds_max: 4096,
             signers_max: 1024,
             armed_max: 1024,
@@ -149,6 +156,7 @@ pub struct State {
     /// Pending approvals by who may see them; follows from `held`.
     pub(crate) pending: Pending,
     pub(crate) delegations: Delegations,
+    pub(crate) exceptions: Exceptions,
     pub(crate) finals: VecDeque<ApprovalId>,
     pub(crate) timers: BTreeSet<(TimeMs, Timer)>,
     pub(crate) permits: BTreeMap<DecisionId, OpenPermit>,
@@ -168,6 +176,7 @@ pub struct State {
     /// Keys that sign the log, oldest first.
     pub(crate) signers: Vec<LogSigner>,
     pub(crate) counters: Counters,
+    pub(crate) measures: Measures,
 }
 
 /// What wakes `Tick`.
@@ -178,6 +187,7 @@ pub(crate) enum Timer {
     Escalation(ApprovalId),
     Reminder(ApprovalId),
     Delegation(DelegationId),
+    Exception(ExceptionId),
 }
 
 /// A permit that was handed to another gate, or consumed by it a moment ago.
@@ -238,6 +248,8 @@ pub struct Held {
     pub votes: Vec<Cast>,
     /// Who rejected it.
     pub rejected_by: Option<ActorRef>,
+    /// The exception that it rests on.
+    pub exception: Option<ExceptionId>,
     /// Where it stands.
     pub state: HeldState,
 }
@@ -373,6 +385,7 @@ impl State {
             held_open: 0,
             pending: Pending::default(),
             delegations: Delegations::default(),
+            exceptions: Exceptions::default(),
             finals: VecDeque::new(),
             timers: BTreeSet::new(),
             permits: BTreeMap::new(),
@@ -388,6 +401,7 @@ impl State {
             spent: BTreeSet::new(),
             signers: Vec::new(),
             counters: Counters::default(),
+            measures: Measures::default(),
         }
     }
 

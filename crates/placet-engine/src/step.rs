@@ -5,7 +5,9 @@ use crate::decide::{decide, proposers};
 use crate::delegations;
 use crate::demand::few;
 use crate::evidence;
+use crate::exceptions;
 use crate::hold::{collect, tick, vote, withdraw};
+use crate::measures;
 use crate::overrides::{lift, trip};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
@@ -63,8 +65,14 @@ pub fn step_with<H: Hasher>(
         Command::Withdraw { decision, by } => withdraw(state, *decision, by),
         Command::Delegate(command) => delegations::delegate(state, command, now),
         Command::EndDelegation { delegation, by } => delegations::end(state, *delegation, by),
+        Command::OpenException(command) => exceptions::open(state, command, now),
+        Command::CloseException { exception, by } => exceptions::close(state, *exception, by, now),
+        Command::ReviewException { exception, justified, by } => {
+            exceptions::review(state, *exception, *justified, by, now)
+        }
         Command::Consume(command) => consume(state, command, now),
         Command::Report(command) => report(state, command),
+        Command::ReportPassage(command) => measures::passage(command, now),
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
@@ -141,11 +149,13 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
         let same = nonce.is_some() && *nonce == command.nonce;
         return if same { Ok(Plan::Nothing) } else { Err(Rejection::PermitConsumed) };
     }
+    state.rests(command.prior.exception.as_ref(), now)?;
     append(Event::PermitConsumed(PermitConsumed {
         decision: command.decision,
         permit: open.permit.id,
         by: command.who.actor.clone(),
         nonce: command.nonce,
+        surface: Some(command.prior.surface.clone()),
     }))
 }
 
@@ -177,6 +187,7 @@ fn report(state: &State, command: &Report) -> Result<Plan, Rejection> {
         index: command.index,
         by: command.who.actor.clone(),
         result: command.result,
+        surface: Some(prior.surface.clone()),
     }))
 }
 

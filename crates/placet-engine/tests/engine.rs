@@ -6,8 +6,10 @@ mod engine {
     mod decisions;
     mod delegations;
     mod evidence;
+    mod exceptions;
     mod fold;
     mod governance;
+    mod measures;
     mod model;
     mod notation;
     mod overrides;

@@ -5,6 +5,7 @@ use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity, Totals};
+use crate::exceptions::ExceptionPolicy;
 use crate::identity::{self, Issuer};
 use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
@@ -58,6 +59,7 @@ pub struct Bundle {
     model: Model,
     notify: Notify,
     issuers: Vec<Issuer>,
+    exceptions: ExceptionPolicy,
     warnings: Vec<Diagnostic>,
     warned: Totals,
 }
@@ -159,6 +161,7 @@ impl Bundle {
         let layers = Layers::new(&model);
         let notify = Notify::of(&model.documents);
         let issuers = identity::issuers(&model.documents);
+        let exceptions = ExceptionPolicy::of(&model.documents);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -171,6 +174,7 @@ impl Bundle {
             notify,
             warned: report.totals(),
             issuers,
+            exceptions,
             warnings: report.finish(),
         })
     }
@@ -254,6 +258,13 @@ impl Bundle {
         surfaces.map(|(name, surface)| surface.to_wire().with("name", name.as_str()))
     }
 
+    /// Whether a gate of this surface may proceed without a decision in this environment.
+    #[must_use]
+    pub fn fails_open(&self, surface: &str, environment: &str) -> bool {
+        let surface = self.model.surfaces.as_ref().and_then(|all| all.get(surface));
+        surface.is_some_and(|surface| surface.open_in.contains_key(environment))
+    }
+
     /// Issuers of evidence that a surface lists, as policy names them.
     pub fn evidence_issuers(&self, surface: &str) -> impl Iterator<Item = &str> {
         let surface = self.model.surfaces.as_ref().and_then(|it| it.get(surface));
@@ -265,6 +276,12 @@ impl Bundle {
     #[must_use]
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
+    }
+
+    /// What it allows of exceptions.
+    #[must_use]
+    pub fn exceptions(&self) -> &ExceptionPolicy {
+        &self.exceptions
     }
 
     /// How long a surface keeps its payloads: for good where the bundle says nothing.

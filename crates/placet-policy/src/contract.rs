@@ -267,6 +267,14 @@ fn span(piece: &FoundEvidence, max_age_ms: u64) -> (TimeMs, TimeMs) {
     (from, piece.expires.min(piece.issued.plus(max_age_ms)))
 }
 
+/// What a request carries as evidence: types, from when and until when each counts.
+#[must_use]
+pub fn evidence_of(request: &Request) -> Vec<(String, TimeMs, Option<TimeMs>)> {
+    let pieces = request.evidence.iter().filter_map(Piece::read);
+    let from = |it: &Piece| TimeMs(it.issued.0.saturating_sub(EVIDENCE_SKEW_MS));
+    pieces.map(|it| (it.kind.clone(), from(&it), it.expires)).collect()
+}
+
 /// The evidence of a type that counts the longest: from when to when. A piece that is dated ahead is not
 /// passed over for another: whoever presents one is refused until its time has come. What the store has is
 /// as good as what is asserted, and what was taken back there is not asserted any more.

@@ -10,6 +10,7 @@
 mod access;
 mod bundle;
 mod cases;
+mod census;
 mod condition;
 mod contract;
 mod coverage;
@@ -17,6 +18,7 @@ mod derive;
 mod diagnostic;
 pub mod diff;
 mod documents;
+mod exceptions;
 mod explain;
 mod format;
 #[doc(hidden)]
@@ -46,9 +48,12 @@ mod values;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use cases::{Case, Earlier, Expectation};
+pub use census::{Census, Owned, Shadowed};
+pub use contract::evidence_of;
 pub use coverage::{Coverage, RuleCoverage, TermCoverage};
 pub use diagnostic::{Code, Diagnostic, Severity, Totals};
 pub use documents::{document_schema, roles::built_in_roles, schemas};
+pub use exceptions::{ExceptionAllowed, ExceptionPolicy};
 pub use explain::{ClauseTrace, ConditionTrace, Finding, Findings, RuleTrace, Trace};
 pub use format::format;
 pub use identity::{Claims, Issuer, TokenAlgorithm, claim};

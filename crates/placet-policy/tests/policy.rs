@@ -23,6 +23,8 @@ mod diff;
 mod diff_mutants;
 #[path = "policy/evidence.rs"]
 mod evidence;
+#[path = "policy/exceptions.rs"]
+mod exceptions;
 #[path = "policy/format.rs"]
 mod format;
 #[path = "policy/generated.rs"]

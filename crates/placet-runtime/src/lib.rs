@@ -18,6 +18,7 @@ pub mod driver;
 mod dry;
 mod error;
 mod evidence;
+mod excepting;
 mod fold;
 mod follower;
 pub mod frame;
@@ -28,6 +29,7 @@ mod housekeeping;
 mod idle;
 mod keeping;
 mod load;
+mod measuring;
 mod overriding;
 mod people;
 mod plane;
@@ -73,9 +75,11 @@ pub use dry::{
 };
 pub use error::PlaneError;
 pub use evidence::{AddSpec, find_evidence, issuer_request};
+pub use excepting::{ExceptionSpec, ExceptionView, is_party};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
+pub use measuring::{Measured, Passage, PassageRecorded, Seen};
 pub use overriding::Halt;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{

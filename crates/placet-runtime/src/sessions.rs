@@ -178,6 +178,14 @@ impl SessionTable {
         });
     }
 
+    /// Whether a session of this actor counts.
+    pub(crate) fn counts(&self, workspace: WorkspaceNo, actor: &ActorId, now: TimeMs) -> bool {
+        let own =
+            |it: &SessionRecord| it.record.workspace == workspace && it.record.actor == *actor;
+        let live = |it: &SessionRecord| !it.record.revoked && it.expires > now;
+        self.read(|tables| tables.all.values().any(|it| own(it) && live(it)))
+    }
+
     fn replace(&self, key: KeyId, with: impl FnOnce(&SessionRecord) -> SessionRecord) {
         self.change(|tables| {
             if let Some(record) = tables.all.get_mut(&key) {

@@ -103,6 +103,8 @@ pub(crate) struct Server {
     /// Texts of the bundles that were in force, by digest.
     texts: ArcSwap<HashMap<Digest, Arc<Texts>>>,
     filling: Mutex<()>,
+    /// What bundles declare.
+    pub(crate) censuses: crate::measures::Censuses,
     started: Instant,
 }
 
@@ -134,6 +136,7 @@ impl Server {
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
             filling: Mutex::new(()),
+            censuses: crate::measures::Censuses::default(),
             started: Instant::now(),
             plane,
             options,

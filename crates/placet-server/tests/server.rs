@@ -16,6 +16,8 @@ mod channels;
 mod compat;
 #[path = "server/evidence.rs"]
 mod evidence;
+#[path = "server/exceptions.rs"]
+mod exceptions;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
@@ -34,6 +36,8 @@ mod limits;
 mod log;
 #[path = "server/matrix.rs"]
 mod matrix;
+#[path = "server/measures.rs"]
+mod measures;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/overrides.rs"]

@@ -277,7 +277,13 @@ impl Model {
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
             Event::IssuerTrusted(_) | Event::IssuerRevoked(_) => {}
             Event::ReleaseRegistered(_) | Event::AliasChanged(_) => {}
-            Event::Gap(_) | Event::AdmissionRefused(_) => {}
+            Event::ExceptionOpened(_)
+            | Event::ExceptionEnded(_)
+            | Event::ExceptionClosed(_)
+            | Event::ExceptionReviewed(_)
+            | Event::Gap(_)
+            | Event::PassageReported(_)
+            | Event::AdmissionRefused(_) => {}
         }
     }
 

@@ -253,6 +253,7 @@ impl World {
             state.held_open(),
             &state.sizes()[1..],
         );
+        let _ = writeln!(out, "{:?}", state.measures());
         let _ = writeln!(out, "{:?}", state.overrides().collect::<Vec<_>>());
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
@@ -282,6 +283,9 @@ impl World {
         for held in state.approvals(None) {
             assert_eq!(state.approval(held.approval).map(|h| h.decision), Some(held.decision));
             let _ = writeln!(out, "{held:?} {:?}", state.missing(held));
+        }
+        for exception in state.exceptions() {
+            let _ = writeln!(out, "{exception:?} {:?}", state.exception_counts());
         }
         for delegation in state.delegations() {
             let _ = writeln!(out, "{delegation:?}");

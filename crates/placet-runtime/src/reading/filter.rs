@@ -21,6 +21,7 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::SignerRotated(event) => event.decision,
         Event::BundleShadowed(event) => event.decision,
         Event::SignerRevoked(event) => event.decision,
+        Event::ExceptionOpened(event) => Some(event.decision),
         Event::BundleArmed(event) => event.decision,
         Event::ReviewClosed(event) => Some(event.decision),
         Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => event.decision,
@@ -89,12 +90,18 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::Decision(event) => Some(event.actor.as_str()),
         Event::PermitConsumed(event) => Some(event.by.as_str()),
         Event::OutcomeReported(event) => Some(event.by.as_str()),
+        Event::PassageReported(event) => Some(event.by.as_str()),
         Event::ApprovalVoted(event) => Some(event.by.as_str()),
         Event::KillTripped(event) | Event::KillLiftRequested(event) | Event::KillLifted(event) => {
             event.by.as_ref().map(ActorRef::as_str)
         }
         Event::DelegationGranted(event) => Some(event.by.as_str()),
         Event::DelegationEnded(event) => event.by.as_ref().map(ActorRef::as_str),
+        Event::ExceptionOpened(event) => Some(event.by.as_str()),
+        Event::ExceptionEnded(event) | Event::ExceptionClosed(event) => {
+            event.by.as_ref().map(ActorRef::as_str)
+        }
+        Event::ExceptionReviewed(event) => Some(event.by.as_str()),
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),
         Event::SessionOpened(event) => Some(event.principal.actor.as_str()),

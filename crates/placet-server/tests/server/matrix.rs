@@ -268,6 +268,7 @@ impl Stage {
                 operation.path,
                 r#"{"bundle":{"type":"placet/bundle/1","rules":[{"id":"a","match":{},"decision":"allow"}]}}"#,
             ),
+            "reportPassage" => call(operation.path, r#"{"surface":"x.y","action":"a"}"#),
             "lintPolicy" | "testPolicy" | "formatPolicy" => call(operation.path, sources),
             "explainPolicy" => {
                 let sources = &sources[..sources.len() - 1];
@@ -296,6 +297,19 @@ impl Stage {
                 let back =
                     self.world.post("/api/v1/policies/rollback", &self.olga, "{}").await.ok();
                 self.at(operation, "{decision}", at(&back, "/decision"), "")
+            }
+            "openException" => call(operation.path, &exception(n)),
+            "getException" | "closeException" | "reviewException" => {
+                let opened = self.admin("/api/v1/exceptions", &exception(n)).await;
+                let id = at(&opened, "/id").to_owned();
+                let body = match operation.id {
+                    "reviewException" => {
+                        self.admin(&format!("/api/v1/exceptions/{id}/close"), "").await;
+                        r#"{"justified":true,"note":"seen"}"#
+                    }
+                    _ => "",
+                };
+                self.at(operation, "{id}", &id, body)
             }
             "addEvidence" => call(operation.path, &piece(n)),
             "getEvidence" | "revokeEvidence" => {
@@ -407,6 +421,13 @@ impl Stage {
         self.restore(operation).await;
         result
     }
+}
+
+/// An exception that nothing passes under.
+fn exception(n: u32) -> String {
+    format!(
+        r#"{{"surface":"x.y","actor":"agent:x{n}","waives":["floor"],"reason":"case-1","duration":"1m"}}"#
+    )
 }
 
 /// A piece of evidence like no other.

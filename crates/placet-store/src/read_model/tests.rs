@@ -68,6 +68,8 @@ fn decision() -> impl Strategy<Value = Event> {
                 permit: None,
                 deadline: TimeMs(0),
                 // On half of the decisions a shadow says something, on some of those something else.
+                exception: None,
+                retroactive: None,
                 would: match (id % 2, tag) {
                     (0, 0) => Some(Would::Skipped),
                     (0, _) => Some(Would::Differ(Differing {
@@ -92,6 +94,7 @@ fn event() -> impl Strategy<Value = Event> {
                 by: ActorRef::parse(by).unwrap(),
                 index: 0,
                 result: ReportedResult::Failed,
+                surface: None,
             })
         }),
         1 => proptest::option::of(select(&ACTORS[..])).prop_map(|by| {

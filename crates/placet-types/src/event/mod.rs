@@ -5,8 +5,10 @@
 mod approval;
 mod decision;
 mod evidence;
+mod exception;
 mod other;
 mod overrides;
+mod passage;
 mod policy;
 mod privacy;
 mod read;
@@ -30,11 +32,16 @@ pub use approval::{
 };
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use evidence::{EvidenceAdded, EvidenceRevoked, IssuerKey};
+pub use exception::{
+    ANY_SURFACE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened, ExceptionReviewed,
+    ExceptionScope, Passage, Waived, Waives, exception_rule,
+};
 pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
 };
 pub use overrides::{KillEvent, KillScope, KillSource, OverrideMode};
+pub use passage::PassageReported;
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };
@@ -142,6 +149,8 @@ pub enum Event {
     PermitRevoked(PermitEnded),
     /// `outcome.reported`
     OutcomeReported(OutcomeReported),
+    /// `passage.reported`: an effect without a decision.
+    PassageReported(PassageReported),
     /// `approval.voted`
     ApprovalVoted(ApprovalVoted),
     /// `approval.closed`: without a rejection: expired, invalidated, withdrawn.
@@ -156,6 +165,14 @@ pub enum Event {
     DelegationGranted(DelegationGranted),
     /// `delegation.ended`
     DelegationEnded(DelegationEnded),
+    /// `exception.opened`: a deviation from policy.
+    ExceptionOpened(Arc<ExceptionOpened>),
+    /// `exception.ended`: its time was up.
+    ExceptionEnded(ExceptionEnded),
+    /// `exception.closed`: before its time.
+    ExceptionClosed(ExceptionEnded),
+    /// `exception.reviewed`: another person has looked at it.
+    ExceptionReviewed(ExceptionReviewed),
     /// `kill.tripped`
     KillTripped(KillEvent),
     /// `kill.lift_requested`
@@ -226,6 +243,7 @@ impl Event {
             Self::PermitExpired(_) => "permit.expired",
             Self::PermitRevoked(_) => "permit.revoked",
             Self::OutcomeReported(_) => "outcome.reported",
+            Self::PassageReported(_) => "passage.reported",
             Self::ApprovalVoted(_) => "approval.voted",
             Self::ApprovalClosed(_) => "approval.closed",
             Self::ApprovalReopened(_) => "approval.reopened",
@@ -233,6 +251,10 @@ impl Event {
             Self::ApprovalReminded(_) => "approval.reminded",
             Self::DelegationGranted(_) => "delegation.granted",
             Self::DelegationEnded(_) => "delegation.ended",
+            Self::ExceptionOpened(_) => "exception.opened",
+            Self::ExceptionEnded(_) => "exception.ended",
+            Self::ExceptionClosed(_) => "exception.closed",
+            Self::ExceptionReviewed(_) => "exception.reviewed",
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",

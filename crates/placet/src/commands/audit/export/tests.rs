@@ -80,6 +80,8 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         permit: (!deny).then_some(permit),
         deadline: TimeMs(1_790_000_002_000),
         would: None,
+        exception: None,
+        retroactive: None,
         under: Vec::new(),
     }))
 }
@@ -98,6 +100,7 @@ fn entries() -> Vec<Entry> {
         index: 7,
         by: actor("agent:support"),
         result: ReportedResult::Failed,
+        surface: None,
     };
     // The entries it names stay in every export; there is nothing in them that erasing takes away.
     let erased = PayloadErased {
