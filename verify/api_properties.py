@@ -225,6 +225,18 @@ class Server:
             made = self.good("POST", "/api/v1/evidence", body, "bot")
             reason = {"reason": "case-1"} if operation == "revokeEvidence" else None
             return {"id": made["id"]}, reason, "bot"
+        if operation in ("registerRelease", "getRelease"):
+            body = {"name": "r" + self.unique(), "subject": "sha256:" + "0" * 64}
+            if operation == "registerRelease":
+                return {}, body, "bot"
+            self.good("POST", "/api/v1/releases", body, "bot")
+            return {"name": body["name"]}, None, "bot"
+        if operation in ("setAlias", "getAlias"):
+            body = {"name": "assistant", "to": "model:small-1"}
+            if operation == "setAlias":
+                return {}, body, "bot"
+            self.good("POST", "/api/v1/aliases", body, "bot")
+            return {"name": "assistant"}, None, "bot"
         if operation in ("trustIssuerKey", "revokeIssuerKey"):
             body = {"issuer": "service:ci", "key": self.vkey()}
             if operation == "revokeIssuerKey":
@@ -308,6 +320,8 @@ def sources(more=None):
     """The documents of the bundle that the server began with, and perhaps one more."""
     found = [{"name": path.name, "text": path.read_text()} for path in sorted(BUNDLE.glob("*.yaml"))]
     found.append({"name": "executions.yaml", "text": EXECUTIONS})
+    rule = "{ id: releases, match: { surfaces: [release.register, alias.change] }, decision: allow }"
+    found.append({"name": "releases.yaml", "text": f"version: v1\nrules: [{rule}]\n"})
     if more is not None:
         channel = f"{{ id: {more}, kind: webhook, to: 'https://example.com/', secret: none }}"
         told = f"{{ id: {more}, on: [policy.published], channels: [{more}] }}"

@@ -25,6 +25,7 @@ mod outbox;
 mod overrides;
 mod policy;
 mod privacy;
+mod release;
 mod session;
 mod shadow;
 mod signer;
@@ -97,6 +98,10 @@ pub use policy::{
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
+};
+pub use release::{
+    AliasDocument, AliasList, AliasRequest, LinkDocument, ReleaseDocument, ReleaseList,
+    ReleaseRequest,
 };
 pub use session::{SessionDocument, SessionList, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};

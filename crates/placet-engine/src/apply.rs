@@ -171,6 +171,8 @@ impl State {
             Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
             Event::EvidenceAdded(added) => self.apply_evidence(added, index)?,
             Event::EvidenceRevoked(revoked) => self.evidence.revoke(&revoked.evidence)?,
+            Event::ReleaseRegistered(release) => self.apply_released(release, index)?,
+            Event::AliasChanged(alias) => self.apply_alias(alias, index)?,
             Event::IssuerTrusted(issuer) => self.apply_issuer(issuer, true)?,
             Event::IssuerRevoked(issuer) => self.apply_issuer(issuer, false)?,
             // Counted before, and that is all.

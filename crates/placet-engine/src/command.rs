@@ -8,6 +8,7 @@ use crate::exceptions::{OpenException, Passing};
 use crate::executions::{EndExecution, StartExecution};
 use crate::measures::ReportPassage;
 use crate::overrides::{Lift, Trip};
+use crate::releases::{ChangeAlias, RegisterRelease};
 use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -173,6 +174,10 @@ pub enum Command {
     },
     /// Trust the key of an issuer of evidence, or trust it no more.
     ChangeIssuer(Box<IssuerChange>),
+    /// Register a release.
+    RegisterRelease(Box<RegisterRelease>),
+    /// Change where a name leads.
+    ChangeAlias(Box<ChangeAlias>),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -214,6 +219,8 @@ impl Command {
             Self::AddEvidence(command) => Some(&command.by),
             Self::RevokeEvidence { by, .. } => Some(by),
             Self::ChangeIssuer(command) => Some(&command.by),
+            Self::RegisterRelease(command) => Some(&command.by),
+            Self::ChangeAlias(command) => Some(&command.by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),

@@ -48,6 +48,7 @@ mod policies;
 mod privacy;
 mod rejection;
 mod release;
+mod releases;
 mod sessions;
 mod shadow;
 mod signers;
@@ -86,6 +87,9 @@ pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
 pub use rejection::Rejection;
 pub use release::{Reserve, Unmetered};
+pub use releases::{
+    Alias, ChangeAlias, Lineage, LinkedApproval, LinkedChange, RegisterRelease, Release,
+};
 pub use sessions::Session;
 pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};

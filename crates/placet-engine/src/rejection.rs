@@ -142,6 +142,10 @@ pub enum Rejection {
     BundlesFull,
     /// The bound of author keys is reached.
     AuthorsFull,
+    /// A name is taken for good.
+    Exists(&'static str),
+    /// The bound of aliases is reached.
+    AliasesFull,
     /// A bound of evidence is reached.
     EvidenceFull,
     /// The piece was taken back.
@@ -237,6 +241,8 @@ impl Rejection {
             Self::OwnReview => "own_review",
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
+            Self::Exists(_) => "already_exists",
+            Self::AliasesFull => "aliases_full",
             Self::EvidenceFull => "evidence_full",
             Self::EvidenceRevoked => "evidence_revoked",
             Self::EvidenceUnsigned => "evidence_unsigned",
@@ -392,6 +398,8 @@ impl fmt::Display for Rejection {
             Self::OwnReview => f.write_str("another person has to review it"),
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
+            Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
+            Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::EvidenceFull => f.write_str(
                 "as much evidence, or as many types, issuers or repetitions of it, are kept as can be; \
                  what has expired makes room",

@@ -50,6 +50,7 @@ impl State {
             keys,
             sessions,
             evidence,
+            releases,
             idempotency: _,
             windows,
             held,
@@ -93,6 +94,7 @@ impl State {
         w.list(keys.all(), Writer::put);
         w.put(sessions);
         w.put(evidence);
+        w.put(releases);
         w.put(windows);
         w.list(held.values(), |w, held| w.put(&**held));
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
@@ -160,6 +162,7 @@ impl State {
             keys: r.rising(|key: &Key| &key.principal.key, Reader::get)?,
             sessions: r.get()?,
             evidence: r.get()?,
+            releases: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(

@@ -16,6 +16,7 @@ use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
 use crate::rejection::Rejection;
+use crate::releases::Releases;
 use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
@@ -69,6 +70,10 @@ pub struct Bounds {
     pub sessions_max: usize,
     /// Of these, those that one actor stands behind.
     pub sessions_each: usize,
+    /// Releases that are remembered.
+    pub releases_max: usize,
+    /// Names that lead somewhere.
+    pub aliases_max: usize,
     /// Pieces of evidence.
     pub evidence_max: usize,
     /// Keys of issuers of evidence, revoked ones included.
@@ -98,6 +103,8 @@ impl Default for Bounds {
             authors_max: 64,
             sessions_max: 1 << 16,
             sessions_each: 1024,
+            releases_max: 1 << 16,
+            aliases_max: 4096,
             evidence_max: 2_000_000,
             issuer_keys_max: 4096,
             overrides_max: 1024,
@@ -143,6 +150,7 @@ pub struct State {
     pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
     pub(crate) evidence: Evidence,
+    pub(crate) releases: Releases,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Box<Held>>,
@@ -373,6 +381,7 @@ impl State {
             keys: Keys::default(),
             sessions: Sessions::default(),
             evidence: Evidence::default(),
+            releases: Releases::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),

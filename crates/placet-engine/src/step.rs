@@ -14,6 +14,7 @@ use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
 use crate::release::{Reserve, Unmetered};
+use crate::releases;
 use crate::sessions;
 use crate::shadow;
 use crate::signers;
@@ -102,6 +103,8 @@ pub fn step_with<H: Hasher>(
         Command::RevokeEvidence { evidence, reason, by } => {
             evidence::revoke(state, *evidence, reason, by)
         }
+        Command::RegisterRelease(command) => releases::register(state, command, now),
+        Command::ChangeAlias(command) => releases::change_alias(state, command),
         Command::ChangeIssuer(command) => evidence::change_issuer(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),

@@ -19,6 +19,7 @@ mod engine {
     mod privacy;
     mod property;
     mod release;
+    mod releases;
     mod sessions;
     mod shadow;
     mod signers;

@@ -44,6 +44,7 @@ mod proposal;
 mod pseudonyms;
 mod reading;
 mod recent;
+mod releases;
 mod rendering;
 pub mod replay;
 pub mod scan;
@@ -74,7 +75,7 @@ pub use dry::{
     all_cases, run_case, self_test,
 };
 pub use error::PlaneError;
-pub use evidence::{AddSpec, issuer_request};
+pub use evidence::{AddSpec, find_evidence, issuer_request};
 pub use excepting::{ExceptionSpec, ExceptionView, is_party};
 pub use executions::{ExecutionFilter, ExecutionSpec};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
@@ -91,6 +92,7 @@ pub use privacy::{ErasePlan, EraseSpec, Selection};
 pub use proposal::APPROVAL_REQUEST;
 pub use pseudonyms::Pseudonyms;
 pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
+pub use releases::{ALIAS_CHANGE, RELEASE_REGISTER, ReleaseSpec, alias_request};
 pub use rendering::{Provenance, RenderedField, Rendering};
 pub use sessions::{Credential, HandOn, SessionRecord, VerifiedToken};
 pub use signing::{RevokeSpec, SignerChange, check_handover, check_signers};

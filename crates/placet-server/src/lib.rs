@@ -38,6 +38,7 @@ mod policies;
 mod privacy;
 mod problem;
 mod publishing;
+mod releases;
 mod routes;
 mod secrets;
 mod server;

@@ -8,7 +8,7 @@ use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, coverage, decisions, delegations,
     events, evidence, exceptions, executions, log, manage, measures, meta, overrides, policies,
-    privacy, sessions, shadow, signers,
+    privacy, releases, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -123,6 +123,12 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listIssuerKeys", evidence::keys);
     routes.add("trustIssuerKey", evidence::trust);
     routes.add("revokeIssuerKey", evidence::distrust);
+    routes.add("listReleases", releases::list);
+    routes.add("registerRelease", releases::register);
+    routes.add("getRelease", releases::get);
+    routes.add("listAliases", releases::aliases);
+    routes.add("setAlias", releases::set_alias);
+    routes.add("getAlias", releases::get_alias);
     routes.add("listOutbox", channels::list);
     routes.add("replayDelivery", channels::replay);
     routes.add("getHealth", meta::health);

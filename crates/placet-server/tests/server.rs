@@ -56,6 +56,8 @@ mod privacy;
 mod publishing;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/releases.rs"]
+mod releases;
 #[path = "server/rotation.rs"]
 mod rotation;
 #[path = "server/sign_in.rs"]

@@ -277,6 +277,7 @@ impl Model {
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
             Event::IssuerTrusted(_) | Event::IssuerRevoked(_) => {}
+            Event::ReleaseRegistered(_) | Event::AliasChanged(_) => {}
             Event::ExceptionOpened(_)
             | Event::ExceptionEnded(_)
             | Event::ExceptionClosed(_)

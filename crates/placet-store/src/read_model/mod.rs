@@ -218,6 +218,10 @@ impl<'a> Facts<'a> {
             }
             Event::EvidenceAdded(event) => by(Some(&event.by)),
             Event::EvidenceRevoked(event) => by(Some(&event.by)),
+            Event::ReleaseRegistered(event) => {
+                Self { actor: Some(&event.by), ..about(event.decision) }
+            }
+            Event::AliasChanged(event) => Self { actor: Some(&event.by), ..about(event.decision) },
             Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }

@@ -13,6 +13,7 @@ mod passage;
 mod policy;
 mod privacy;
 mod read;
+mod release;
 mod session;
 mod shadow;
 mod signer;
@@ -48,6 +49,7 @@ pub use policy::{
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use release::{AliasChanged, ReleaseRegistered};
 pub use session::{
     CHAIN_MAX, CloseReason, SessionClosed, SessionNarrowed, SessionOpened, TokenUse,
 };
@@ -225,6 +227,10 @@ pub enum Event {
     IssuerTrusted(IssuerKey),
     /// `issuer.revoked`
     IssuerRevoked(IssuerKey),
+    /// `release.registered`: a name for a digest, with its papers.
+    ReleaseRegistered(ReleaseRegistered),
+    /// `alias.changed`: where a name leads.
+    AliasChanged(AliasChanged),
     /// `gap`: the store was down or the process was not there.
     Gap(Gap),
     /// `admission.refused`: requests refused before the log, per minute.
@@ -281,6 +287,8 @@ impl Event {
             Self::EvidenceRevoked(_) => "evidence.revoked",
             Self::IssuerTrusted(_) => "issuer.trusted",
             Self::IssuerRevoked(_) => "issuer.revoked",
+            Self::ReleaseRegistered(_) => "release.registered",
+            Self::AliasChanged(_) => "alias.changed",
             Self::Gap(_) => "gap",
             Self::AdmissionRefused(_) => "admission.refused",
         }

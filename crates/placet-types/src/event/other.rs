@@ -253,6 +253,8 @@ impl Event {
             Self::EvidenceAdded(event) => event.write(w),
             Self::EvidenceRevoked(event) => event.write(w),
             Self::IssuerTrusted(event) | Self::IssuerRevoked(event) => event.write(w),
+            Self::ReleaseRegistered(event) => event.write(w),
+            Self::AliasChanged(event) => event.write(w),
             Self::Gap(event) => {
                 w.str("cause", &event.cause);
                 w.uint("from_ms", event.from.0);
@@ -350,6 +352,10 @@ impl Event {
             "evidence.revoked" => Self::EvidenceRevoked(super::EvidenceRevoked::read(&mut r)?),
             "issuer.trusted" => Self::IssuerTrusted(super::IssuerKey::read(&mut r)?),
             "issuer.revoked" => Self::IssuerRevoked(super::IssuerKey::read(&mut r)?),
+            "release.registered" => {
+                Self::ReleaseRegistered(super::ReleaseRegistered::read(&mut r)?)
+            }
+            "alias.changed" => Self::AliasChanged(super::AliasChanged::read(&mut r)?),
             "gap" => Self::Gap(Gap {
                 from: TimeMs(r.uint("from_ms")?),
                 to: TimeMs(r.uint("to_ms")?),

@@ -471,6 +471,23 @@ fn all() -> Vec<Event> {
             reason: "case-2026.7".into(),
         }),
         Event::ReviewClosed(ReviewClosed { by: actor(), decision: decision_id }),
+        Event::ReleaseRegistered(ReleaseRegistered {
+            approvals: vec![approval],
+            by: actor(),
+            change: Some(decision_id),
+            decision: decision_id,
+            evaluations: vec![EvidenceId::from_bytes([9; 16])],
+            gaps: vec!["approval_own".into()],
+            name: "app-1.4".into(),
+            subject: Digest([2; 32]),
+        }),
+        Event::AliasChanged(AliasChanged {
+            alias: "app".into(),
+            before: Some("release:app-1.3".into()),
+            by: actor(),
+            decision: decision_id,
+            to: "release:app-1.4".into(),
+        }),
         Event::EvidenceAdded(evidence()),
         Event::EvidenceAdded(EvidenceAdded { key: None, ..evidence() }),
         Event::EvidenceRevoked(EvidenceRevoked {

@@ -68,6 +68,12 @@ pub enum Reason {
     EvidenceMissing,
     /// Evidence that the surface demands is too old.
     EvidenceExpired,
+    /// Evidence that the request names is not in this workspace, of another issuer, or about something else.
+    EvidenceForeign,
+    /// Evidence that the surface demands was taken back.
+    EvidenceRevoked,
+    /// Evidence that the surface demands is not signed by its issuer.
+    EvidenceUnattested,
     /// The model is on no allow list.
     ModelNotAllowed,
     /// What was granted needs the approval of further roles.
@@ -112,7 +118,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 45] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -135,6 +141,9 @@ impl Reason {
         Self::ContextInvalid,
         Self::EvidenceMissing,
         Self::EvidenceExpired,
+        Self::EvidenceForeign,
+        Self::EvidenceRevoked,
+        Self::EvidenceUnattested,
         Self::ModelNotAllowed,
         Self::ApprovalRule,
         Self::OutcomeNotAllowed,
@@ -183,6 +192,9 @@ impl Reason {
             Self::ContextInvalid => "context_invalid",
             Self::EvidenceMissing => "evidence_missing",
             Self::EvidenceExpired => "evidence_expired",
+            Self::EvidenceForeign => "evidence_foreign",
+            Self::EvidenceRevoked => "evidence_revoked",
+            Self::EvidenceUnattested => "evidence_unattested",
             Self::ModelNotAllowed => "model_not_allowed",
             Self::ApprovalRule => "approval_rule",
             Self::OutcomeNotAllowed => "outcome_not_allowed",
@@ -236,6 +248,13 @@ impl Reason {
             Self::ContextInvalid => "the context does not fit what the surface demands",
             Self::EvidenceMissing => "the surface demands evidence that the request does not have",
             Self::EvidenceExpired => "evidence that the surface demands is too old",
+            Self::EvidenceForeign => {
+                "evidence that the request names is unknown here, of another issuer, or about something else"
+            }
+            Self::EvidenceRevoked => "evidence that the surface demands was taken back",
+            Self::EvidenceUnattested => {
+                "evidence that the surface demands is not signed by its issuer"
+            }
             Self::ModelNotAllowed => "the model is not on the allow list",
             Self::ApprovalRule => "what was granted needs the approval of further roles",
             Self::OutcomeNotAllowed => {

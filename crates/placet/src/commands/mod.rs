@@ -24,6 +24,7 @@ pub(crate) mod outbox;
 pub(crate) mod overrides;
 pub(crate) mod policy;
 pub(crate) mod publish;
+pub(crate) mod release;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod witness;
