@@ -146,6 +146,8 @@ pub struct KillDocument {
 /// A tripped kill switch.
 #[derive(Serialize, ToSchema)]
 pub struct KillStateDocument {
+    /// Log index of the trip: what gates acknowledge, and what a report is asked for by.
+    pub index: u64,
     /// Since when.
     #[schema(value_type = String)]
     pub since: Instant,

@@ -76,6 +76,7 @@ impl State {
         if let Err(what) = self.apply_event(&entry.event, index) {
             return fail(what);
         }
+        self.hear(&entry.event);
         Ok(())
     }
 
@@ -145,8 +146,11 @@ impl State {
             }
             Event::KillLifted(kill) => {
                 *self.kill_mut(kill.scope) = None;
+                self.lift_trips(kill.scope, index);
                 self.last_override = Some(index);
             }
+            Event::KillDrilled(drilled) => self.apply_drilled(drilled, index),
+            Event::OverrideAcknowledged(said) => self.apply_acknowledged(said, index)?,
             Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
             Event::BundleDrafted(drafted) => self.apply_drafted(drafted, index),
             Event::BundleArmed(armed) => self.apply_armed(armed, index)?,
@@ -290,9 +294,15 @@ impl State {
     }
 
     fn apply_revoked(&mut self, ended: &PermitEnded) {
-        if let Some(open) = self.permits.remove(&ended.decision) {
+        let open = self.permits.remove(&ended.decision);
+        if let Some(open) = &open {
             self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
             self.consumed_ends.remove(&(open.permit.expires, ended.decision));
+        }
+        let by_kill = ended.reason.as_ref().is_some_and(|reason| reason.starts_with("killed"));
+        let consumed = open.is_none_or(|open| open.consumed_by.is_some());
+        if by_kill && consumed && !self.revoked.get(ended.index) {
+            self.overtake();
         }
         self.revoked.set(ended.index);
         self.counters.revoked = self.counters.revoked.saturating_add(1);
@@ -305,13 +315,16 @@ impl State {
         *self.kill_mut(kill.scope) =
             Some(KillState { since, index, source: kill.source, lift: None });
         self.last_override = Some(index);
+        let mut ended = 0_u64;
         for (decision, open) in core::mem::take(&mut self.permits) {
             if open.consumed_by.is_none() {
                 self.timers.remove(&(open.permit.expires, Timer::Permit(decision)));
                 self.revoked.set(open.index);
                 self.counters.revoked = self.counters.revoked.saturating_add(1);
+                ended = ended.saturating_add(1);
             }
         }
+        self.remember_trip(kill, index, ended, self.held_open as u64);
         self.consumed_ends.clear();
         for held in self.held.values_mut() {
             if let HeldState::Consumed(permit) = &mut held.state {

@@ -64,6 +64,10 @@ pub enum Command {
     Trip(Trip),
     /// Lift a kill switch.
     Lift(Lift),
+    /// Practise a kill.
+    Drill(Drill),
+    /// Say what a gate has done about an override.
+    Acknowledge(Acknowledge),
     /// Create a key under a permit for `key.create`.
     CreateKey(CreateKey),
     /// Revoke a key.
@@ -146,6 +150,8 @@ impl Command {
             Self::Consume(command) => Some(&command.who),
             Self::Report(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
+            Self::Drill(command) => Some(&command.who),
+            Self::Acknowledge(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
             Self::Delegate(command) => Some(&command.by),
             Self::Withdraw { by, .. }
@@ -345,6 +351,30 @@ pub struct Trip {
     pub source: KillSource,
     /// Who; absent for file, signal and certificate.
     pub who: Option<Who>,
+    /// Callers that waited for an approval when it took effect, and were told.
+    pub waiting: u64,
+}
+
+/// Practise a kill: nothing is stopped.
+#[derive(Clone, Debug)]
+pub struct Drill {
+    /// What it would stop.
+    pub scope: KillScope,
+    /// Who.
+    pub who: Who,
+}
+
+/// Say what a gate has done about an override.
+#[derive(Clone, Debug)]
+pub struct Acknowledge {
+    /// Log index of the trip or drill.
+    pub index: u64,
+    /// The gate.
+    pub who: Who,
+    /// Actions that it stopped.
+    pub stopped: u64,
+    /// Actions that it could not stop any more.
+    pub unreachable: u64,
 }
 
 /// Lift a kill switch.

@@ -48,14 +48,15 @@ mod signers;
 mod snapshot;
 mod state;
 mod step;
+mod trips;
 mod votes;
 mod waiting;
 
 pub use apply::FoldError;
 pub use command::{
-    ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate, DraftBundle,
-    Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit, RevokeSigner, RotateSigner,
-    Target, Trip, Vote, Waiting, Who,
+    Acknowledge, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
+    DraftBundle, Drill, Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit,
+    RevokeSigner, RotateSigner, Target, Trip, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
@@ -70,4 +71,5 @@ pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::{step, step_with};
+pub use trips::{Acknowledgement, GATE_HEARD_MS, TripRecord};
 pub use votes::Cast;

@@ -114,6 +114,8 @@ pub enum Rejection {
     BundlesFull,
     /// The bound of author keys is reached.
     AuthorsFull,
+    /// The bound of gates that acknowledge one override is reached.
+    AcknowledgementsFull,
 }
 
 impl Rejection {
@@ -173,6 +175,7 @@ impl Rejection {
             Self::OwnReview => "own_review",
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
+            Self::AcknowledgementsFull => "acknowledgements_full",
         }
     }
 }
@@ -292,6 +295,9 @@ impl fmt::Display for Rejection {
             Self::OwnReview => f.write_str("another person has to review it"),
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
+            Self::AcknowledgementsFull => {
+                f.write_str("as many gates have acknowledged this as can be kept in mind")
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Saving a state and reading it back: a compact binary form of version 5, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 6, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
 mod policies;
 mod sessions;
+mod trips;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::idempotency::IdempotencyKeys;
@@ -22,7 +23,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x05";
+const MAGIC: &[u8; 8] = b"plstate\x06";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -62,6 +63,7 @@ impl State {
             legal_holds_version,
             kill: [killed_everything, killed_workspace],
             last_override,
+            trips,
             spent,
             signers,
             counters,
@@ -110,6 +112,7 @@ impl State {
         w.put(killed_everything);
         w.put(killed_workspace);
         w.put(last_override);
+        w.put(trips);
         w.list(spent.iter(), Writer::put);
         w.list(signers.iter(), Writer::put);
         w.put(counters);
@@ -174,6 +177,7 @@ impl State {
             legal_holds_version: r.get()?,
             kill: [r.get()?, r.get()?],
             last_override: r.get()?,
+            trips: r.get()?,
             spent: r.rising(|id| id, Reader::get)?,
             signers: r.list(Reader::get)?,
             counters: r.get()?,
@@ -192,6 +196,7 @@ impl State {
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.trips.all.values().all(|trip| trip.index < size)
             && self.sessions.all.values().all(|session| session.index < size)
     }
 
@@ -413,17 +418,18 @@ impl Code for LogSigner {
 
 impl Code for Counters {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } = self;
-        let single = [consumed, reported, expired, revoked, erased];
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals, overtaken } =
+            self;
+        let single = [consumed, reported, expired, revoked, erased, overtaken];
         for count in decisions.iter().chain(single).chain(approvals) {
             w.put(count);
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         let mut counters = Self::default();
-        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } =
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals, overtaken } =
             &mut counters;
-        let single = [consumed, reported, expired, revoked, erased];
+        let single = [consumed, reported, expired, revoked, erased, overtaken];
         for count in decisions.iter_mut().chain(single).chain(approvals) {
             *count = r.get()?;
         }

@@ -14,6 +14,7 @@ use crate::rejection::Rejection;
 use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
+use crate::trips::Trips;
 use crate::votes::Cast;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -90,6 +91,8 @@ pub struct Counters {
     pub expired: u64,
     /// Permits revoked.
     pub revoked: u64,
+    /// Permits that were consumed and whose answer a trip overtook.
+    pub overtaken: u64,
     /// Approvals completed, rejected, and closed otherwise.
     pub approvals: [u64; 3],
     /// Payloads erased.
@@ -135,6 +138,8 @@ pub struct State {
     pub(crate) legal_holds_version: u64,
     pub(crate) kill: [Option<KillState>; 2],
     pub(crate) last_override: Option<u64>,
+    /// What trips stopped, and what gates say of it.
+    pub(crate) trips: Trips,
     /// Decisions whose permit has made a key, armed a bundle, or changed signers or authors.
     pub(crate) spent: BTreeSet<DecisionId>,
     /// Keys that sign the log, oldest first.
@@ -347,6 +352,7 @@ impl State {
             legal_holds_version: 0,
             kill: [None, None],
             last_override: None,
+            trips: Trips::default(),
             spent: BTreeSet::new(),
             signers: Vec::new(),
             counters: Counters::default(),

@@ -12,6 +12,7 @@ use crate::sessions;
 use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
+use crate::trips;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use placet_types::Hasher;
@@ -56,6 +57,8 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
+        Command::Drill(command) => trips::drill(command),
+        Command::Acknowledge(command) => trips::acknowledge(state, command),
         Command::CreateKey(command) => create_key(state, command, now),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
         Command::OpenSession(command) => sessions::open(state, command, now),
@@ -178,7 +181,7 @@ fn revoke_permits(state: &State, command: &RevokePermit) -> Plan {
 /// Roles that may trip and lift.
 const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
 
-fn may_override(who: &Who) -> Result<(), Rejection> {
+pub(crate) fn may_override(who: &Who) -> Result<(), Rejection> {
     if !who.actor.is_human() {
         return Err(Rejection::NotHuman);
     }
@@ -224,6 +227,7 @@ fn trip(state: &State, command: &Trip) -> Result<Plan, Rejection> {
         source: command.source,
         by: command.who.as_ref().map(|who| who.actor.clone()),
         not_before: None,
+        waiting: command.waiting,
     }))
 }
 
@@ -237,6 +241,7 @@ fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, Rejection> {
         source: KillSource::Api,
         by: Some(command.who.actor.clone()),
         not_before,
+        waiting: 0,
     };
     if state.dev {
         return append(Event::KillLifted(event(None)));

@@ -18,6 +18,7 @@ mod engine {
     mod shadow;
     mod signers;
     mod timing;
+    mod trips;
     mod windows;
     mod world;
 }

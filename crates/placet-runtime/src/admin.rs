@@ -109,7 +109,8 @@ impl Plane {
         principal: Option<&Principal>,
     ) -> Result<Begun, PlaneError> {
         let who = principal.map(|principal| self.who(workspace, principal));
-        let trip = Trip { scope, source, who };
+        let waiting = workspace.told();
+        let trip = Trip { scope, source, who, waiting };
         // A kill is recorded even when the name of who asked can no longer be sealed.
         let payload = self.actor_payload(principal).unwrap_or_else(|_| Payload::empty());
         self.begin_urgent(workspace.no, Command::Trip(trip), payload)
@@ -207,7 +208,7 @@ impl Plane {
     }
 
     /// Everything can be stopped only from the first workspace.
-    fn may_override(
+    pub(crate) fn may_override(
         &self,
         principal: &Principal,
         scope: KillScope,
@@ -369,8 +370,8 @@ impl Plane {
             workspace.stop();
         }
         if everything {
-            let trip =
-                Trip { scope: KillScope::Everything, source: KillSource::Certificate, who: None };
+            let (scope, source) = (KillScope::Everything, KillSource::Certificate);
+            let trip = Trip { scope, source, who: None, waiting: 0 };
             workspace.stop();
             self.submit(no, Command::Trip(trip), Payload::empty()).await?;
         }

@@ -461,7 +461,7 @@ impl Plane {
             workspace.stop();
             if self.look(workspace.no, |state| state.kill().0.is_none()).await? {
                 let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-                let trip = Command::Trip(Trip { scope, source, who: None });
+                let trip = Command::Trip(Trip { scope, source, who: None, waiting: 0 });
                 self.submit(workspace.no, trip, Payload::empty()).await?;
             }
         }

@@ -50,7 +50,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
             "to": "human:bob", "roles": ["operator"], "surfaces": ["payments.**"],
             "until": "2027-01-31T12:00:00Z",
         }),
-        "KillRequest" => json!({"scope": "workspace"}),
+        "KillRequest" | "DrillRequest" => json!({"scope": "workspace"}),
+        "AcknowledgeRequest" => json!({"stopped": 2, "unreachable": ["transfer 4711"]}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),
@@ -141,6 +142,10 @@ pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &
         "listHolds" => &[("releaseHold", "id", "$response.body#/holds/0/id")],
         "delegate" => &[("endDelegation", "id", "$response.body#/id")],
         "listDelegations" => &[("endDelegation", "id", "$response.body#/delegations/0/id")],
+        "drillOverride" => &[
+            ("getOverride", "index", "$response.body#/index"),
+            ("acknowledgeOverride", "index", "$response.body#/index"),
+        ],
         "createKey" => &[("revokeKey", "id", "$response.body#/id")],
         "createWorkspace" => &[("getPublished", "workspace", "$response.body#/name")],
         _ => &[],

@@ -38,6 +38,7 @@ mod server;
 mod sessions;
 mod shadow;
 mod signers;
+mod trips;
 mod witness;
 
 pub use audit::instant_of;

@@ -29,6 +29,7 @@ pub(crate) async fn kill_state(call: Call) -> Result<Response, Problem> {
 async fn kill_document(call: &Call, session: &Session) -> Result<KillDocument, Problem> {
     let (everything, workspace) = call.server.plane.kill_state(&session.workspace).await?;
     let view = |kill: KillState| KillStateDocument {
+        index: kill.index,
         since: Instant(kill.since),
         source: kill.source.as_str(),
         lift_requested_by: kill.lift.as_ref().map(|(by, _)| by.as_str().to_owned()),

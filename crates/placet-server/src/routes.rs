@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
-    manage, meta, policies, privacy, sessions, shadow, signers,
+    manage, meta, policies, privacy, sessions, shadow, signers, trips,
 };
 use axum::Router;
 use axum::body::Body;
@@ -64,6 +64,10 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);
+    routes.add("streamOverrides", trips::stream);
+    routes.add("drillOverride", trips::drill);
+    routes.add("getOverride", trips::get);
+    routes.add("acknowledgeOverride", trips::acknowledge);
     routes.add("listKeys", manage::keys);
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);

@@ -32,6 +32,8 @@ mod log;
 mod matrix;
 #[path = "server/operations.rs"]
 mod operations;
+#[path = "server/overrides.rs"]
+mod overrides;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]

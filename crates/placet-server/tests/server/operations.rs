@@ -85,6 +85,8 @@ async fn every_operation_is_reached() {
     let lent = format!(r#"{{"to":"human:olga","roles":["admin"],"until":"{until}"}}"#);
     let given = world.post("/api/v1/delegations", &ann, &lent).await;
     let ended = format!("/api/v1/delegations/{}", at(&given.json(), "/id"));
+    let drilled = world.post("/api/v1/overrides:drill", &ann, &scope).await.ok();
+    let drilled = drilled["index"].as_u64().unwrap();
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -117,6 +119,9 @@ async fn every_operation_is_reached() {
         ("POST", "/api/v1/kill".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &olga, scope),
+        get(&format!("/api/v1/overrides/{drilled}")),
+        ("POST", format!("/api/v1/overrides/{drilled}/acknowledge"), &bot, none.clone()),
+        ("POST", "/api/v1/overrides:drill".to_owned(), &ann, r#"{"scope":"workspace"}"#.to_owned()),
         get("/api/v1/keys"),
         ("POST", "/api/v1/keys".to_owned(), &ann, key.to_owned()),
         ("DELETE", gone, &ann, none.clone()),
@@ -177,8 +182,10 @@ async fn every_operation_is_reached() {
         let answer = world.call(method, &path, key, &json, &body).await;
         assert!(answer.status < 300, "{method} {path}: {answer:?}");
     }
-    let mut stream = world.send("GET", "/api/v1/events", &ann, &[], "").await;
-    assert!(stream.read(&mut [0; 12]).await.unwrap() > 0);
+    for path in ["/api/v1/events", "/api/v1/overrides/stream"] {
+        let mut stream = world.send("GET", path, &ann, &[], "").await;
+        assert!(stream.read(&mut [0; 12]).await.unwrap() > 0);
+    }
     let metrics = world.get("/metrics", "").await.text;
     let document: Value = serde_json::from_str(&openapi_json()).unwrap();
     let mut operations = 0;

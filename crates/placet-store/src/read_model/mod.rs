@@ -180,6 +180,8 @@ impl<'a> Facts<'a> {
             Event::KillTripped(event)
             | Event::KillLiftRequested(event)
             | Event::KillLifted(event) => by(event.by.as_ref()),
+            Event::KillDrilled(event) => by(Some(&event.by)),
+            Event::OverrideAcknowledged(event) => by(Some(&event.by)),
             Event::KeyCreated(event) => by(Some(&event.by)),
             Event::KeyRevoked(event) => by(Some(&event.by)),
             Event::SessionOpened(event) => by(Some(&event.principal.actor)),

@@ -220,6 +220,8 @@ pub struct KillEvent {
     pub by: Option<ActorRef>,
     /// For a lift in solo mode: not before this instant.
     pub not_before: Option<TimeMs>,
+    /// For a trip: callers that waited for an approval when it took effect, and were told.
+    pub waiting: u64,
 }
 
 /// `gap`: nothing was decided in between.
@@ -290,7 +292,10 @@ impl Event {
                 w.uint_opt("not_before_ms", event.not_before.map(|time| time.0));
                 w.str("scope", event.scope.as_str());
                 w.str("source", event.source.as_str());
+                w.uint_opt("waiting", Some(event.waiting).filter(|waiting| *waiting > 0));
             }
+            Self::KillDrilled(event) => event.write(w),
+            Self::OverrideAcknowledged(event) => event.write(w),
             Self::BundleShadowed(event) => event.write(w),
             Self::BundleDrafted(event) => event.write(w),
             Self::BundleArmed(event) => event.write(w),
@@ -370,6 +375,10 @@ impl Event {
             "kill.tripped" => Self::KillTripped(KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(KillEvent::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(KillEvent::read(&mut r)?),
+            "kill.drilled" => Self::KillDrilled(super::KillDrilled::read(&mut r)?),
+            "override.acknowledged" => {
+                Self::OverrideAcknowledged(super::OverrideAcknowledged::read(&mut r)?)
+            }
             "bundle.shadowed" => Self::BundleShadowed(super::BundleShadowed::read(&mut r)?),
             "bundle.drafted" => Self::BundleDrafted(super::BundleDrafted::read(&mut r)?),
             "bundle.armed" => Self::BundleArmed(super::BundleArmed::read(&mut r)?),
@@ -478,6 +487,7 @@ impl KillEvent {
             source: r.parsed("source", KillSource::parse)?,
             by: r.parsed_opt("by", ActorRef::parse)?,
             not_before: r.uint_opt("not_before_ms")?.map(TimeMs),
+            waiting: r.uint_opt("waiting")?.unwrap_or(0),
         })
     }
 }

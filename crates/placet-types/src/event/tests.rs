@@ -138,6 +138,7 @@ fn all() -> Vec<Event> {
         source: KillSource::Api,
         by: Some(actor()),
         not_before: Some(TimeMs(1)),
+        waiting: 0,
     };
     vec![
         Event::Genesis(Genesis {
@@ -269,7 +270,15 @@ fn all() -> Vec<Event> {
         }),
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),
-        Event::KillLifted(kill),
+        Event::KillLifted(kill.clone()),
+        Event::KillTripped(KillEvent { waiting: 3, ..kill }),
+        Event::KillDrilled(KillDrilled { by: actor(), scope: KillScope::Everything }),
+        Event::OverrideAcknowledged(OverrideAcknowledged {
+            by: actor(),
+            index: 7,
+            stopped: 2,
+            unreachable: 1,
+        }),
         Event::BundleShadowed(BundleShadowed {
             by: actor(),
             bundle: Some(Digest([6; 32])),

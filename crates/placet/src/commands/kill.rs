@@ -2,6 +2,7 @@
 //! file's name; refuses to lift anything locally.
 
 use crate::commands::ask::Ask;
+use crate::commands::trips;
 use crate::exit::{Done, Fault};
 use crate::output;
 use anyhow::{Context, Result};
@@ -20,7 +21,9 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   placet kill                                 # this workspace
   placet kill --everything                    # every workspace of the server
-  placet kill --local --data ./placet-data    # without asking the server")]
+  placet kill --local --data ./placet-data    # without asking the server
+  placet kill --drill                         # who would have stopped, and how soon
+  placet kill --report 42                     # what the kill in entry 42 came to")]
 pub(crate) struct KillArgs {
     /// Every workspace, not only that of the key.
     #[arg(long)]
@@ -31,6 +34,15 @@ pub(crate) struct KillArgs {
     /// Data directory (with --local).
     #[arg(long, default_value = "./placet-data", value_name = "DIR")]
     data: PathBuf,
+    /// Practise: gates acknowledge it, nothing stops.
+    #[arg(long, conflicts_with = "local")]
+    drill: bool,
+    /// Seconds that a drill waits for the gates that were heard within a day.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    wait: u64,
+    /// Show what the kill or drill at this log index came to.
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["local", "drill", "everything"])]
+    report: Option<u64>,
     #[command(flatten)]
     ask: Ask,
 }
@@ -68,9 +80,24 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
             output::line("Two people lift it with `placet lift --everything`.");
         });
     }
+    if let Some(index) = args.report {
+        return trips::report(&args.ask, index).await;
+    }
     let scope = scope(args.everything);
-    let text = format!("{}: {scope}", output::paint(output::RED, "killed"));
-    args.ask.post("/api/v1/kill", &json!({"scope": scope}), |_| output::line(&text)).await
+    if args.drill {
+        return trips::drill(&args.ask, scope, args.wait).await;
+    }
+    let client = args.ask.client()?;
+    let mut document = client.post("/api/v1/kill", &json!({"scope": scope})).await?;
+    // It is done; that its report cannot be had makes it no failure.
+    let report = trips::of(&client, &document, scope).await.ok().flatten();
+    document["report"] = report.unwrap_or_default();
+    args.ask.show(&document, |document| {
+        output::line(&format!("{}: {scope}", output::paint(output::RED, "killed")));
+        if !document["report"].is_null() {
+            trips::show(&document["report"]);
+        }
+    })
 }
 
 /// Runs `lift`.

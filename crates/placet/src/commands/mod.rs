@@ -18,6 +18,7 @@ pub(crate) mod login;
 pub(crate) mod outbox;
 pub(crate) mod policy;
 pub(crate) mod publish;
+mod trips;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod witness;

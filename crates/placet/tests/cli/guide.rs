@@ -59,6 +59,11 @@ fn contracts_of_surfaces_hold_as_the_guide_says() {
     follow("docs/guides/surfaces.md", 5);
 }
 
+#[test]
+fn a_kill_is_practised_as_the_guide_says() {
+    follow("docs/guides/kill-drill.md", 5);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     follow_on(&Server::dev(), guide, blocks_min, &[]);
 }

@@ -90,6 +90,7 @@ fn entries() -> Vec<Entry> {
         source: KillSource::Api,
         by: Some(actor(&person)),
         not_before: None,
+        waiting: 0,
     };
     let reported = OutcomeReported {
         decision: DECISION,
