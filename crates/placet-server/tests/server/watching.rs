@@ -132,10 +132,10 @@ async fn a_flush_that_hangs_keeps_no_kill_waiting() {
     fs::write(world.data().join("KILL"), "").unwrap();
     until(|| world.root().is_killed());
     how.hang(false);
-    // It was decided before the kill, and its answer had not left.
+    // It was permitted before the kill, and its answer had not left.
     let answer = World::read(asked).await.ok();
-    assert_eq!(at(&answer, "/outcome"), "PERMIT");
     assert_eq!(at(&answer, "/permit/state"), "revoked", "{answer}");
+    assert_eq!(at(&answer, "/reasons/0/code"), "killed_everything", "{answer}");
     assert_eq!(tripped(&world).await["source"], "file");
 }
 
