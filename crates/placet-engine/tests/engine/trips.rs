@@ -75,7 +75,7 @@ fn a_report_counts_what_the_trip_ended_and_what_it_could_not_reach() {
     assert_eq!((trip.permits_ended, trip.approvals_barred), (1, 1), "{trip:?}");
     // d2, d3 and d5 were consumed, and nobody said how they went.
     assert_eq!((trip.unreported, trip.overtaken), (3, 0), "{trip:?}");
-    assert_eq!(silent(state), ["agent:bot"], "gates are who asks, consumes and reports");
+    assert_eq!(silent(state), ["agent:bot", "service:gate"], "who asks, consumes, reports");
     // The answer of d3 had not left.
     lines(
         &mut scene,
