@@ -267,7 +267,7 @@ impl Stages {
     /// The benches run and report; on so little input their bars say nothing and are not held.
     fn bench(&self) -> Result<String> {
         let mut rows = 0;
-        for name in ["evaluate", "serve", "verify", "backtest", "overload"] {
+        for name in ["evaluate", "serve", "verify", "backtest", "kill", "overload"] {
             let mut command = Command::new(self.binary());
             let stdout = captured(command.args(["bench", name, "--smoke", "--json"]))?;
             let report: Value = serde_json::from_slice(&stdout)

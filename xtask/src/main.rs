@@ -3,6 +3,7 @@
 //! the product is a dependency, everything is reached through its command line and HTTP.
 
 mod args;
+mod attacks;
 mod ci;
 mod crash;
 mod faults;

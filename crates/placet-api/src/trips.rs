@@ -28,7 +28,7 @@ pub struct OverrideTold {
     pub index: u64,
     /// What it stops.
     pub scope: String,
-    /// `api`, `file`, `signal`, `certificate`; absent for a drill.
+    /// `api`, `file`, `signal`, `certificate`, `seal`; absent for a drill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'static str>,
     /// Nothing stops: it is practised.
@@ -47,7 +47,7 @@ pub struct OverrideReportDocument {
     pub index: u64,
     /// What it stops.
     pub scope: String,
-    /// `api`, `file`, `signal`, `certificate`; null for a drill.
+    /// `api`, `file`, `signal`, `certificate`, `seal`; null for a drill.
     pub source: Option<&'static str>,
     /// Nothing was stopped: it was practised.
     pub drill: bool,

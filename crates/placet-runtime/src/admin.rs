@@ -65,6 +65,9 @@ impl Plane {
             result = removed.map_err(|error| PlaneError::StoreFailed(error.to_string()));
         }
         let everywhere = scope == KillScope::Everything;
+        if everywhere {
+            self.watched.tripped(source);
+        }
         // All trips are on their way before any is waited for: a caller that goes away meanwhile
         // leaves nothing half done.
         let mut waiting = Vec::with_capacity(affected.len());

@@ -41,6 +41,7 @@ mod recent;
 mod rendering;
 pub mod replay;
 pub mod scan;
+mod scrub;
 mod sealed;
 mod seat;
 mod seeking;

@@ -12,9 +12,11 @@ use placet_api::{OwnedJson, StatusDocument, SurfaceList};
 use placet_types::json::Value;
 
 /// `GET /healthz`
-pub(crate) async fn health(_: Call) -> Result<Response, Problem> {
+pub(crate) async fn health(call: Call) -> Result<Response, Problem> {
     let version = Some(env!("CARGO_PKG_VERSION"));
-    document::answer(StatusCode::OK, &StatusDocument { status: "ok", version })
+    // It lives, and whoever looks should know: there is nothing that a restart would mend.
+    let status = if call.server.plane.is_tampered() { "kill_switch_tampered" } else { "ok" };
+    document::answer(StatusCode::OK, &StatusDocument { status, version })
 }
 
 /// `GET /readyz`

@@ -2,6 +2,8 @@
 
 #[path = "server/approval_table.rs"]
 mod approval_table;
+#[path = "server/attacks.rs"]
+mod attacks;
 #[path = "server/authoring.rs"]
 mod authoring;
 #[path = "server/authzen.rs"]

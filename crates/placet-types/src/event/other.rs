@@ -186,10 +186,12 @@ pub enum KillSource {
     Signal,
     /// The armed certificate was missing, unreadable, altered or rolled back.
     Certificate,
+    /// The log was not what was sealed.
+    Seal,
 }
 
 impl KillSource {
-    /// `api`, `file`, `signal`, `certificate`.
+    /// `api`, `file`, `signal`, `certificate`, `seal`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -197,13 +199,20 @@ impl KillSource {
             Self::File => "file",
             Self::Signal => "signal",
             Self::Certificate => "certificate",
+            Self::Seal => "seal",
         }
+    }
+
+    /// Whether somebody tampered with what keeps the switch honest.
+    #[must_use]
+    pub const fn is_tampering(self) -> bool {
+        matches!(self, Self::Certificate | Self::Seal)
     }
 
     /// Parses the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Api, Self::File, Self::Signal, Self::Certificate]
+        [Self::Api, Self::File, Self::Signal, Self::Certificate, Self::Seal]
             .into_iter()
             .find(|source| source.as_str() == text)
     }
