@@ -195,6 +195,19 @@ class Server:
                 return {}, body, "operator"
             made = self.good("POST", "/api/v1/delegations", body, "operator")
             return {"id": made["id"]}, None, "operator"
+        if operation in ("addEvidence", "getEvidence", "revokeEvidence"):
+            digest = "sha256:" + self.unique().rjust(64, "0")
+            body = {"type": "review", "digest": digest, "subject": digest}
+            if operation == "addEvidence":
+                return {}, body, "bot"
+            made = self.good("POST", "/api/v1/evidence", body, "bot")
+            reason = {"reason": "case-1"} if operation == "revokeEvidence" else None
+            return {"id": made["id"]}, reason, "bot"
+        if operation in ("trustIssuerKey", "revokeIssuerKey"):
+            body = {"issuer": "service:ci", "key": self.vkey()}
+            if operation == "revokeIssuerKey":
+                self.agreed("/api/v1/evidence/keys", body)
+            return {}, body, "admin"
         if operation == "createWorkspace":
             name = "w" + self.unique()
             return {}, {"name": name, "admin": "human:ann"}, "admin"

@@ -15,6 +15,7 @@ mod compat;
 mod decision;
 mod delegation;
 pub mod error;
+mod evidence;
 mod manage;
 mod outbox;
 mod policy;
@@ -56,6 +57,10 @@ pub use decision::{
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
+pub use evidence::{
+    EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
+    IssuerKeyList, IssuerKeyRequest,
+};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,

@@ -2,10 +2,13 @@
 
 use crate::constitution::Reach;
 use crate::decide::proposers;
+use crate::demand::{Demand, few};
 use crate::idempotency::{Attempt, INDEX_BITS};
 use crate::keys::Key;
 use crate::policies::Armed;
 use crate::state::{Held, HeldState, KillState, Mark, OpenPermit, State, Timer};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
@@ -171,6 +174,10 @@ impl State {
             Event::HoldReleased(released) => self.apply_release(released)?,
             Event::SignerRotated(rotated) => self.apply_rotated(rotated, index)?,
             Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
+            Event::EvidenceAdded(added) => self.apply_evidence(added, index)?,
+            Event::EvidenceRevoked(revoked) => self.evidence.revoke(&revoked.evidence)?,
+            Event::IssuerTrusted(issuer) => self.apply_issuer(issuer, true)?,
+            Event::IssuerRevoked(issuer) => self.apply_issuer(issuer, false)?,
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
         Ok(())
@@ -237,16 +244,19 @@ impl State {
             self.held_by_decision.insert(event.decision, opened.id);
             self.held_open = self.held_open.saturating_add(1);
             let full = event.matched.iter().filter(|m| m.window.is_some_and(|w| w.full));
-            let held = Held {
+            let mut held = Box::new(Held {
                 decision: event.decision,
                 index,
                 approval: opened.id,
                 since: now,
                 expires: opened.expires,
                 use_within_ms: opened.use_within_ms,
-                roles: opened.roles.clone(),
-                requirement: opened.requirement,
-                rules: event.rules.clone(),
+                demand: Arc::new(Demand {
+                    roles: opened.roles.clone(),
+                    requirement: opened.requirement,
+                    rules: event.rules.clone(),
+                    constraints: event.constraints.clone(),
+                }),
                 escalate: opened.escalate.clone(),
                 escalated: 0,
                 remind: opened.remind,
@@ -255,15 +265,15 @@ impl State {
                 action_commitment: event.action_commitment,
                 audience: opened.audience.clone(),
                 actor: event.actor.clone(),
-                proposers: proposers(event).cloned().collect(),
+                proposers: few(proposers(event).cloned()),
                 reach: Reach::of(&event.surface),
                 full: full.map(|matched| matched.rule.clone()).collect(),
                 marks: marks(event),
-                constraints: event.constraints.clone(),
                 votes: Vec::new(),
                 rejected_by: None,
                 state: HeldState::Pending,
-            };
+            });
+            self.demands.share(&mut held.demand);
             self.wait(&held);
             self.held.insert(opened.id, held);
         }

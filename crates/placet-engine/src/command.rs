@@ -14,7 +14,9 @@ use placet_types::event::{
     Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
     VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, EvidenceId, HoldId, KeyId, PermitId, TimeMs,
+};
 use placet_types::policy::Verdict;
 use placet_types::surface::SurfacePattern;
 
@@ -131,6 +133,19 @@ pub enum Command {
     },
     /// Trust the key of an author, or trust it no more.
     ChangeAuthor(Box<AuthorChange>),
+    /// Vouch for something.
+    AddEvidence(Box<AddEvidence>),
+    /// Take a piece of evidence back.
+    RevokeEvidence {
+        /// The piece.
+        evidence: EvidenceId,
+        /// Code of the matter.
+        reason: String,
+        /// Its issuer, or somebody who may.
+        by: Who,
+    },
+    /// Trust the key of an issuer of evidence, or trust it no more.
+    ChangeIssuer(Box<IssuerChange>),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -165,6 +180,9 @@ impl Command {
             Self::DraftBundle(command) => Some(&command.by),
             Self::ArmUnder(command) => Some(&command.by),
             Self::ChangeAuthor(command) => Some(&command.by),
+            Self::AddEvidence(command) => Some(&command.by),
+            Self::RevokeEvidence { by, .. } => Some(by),
+            Self::ChangeIssuer(command) => Some(&command.by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),
@@ -532,6 +550,42 @@ pub struct ArmUnder {
     /// Sessions to which this bundle grants less, and what is left. Whoever owns the order of the log
     /// writes it.
     pub narrowed: Vec<SessionNarrowed>,
+}
+
+/// A piece of evidence.
+#[derive(Clone, Debug)]
+pub struct AddEvidence {
+    /// Who brings it.
+    pub by: Who,
+    /// Digest of the evidence itself.
+    pub digest: Digest,
+    /// From this instant on it counts no more.
+    pub expires: TimeMs,
+    /// When it was issued.
+    pub issued: TimeMs,
+    /// Who vouches for it.
+    pub issuer: ActorRef,
+    /// Verifier key of the issuer whose signature was found good.
+    pub key: Option<String>,
+    /// Its type.
+    pub kind: String,
+    /// Digest of what it speaks of.
+    pub subject: Digest,
+}
+
+/// Whose signature on evidence counts.
+#[derive(Clone, Debug)]
+pub struct IssuerChange {
+    /// Whose key.
+    pub issuer: ActorRef,
+    /// Verifier key.
+    pub key: String,
+    /// Whether it counts from here on.
+    pub trust: bool,
+    /// Who.
+    pub by: Who,
+    /// The decision that permitted it.
+    pub decision: Option<DecisionId>,
 }
 
 /// Whose signature counts.

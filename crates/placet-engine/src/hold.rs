@@ -77,7 +77,7 @@ pub(crate) fn vote<H: Hasher>(
         unechoed,
         via: command.via,
     };
-    let mut after = held.clone();
+    let mut after = Held::clone(held);
     after.cast(&event);
     event.complete = command.approve && state.missing_at(&after, now).is_empty();
     let complete = event.complete;
@@ -311,7 +311,8 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
 
 fn of_decision(state: &State, decision: DecisionId) -> Result<&Held, Rejection> {
     let id = state.held_by_decision.get(&decision);
-    id.and_then(|id| state.held.get(id)).ok_or(Rejection::NotFound("held decision"))
+    let held = id.and_then(|id| state.approval(*id));
+    held.ok_or(Rejection::NotFound("held decision"))
 }
 
 fn close(held: &Held, state: CloseState) -> Plan {

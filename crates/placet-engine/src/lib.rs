@@ -33,6 +33,8 @@ mod command;
 mod constitution;
 mod decide;
 mod delegations;
+mod demand;
+mod evidence;
 mod hold;
 mod idempotency;
 mod keys;
@@ -54,12 +56,16 @@ mod waiting;
 
 pub use apply::FoldError;
 pub use command::{
-    Acknowledge, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
-    DraftBundle, Drill, Erase, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit,
-    RevokeSigner, RotateSigner, Target, Trip, Vote, Waiting, Who,
+    Acknowledge, AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide,
+    Delegate, DraftBundle, Drill, Erase, IssuerChange, Lift, OpenSession, PlaceHold, Plan, Report,
+    RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
+pub use demand::Demand;
+pub use evidence::{
+    EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
+};
 pub use idempotency::IdempotencyKeys;
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};

@@ -104,7 +104,7 @@ impl State {
         for list in lists {
             ids.extend(list.range((from, Unbounded)).take(limit));
         }
-        ids.iter().take(limit).filter_map(|id| self.held.get(id)).collect()
+        ids.iter().take(limit).filter_map(|id| self.approval(*id)).collect()
     }
 
     fn delegated_to(&self, viewer: &Viewer, now: TimeMs) -> BTreeSet<String> {

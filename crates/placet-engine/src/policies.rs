@@ -211,7 +211,7 @@ fn granted<'a, H: Hasher>(
         return Err(Rejection::NoPermit);
     }
     let id = state.held_by_decision.get(&prior.decision);
-    let held = id.and_then(|id| state.held.get(id)).ok_or(Rejection::NotFound("held decision"))?;
+    let held = id.and_then(|id| state.approval(*id)).ok_or(Rejection::NotFound("held decision"))?;
     let over = |event| Ok(Granted::Over(Plan::Append(alloc::vec![event])));
     match &held.state {
         HeldState::Pending => Err(Rejection::ApprovalPending),

@@ -116,6 +116,28 @@ pub enum Rejection {
     AuthorsFull,
     /// The bound of gates that acknowledge one override is reached.
     AcknowledgementsFull,
+    /// A bound of evidence is reached.
+    EvidenceFull,
+    /// The piece was taken back.
+    EvidenceRevoked,
+    /// Its issuer has a key and has not signed it.
+    EvidenceUnsigned,
+    /// Its times are not what they may be.
+    EvidenceTime(&'static str),
+    /// A piece that the verdict rests on was taken back a moment ago.
+    EvidenceMoved,
+    /// The key does not count for this issuer.
+    IssuerKeyUnknown,
+    /// The key was revoked, which is for good.
+    IssuerKeyRevoked,
+    /// The bound of issuer keys is reached.
+    IssuerKeysFull,
+    /// A signature in the name of a key of an issuer is not its.
+    EvidenceSignature,
+    /// Several issuers have signed, and none is named.
+    IssuerUnclear,
+    /// The statement speaks of several subjects, or of another than the one that is named.
+    SubjectUnclear,
 }
 
 impl Rejection {
@@ -176,6 +198,17 @@ impl Rejection {
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
+            Self::EvidenceFull => "evidence_full",
+            Self::EvidenceRevoked => "evidence_revoked",
+            Self::EvidenceUnsigned => "evidence_unsigned",
+            Self::EvidenceTime(_) => "evidence_time_invalid",
+            Self::EvidenceMoved => "policy_moved",
+            Self::IssuerKeyUnknown => "issuer_key_unknown",
+            Self::IssuerKeyRevoked => "issuer_key_revoked",
+            Self::IssuerKeysFull => "issuer_keys_full",
+            Self::EvidenceSignature => "evidence_signature_bad",
+            Self::IssuerUnclear => "evidence_issuer_unclear",
+            Self::SubjectUnclear => "evidence_subject_unclear",
         }
     }
 }
@@ -297,6 +330,38 @@ impl fmt::Display for Rejection {
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
             Self::AcknowledgementsFull => {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")
+            }
+            Self::EvidenceFull => f.write_str(
+                "as much evidence, or as many types, issuers or repetitions of it, are kept as can be; \
+                 what has expired makes room",
+            ),
+            Self::EvidenceRevoked => f.write_str(
+                "this evidence was taken back, and does not come again; bring one with another digest",
+            ),
+            Self::EvidenceUnsigned => f.write_str(
+                "its issuer has a key, so only a signed envelope counts; revoke the key or sign",
+            ),
+            Self::EvidenceTime(why) => write!(f, "the times of the evidence do not do: {why}"),
+            Self::EvidenceMoved => {
+                f.write_str("evidence was taken back while it was being decided; ask again")
+            }
+            Self::IssuerKeyUnknown => {
+                f.write_str("the key that signed it does not count for its issuer")
+            }
+            Self::IssuerKeyRevoked => {
+                f.write_str("this key was revoked, which is for good; trust another")
+            }
+            Self::EvidenceSignature => f.write_str(
+                "a signature in the name of a key of an issuer is not its, or the key is revoked",
+            ),
+            Self::IssuerUnclear => {
+                f.write_str("several issuers have signed it; name the one whose word it is")
+            }
+            Self::SubjectUnclear => f.write_str(
+                "name the subject: one of the statement's, by its digest sha256:…",
+            ),
+            Self::IssuerKeysFull => {
+                f.write_str("too many keys of issuers, or of this one, are kept; revoke some")
             }
         }
     }

@@ -345,7 +345,9 @@ pub(crate) fn open(state: &State, command: &OpenSession, now: TimeMs) -> Result<
     }
     match (&command.by, opened.parent) {
         (None, None) if opened.token.is_some() => {}
-        (Some(by), Some(parent)) if by.key == Some(parent) => handed_on(state, opened, by, parent)?,
+        (Some(by), Some(parent)) if by.key == Some(parent) => {
+            handed_on(state, opened, by, parent, now)?
+        }
         _ => return Err(Rejection::NotFound("key")),
     }
     let session = Session { index: 0, opened: opened.clone(), closed: false };
@@ -372,6 +374,7 @@ fn handed_on(
     opened: &SessionOpened,
     by: &Who,
     parent: KeyId,
+    now: TimeMs,
 ) -> Result<(), Rejection> {
     if opened.principal.actor.is_human() {
         return Err(Rejection::PersonHandedOn);
@@ -386,7 +389,7 @@ fn handed_on(
     if agent(&by.actor) && !agent(&opened.principal.actor) {
         return Err(Rejection::KindRaised);
     }
-    if is_taken(state, opened) {
+    if is_taken(state, opened, now) {
         return Err(Rejection::ActorTaken);
     }
     // What is handed on is what the caller has today, which may be less than what it came with.
@@ -402,14 +405,15 @@ fn handed_on(
 
 /// Whether somebody else goes by the name: rights hang on names as well as on roles, and nobody hands on
 /// those of another. The same name may be handed on again by whoever stands behind it already.
-fn is_taken(state: &State, opened: &SessionOpened) -> bool {
+fn is_taken(state: &State, opened: &SessionOpened, now: TimeMs) -> bool {
     let actor = &opened.principal.actor;
     if state.keys.of(actor).next().is_some() {
         return true;
     }
     let others = state.sessions.of_actor.get(actor).into_iter().flatten();
     let others = others.filter_map(|key| state.sessions.all.get(key));
-    others.into_iter().any(|other| other.opened.chain != opened.chain)
+    let mut live = others.filter(|other| !other.closed && now < other.opened.expires);
+    live.any(|other| other.opened.chain != opened.chain)
 }
 
 impl State {
@@ -428,7 +432,7 @@ impl State {
 
     /// Whether what `proposers` asked for is this caller's affair: a name that was handed on counts only
     /// where whoever handed it on stood behind the request.
-    pub(crate) fn stands_behind(&self, who: &Who, proposers: &BTreeSet<ActorRef>) -> bool {
+    pub(crate) fn stands_behind(&self, who: &Who, proposers: &[ActorRef]) -> bool {
         let session = who.key.and_then(|key| self.sessions.all.get(&key));
         let handed = session.filter(|session| session.opened.parent.is_some());
         handed.is_none_or(|it| it.opened.chain.iter().all(|actor| proposers.contains(actor)))

@@ -1,13 +1,15 @@
-//! Saving a state and reading it back: a compact binary form of version 6, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 7, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
+mod evidence;
 mod policies;
 mod sessions;
 mod trips;
 
 use crate::codec::{Code, Reader, Writer};
+use crate::demand::Demands;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Key;
 use crate::memory::{Bits, Windows};
@@ -16,6 +18,7 @@ use crate::privacy::LegalHold;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use crate::state::{Bounds, Counters, Held, KillState, OpenPermit, State};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,7 +26,7 @@ use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x06";
+const MAGIC: &[u8; 8] = b"plstate\x07";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -43,9 +46,11 @@ impl State {
             policies,
             keys,
             sessions,
+            evidence,
             idempotency: _,
             windows,
             held,
+            demands: _,
             held_by_decision,
             held_open,
             // Follows from the held decisions.
@@ -82,8 +87,9 @@ impl State {
         w.put(policies);
         w.list(keys.all(), Writer::put);
         w.put(sessions);
+        w.put(evidence);
         w.put(windows);
-        w.list(held.values(), Writer::put);
+        w.list(held.values(), |w, held| w.put(&**held));
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
             w.put(decision);
             w.put(approval);
@@ -129,6 +135,7 @@ impl State {
         if r.array::<8>()? != *MAGIC {
             return None;
         }
+        let mut demands = Demands::default();
         let mut state = Self {
             bounds,
             next_index: r.get()?,
@@ -146,17 +153,20 @@ impl State {
             policies: r.get()?,
             keys: r.rising(|key: &Key| &key.principal.key, Reader::get)?,
             sessions: r.get()?,
+            evidence: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(
                 |(id, _)| id,
                 |r| {
-                    let held = r.get::<Held>()?;
+                    let mut held = Box::new(r.get::<Held>()?);
+                    demands.share(&mut held.demand);
                     Some((held.approval, held))
                 },
             )?,
             held_by_decision: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
             held_open: usize::try_from(r.get::<u64>()?).ok()?,
+            demands: Demands::default(),
             pending: Pending::default(),
             delegations: r.get()?,
             finals: r.list(Reader::get)?,
@@ -182,6 +192,7 @@ impl State {
             signers: r.list(Reader::get)?,
             counters: r.get()?,
         };
+        state.demands = demands;
         for held in state.held.values().filter(|held| held.state.is_pending()) {
             state.pending.insert(held);
         }
@@ -194,6 +205,7 @@ impl State {
         let words = size.div_ceil(u64::from(u64::BITS));
         self.next_index == size
             && bits.iter().all(|bits| bits.words().len() as u64 <= words)
+            && self.evidence.newest(None).next().is_none_or(|piece| piece.index < size)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
             && self.trips.all.values().all(|trip| trip.index < size)

@@ -4,6 +4,8 @@
 use crate::constitution::Reach;
 use crate::decide::killed;
 use crate::delegations::Delegations;
+use crate::demand::{Demand, Demands};
+use crate::evidence::Evidence;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::memory::{Bits, Windows};
@@ -16,13 +18,15 @@ use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
 use crate::trips::Trips;
 use crate::votes::Cast;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
 use placet_types::Digest;
 use placet_types::event::{ActorRef, EscalationStep, KillSource, PermitIssued, Principal, Tag};
 use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, TimeMs, WorkspaceName};
-use placet_types::json::Object;
 
 /// How much a workspace may hold.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +59,10 @@ pub struct Bounds {
     pub sessions_max: usize,
     /// Of these, those that one actor stands behind.
     pub sessions_each: usize,
+    /// Pieces of evidence.
+    pub evidence_max: usize,
+    /// Keys of issuers of evidence, revoked ones included.
+    pub issuer_keys_max: usize,
 }
 
 impl Default for Bounds {
@@ -74,6 +82,8 @@ impl Default for Bounds {
             authors_max: 64,
             sessions_max: 1 << 16,
             sessions_each: 1024,
+            evidence_max: 2_000_000,
+            issuer_keys_max: 4096,
         }
     }
 }
@@ -116,9 +126,11 @@ pub struct State {
     pub(crate) policies: Policies,
     pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
+    pub(crate) evidence: Evidence,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
-    pub(crate) held: BTreeMap<ApprovalId, Held>,
+    pub(crate) held: BTreeMap<ApprovalId, Box<Held>>,
+    pub(crate) demands: Demands,
     pub(crate) held_by_decision: BTreeMap<DecisionId, ApprovalId>,
     pub(crate) held_open: usize,
     /// Pending approvals by who may see them; follows from `held`.
@@ -180,12 +192,8 @@ pub struct Held {
     pub expires: TimeMs,
     /// Approved, it must be collected within.
     pub use_within_ms: u64,
-    /// People per role.
-    pub roles: BTreeMap<String, u32>,
-    /// Digest of the demand.
-    pub requirement: Digest,
-    /// Ids of the rules that demand it, as the entry lists them.
-    pub rules: Vec<String>,
+    /// What people are asked for.
+    pub demand: Arc<Demand>,
     /// Where further people may approve after a while, in the order of the instants.
     pub escalate: Vec<EscalationStep>,
     /// How many of these steps are in effect.
@@ -203,7 +211,7 @@ pub struct Held {
     /// Who proposed.
     pub actor: ActorRef,
     /// Who proposed and on whose behalf: none of them may approve.
-    pub proposers: BTreeSet<ActorRef>,
+    pub proposers: Box<[ActorRef]>,
     /// Whether the constitution demanded the approval, and what of a bundle's rules counts.
     pub reach: Reach,
     /// Rules whose window was full when it was held.
@@ -211,15 +219,20 @@ pub struct Held {
     /// What it marks for rules that come after it: when it was held, unless they grant, and once more when
     /// its permit is collected.
     pub marks: Vec<Mark>,
-    /// Constraints that the people see and that its permit carries; dropped once it is final, unless it
-    /// was re-opened: then its decision does not tell them.
-    pub constraints: Object,
     /// Who approved so far.
     pub votes: Vec<Cast>,
     /// Who rejected it.
     pub rejected_by: Option<ActorRef>,
     /// Where it stands.
     pub state: HeldState,
+}
+
+impl Deref for Held {
+    type Target = Demand;
+
+    fn deref(&self) -> &Demand {
+        &self.demand
+    }
 }
 
 /// A window that an action leaves its mark in.
@@ -333,9 +346,11 @@ impl State {
             policies: Policies::default(),
             keys: Keys::default(),
             sessions: Sessions::default(),
+            evidence: Evidence::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),
+            demands: Demands::default(),
             held_by_decision: BTreeMap::new(),
             held_open: 0,
             pending: Pending::default(),
@@ -466,19 +481,19 @@ impl State {
     pub fn approvals(&self, after: Option<ApprovalId>) -> impl Iterator<Item = &Held> {
         use core::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.held.range((from, Unbounded)).map(|(_, held)| held)
+        self.held.range((from, Unbounded)).map(|(_, held)| held.as_ref())
     }
 
     /// One approval, as long as state remembers it.
     #[must_use]
     pub fn approval(&self, id: ApprovalId) -> Option<&Held> {
-        self.held.get(&id)
+        self.held.get(&id).map(AsRef::as_ref)
     }
 
     /// The approval of a held decision, as long as state remembers it.
     #[must_use]
     pub fn approval_of(&self, decision: DecisionId) -> Option<&Held> {
-        self.held_by_decision.get(&decision).and_then(|id| self.held.get(id))
+        self.held_by_decision.get(&decision).and_then(|id| self.held.get(id)).map(AsRef::as_ref)
     }
 
     /// What is known of a decision beyond its entry at `index`.

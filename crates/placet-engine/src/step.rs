@@ -3,6 +3,8 @@
 use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
 use crate::decide::{decide, killed, proposers};
 use crate::delegations;
+use crate::demand::few;
+use crate::evidence;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
@@ -45,6 +47,7 @@ pub fn step_with<H: Hasher>(
     if let Some(who) = command.who() {
         state.still_is(who, now)?;
     }
+    evidence::check(state, command)?;
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
         Command::Vote(command) => vote::<H>(state, command, now, costs),
@@ -79,6 +82,11 @@ pub fn step_with<H: Hasher>(
         }
         Command::CloseReview { decision, by } => policies::close_review(state, *decision, by),
         Command::ChangeAuthor(command) => policies::change_author(state, command),
+        Command::AddEvidence(command) => evidence::add(state, command, now),
+        Command::RevokeEvidence { evidence, reason, by } => {
+            evidence::revoke(state, *evidence, reason, by)
+        }
+        Command::ChangeIssuer(command) => evidence::change_issuer(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),
         Command::Tick => Ok(tick(state, now)),
@@ -112,7 +120,8 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
             _ => Rejection::PermitExpired,
         });
     };
-    let stood = || proposers(&command.prior).cloned().chain([command.who.actor.clone()]).collect();
+    let own = [command.who.actor.clone()];
+    let stood = || few(proposers(&command.prior).cloned().chain(own));
     if open.permit.audience != command.who.actor || !state.stands_behind(&command.who, &stood()) {
         return Err(foreign());
     }

@@ -1,9 +1,11 @@
 //! Votes: which roles a person may fill, in whose right, and who is still missing. Owns that nobody counts
 //! twice; refuses to know how a vote comes in.
 
+use crate::demand::Demand;
 use crate::state::{Held, HeldState, State};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{
     ActorRef, ApprovalReopened, ApprovalVoted, EscalationStep, StandsIn, Through,
@@ -104,10 +106,12 @@ impl Held {
     pub(crate) fn reopen(&mut self, event: &ApprovalReopened, now: TimeMs) {
         let steps = core::mem::replace(&mut self.escalate, event.escalate.clone());
         self.escalated = 0;
-        self.roles.clone_from(&event.roles);
-        self.constraints = event.constraints.clone();
-        self.requirement = event.requirement;
-        self.rules.clone_from(&event.rules);
+        self.demand = Arc::new(Demand {
+            roles: event.roles.clone(),
+            requirement: event.requirement,
+            rules: event.rules.clone(),
+            constraints: event.constraints.clone(),
+        });
         self.remind = event.remind;
         self.reopened = self.reopened.saturating_add(1);
         if event.votes_dropped {

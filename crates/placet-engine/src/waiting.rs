@@ -2,6 +2,7 @@
 //! and the index of what waits.
 
 use crate::state::{Held, HeldState, Mark, State, Timer};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{ApprovalEscalated, ApprovalReopened, ApprovalVoted, PermitCollected};
 use placet_types::ids::{ApprovalId, TimeMs};
@@ -49,6 +50,7 @@ impl State {
             self.pending.remove(&held);
         }
         let changed = change(&mut held);
+        self.demands.share(&mut held.demand);
         self.wait(&held);
         self.held.insert(id, held);
         changed
@@ -187,7 +189,7 @@ impl State {
             }
             held.state = state;
             if held.reopened == 0 {
-                held.constraints = Object::new();
+                Arc::make_mut(&mut held.demand).constraints = Object::new();
             }
             held.marks = Vec::new();
             Ok(())

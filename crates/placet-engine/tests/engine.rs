@@ -5,6 +5,7 @@ mod engine {
     mod asking;
     mod decisions;
     mod delegations;
+    mod evidence;
     mod fold;
     mod governance;
     mod model;

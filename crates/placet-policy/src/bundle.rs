@@ -254,6 +254,13 @@ impl Bundle {
         surfaces.map(|(name, surface)| surface.to_wire().with("name", name.as_str()))
     }
 
+    /// Issuers of evidence that a surface lists, as policy names them.
+    pub fn evidence_issuers(&self, surface: &str) -> impl Iterator<Item = &str> {
+        let surface = self.model.surfaces.as_ref().and_then(|it| it.get(surface));
+        let specs = surface.into_iter().flat_map(|it| it.evidence.values());
+        specs.flat_map(|spec| spec.issuers.iter().map(String::as_str))
+    }
+
     /// Whose tokens are believed, by id.
     #[must_use]
     pub fn issuers(&self) -> &[Issuer] {
@@ -284,7 +291,8 @@ impl Bundle {
     pub fn evaluate(&self, request: &Request, caller: &Caller, scratch: &mut Scratch) -> Verdict {
         let entry = self.layers.surface(&request.surface);
         let surface_known = entry.is_some() || self.knows_unlisted(&request.surface);
-        let mut verdict = Verdict { policy: Some(self.digest), surface_known, hits: Vec::new() };
+        let mut verdict =
+            Verdict { policy: Some(self.digest), surface_known, ..Verdict::default() };
         if !surface_known {
             return verdict;
         }

@@ -310,6 +310,7 @@ impl Trace {
             policy: Some(self.policy),
             surface_known: self.surface_known,
             hits: hits.collect(),
+            ..Verdict::default()
         }
     }
 

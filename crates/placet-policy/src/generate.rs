@@ -214,6 +214,7 @@ fn request(
         estimate: BTreeMap::new(),
         change: None,
         evidence: Vec::new(),
+        found: placet_types::evidence::Found::default(),
         on_behalf_of: Vec::new(),
         audience: None,
         attempt_nonce: None,

@@ -55,7 +55,7 @@ pub fn evaluate(
         }
     }
     hits.sort_by(|a: &Hit, b: &Hit| (a.rule.layer, &a.rule.id).cmp(&(b.rule.layer, &b.rule.id)));
-    Verdict { policy: Some(bundle.digest()), surface_known, hits }
+    Verdict { policy: Some(bundle.digest()), surface_known, hits, ..Verdict::default() }
 }
 
 /// The value of one condition, as text; for comparing with other evaluators.

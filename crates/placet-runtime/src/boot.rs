@@ -200,6 +200,7 @@ pub(crate) fn assemble(
                 notices.push(format!("workspace {name}: its shadow bundle {digest}: {why}"));
             }
         }
+        shared.evidence.store(Arc::new(folded.state.evidence().clone()));
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
         positions.insert(no, stores.model_writer.position(no)?);
         let solo = folded.state.solo();

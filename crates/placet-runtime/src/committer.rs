@@ -170,6 +170,10 @@ impl Committer {
             if let Some(policy) = open.policy {
                 open.shared.set_policy(policy);
             }
+            // INVARIANT: as of the bundle: what was taken back is so for whoever evaluates again.
+            if let Some(evidence) = open.evidence {
+                open.shared.evidence.store(Arc::new(evidence));
+            }
             open.shared.advance(&leaves);
             self.totals.signatures.fetch_add(1, Ordering::Relaxed);
             self.totals.entries.fetch_add(leaves.len() as u64, Ordering::Relaxed);

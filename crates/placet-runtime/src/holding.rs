@@ -120,11 +120,7 @@ impl Plane {
         if !approved || nonce.is_none() {
             return Ok(None);
         }
-        match self.collect(workspace, principal, answer.event.decision, nonce).await {
-            // Whoever may look and not collect sees where it stands.
-            Err(PlaneError::Rejected(Rejection::Foreign(_))) => Ok(None),
-            other => other.map(Some),
-        }
+        self.collect(workspace, principal, answer.event.decision, nonce).await.map(Some)
     }
 
     /// Collects the permit of an approved decision.
@@ -515,7 +511,7 @@ impl Plane {
         opened: &Opened,
         collector: Option<&Principal>,
     ) -> Result<Anew, PlaneError> {
-        let (request, mut caller) = reread(&opened.payload)?;
+        let (mut request, mut caller) = reread(&opened.payload)?;
         let proposer = match &opened.entry.event {
             Event::Decision(event) if event.key.is_some() => Some(event.actor.clone()),
             _ => None,
@@ -543,7 +539,9 @@ impl Plane {
                 return Err(PlaneError::Rejected(Rejection::Foreign(whose)));
             }
         }
-        let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
+        let bundle = workspace.bundle();
+        request.found = self.found(workspace, bundle.as_deref(), &request).await?;
+        let verdict = evaluate(bundle.as_deref(), &request, &caller);
         Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })
     }
 }

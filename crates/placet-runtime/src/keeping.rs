@@ -6,7 +6,7 @@ use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{Plane, Principal};
 use crate::privacy::governed;
-use crate::proposal::reread;
+use crate::proposal::{facts_of, reread};
 use crate::workspace::Workspace;
 use placet_engine::{Command, LegalHold, PlaceHold};
 use placet_types::event::HoldScope;
@@ -93,7 +93,7 @@ impl Plane {
         let index = self.locate(workspace, id)?;
         let opened = self.open(workspace, index)?;
         let (request, caller) = reread(&opened.payload)?;
-        let facts = Value::Object(caller.facts()).to_canonical();
+        let facts = Value::Object(facts_of(&caller, &request)).to_canonical();
         let salts = [SaltFor::Action, SaltFor::Request, SaltFor::Facts, SaltFor::Payload];
         Ok(Disclosed {
             index,

@@ -17,6 +17,7 @@ mod directory;
 pub mod driver;
 mod dry;
 mod error;
+mod evidence;
 mod fold;
 mod follower;
 pub mod frame;
@@ -69,6 +70,7 @@ pub use dry::{
     all_cases, run_case, self_test,
 };
 pub use error::PlaneError;
+pub use evidence::{AddSpec, issuer_request};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;

@@ -218,6 +218,9 @@ impl Plane {
         };
         for _ in 0..MOVED_MAX {
             let bundle = workspace.bundle();
+            let request = self.with_found(workspace, bundle.as_deref(), request).await?;
+            let request = request.as_ref();
+            let proposal = Proposal { request, ..proposal };
             let verdict = evaluate(bundle.as_deref(), request, caller);
             let shadow = evaluate_beside(workspace.shadow().as_deref(), request, caller);
             // A bundle has no say in how long one has to replace it.

@@ -297,7 +297,7 @@ impl Plane {
         let index = self.locate(workspace, decision)?;
         let opened = self.open(workspace, index)?;
         let prior = decision_of(&opened.entry)?;
-        let (request, caller) = reread(&opened.payload)?;
+        let (mut request, caller) = reread(&opened.payload)?;
         let act = PolicyAct::read(&request).ok_or(PlaneError::Rejected(Rejection::NoPermit))?;
         let bundle = self.stored(act.bundle).await?;
         if let Some(signed) = &act.signed {
@@ -311,7 +311,9 @@ impl Plane {
             return Err(PlaneError::Rejected(Rejection::NoPermit));
         }
         for _ in 0..MOVED_MAX {
-            let verdict = evaluate(workspace.bundle().as_deref(), &request, &caller);
+            let bundle_now = workspace.bundle();
+            request.found = self.found(workspace, bundle_now.as_deref(), &request).await?;
+            let verdict = evaluate(bundle_now.as_deref(), &request, &caller);
             let command = ArmUnder {
                 by: self.who(workspace, principal),
                 index,

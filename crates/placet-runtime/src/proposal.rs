@@ -9,6 +9,7 @@ use crate::pseudonyms::Pseudonyms;
 use crate::sequencer::Payload;
 use placet_engine::{Decide, Shadow, Who, is_governed};
 use placet_policy::{Bundle, Scratch};
+use placet_types::evidence::Found;
 use placet_types::hash::Hasher;
 use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
 use placet_types::json::{Object, Value, Writer};
@@ -17,6 +18,7 @@ use placet_types::{Caller, Digest, Digests, Request};
 use std::cell::RefCell;
 
 /// A request of a verified caller, digested.
+#[derive(Clone, Copy)]
 pub(crate) struct Proposal<'a> {
     pub(crate) names: &'a Pseudonyms,
     pub(crate) caller: &'a Caller,
@@ -33,6 +35,11 @@ pub(crate) struct Given {
     pub(crate) deadline: TimeMs,
     pub(crate) permit_ms: u64,
     pub(crate) approval_ms: Option<u64>,
+}
+
+/// The verified facts as they are committed to: who asks, and what the server's own stores say.
+pub(crate) fn facts_of(caller: &Caller, request: &Request) -> Object {
+    caller.facts().with_opt("found", request.found.to_object())
 }
 
 /// The surface on which people are asked for an approval of something outside.
@@ -74,7 +81,7 @@ impl Proposal<'_> {
     }
 
     fn facts(&self) -> Vec<u8> {
-        Value::Object(self.caller.facts()).to_canonical()
+        Value::Object(facts_of(self.caller, self.request)).to_canonical()
     }
 
     fn with_facts(
@@ -135,7 +142,10 @@ pub(crate) fn evaluate(bundle: Option<&Bundle>, request: &Request, caller: &Call
     match bundle {
         None => Verdict::default(),
         Some(bundle) => {
-            SCRATCH.with_borrow_mut(|[scratch, _]| bundle.evaluate(request, caller, scratch))
+            let verdict =
+                SCRATCH.with_borrow_mut(|[scratch, _]| bundle.evaluate(request, caller, scratch));
+            let counts = request.found.evidence.iter().filter(|piece| !piece.revoked);
+            Verdict { evidence: counts.map(|piece| piece.id).collect(), ..verdict }
         }
     }
 }
@@ -160,7 +170,12 @@ pub(crate) fn reread_owned(mut payload: Object) -> Result<(Request, Caller), Pla
     let damaged = || PlaneError::Internal("a payload does not hold a request".to_owned());
     let facts = payload.get("facts").and_then(Value::as_object).ok_or_else(damaged)?;
     let caller = Caller::from_facts(facts).ok_or_else(damaged)?;
+    let found = match facts.get("found") {
+        None => Found::default(),
+        Some(found) => found.as_object().and_then(Found::of_object).ok_or_else(damaged)?,
+    };
     let request = payload.remove("request").ok_or_else(damaged)?;
     let request = Request::read(request, &caller).map_err(|_| damaged())?;
+    let request = Request { found, ..request };
     Ok((request, caller))
 }

@@ -272,7 +272,12 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
     let lacks = ["constitution.admin-only", "constitution.operator-only"];
     let admin = event.matched.iter().all(|matched| !lacks.contains(&matched.rule.as_str()));
     let roles = if admin { ["admin".to_owned()].into() } else { [].into() };
-    let verdict = Verdict { policy: event.policy, surface_known: event.surface_known, hits };
+    let verdict = Verdict {
+        policy: event.policy,
+        surface_known: event.surface_known,
+        hits,
+        evidence: Vec::new(),
+    };
     as_recorded(given, event, roles, verdict, windows)
 }
 

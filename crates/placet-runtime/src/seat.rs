@@ -55,6 +55,7 @@ impl Seat {
             doomed: Vec::new(),
             signers: None,
             signing: None,
+            evidence: None,
             policy: None,
         });
         let mut payload = Some(payload);
@@ -93,6 +94,15 @@ impl Seat {
                 &entry.event
             {
                 open.signers = Some(self.state.signers().to_vec());
+            }
+            if matches!(
+                entry.event,
+                Event::EvidenceAdded(_)
+                    | Event::EvidenceRevoked(_)
+                    | Event::IssuerTrusted(_)
+                    | Event::IssuerRevoked(_)
+            ) {
+                open.evidence = Some(self.state.evidence().clone());
             }
             open.entries.push(entry);
         }

@@ -13,7 +13,7 @@ use crate::seat::Seat;
 use crate::sessions::{self, SessionRecord};
 use crate::signing::{Signing, hand_over};
 use crate::workspace::{InForce, Workspace};
-use placet_engine::{Command, LogSigner, Plan, Rejection, State, step};
+use placet_engine::{Command, Evidence, LogSigner, Plan, Rejection, State, step};
 use placet_policy::Bundle;
 use placet_types::Digest;
 use placet_types::event::{Entry, Event};
@@ -180,6 +180,8 @@ pub(crate) struct Open {
     pub(crate) signers: Option<Vec<LogSigner>>,
     /// The key that these entries hand over to.
     pub(crate) signing: Option<Arc<Signing>>,
+    /// All evidence after these entries, where they change it.
+    pub(crate) evidence: Option<Evidence>,
     /// What decides after these entries, where they change it.
     pub(crate) policy: Option<InForce>,
 }

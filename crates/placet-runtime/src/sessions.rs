@@ -37,10 +37,13 @@ pub struct SessionRecord {
     pub parent: Option<KeyId>,
     /// The token that opened it.
     pub token: Option<TokenUse>,
+    /// SHA-256 of the whole text of that token: whoever shows it is in this session.
+    bearer: Option<Digest>,
     /// What of the token decides about roles, and what the issuer was when it was believed.
     pub(crate) said: Option<Said>,
-    /// Its entry is durable.
-    durable: AtomicBool,
+    /// Its entry is durable. Shared by all values that this record ever has: one that replaces another
+    /// meanwhile hears of it too.
+    durable: Arc<AtomicBool>,
 }
 
 /// What a token said, as far as it is asked again when another bundle comes into force.
@@ -59,8 +62,11 @@ pub struct VerifiedToken {
     pub chain: Vec<ActorId>,
     /// What decides about roles.
     pub claims: Claims,
-    /// SHA-256 of its text, and until when it would be believed.
+    /// SHA-256 of what its signature is over, and until when it would be believed. It is this that is used
+    /// once: of some algorithms anybody makes a second good signature from the first.
     pub token: TokenUse,
+    /// SHA-256 of its whole text, by which it is known again without its signature being looked at.
+    pub bearer: Digest,
 }
 
 /// What a caller hands on.
@@ -127,6 +133,7 @@ pub(crate) struct SessionTable(RwLock<Tables>);
 #[derive(Default)]
 struct Tables {
     all: HashMap<KeyId, Arc<SessionRecord>>,
+    /// By the whole text of a token.
     tokens: HashMap<Digest, KeyId>,
     /// Insertions since ended sessions were looked for.
     added: usize,
@@ -148,8 +155,8 @@ impl SessionTable {
         self.read(|tables| tables.all.get(&key).cloned())
     }
 
-    fn of_token(&self, hash: &Digest) -> Option<Arc<SessionRecord>> {
-        self.read(|tables| tables.all.get(tables.tokens.get(hash)?).cloned())
+    fn of_token(&self, bearer: &Digest) -> Option<Arc<SessionRecord>> {
+        self.read(|tables| tables.all.get(tables.tokens.get(bearer)?).cloned())
     }
 
     /// Adds a session. One that is not durable yet opens nothing.
@@ -162,8 +169,8 @@ impl SessionTable {
                 let Tables { all, tokens, .. } = tables;
                 tokens.retain(|_, key| all.contains_key(key));
             }
-            if let Some(token) = &record.token {
-                tables.tokens.insert(token.hash, record.record.key);
+            if let Some(bearer) = record.bearer {
+                tables.tokens.insert(bearer, record.record.key);
             }
             tables.all.insert(record.record.key, record);
         });
@@ -212,7 +219,7 @@ impl Directory {
 
 impl SessionRecord {
     fn with(&self, record: KeyRecord) -> Self {
-        let durable = AtomicBool::new(self.durable.load(Ordering::SeqCst));
+        let durable = self.durable.clone();
         let (issuer, chain, said) = (self.issuer.clone(), self.chain.clone(), self.said.clone());
         Self { record, issuer, chain, said, durable, ..*self }
     }
@@ -221,6 +228,10 @@ impl SessionRecord {
         let chain: Vec<Value> = self.chain.iter().map(|it| Value::from(it.as_str())).collect();
         let mut names = Object::new().with("actor", self.record.actor.as_str());
         names = names.with_opt("chain", (!chain.is_empty()).then_some(chain));
+        // That of a token which is itself the key stands in the entry.
+        if let Some(bearer) = self.bearer.filter(|bearer| *bearer != self.record.hash) {
+            names.set("bearer", bearer.to_string());
+        }
         if let Some(said) = &self.said {
             names.set("basis", said.basis.to_string());
             names.set("claims", said.claims.to_object());
@@ -243,6 +254,10 @@ impl SessionRecord {
             }),
             _ => None,
         };
+        let bearer = match payload.get("bearer") {
+            Some(bearer) => Some(Digest::parse(bearer.as_str()?)?),
+            None => opened.token.map(|_| opened.principal.hash),
+        };
         Some(Self {
             record: KeyRecord {
                 key: opened.principal.key,
@@ -258,8 +273,9 @@ impl SessionRecord {
             expires: opened.expires,
             parent: opened.parent,
             token: opened.token,
+            bearer,
             said,
-            durable: AtomicBool::new(true),
+            durable: Arc::new(AtomicBool::new(true)),
         })
     }
 }
@@ -340,12 +356,12 @@ impl Plane {
         self.credential(session)
     }
 
-    /// Whose session the token with this SHA-256 has opened; `None` where it has opened none.
+    /// Whose session the token whose text has this SHA-256 has opened; `None` where it has opened none.
     ///
     /// # Errors
     /// [`KeyError`]: closed or ended.
-    pub fn credential_of_token(&self, hash: &Digest) -> Result<Option<Credential>, KeyError> {
-        match self.directory.sessions.of_token(hash) {
+    pub fn credential_of_token(&self, bearer: &Digest) -> Result<Option<Credential>, KeyError> {
+        match self.directory.sessions.of_token(bearer) {
             Some(session) if session.durable.load(Ordering::SeqCst) => {
                 // A session that it was exchanged for may live longer than the token itself.
                 if session.token.is_some_and(|token| self.now() >= token.until) {
@@ -424,7 +440,7 @@ impl Plane {
         let (hash, expires) = if exchange {
             (key.hash(), self.now().plus(issuer.session_ms))
         } else {
-            (token.token.hash, token.token.until)
+            (token.bearer, token.token.until)
         };
         let record = SessionRecord {
             record: KeyRecord {
@@ -441,15 +457,17 @@ impl Plane {
             expires,
             parent: None,
             token: Some(token.token),
+            bearer: Some(token.bearer),
             said: Some(Said { claims: token.claims.clone(), basis: basis(issuer) }),
-            durable: AtomicBool::new(false),
+            durable: Arc::default(),
         };
         match self.submit_session(workspace, record, None, Some(bundle.digest())).await {
             Ok(()) => Ok(Some((key.id, exchange.then_some(key)))),
-            // Another call with the same token was faster. What it wrote is durable by now.
+            // Another call with the same token was faster. What it wrote is durable by now. One with
+            // another signature over the same is another bearer, which opens nothing.
             Err(PlaneError::Rejected(Rejection::TokenUsed)) if !exchange => {
-                let other = self.directory.sessions.of_token(&token.token.hash);
-                let other = other.ok_or(PlaneError::Rejected(Rejection::SessionClosed))?;
+                let other = self.directory.sessions.of_token(&token.bearer);
+                let other = other.ok_or(PlaneError::Rejected(Rejection::TokenUsed))?;
                 other.durable.store(true, Ordering::SeqCst);
                 Ok(Some((other.record.key, None)))
             }
@@ -485,8 +503,9 @@ impl Plane {
             expires: spec.expires,
             parent: principal.key,
             token: None,
+            bearer: None,
             said: None,
-            durable: AtomicBool::new(false),
+            durable: Arc::default(),
         };
         self.submit_session(workspace, record, Some(principal), None).await?;
         Ok((key.id, key))
@@ -517,17 +536,14 @@ impl Plane {
         let payload = self.payload(record.names())?;
         let by = by.map(|principal| self.who(workspace, principal));
         let command = Command::OpenSession(Box::new(OpenSession { session, by, policy }));
-        let record = Arc::new(record);
-        let next = Next::Session(record.clone());
+        // Not what the table holds: a bundle that comes after it may narrow it before this returns.
+        let durable = record.durable.clone();
+        let next = Next::Session(Arc::new(record));
         let (message, answer) = crate::asking::message(workspace.no, command, payload, next);
         self.send(message)?;
         let done = self.finish(answer).await?;
         self.directory.closed(&done);
-        let key = record.record.key;
-        // The table may hold another value of it by now: a bundle that came after it may have narrowed it.
-        if let Some(record) = self.directory.sessions.get(key) {
-            record.durable.store(true, Ordering::SeqCst);
-        }
+        durable.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -561,3 +577,6 @@ impl Plane {
         self.directory.sessions.get(key)
     }
 }
+
+#[cfg(test)]
+mod tests;

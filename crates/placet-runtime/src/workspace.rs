@@ -9,7 +9,7 @@ use crate::pseudonyms::Pseudonyms;
 use crate::signing::Signing;
 use crate::waiting::Waiters;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use placet_engine::LogSigner;
+use placet_engine::{Evidence, LogSigner};
 use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
@@ -36,6 +36,8 @@ pub struct Workspace {
     policy: ArcSwap<InForce>,
     /// The bundle beside it, asked for the record alone.
     pub(crate) shadow: ArcSwapOption<Bundle>,
+    /// All evidence of the durable log, for whoever evaluates; shares its memory with the state.
+    pub(crate) evidence: ArcSwap<Evidence>,
     tree: Mutex<Tree<Fast>>,
     head: ArcSwap<SignedHead>,
     pub(crate) published: ArcSwap<SignedHead>,
@@ -162,6 +164,7 @@ impl Workspace {
             names: Pseudonyms::new(pseudonym_key),
             policy: ArcSwap::from_pointee(InForce::default()),
             shadow: ArcSwapOption::empty(),
+            evidence: ArcSwap::default(),
             tree: Mutex::new(tree),
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Entries per chunk.
 const CHUNK: usize = 64;
-/// Silence after which a comment is sent; the key is looked at again as often.
+/// Silence after which a comment is sent; key and roles are looked at again as often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// `GET /api/v1/events`
@@ -54,7 +54,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Ends when the reader goes, its key is revoked, or the server stops.
+    /// Ends when the reader goes, its key is revoked or loses the roles that may read, or the server stops.
     async fn run(self, mut from: u64) {
         let server = &self.call.server;
         let mut size = self.workspace.watch_size();
@@ -91,7 +91,8 @@ impl Reader {
     }
 
     fn may_read(&self, headers: &HeaderMap) -> bool {
-        session(&self.call.server.plane, headers, Act::Propose).is_ok()
+        let session = session(&self.call.server.plane, headers, Act::Propose);
+        session.is_ok_and(|session| session.has_any(&OVERSEERS))
     }
 
     async fn read(&self, from: u64) -> Result<Vec<LogEntry>, PlaneError> {

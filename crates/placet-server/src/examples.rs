@@ -52,6 +52,12 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         }),
         "KillRequest" | "DrillRequest" => json!({"scope": "workspace"}),
         "AcknowledgeRequest" => json!({"stopped": 2, "unreachable": ["transfer 4711"]}),
+        "EvidenceRequest" => json!({
+            "type": "test_report",
+            "digest": "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+            "subject": "sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
+        }),
+        "EvidenceRevokeRequest" => json!({"reason": "tests-were-wrong"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),
@@ -106,6 +112,7 @@ pub(crate) fn parameter(name: &str) -> Option<&'static str> {
         "actor" => "agent:support",
         "surface" => "payments.refund",
         "subject" => "customer-4711",
+        "about" => "sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
         "rule" => "refund-small",
         "Accept" => "text/plain",
         "workspace" => "default",
@@ -145,6 +152,10 @@ pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &
         "drillOverride" => &[
             ("getOverride", "index", "$response.body#/index"),
             ("acknowledgeOverride", "index", "$response.body#/index"),
+        ],
+        "addEvidence" => &[
+            ("getEvidence", "id", "$response.body#/id"),
+            ("revokeEvidence", "id", "$response.body#/id"),
         ],
         "createKey" => &[("revokeKey", "id", "$response.body#/id")],
         "createWorkspace" => &[("getPublished", "workspace", "$response.body#/name")],

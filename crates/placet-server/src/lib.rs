@@ -14,6 +14,7 @@ mod decisions;
 mod delegations;
 mod document;
 mod events;
+mod evidence;
 mod examples;
 mod governed;
 mod identity;

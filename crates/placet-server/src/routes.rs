@@ -6,8 +6,8 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events, log,
-    manage, meta, policies, privacy, sessions, shadow, signers, trips,
+    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
+    evidence, log, manage, meta, policies, privacy, sessions, shadow, signers, trips,
 };
 use axum::Router;
 use axum::body::Body;
@@ -106,6 +106,13 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("reviewPolicy", policies::review);
     routes.add("trustAuthor", policies::trust_author);
     routes.add("revokeAuthor", policies::revoke_author);
+    routes.add("listEvidence", evidence::list);
+    routes.add("addEvidence", evidence::add);
+    routes.add("getEvidence", evidence::get);
+    routes.add("revokeEvidence", evidence::revoke);
+    routes.add("listIssuerKeys", evidence::keys);
+    routes.add("trustIssuerKey", evidence::trust);
+    routes.add("revokeIssuerKey", evidence::distrust);
     routes.add("listOutbox", channels::list);
     routes.add("replayDelivery", channels::replay);
     routes.add("getHealth", meta::health);

@@ -16,6 +16,8 @@ mod authzen_todo;
 mod channels;
 #[path = "server/compat.rs"]
 mod compat;
+#[path = "server/evidence.rs"]
+mod evidence;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
@@ -60,6 +62,8 @@ mod stubs;
 mod swapping;
 #[path = "server/tenants.rs"]
 mod tenants;
+#[path = "server/tokens.rs"]
+mod tokens;
 #[path = "server/watching.rs"]
 mod watching;
 #[path = "server/world.rs"]

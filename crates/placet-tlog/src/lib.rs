@@ -32,6 +32,7 @@ extern crate std;
 pub mod compare;
 pub mod cosignature;
 pub mod dsse;
+pub mod envelope;
 pub mod handover;
 pub mod merkle;
 mod nodes;

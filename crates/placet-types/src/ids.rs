@@ -130,6 +130,8 @@ id_kinds! {
     Hold HoldId "hld_";
     /// A delegation of the right to approve.
     Delegation DelegationId "dlg_";
+    /// A piece of evidence: named after the time and the index of its entry.
+    Evidence EvidenceId "evd_";
     /// Any other event.
     Event EventId "evt_";
 }

@@ -28,6 +28,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod event;
+pub mod evidence;
 pub mod hash;
 pub mod ids;
 pub mod json;

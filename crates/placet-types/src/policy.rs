@@ -13,7 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::Digest;
-use crate::ids::TimeMs;
+use crate::ids::{EvidenceId, TimeMs};
 pub use aspect::Aspect;
 pub use combine::{Combined, Reason, Velocity, combine, restrict};
 pub use constraints::{Bounds, ConstraintError, Constraints, RedactionLevel};
@@ -406,6 +406,8 @@ impl ConditionError {
 /// What a bundle says of one request, before state has its say. Hits are sorted by layer and id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
+    /// Pieces of evidence in the store that it rests on.
+    pub evidence: Vec<EvidenceId>,
     /// Digest of the bundle; `None` when there is none.
     pub policy: Option<Digest>,
     /// Whether the bundle knows the surface.

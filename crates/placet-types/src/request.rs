@@ -1,6 +1,7 @@
 //! The execution request: its fields, their bounds, defaults and digests. Owns what a client may
 //! say; everything else about the caller comes from authentication as [`Caller`].
 
+use crate::evidence::Found;
 use crate::hash::{Digest, Hasher};
 use crate::ids::{ActorId, Amount, DecisionId, WorkspaceName, is_dotted_name, is_label, is_name};
 use crate::json::{Object, Value, Writer};
@@ -115,6 +116,9 @@ pub struct Request {
     pub attempt_nonce: Option<String>,
     /// Whose personal data the payload holds, for erasing.
     pub subjects: BTreeSet<String>,
+    /// What the server's own stores say about what the request names. No field of a body: reading leaves
+    /// it empty, and it is recorded with the verified facts.
+    pub found: Found,
 }
 
 /// Why a body is no execution request.
@@ -263,6 +267,7 @@ impl Request {
                 "a random string of 16 to 200 bytes",
             )?,
             subjects: fields.subjects()?,
+            found: Found::default(),
         })
     }
 
@@ -324,6 +329,28 @@ impl Request {
                     w.str(key, value);
                 }
             });
+        }
+    }
+
+    /// Digest of what the request is about: the change, or the digest that the target is or ends in
+    /// (`image@sha256:…`). None where it names nothing, or two things that differ: nobody could say which of
+    /// them a piece of evidence has to speak of.
+    ///
+    /// A change is named by the digest of its canonical bytes, or, where it is nothing but a digest, by that.
+    #[must_use]
+    pub fn subject<H: Hasher>(&self) -> Option<Digest> {
+        let change = self.change.as_ref().map(|change| {
+            let object = change.as_object().filter(|object| object.len() == 1);
+            let text = object.map_or(Some(change), |object| object.get("digest"));
+            let given = text.and_then(Value::as_str).and_then(Digest::parse);
+            given.unwrap_or_else(|| Digest(H::sha256(&[&change.to_canonical()])))
+        });
+        let target = self.target.as_deref().and_then(|target| {
+            Digest::parse(target.rsplit_once('@').map_or(target, |(_, digest)| digest))
+        });
+        match (change, target) {
+            (Some(change), Some(target)) => (change == target).then_some(change),
+            (one, other) => one.or(other),
         }
     }
 

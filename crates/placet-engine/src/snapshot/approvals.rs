@@ -1,10 +1,12 @@
 //! The parts of a snapshot that are held decisions, their votes and all timers.
 
 use crate::codec::{Code, Reader, Writer};
+use crate::demand::{Demand, few};
 use crate::state::{Held, HeldState, Mark, Timer};
 use crate::votes::Cast;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use placet_types::event::{EscalationStep, StandsIn, Through};
 
 impl Code for BTreeMap<String, u32> {
@@ -161,9 +163,7 @@ impl Code for Held {
             since,
             expires,
             use_within_ms,
-            roles,
-            requirement,
-            rules,
+            demand,
             escalate,
             escalated,
             remind,
@@ -176,11 +176,11 @@ impl Code for Held {
             reach,
             full,
             marks,
-            constraints,
             votes,
             rejected_by,
             state,
         } = self;
+        let Demand { roles, requirement, rules, constraints } = &**demand;
         w.put(decision);
         w.put(index);
         w.put(approval);
@@ -209,17 +209,20 @@ impl Code for Held {
     }
 
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
+        let mut demand = Demand::default();
+        let mut held = Self {
             decision: r.get()?,
             index: r.get()?,
             approval: r.get()?,
             since: r.get()?,
             expires: r.get()?,
             use_within_ms: r.get()?,
-            roles: r.get()?,
-            requirement: r.get()?,
-            rules: r.list(Reader::get)?,
-            escalate: r.list(Reader::get)?,
+            escalate: {
+                demand.roles = r.get()?;
+                demand.requirement = r.get()?;
+                demand.rules = r.list(Reader::get)?;
+                r.list(Reader::get)?
+            },
             escalated: r.get()?,
             remind: r.get()?,
             reopened: r.get()?,
@@ -227,14 +230,19 @@ impl Code for Held {
             action_commitment: r.get()?,
             audience: r.get()?,
             actor: r.get()?,
-            proposers: r.rising(|actor| actor, Reader::get)?,
+            proposers: few(r.rising::<_, _, BTreeSet<_>>(|actor| actor, Reader::get)?.into_iter()),
             reach: r.get()?,
             full: r.get()?,
             marks: r.list(Reader::get)?,
-            constraints: r.get()?,
-            votes: r.list(Reader::get)?,
+            votes: {
+                demand.constraints = r.get()?;
+                r.list(Reader::get)?
+            },
             rejected_by: r.get()?,
             state: r.get()?,
-        })
+            demand: Arc::default(),
+        };
+        held.demand = Arc::new(demand);
+        Some(held)
     }
 }

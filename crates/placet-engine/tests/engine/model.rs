@@ -265,6 +265,8 @@ impl Model {
             Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
+            Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
+            Event::IssuerTrusted(_) | Event::IssuerRevoked(_) => {}
             Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
     }

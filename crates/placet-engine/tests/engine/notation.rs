@@ -278,6 +278,7 @@ impl Scene {
             hits: hits.collect(),
             surface_known: !surface.starts_with("unknown"),
             policy: self.world().state.policy(),
+            evidence: Vec::new(),
         }
     }
 

@@ -41,7 +41,8 @@ fn rule(id: &str, effect: Effect) -> RuleEffect {
 fn says(bundle: &str, rules: Vec<RuleEffect>) -> Box<Shadow> {
     let hits: Vec<Hit> = rules.into_iter().map(|rule| Hit::of(Arc::new(rule))).collect();
     let windows = vec![None; hits.len()];
-    let verdict = Verdict { policy: Some(digest(bundle)), surface_known: true, hits };
+    let verdict =
+        Verdict { policy: Some(digest(bundle)), surface_known: true, hits, ..Verdict::default() };
     Box::new(Shadow { verdict, windows })
 }
 

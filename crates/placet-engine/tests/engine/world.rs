@@ -285,6 +285,10 @@ impl World {
         for delegation in state.delegations() {
             let _ = writeln!(out, "{delegation:?}");
         }
+        for piece in state.evidence().newest(None) {
+            let _ = writeln!(out, "{piece:?} {}", state.evidence().stands(&piece.id));
+        }
+        let _ = writeln!(out, "{:?}", state.evidence().keys().collect::<Vec<_>>());
         let pending = state.inbox(&Viewer::all(), None, usize::MAX, self.now);
         let waiting = state.approvals(None).filter(|held| held.state.is_pending());
         assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");

@@ -23,6 +23,7 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::SignerRevoked(event) => event.decision,
         Event::BundleArmed(event) => event.decision,
         Event::ReviewClosed(event) => Some(event.decision),
+        Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => event.decision,
         Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => event.decision,
         _ => None,
     }
@@ -108,6 +109,9 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::BundleArmed(event) => event.by.as_ref().map(ActorRef::as_str),
         Event::BundleWithdrawn(event) => Some(event.by.as_str()),
         Event::ReviewClosed(event) => Some(event.by.as_str()),
+        Event::EvidenceAdded(event) => Some(event.by.as_str()),
+        Event::EvidenceRevoked(event) => Some(event.by.as_str()),
+        Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => Some(event.by.as_str()),
         Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => Some(event.by.as_str()),
         _ => None,
     }

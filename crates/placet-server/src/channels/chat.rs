@@ -80,8 +80,7 @@ pub(super) async fn deliver(
         Some(approval) => about_approval(server, &open, workspace, approval, delivery).await,
         None => about_entry(server, &open, workspace, delivery).await,
     };
-    // What cannot be read now may be read later; it is not the peer's fault.
-    done.unwrap_or_else(|error| Tried::Down(error.to_string()))
+    done.unwrap_or_else(Tried::from)
 }
 
 /// Makes the message about an approval show it as it stands.
@@ -93,7 +92,7 @@ async fn about_approval(
     delivery: &Delivery,
 ) -> Result<Tried, PlaneError> {
     let (no, channels) = (workspace.no, open.channels);
-    let store = |why: String| PlaneError::Internal(why);
+    let store = PlaneError::StoreFailed;
     let id = open.channel.id.clone();
     let known = channels.on_outbox(move |outbox| outbox.message(no, &id, approval)).await;
     let known = known.map_err(store)?;

@@ -1,22 +1,28 @@
 //! From the outbox to the peers: in order per channel, one at a time, with waits that grow while a peer
 //! is down and an end to them. Owns when something is tried; refuses to know what is sent.
 
+use super::turns::Turns;
+use super::votes::passes;
 use super::{Channels, Destination, Pause, chat, locked, webhook};
 use crate::server::Server;
 use placet_notify::{ATTEMPTS_MAX, Attempt, PATIENCE, wait_ms};
 use placet_policy::{Channel, ChannelKind};
-use placet_runtime::Workspace;
-use placet_store::Delivery;
+use placet_runtime::ports::WorkspaceNo;
+use placet_runtime::{PlaneError, Workspace};
+use placet_store::{Delivery, Letter};
 use placet_types::ids::TimeMs;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{self, JoinSet};
 
-/// Channels that are delivered to at once.
-const AT_ONCE: usize = 16;
 /// Deliveries to a channel before others get their turn.
 const IN_A_ROW: usize = 64;
+/// And how long they may take: a peer that is slow is no reason to keep a place.
+const TURN_MS: u64 = 20_000;
+/// For so long a channel may be missing from the policy before what waits for it is given up: it may come
+/// back under its name.
+const MISSING_MS: u64 = 6 * 3_600_000;
 /// How often it is looked whether something is due, if nothing wakes this before.
 const LOOK: Duration = Duration::from_secs(5);
 /// The longest pause: a wall clock that was set back must not make a longer one of it.
@@ -36,6 +42,15 @@ pub(super) enum Tried {
     Down(String),
 }
 
+impl From<PlaneError> for Tried {
+    /// What cannot be read now may be read later, and that is nobody's fault. What never can counts as a
+    /// failure of this delivery: it must not keep all others of its channel.
+    fn from(error: PlaneError) -> Self {
+        let why = error.to_string();
+        if passes(&error) { Self::Down(why) } else { Self::Again(None, why) }
+    }
+}
+
 impl<T> From<Attempt<T>> for Tried {
     fn from(attempt: Attempt<T>) -> Self {
         match attempt {
@@ -49,20 +64,21 @@ impl<T> From<Attempt<T>> for Tried {
 pub(super) async fn run(server: Arc<Server>, channels: Arc<Channels>) {
     let mut working = JoinSet::new();
     let mut busy: HashMap<Destination, task::Id> = HashMap::new();
+    let mut turns = Turns::default();
     loop {
         let mut next = LOOK;
         match channels.on_outbox(placet_store::Outbox::destinations).await {
-            Ok(waiting) => {
+            Ok(mut waiting) => {
                 let now = server.plane.now();
-                for destination in waiting {
-                    if busy.contains_key(&destination) || busy.len() >= AT_ONCE {
-                        continue;
-                    }
-                    let left = channels.paused(&destination, now);
+                locked(&channels.missing).retain(|it, _| waiting.contains(it));
+                waiting.retain(|destination| {
+                    let left = channels.paused(destination, now);
                     if left > 0 {
                         next = next.min(Duration::from_millis(left));
-                        continue;
                     }
+                    left == 0
+                });
+                for destination in turns.next(waiting, busy.keys()) {
                     let (server, channels) = (server.clone(), channels.clone());
                     let of = destination.clone();
                     let work = working.spawn(async move {
@@ -106,7 +122,11 @@ async fn empty(
 ) -> Result<(), String> {
     let (no, id) = (destination.0, destination.1.clone());
     let Some(workspace) = server.plane.workspace_no(no) else { return Ok(()) };
+    let began = server.plane.now();
     for _ in 0..IN_A_ROW {
+        if server.plane.now().since(began) >= TURN_MS {
+            break;
+        }
         // Asked each time: another bundle may be in force by now.
         let Some(bundle) = workspace.bundle() else {
             channels.pause(server, destination, None);
@@ -124,8 +144,11 @@ async fn empty(
             return Ok(());
         };
         let tried = match &channel {
-            None => Tried::Never("the policy in force has no such channel".to_owned()),
-            Some(channel) => attempt(server, channels, &workspace, channel, &head).await,
+            None => missing(channels, destination, now).await?,
+            Some(channel) => {
+                locked(&channels.missing).remove(destination);
+                attempt(server, channels, &workspace, channel, &head).await
+            }
         };
         let delivery = head.id;
         match tried {
@@ -165,6 +188,23 @@ async fn empty(
     Ok(())
 }
 
+/// A delivery to a channel that the policy in force does not know: it may have been renamed by mistake. So
+/// it waits, but not for ever, and not where it keeps a whole outbox from following the log.
+async fn missing(
+    channels: &Channels,
+    destination: &Destination,
+    now: TimeMs,
+) -> Result<Tried, String> {
+    let no = destination.0;
+    let since = *locked(&channels.missing).entry(destination.clone()).or_insert(now);
+    let why = "the policy in force has no such channel".to_owned();
+    let gone = now.since(since) >= MISSING_MS;
+    if gone || channels.on_outbox(move |outbox| outbox.is_full(no)).await? {
+        return Ok(Tried::Never(why));
+    }
+    Ok(Tried::Down(why))
+}
+
 async fn attempt(
     server: &Arc<Server>,
     channels: &Arc<Channels>,
@@ -198,18 +238,26 @@ async fn give_up(
     channels.on_outbox(move |outbox| outbox.failed_attempt(id, None, &why)).await
 }
 
-/// Nothing is due yet: not before the earliest that will be.
+/// Nothing is due yet: not before the earliest that will be, unless something new comes before.
 async fn wait_for_due(
     server: &Server,
     channels: &Channels,
     destination: &Destination,
 ) -> Result<(), String> {
-    let (no, id) = (destination.0, destination.1.clone());
-    let due = channels.on_outbox(move |outbox| outbox.due(no, &id)).await?;
-    if let Some(due) = due.filter(|due| *due > server.plane.now()) {
+    let due = async || {
+        let (no, id) = (destination.0, destination.1.clone());
+        let due = channels.on_outbox(move |outbox| outbox.due(no, &id, PATIENCE)).await?;
+        Ok::<_, String>(due.filter(|due| *due > server.plane.now()))
+    };
+    let Some(until) = due().await? else { return Ok(()) };
+    {
         let mut pauses = locked(&channels.pauses);
         let pause = pauses.entry(destination.clone()).or_default();
-        pause.until = due;
+        (pause.until, pause.idle) = (until, true);
+    }
+    // A letter that was kept before this could not end a pause that was not there yet.
+    if due().await? != Some(until) {
+        channels.end_idle(destination);
     }
     Ok(())
 }
@@ -228,12 +276,50 @@ impl Channels {
         pause.failures = pause.failures.saturating_add(1);
         let wait = wait_ms(pause.failures, server.plane.chance(), asked);
         pause.until = server.plane.now().plus(wait);
+        pause.idle = false;
         pause.until
+    }
+
+    /// Ends a pause in which nothing was due; one after a failure goes on.
+    fn end_idle(&self, destination: &Destination) {
+        if let Some(pause) = locked(&self.pauses).get_mut(destination)
+            && pause.idle
+        {
+            (pause.until, pause.idle) = (TimeMs::default(), false);
+        }
+    }
+
+    /// Something is to be told: whoever was waiting for nothing but a time is asked again.
+    pub(super) fn rouse(&self, no: WorkspaceNo, letters: &[Letter]) {
+        let ids: BTreeSet<&String> = letters.iter().map(|letter| &letter.channel).collect();
+        for id in &ids {
+            self.end_idle(&(no, (*id).clone()));
+        }
+        if !ids.is_empty() {
+            self.wake.notify_one();
+        }
     }
 
     /// Has everything of a destination tried at once.
     pub(super) fn resume(&self, destination: &Destination) {
         locked(&self.pauses).remove(destination);
         self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_passes_counts_as_an_attempt() {
+        let damaged = PlaneError::Damaged("slot 7".to_owned());
+        for error in [damaged, PlaneError::PayloadErased, PlaneError::Internal("x".to_owned())] {
+            assert!(matches!(Tried::from(error), Tried::Again(None, _)));
+        }
+        let full = PlaneError::Overloaded { retry_after_ms: 5 };
+        for error in [PlaneError::StoreFailed("disk".to_owned()), full, PlaneError::ShuttingDown] {
+            assert!(matches!(Tried::from(error), Tried::Down(_)));
+        }
     }
 }

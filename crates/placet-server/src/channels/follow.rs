@@ -8,6 +8,7 @@ use placet_policy::{Notify, Told};
 use placet_runtime::ports::WorkspaceNo;
 use placet_runtime::{LogEntry, PlaneError, Workspace};
 use placet_store::Letter;
+use placet_types::Digest;
 use placet_types::event::{Event, KillScope};
 use placet_types::ids::{ApprovalId, DecisionId};
 use placet_types::policy::Outcome;
@@ -19,7 +20,7 @@ use std::time::Duration;
 const CHUNK: usize = 1024;
 /// How long the log is left alone when nothing grew, or after a failure.
 const REST: Duration = Duration::from_millis(200);
-/// Entries after which a cursor is kept although nothing was told.
+/// Entries after which a cursor is kept although nothing was told and there is more to look at.
 const KEEP: u64 = 10_000;
 /// Approvals that are told again when the outbox knows nothing of a workspace.
 const PENDING_PAGE: usize = 200;
@@ -28,6 +29,8 @@ const PENDING_PAGE: usize = 200;
 struct Cursor {
     next: u64,
     kept: Option<u64>,
+    /// The bundle under which it was looked at.
+    under: Option<Digest>,
 }
 
 pub(super) async fn run(server: Arc<Server>, channels: Arc<Channels>) {
@@ -76,7 +79,7 @@ async fn found(channels: &Arc<Channels>, workspace: &Workspace) -> Result<Cursor
         channels.on_outbox(move |outbox| outbox.forget(no)).await?;
     }
     let kept = kept.filter(|_| !ahead);
-    Ok(Cursor { next: kept.unwrap_or(size), kept })
+    Ok(Cursor { next: kept.unwrap_or(size), kept, under: None })
 }
 
 async fn advance(
@@ -94,10 +97,20 @@ async fn advance(
         // It is lost for now; what it would have told waits in the log.
         return Ok(false);
     }
+    // What was looked at under one bundle is not looked at again under the next, whatever happens: it would
+    // tell what nobody was to be told when it happened.
+    let under = bundle.as_ref().map(|bundle| bundle.digest());
+    if cursor.under != under {
+        if cursor.kept.is_some_and(|kept| kept < cursor.next) {
+            let next = cursor.next;
+            keep(channels, no, cursor, next, Vec::new(), server).await?;
+        }
+        cursor.under = under;
+    }
     let Some(bundle) = bundle.filter(|bundle| !bundle.notify().is_silent()) else {
         // Nobody is told anything, so nothing need be read. A log that somebody once heard of keeps its
-        // place now and then.
-        if cursor.kept.is_some_and(|kept| size.saturating_sub(kept) >= KEEP) {
+        // place: what happens now is told to nobody later.
+        if cursor.kept.is_some_and(|kept| kept < size) {
             keep(channels, no, cursor, size, Vec::new(), server).await?;
         }
         cursor.next = size;
@@ -121,11 +134,12 @@ async fn advance(
     }
     let next = last.saturating_add(1);
     let kept = cursor.kept.unwrap_or(0);
-    if !letters.is_empty() || next.saturating_sub(kept) >= KEEP {
+    let more = *workspace.watch_size().borrow() > next;
+    if !letters.is_empty() || !more || next.saturating_sub(kept) >= KEEP {
         keep(channels, no, cursor, next, letters, server).await?;
     }
     cursor.next = next;
-    Ok(*workspace.watch_size().borrow() > next)
+    Ok(more)
 }
 
 async fn keep(
@@ -137,13 +151,14 @@ async fn keep(
     server: &Server,
 ) -> Result<(), String> {
     let now = server.plane.now();
-    let some = !letters.is_empty();
-    channels.on_outbox(move |outbox| outbox.follow(no, next, &letters, now)).await?;
+    let kept = move |outbox: &placet_store::Outbox| {
+        outbox.follow(no, next, &letters, now)?;
+        Ok(letters)
+    };
+    let letters = channels.on_outbox(kept).await?;
     cursor.kept = Some(next);
     cursor.next = cursor.next.max(next);
-    if some {
-        channels.wake.notify_one();
-    }
+    channels.rouse(no, &letters);
     Ok(())
 }
 

@@ -214,20 +214,30 @@ async fn from_slack(mut call: Call) -> Result<Response, Problem> {
     let unavailable = |why: String| Problem::from(PlaneError::StoreFailed(why));
     // A call that comes again, by itself or by somebody who kept it, has the same body.
     let key = [b"call:".as_slice(), &Fast::sha256(&[&body])].concat();
-    let first = about.take(&key).await.map_err(unavailable)?;
     let empty = || document::respond(StatusCode::OK, "text/plain", Body::empty());
-    if !first {
+    if about.is_taken(&key).await.map_err(unavailable)? {
         return Ok(empty());
     }
     match called.done {
         Done::Other => Ok(empty()),
         Done::Review { token, trigger } => {
+            if !about.take(&key).await.map_err(unavailable)? {
+                return Ok(empty());
+            }
             // Answered now; the form follows.
             tokio::spawn(review(about, called.user, token, trigger));
             Ok(empty())
         }
-        Done::Decided { token, approve, note, view } => {
-            tokio::spawn(decide(about, called.user, token, approve, note, view));
+        Done::Decided { token, approve, note, view: id } => {
+            // A place of its own: who stops the server waits for it, though this call is answered.
+            let Ok(place) = about.server.working.clone().try_acquire_owned() else {
+                return Err(Problem::overloaded("too many calls at once; come back later"));
+            };
+            let user = called.user;
+            tokio::spawn(async move {
+                decide(&about, &user, &token, approve, note.as_deref(), &id, &key).await;
+                drop(place);
+            });
             let view = forms::told("Recording your decision…");
             let answer = Object::new().with("response_action", "update").with("view", view);
             Ok(document::json(StatusCode::OK, Value::Object(answer).to_canonical()))
@@ -251,31 +261,39 @@ async fn review(about: Called, user: String, data: String, trigger: String) {
     said(slack::open_form(channels, &token, &trigger, view).await);
 }
 
+/// The call is dealt with once its vote is recorded, or never will be: until then a repetition of it is
+/// heard, and a vote that comes twice counts once.
 async fn decide(
-    about: Called,
-    user: String,
-    data: String,
+    about: &Called,
+    user: &str,
+    data: &str,
     approve: bool,
-    note: Option<String>,
-    view: String,
+    note: Option<&str>,
+    view: &str,
+    key: &[u8],
 ) {
-    let Called { server, channels, workspace, channel } = &about;
+    let Called { server, channels, workspace, channel } = about;
     // Whoever submits is looked at anew: a form may be open for hours.
-    let seen = recognise(server, channels, workspace, channel, &user, Some(&data)).await;
+    let seen = recognise(server, channels, workspace, channel, user, Some(data)).await;
     let done = match seen {
         Ok(press) if press.token.verb == Verb::Review => {
             let via = VoteChannel::Slack;
-            cast(server, workspace, via, &press, approve, note.as_deref()).await
+            cast(server, workspace, via, &press, approve, note).await
         }
         Ok(_) => Err(Unheard::Refused("This form is not valid any more".to_owned())),
         Err(unheard) => Err(unheard),
     };
+    if !matches!(done, Err(Unheard::Later(_)))
+        && let Err(why) = about.take(key).await
+    {
+        eprintln!("placet: a call of Slack is not remembered: {why}");
+    }
     let text = match done {
         Ok(text) | Err(Unheard::Refused(text)) => text,
         Err(Unheard::Later(error)) => format!("Nothing was recorded: {error}. Try again"),
     };
     let Ok(token) = channels.secret(&server.plane, workspace, &channel.secret) else { return };
-    said(slack::change_form(channels, &token, &view, forms::told(&text)).await);
+    said(slack::change_form(channels, &token, view, forms::told(&text)).await);
 }
 
 fn said(attempt: Attempt<Value>) {

@@ -13,6 +13,7 @@ mod outbox;
 mod poll;
 mod slack;
 mod telegram;
+mod turns;
 mod votes;
 mod webhook;
 
@@ -60,11 +61,14 @@ impl ChannelOptions {
 /// A channel of a workspace.
 pub(crate) type Destination = (WorkspaceNo, String);
 
-/// A destination that failed last time.
+/// A destination that is left alone.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pause {
+    /// Failures in a row.
     failures: u32,
     until: TimeMs,
+    /// Not for a failure, but because nothing is due before.
+    idle: bool,
 }
 
 /// What channels share.
@@ -73,6 +77,8 @@ pub(crate) struct Channels {
     /// Told when there may be something to deliver.
     wake: Notify,
     pauses: Mutex<HashMap<Destination, Pause>>,
+    /// Since when something has waited for a channel that the policy in force does not know.
+    missing: Mutex<HashMap<Destination, TimeMs>>,
     /// Why a channel cannot be used at the moment, for people.
     down: Mutex<HashMap<Destination, String>>,
     delivered: AtomicU64,
@@ -91,6 +97,7 @@ impl Channels {
             options,
             wake: Notify::new(),
             pauses: Mutex::default(),
+            missing: Mutex::default(),
             down: Mutex::default(),
             delivered: AtomicU64::new(0),
             failed: AtomicU64::new(0),

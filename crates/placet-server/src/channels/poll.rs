@@ -7,19 +7,19 @@ use crate::server::Server;
 use placet_notify::{Attempt, wait_ms};
 use placet_policy::{Channel, ChannelKind};
 use placet_runtime::Workspace;
+use placet_runtime::crypto::Fast;
+use placet_types::hash::{Hasher, hex_encode};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 
 /// How often it is looked who is to be asked.
 const LOOK: Duration = Duration::from_secs(1);
-/// The least time between two questions.
-const LEAST: Duration = Duration::from_millis(300);
+/// The least time between two questions that nothing came of.
+const LEAST_MS: u64 = 300;
 /// Failures in a row after which the channel is said to be down.
 const REPORTED: u32 = 3;
-/// Attempts at one update; then it is left, lest it keep all others.
-const UPDATE_ATTEMPTS_MAX: u32 = 20;
 
 pub(super) async fn run(server: Arc<Server>, channels: Arc<Channels>) {
     let mut asking = JoinSet::new();
@@ -62,78 +62,89 @@ async fn ask(
     channel: Channel,
 ) {
     let mut failures = 0_u32;
-    let mut stuck = 0_u32;
     loop {
-        let began = Instant::now();
-        let done = round(&server, &channels, &workspace, &channel, &mut stuck).await;
+        let began = server.plane.now();
+        let done = round(&server, &channels, &workspace, &channel).await;
         let wait = match done {
-            Ok(()) => {
+            Ok(moved) => {
                 if failures >= REPORTED {
                     channels.set_down(&workspace, &channel.id, None);
                 }
                 failures = 0;
-                LEAST.saturating_sub(began.elapsed())
+                if moved {
+                    continue;
+                }
+                LEAST_MS.saturating_sub(server.plane.now().since(began))
             }
             Err((asked, why)) => {
                 failures = failures.saturating_add(1);
                 if failures == REPORTED {
                     channels.set_down(&workspace, &channel.id, Some(why));
                 }
-                let wait = wait_ms(failures.min(7), server.plane.chance(), asked);
-                Duration::from_millis(wait)
+                wait_ms(failures.min(7), server.plane.chance(), asked)
             }
         };
-        tokio::time::sleep(wait).await;
+        server.plane.sleep(Duration::from_millis(wait)).await;
     }
 }
 
 type Failed = (Option<u64>, String);
 
-/// One question, and what comes of it.
+/// Under which name the number is kept from which a bot is asked: another bot counts its own updates.
+fn polled_as(channel: &Channel, token: &str) -> String {
+    let bot = token.split(':').next().unwrap_or_default();
+    let bot = hex_encode(Fast::sha256(&[bot.as_bytes()]).get(..8).unwrap_or_default());
+    format!("{}/{bot}", channel.id)
+}
+
+/// One question, and what comes of it; whether the next one is about others. An update that could not be recorded
+/// comes again, for as long as the service keeps it: whatever keeps it from being recorded passes.
 async fn round(
     server: &Arc<Server>,
     channels: &Arc<Channels>,
     workspace: &Arc<Workspace>,
     channel: &Channel,
-    stuck: &mut u32,
-) -> Result<(), Failed> {
+) -> Result<bool, Failed> {
     let store = |why: String| (None, why);
     let token = channels
         .secret(&server.plane, workspace, &channel.secret)
         .map_err(|why| (None, format!("secret {}: {why}", channel.secret)))?;
-    let (no, id) = (workspace.no, channel.id.clone());
-    let next = channels.on_outbox(move |outbox| outbox.polled(no, &id)).await.map_err(store)?;
-    let result = match telegram::updates(channels, &token, next).await {
+    let (no, id) = (workspace.no, polled_as(channel, &token));
+    let key = id.clone();
+    let next = channels.on_outbox(move |outbox| outbox.polled(no, &key)).await.map_err(store)?;
+    // What was dealt with is said to be so at once, in a question that waits for nothing.
+    let result = match telegram::updates(channels, &token, next, next.is_none()).await {
         Attempt::Done(result) => result,
         Attempt::Again(asked, why) => return Err((asked, why)),
         Attempt::Never(why) => return Err((Some(60_000), why)),
     };
-    for update in placet_notify::telegram::updates(&result) {
+    let updates = placet_notify::telegram::updates(&result);
+    let mut moved = false;
+    if updates.is_empty() && next.is_some() {
+        // The service has heard that everything before it was dealt with. Asked with it for ever, it would
+        // drop what comes once it begins to count anew, as it does after a quiet week.
+        let key = id.clone();
+        channels.on_outbox(move |outbox| outbox.forget_polled(no, &key)).await.map_err(store)?;
+        moved = true;
+    }
+    for update in updates {
         let number = match update {
             Ok(update) => {
-                match heard(server, channels, workspace, channel, &update).await {
-                    Ok(()) => *stuck = 0,
-                    Err(error) if *stuck < UPDATE_ATTEMPTS_MAX => {
-                        *stuck = stuck.saturating_add(1);
-                        return Err((None, error.to_string()));
-                    }
-                    Err(error) => {
-                        *stuck = 0;
-                        eprintln!("placet: update {} is left: {error}", update.id);
-                    }
-                }
+                let done = heard(server, channels, workspace, channel, &update).await;
+                done.map_err(|error| (None, error.to_string()))?;
                 Some(update.id)
             }
             // No press of ours; asking on makes the service forget it.
             Err(number) => number,
         };
         if let Some(next) = number.and_then(|number| number.checked_add(1)) {
-            let id = channel.id.clone();
+            let key = id.clone();
             channels
-                .on_outbox(move |outbox| outbox.set_polled(no, &id, next))
+                .on_outbox(move |outbox| outbox.set_polled(no, &key, next))
                 .await
                 .map_err(store)?;
+            moved = true;
         }
     }
-    Ok(())
+    Ok(moved)
 }

@@ -72,10 +72,16 @@ pub(super) async fn answer(channels: &Channels, token: &str, query: &str, text: 
     }
 }
 
-/// Asks for updates from number `next` on.
-pub(super) async fn updates(channels: &Channels, token: &str, next: Option<u64>) -> Attempt<Value> {
-    let within = Duration::from_secs(u64::from(POLL_SECONDS)) + WITHIN;
-    let body = telegram::get_updates(next, POLL_SECONDS);
+/// Asks for updates from number `next` on; `patiently`, until there is one.
+pub(super) async fn updates(
+    channels: &Channels,
+    token: &str,
+    next: Option<u64>,
+    patiently: bool,
+) -> Attempt<Value> {
+    let seconds = if patiently { POLL_SECONDS } else { 0 };
+    let within = Duration::from_secs(u64::from(seconds)) + WITHIN;
+    let body = telegram::get_updates(next, seconds);
     call(channels, token, "getUpdates", body, within).await
 }
 

@@ -35,10 +35,11 @@ fn refused(text: &str) -> Unheard {
 }
 
 /// Errors that pass by themselves.
-fn passes(error: &PlaneError) -> bool {
+pub(super) fn passes(error: &PlaneError) -> bool {
     matches!(
         error,
         PlaneError::Overloaded { .. }
+            | PlaneError::TooManyRequests { .. }
             | PlaneError::ClockUnsure
             | PlaneError::StoreFailed(_)
             | PlaneError::Indexing { .. }

@@ -39,7 +39,7 @@ pub(super) async fn deliver(
     let id = format!("{}/{}/{}", workspace.origin(), delivery.letter.index, channel.id);
     let body = match event(server, workspace, delivery, &id).await {
         Ok(body) => body,
-        Err(error) => return Tried::Down(error.to_string()),
+        Err(error) => return error.into(),
     };
     let seconds = server.plane.now().0 / 1000;
     let headers = [

@@ -58,7 +58,7 @@ pub(crate) struct Tokens {
     bounds: Bounds,
     outbound: OnceLock<Result<Outbound, String>>,
     sources: Mutex<HashMap<Origin, Arc<Source>>>,
-    /// One after the other opens the session of a token, by the first bits of its hash.
+    /// One after the other opens the session of a token, by the first bits of a hash of what is signed.
     opening: [tokio::sync::Mutex<()>; 64],
 }
 
@@ -147,7 +147,8 @@ impl Tokens {
         now_ms: u64,
     ) -> Result<(KeyId, Option<ApiKey>), Problem> {
         let presented = Presented::parse(text)?;
-        let digest = hash(text);
+        // As with its use: whatever has another signature over the same waits for this one.
+        let digest = hash(presented.signed);
         let shard = usize::from(digest.0.first().copied().unwrap_or(0)) % self.opening.len();
         for _ in 0..MOVED_MAX {
             let mut trusting = trusting(plane, &presented, named)?;

@@ -27,7 +27,7 @@ pub(crate) fn is_token(text: &str) -> bool {
     text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
-/// SHA-256 of the text of a token.
+/// SHA-256 of the text of a token, or of a part of it.
 pub(crate) fn hash(text: &str) -> Digest {
     Digest(Fast::sha256(&[text.as_bytes()]))
 }
@@ -157,7 +157,8 @@ impl<'t> Presented<'t> {
             actor,
             chain,
             claims: issuer.claims(&self.claims),
-            token: TokenUse { hash: hash(self.text), until: TimeMs(until) },
+            token: TokenUse { hash: hash(self.signed), until: TimeMs(until) },
+            bearer: hash(self.text),
         })
     }
 

@@ -3,6 +3,8 @@
 
 #[path = "channels/chat.rs"]
 mod chat;
+#[path = "channels/order.rs"]
+mod order;
 #[path = "channels/outage.rs"]
 mod outage;
 
@@ -15,10 +17,11 @@ use placet_runtime::ports::{Clock, Sleep};
 use placet_server::{ChannelOptions, Secrets, ServerOptions};
 use placet_store::{Create, DataDir};
 use placet_types::ids::TimeMs;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -86,6 +89,11 @@ notify:
 
 impl Scene {
     async fn new(mode: &str) -> Self {
+        Self::under(mode, |bundle| bundle).await
+    }
+
+    /// Under another bundle than the usual one.
+    async fn under(mode: &str, change: impl FnOnce(String) -> String) -> Self {
         let (telegram, slack, receiver) =
             (Telegram::start().await, Slack::start().await, Receiver::start().await);
         let secrets = TempDir::new().unwrap();
@@ -108,8 +116,9 @@ impl Scene {
             slack: slack.url(),
         };
         let options = ServerOptions { channels: Some(channels), ..ServerOptions::default() };
-        let clock = Arc::new(Stepped(watch::Sender::new(1)));
-        let world = World::at(&bundle(&receiver.url(), mode), options, clock.clone()).await;
+        let clock = Arc::new(Stepped::new());
+        let bundle = change(bundle(&receiver.url(), mode));
+        let world = World::at(&bundle, options, clock.clone()).await;
         let bot = world.key("agent:bot", &[]).await;
         let bob = world.key("human:bob", &["operator"]).await;
         world.key("human:cat", &["auditor"]).await;
@@ -128,6 +137,12 @@ impl Scene {
         let decided = self.world.decide(&self.bot, name, BIG).await;
         let (decision, approval) = (at(&decided, "/id"), at(&decided, "/approval/id"));
         (decision.to_owned(), approval.to_owned())
+    }
+
+    /// Has another bundle come into force.
+    async fn publish(&self, text: &str) {
+        let body = json!({"sources": [{"name": "policy.yaml", "text": text}]}).to_string();
+        self.world.post("/api/v1/policies", &self.world.admin, &body).await.ok();
     }
 
     async fn approval(&self, id: &str) -> Value {
@@ -155,6 +170,14 @@ impl Scene {
         .await;
     }
 
+    /// Waits until the receiver of events took the question about an approval.
+    async fn receiver_takes(&self, approval: &str) {
+        until("the receiver is asked", async || {
+            self.receiver.taken().iter().any(|it| at(it, "/data/approval/id") == approval)
+        })
+        .await;
+    }
+
     /// The newest message of the chat and what its buttons carry.
     fn message(&self) -> (i64, telegram::Shown) {
         self.telegram.messages().pop().expect("a message")
@@ -178,27 +201,40 @@ impl Scene {
 }
 
 /// A clock that moves when it is told to.
-struct Stepped(watch::Sender<u64>);
+struct Stepped {
+    now: watch::Sender<u64>,
+    /// By how much the wall clock was set forward.
+    set: AtomicU64,
+}
 
 impl Stepped {
+    fn new() -> Self {
+        Self { now: watch::Sender::new(1), set: AtomicU64::new(0) }
+    }
+
     fn step(&self, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap();
-        self.0.send_modify(|now| *now += by);
+        self.now.send_modify(|now| *now += by);
+    }
+
+    /// Somebody sets the wall clock.
+    fn set_forward(&self, by: Duration) {
+        self.set.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
 
 impl Clock for Stepped {
     fn wall(&self) -> TimeMs {
-        TimeMs(1_790_000_000_000 + *self.0.borrow())
+        TimeMs(1_790_000_000_000 + *self.now.borrow() + self.set.load(Ordering::SeqCst))
     }
 
     fn monotonic_ms(&self) -> u64 {
-        *self.0.borrow()
+        *self.now.borrow()
     }
 
     fn sleep(&self, wait: Duration) -> Sleep {
-        let until = *self.0.borrow() + u64::try_from(wait.as_millis()).unwrap();
-        let mut now = self.0.subscribe();
+        let until = *self.now.borrow() + u64::try_from(wait.as_millis()).unwrap();
+        let mut now = self.now.subscribe();
         Box::pin(async move {
             let _ = now.wait_for(|now| *now >= until).await;
         })

@@ -183,10 +183,10 @@ impl Stage {
                 self.at(operation, "{id}", at(&made, "/id"), "")
             }
             "getSession" => self.at(operation, "{id}", "current", ""),
-            "openSession" => call(operation.path, r#"{"actor":"agent:m"}"#),
+            "openSession" => call(operation.path, &format!(r#"{{"actor":"agent:m{n}"}}"#)),
             "closeSession" => {
-                let made =
-                    self.world.post("/api/v1/sessions", &self.bot, r#"{"actor":"agent:m"}"#).await;
+                let body = format!(r#"{{"actor":"agent:m{n}"}}"#);
+                let made = self.world.post("/api/v1/sessions", &self.bot, &body).await;
                 self.at(operation, "{id}", at(&made.json(), "/id"), "")
             }
             "createWorkspace" => {
@@ -229,6 +229,18 @@ impl Stage {
                 let back =
                     self.world.post("/api/v1/policies/rollback", &self.olga, "{}").await.ok();
                 self.at(operation, "{decision}", at(&back, "/decision"), "")
+            }
+            "addEvidence" => call(operation.path, &piece(n)),
+            "getEvidence" | "revokeEvidence" => {
+                let made = self.world.post("/api/v1/evidence", &self.bot, &piece(n)).await;
+                let body = if operation.method == "POST" { r#"{"reason":"case-1"}"# } else { "" };
+                self.at(operation, "{id}", at(&made.json(), "/id"), body)
+            }
+            "trustIssuerKey" => call(operation.path, &issuer_key(n)),
+            "revokeIssuerKey" => {
+                let body = issuer_key(n);
+                self.admin("/api/v1/evidence/keys", &body).await;
+                call(operation.path, &body)
             }
             "trustAuthor" => call(operation.path, &self.author()),
             "revokeAuthor" => {
@@ -310,6 +322,18 @@ impl Stage {
         self.restore(operation).await;
         result
     }
+}
+
+/// A piece of evidence like no other.
+fn piece(n: u32) -> String {
+    let digest = format!("sha256:{n:064x}");
+    json!({"type": "review", "digest": digest, "subject": digest}).to_string()
+}
+
+/// A key of an issuer of its own.
+fn issuer_key(n: u32) -> String {
+    let (key, _) = crate::evidence::issuer(&format!("ci{n}"), n);
+    json!({"issuer": format!("service:ci{n}"), "key": key.to_string()}).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -87,6 +87,12 @@ async fn every_operation_is_reached() {
     let ended = format!("/api/v1/delegations/{}", at(&given.json(), "/id"));
     let drilled = world.post("/api/v1/overrides:drill", &ann, &scope).await.ok();
     let drilled = drilled["index"].as_u64().unwrap();
+    let sha = format!("sha256:{:064x}", 7);
+    let piece = serde_json::json!({"type": "review", "digest": sha, "subject": sha}).to_string();
+    let made = world.post("/api/v1/evidence", &bot, &piece).await;
+    let added = format!("/api/v1/evidence/{}", at(&made.json(), "/id"));
+    let (signer, _) = crate::evidence::issuer("ci", 1);
+    let signs = format!(r#"{{"issuer":"service:ci","key":"{signer}"}}"#);
     let calls = vec![
         ("POST", "/api/v1/decisions:batch".to_owned(), &bot, batch),
         ("GET", open.clone(), &bot, none.clone()),
@@ -172,6 +178,13 @@ async fn every_operation_is_reached() {
         ("DELETE", "/api/v1/policies/shadow".to_owned(), &ann, none.clone()),
         get("/.well-known/placet-keys"),
         get("/.well-known/placet-handovers"),
+        get("/api/v1/evidence"),
+        ("POST", "/api/v1/evidence".to_owned(), &bot, piece),
+        get(&added),
+        ("POST", format!("{added}/revoke"), &bot, r#"{"reason":"case-1"}"#.to_owned()),
+        get("/api/v1/evidence/keys"),
+        ("POST", "/api/v1/evidence/keys".to_owned(), &ann, signs.clone()),
+        ("POST", "/api/v1/evidence/keys/revoke".to_owned(), &ann, signs),
         get("/api/v1/outbox"),
         get("/healthz"),
         get("/readyz"),

@@ -303,13 +303,6 @@ async fn rights_only_shrink_and_nobody_in_the_chain_approves() {
             key = at(&made.json(), "/key").to_owned();
         }
     }
-    // Whoever gets a key of its own has the name from there on; the same action of the same actor for
-    // nobody is another action.
-    let alone = world.key("agent:y", &[]).await;
-    world.get("/api/v1/sessions/current", &second).await.refused(401, "session_closed");
-    let other = world.decide(&alone, "o", BIG).await;
-    assert_ne!(held["action_digest"], other["action_digest"]);
-    let _ = other;
     // Taken back in the middle, all that came from it ends.
     let middle = world.get("/api/v1/sessions/current", &first).await.ok();
     let path = format!("/api/v1/sessions/{}", at(&middle, "/id"));
@@ -317,6 +310,15 @@ async fn rights_only_shrink_and_nobody_in_the_chain_approves() {
     world.get("/api/v1/sessions/current", &key).await.refused(401, "session_closed");
     let closed = events(&world, "session.closed").await;
     assert_eq!(at(&closed[0], "/entry/predicate/data/reason"), "taken_back");
+
+    // Whoever gets a key of its own has the name from there on; the same action of the same actor for
+    // nobody is another action.
+    let again = world.post("/api/v1/sessions", &ann, r#"{"actor":"agent:y"}"#).await.json();
+    let again = at(&again, "/key").to_owned();
+    let alone = world.key("agent:y", &[]).await;
+    world.get("/api/v1/sessions/current", &again).await.refused(401, "session_closed");
+    let other = world.decide(&alone, "o", BIG).await;
+    assert_ne!(held["action_digest"], other["action_digest"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,12 @@ use placet_runtime::ports::{PortError, WorkspaceNo};
 use placet_types::ids::{ApprovalId, TimeMs};
 use rusqlite::{OptionalExtension, Row, params};
 
+/// Nothing about the same approval waits before it.
+const FIRST_OF_ITS_APPROVAL: &str = "NOT EXISTS (SELECT 1 FROM delivery AS before WHERE before.dead = 0 \
+                                     AND before.workspace = it.workspace AND \
+                                     before.channel = it.channel AND \
+                                     before.approval = it.approval AND before.id < it.id)";
+
 const COLUMNS: &str = "id, workspace, log_index, channel, told, approval, since_ms, attempts, \
                        due_ms, dead, error";
 
@@ -109,7 +115,7 @@ impl Outbox {
     /// [`PortError`] when the store failed.
     pub fn forget(&self, workspace: WorkspaceNo) -> Result<(), PortError> {
         self.write(|write| {
-            for table in ["cursor", "delivery", "message", "taken"] {
+            for table in ["cursor", "delivery", "message", "taken", "polled"] {
                 let delete = format!("DELETE FROM {table} WHERE workspace = ?1");
                 write.execute(&delete, [workspace.0])?;
             }
@@ -148,9 +154,6 @@ impl Outbox {
             "SELECT {COLUMNS} FROM delivery AS it WHERE dead = 0 AND workspace = ?1 AND \
              channel = ?2"
         );
-        let first_of_its_approval = "NOT EXISTS (SELECT 1 FROM delivery AS before WHERE before.dead = 0 AND \
-             before.workspace = it.workspace AND before.channel = it.channel AND \
-             before.approval = it.approval AND before.id < it.id)";
         self.read(None, |conn| {
             let oldest = conn
                 .prepare_cached(&format!("{waiting} ORDER BY id LIMIT 1"))?
@@ -163,25 +166,42 @@ impl Outbox {
             }
             let order = if others { "attempts, id" } else { "id" };
             conn.prepare_cached(&format!(
-                "{waiting} AND due_ms <= ?3 AND {first_of_its_approval} ORDER BY {order} LIMIT 1"
+                "{waiting} AND due_ms <= ?3 AND {FIRST_OF_ITS_APPROVAL} ORDER BY {order} LIMIT 1"
             ))?
             .query_row(params![workspace.0, channel, int(now.0)], delivery)
             .optional()
         })
     }
 
-    /// The earliest instant at which a delivery of a channel is due.
+    /// The earliest instant at which [`Outbox::head`] has a delivery of a channel.
     ///
     /// # Errors
     /// [`PortError`] when the store failed.
-    pub fn due(&self, workspace: WorkspaceNo, channel: &str) -> Result<Option<TimeMs>, PortError> {
+    pub fn due(
+        &self,
+        workspace: WorkspaceNo,
+        channel: &str,
+        patience: u32,
+    ) -> Result<Option<TimeMs>, PortError> {
         self.read(None, |conn| {
-            let due = "SELECT min(due_ms) FROM delivery WHERE dead = 0 AND workspace = ?1 AND \
-                       channel = ?2";
-            let due: Option<i64> = conn
-                .prepare_cached(due)?
-                .query_row(params![workspace.0, channel], |row| row.get(0))?;
-            Ok(due.and_then(|due| u64::try_from(due).ok()).map(TimeMs))
+            let oldest = "SELECT attempts, due_ms FROM delivery WHERE dead = 0 AND workspace = ?1 \
+                          AND channel = ?2 ORDER BY id LIMIT 1";
+            let oldest: Option<(u32, i64)> = conn
+                .prepare_cached(oldest)?
+                .query_row(params![workspace.0, channel], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let time = |due: i64| u64::try_from(due).ok().map(TimeMs);
+            let due = match oldest {
+                None => None,
+                Some((attempts, due)) if attempts < patience => Some(due),
+                Some(_) => conn
+                    .prepare_cached(&format!(
+                        "SELECT min(due_ms) FROM delivery AS it WHERE dead = 0 AND workspace = ?1 \
+                         AND channel = ?2 AND {FIRST_OF_ITS_APPROVAL}"
+                    ))?
+                    .query_row(params![workspace.0, channel], |row| row.get(0))?,
+            };
+            Ok(due.and_then(time))
         })
     }
 
@@ -455,6 +475,19 @@ impl Outbox {
                     "INSERT OR REPLACE INTO polled(workspace, channel, next) VALUES(?1, ?2, ?3)",
                 )?
                 .execute(params![workspace.0, channel, int(next)])?;
+            Ok(())
+        })
+    }
+
+    /// Forgets from which number a channel is asked: the service has heard of it.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    pub fn forget_polled(&self, workspace: WorkspaceNo, channel: &str) -> Result<(), PortError> {
+        self.write(|write| {
+            write
+                .prepare_cached("DELETE FROM polled WHERE workspace = ?1 AND channel = ?2")?
+                .execute(params![workspace.0, channel])?;
             Ok(())
         })
     }

@@ -62,7 +62,23 @@ fn the_oldest_goes_first_until_it_has_failed_too_often() {
     outbox.done(last).unwrap();
     outbox.done(2).unwrap();
     assert_eq!(head(29), None);
-    assert_eq!(outbox.due(W, "a").unwrap(), Some(TimeMs(30)));
+    assert_eq!(outbox.due(W, "a", 2).unwrap(), Some(TimeMs(30)));
+    // What is about its approval waits for it, and is no reason to look before; what is not is.
+    outbox.follow(W, 12, &[Letter { index: 11, ..letter(1, "a") }], TimeMs(0)).unwrap();
+    assert_eq!(head(29), None);
+    assert_eq!(outbox.due(W, "a", 2).unwrap(), Some(TimeMs(30)));
+    assert_eq!(
+        outbox.due(W, "a", 3).unwrap(),
+        Some(TimeMs(30)),
+        "nobody passes it before its third"
+    );
+    outbox.follow(W, 14, &[letter(13, "a")], TimeMs(0)).unwrap();
+    assert_eq!(outbox.due(W, "a", 2).unwrap(), Some(TimeMs(0)));
+    assert_eq!(outbox.due(W, "a", 3).unwrap(), Some(TimeMs(30)));
+    assert_eq!(outbox.due(W, "b", 2).unwrap(), None);
+    for later in outbox.list(W, false, 1, 10).unwrap() {
+        outbox.done(later.id).unwrap();
+    }
     outbox.failed_attempt(1, None, &"é".repeat(400)).unwrap();
     assert_eq!(head(99), None);
     let dead = outbox.list(W, true, 0, 10).unwrap();
@@ -94,6 +110,8 @@ fn messages_calls_and_polls_are_remembered() {
     assert_eq!(outbox.polled(W, "a").unwrap(), None);
     outbox.set_polled(W, "a", 8).unwrap();
     assert_eq!(outbox.polled(W, "a").unwrap(), Some(8));
+    outbox.forget_polled(W, "a").unwrap();
+    assert_eq!(outbox.polled(W, "a").unwrap(), None);
     outbox.forget(W).unwrap();
     assert_eq!(outbox.cursor(W).unwrap(), None);
 }

@@ -208,6 +208,11 @@ impl<'a> Facts<'a> {
             Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }
+            Event::EvidenceAdded(event) => by(Some(&event.by)),
+            Event::EvidenceRevoked(event) => by(Some(&event.by)),
+            Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => {
+                Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
+            }
             Event::Genesis(_) | Event::Gap(_) | Event::AdmissionRefused(_) => Self::default(),
         }
     }

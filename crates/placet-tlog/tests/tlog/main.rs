@@ -4,6 +4,7 @@
 mod against;
 mod corpus;
 mod cosigned;
+mod envelopes;
 mod fixture;
 mod formats;
 mod python;

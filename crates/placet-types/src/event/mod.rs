@@ -5,6 +5,7 @@
 mod acknowledge;
 mod approval;
 mod decision;
+mod evidence;
 mod other;
 mod policy;
 mod privacy;
@@ -28,6 +29,7 @@ pub use approval::{
     CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
 };
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
+pub use evidence::{EvidenceAdded, EvidenceRevoked, IssuerKey};
 pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
     PermitCollected, PermitConsumed, PermitEnded, Principal, Refused, ReportedResult,
@@ -196,6 +198,14 @@ pub enum Event {
     SignerRotated(SignerRotated),
     /// `signer.revoked`: a former key of the log counts no more.
     SignerRevoked(SignerRevoked),
+    /// `evidence.added`: somebody vouches for something.
+    EvidenceAdded(EvidenceAdded),
+    /// `evidence.revoked`
+    EvidenceRevoked(EvidenceRevoked),
+    /// `issuer.trusted`: what a key signs is the word of its issuer.
+    IssuerTrusted(IssuerKey),
+    /// `issuer.revoked`
+    IssuerRevoked(IssuerKey),
     /// `gap`: the store was down or the process was not there.
     Gap(Gap),
     /// `admission.refused`: requests refused before the log, per minute.
@@ -243,6 +253,10 @@ impl Event {
             Self::HoldReleased(_) => "hold.released",
             Self::SignerRotated(_) => "signer.rotated",
             Self::SignerRevoked(_) => "signer.revoked",
+            Self::EvidenceAdded(_) => "evidence.added",
+            Self::EvidenceRevoked(_) => "evidence.revoked",
+            Self::IssuerTrusted(_) => "issuer.trusted",
+            Self::IssuerRevoked(_) => "issuer.revoked",
             Self::Gap(_) => "gap",
             Self::AdmissionRefused(_) => "admission.refused",
         }

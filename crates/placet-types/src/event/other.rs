@@ -328,6 +328,9 @@ impl Event {
             Self::HoldReleased(event) => event.write(w),
             Self::SignerRotated(event) => event.write(w),
             Self::SignerRevoked(event) => event.write(w),
+            Self::EvidenceAdded(event) => event.write(w),
+            Self::EvidenceRevoked(event) => event.write(w),
+            Self::IssuerTrusted(event) | Self::IssuerRevoked(event) => event.write(w),
             Self::Gap(event) => {
                 w.str("cause", &event.cause);
                 w.uint("from_ms", event.from.0);
@@ -412,6 +415,10 @@ impl Event {
             "hold.released" => Self::HoldReleased(super::HoldReleased::read(&mut r)?),
             "signer.rotated" => Self::SignerRotated(super::SignerRotated::read(&mut r)?),
             "signer.revoked" => Self::SignerRevoked(super::SignerRevoked::read(&mut r)?),
+            "evidence.added" => Self::EvidenceAdded(super::EvidenceAdded::read(&mut r)?),
+            "evidence.revoked" => Self::EvidenceRevoked(super::EvidenceRevoked::read(&mut r)?),
+            "issuer.trusted" => Self::IssuerTrusted(super::IssuerKey::read(&mut r)?),
+            "issuer.revoked" => Self::IssuerRevoked(super::IssuerKey::read(&mut r)?),
             "gap" => Self::Gap(Gap {
                 from: TimeMs(r.uint("from_ms")?),
                 to: TimeMs(r.uint("to_ms")?),

@@ -35,7 +35,7 @@ pub struct SessionOpened {
 /// A token that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenUse {
-    /// SHA-256 of its text.
+    /// SHA-256 of what its signature is over: header and claims as they were sent.
     pub hash: Digest,
     /// From this instant on it would be refused for its age, so nobody has to remember it.
     pub until: TimeMs,

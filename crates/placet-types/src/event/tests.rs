@@ -1,7 +1,7 @@
 //! Every event type once: written, read back equal, and refused when a byte or member differs.
 
 use super::*;
-use crate::ids::{ApprovalId, DecisionId, DelegationId, HoldId, KeyId, PermitId};
+use crate::ids::{ApprovalId, DecisionId, DelegationId, EvidenceId, HoldId, KeyId, PermitId};
 use crate::json::Object;
 use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
 use crate::surface::SurfacePattern;
@@ -115,6 +115,25 @@ fn signed() -> Signed {
 fn author() -> AuthorKey {
     let decision = Some(DecisionId::from_bytes([1; 16]));
     AuthorKey { by: actor(), decision, key: "ann+00000001+A".into() }
+}
+
+fn evidence() -> EvidenceAdded {
+    EvidenceAdded {
+        evidence: EvidenceId::from_bytes([9; 16]),
+        by: actor(),
+        digest: Digest([1; 32]),
+        expires: TimeMs(9),
+        issued: TimeMs(4),
+        issuer: actor(),
+        key: Some("ci+00000001+A".into()),
+        kind: "test_report".into(),
+        subject: Digest([2; 32]),
+    }
+}
+
+fn issuer_key() -> IssuerKey {
+    let decision = Some(DecisionId::from_bytes([1; 16]));
+    IssuerKey { by: actor(), decision, issuer: actor(), key: "ci+00000001+A".into() }
 }
 
 fn all() -> Vec<Event> {
@@ -323,6 +342,15 @@ fn all() -> Vec<Event> {
             reason: "case-2026.7".into(),
         }),
         Event::ReviewClosed(ReviewClosed { by: actor(), decision: decision_id }),
+        Event::EvidenceAdded(evidence()),
+        Event::EvidenceAdded(EvidenceAdded { key: None, ..evidence() }),
+        Event::EvidenceRevoked(EvidenceRevoked {
+            evidence: EvidenceId::from_bytes([9; 16]),
+            by: actor(),
+            reason: "tests-were-wrong".into(),
+        }),
+        Event::IssuerTrusted(issuer_key()),
+        Event::IssuerRevoked(IssuerKey { decision: None, ..issuer_key() }),
         Event::AuthorTrusted(author()),
         Event::AuthorRevoked(AuthorKey { decision: None, ..author() }),
         Event::KeyCreated(KeyGrant {

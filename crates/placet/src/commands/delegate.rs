@@ -74,7 +74,7 @@ enum DelegationsCommand {
 }
 
 /// Milliseconds of `90s`, `30m`, `8h`, `7d`.
-fn span(text: &str) -> std::result::Result<u64, String> {
+pub(super) fn span(text: &str) -> std::result::Result<u64, String> {
     let expected = || "expected a number of s, m, h or d, such as 8h or 7d".to_owned();
     let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
     let (number, unit) = text.split_at(at);
@@ -89,7 +89,7 @@ fn span(text: &str) -> std::result::Result<u64, String> {
     number.checked_mul(unit).filter(|span| *span > 0).ok_or_else(expected)
 }
 
-fn instant(text: &str) -> std::result::Result<TimeMs, String> {
+pub(super) fn instant(text: &str) -> std::result::Result<TimeMs, String> {
     let expected = "expected an RFC 3339 time such as 2026-12-24T18:00:00Z";
     TimeMs::parse_rfc3339(text).ok_or_else(|| expected.to_owned())
 }

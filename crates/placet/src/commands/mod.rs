@@ -9,6 +9,7 @@ pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod decide;
 pub(crate) mod delegate;
+pub(crate) mod evidence;
 
 pub(crate) mod hold;
 pub(crate) mod init;

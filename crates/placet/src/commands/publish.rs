@@ -300,7 +300,7 @@ fn keygen(name: &str, out: &Path, json: bool) -> Done {
     show(&json!({"file": out, "vkey": text}), json, |_| output::line(&text))
 }
 
-fn read_key(path: &Path) -> anyhow::Result<(VerifierKey, MemorySigner)> {
+pub(super) fn read_key(path: &Path) -> anyhow::Result<(VerifierKey, MemorySigner)> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
     let malformed = || {

@@ -1,0 +1,284 @@
+//! Who may vouch for what, what counts, and what becomes of it: by tables, after a restart, and between
+//! evaluating and deciding.
+
+use super::notation::Scene;
+use super::world::{Runs, World, actor, digest};
+use placet_engine::{
+    AddEvidence, Bounds, Command, EvidencePiece, IssuerChange, Plan, Rejection, State, Who,
+    evidence_id,
+};
+use placet_types::event::{Event, EvidenceAdded};
+use placet_types::ids::{EvidenceId, TimeMs};
+
+const KEY: &str = "ci+00000001+A";
+
+fn world(bounds: Bounds) -> World {
+    let mut world = World::new(bounds, false, false);
+    let ann = world.principal("human:ann", &["admin"]);
+    world.genesis(vec![ann], None);
+    world
+}
+
+fn who(name: &str, roles: &[&str]) -> Who {
+    let roles = roles.iter().map(ToString::to_string).collect();
+    Who { actor: actor(name), key: None, roles }
+}
+
+fn piece(world: &World, by: &str, digested: &str) -> AddEvidence {
+    AddEvidence {
+        by: who(by, &[]),
+        digest: digest(digested),
+        expires: world.now.plus(10_000),
+        issued: world.now,
+        issuer: actor(by),
+        key: None,
+        kind: "test_report".into(),
+        subject: digest("the change"),
+    }
+}
+
+/// What comes of it: `added`, `there`, `nothing`, or the code of a rejection.
+fn run(world: &mut World, command: Command) -> String {
+    match world.run(&command) {
+        Ok(Plan::Append(_)) => "added".into(),
+        Ok(Plan::Bound { .. }) => "there".into(),
+        Ok(Plan::Nothing) => "nothing".into(),
+        Err(error) => error.code().into(),
+    }
+}
+
+fn add(world: &mut World, piece: &AddEvidence) -> String {
+    run(world, Command::AddEvidence(Box::new(piece.clone())))
+}
+
+fn bring(world: &mut World, by: &str, digested: &str) -> String {
+    let piece = piece(world, by, digested);
+    add(world, &piece)
+}
+
+fn newest(world: &World) -> EvidencePiece {
+    world.state.evidence().newest(None).next().expect("a piece")
+}
+
+fn issuer(world: &mut World, issuer: &str, key: &str, trust: bool, by: &Who) -> String {
+    let (issuer, key, by) = (actor(issuer), key.to_owned(), by.clone());
+    let change = IssuerChange { issuer, key, trust, by, decision: None };
+    run(world, Command::ChangeIssuer(Box::new(change)))
+}
+
+fn revoke(world: &mut World, evidence: EvidenceId, by: Who) -> String {
+    run(world, Command::RevokeEvidence { evidence, reason: "wrong".into(), by })
+}
+
+#[test]
+fn nobody_vouches_in_anothers_name_but_with_their_key() {
+    let mut world = world(Bounds::default());
+    let ann = who("human:ann", &["admin"]);
+    let own = piece(&world, "service:ci", "a");
+    assert_eq!(add(&mut world, &own), "added");
+    assert_eq!(add(&mut world, &own), "there", "the same again is the piece that is there");
+    let forged = AddEvidence { issuer: actor("human:rev"), ..own.clone() };
+    assert_eq!(add(&mut world, &forged), "foreign");
+    let unknown = AddEvidence { key: Some(KEY.into()), ..own.clone() };
+    assert_eq!(add(&mut world, &unknown), "issuer_key_unknown");
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &who("human:bob", &[])), "role_missing");
+    let agent = who("agent:bot", &["admin"]);
+    assert_eq!(issuer(&mut world, "agent:bot", KEY, true, &agent), "not_human");
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &ann), "added");
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &ann), "nothing");
+    assert_eq!(issuer(&mut world, "service:cd", KEY, true, &ann), "foreign", "it is another's");
+    // Whoever has a key signs; then it does not matter who brings it.
+    assert_eq!(bring(&mut world, "service:ci", "b"), "evidence_unsigned");
+    let signed = AddEvidence { key: Some(KEY.into()), ..piece(&world, "service:ci", "b") };
+    let brought = AddEvidence { by: who("agent:bot", &[]), ..signed.clone() };
+    assert_eq!(add(&mut world, &brought), "added");
+    assert!(newest(&world).attested && newest(&world).issuer == actor("service:ci"));
+    let other = AddEvidence { issuer: actor("service:cd"), ..signed };
+    assert_eq!(add(&mut world, &other), "issuer_key_unknown");
+    // A key that is revoked takes what it signed along, and never comes back.
+    let id = newest(&world).id;
+    assert!(world.state.evidence().stands(&id));
+    assert_eq!(issuer(&mut world, "service:ci", KEY, false, &ann), "added");
+    assert!(!world.state.evidence().stands(&id) && !newest(&world).attested);
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &ann), "issuer_key_revoked");
+    assert_eq!(
+        add(&mut world, &AddEvidence { digest: digest("c"), ..brought }),
+        "issuer_key_unknown"
+    );
+    world.check_replay();
+}
+
+#[test]
+fn times_are_what_they_can_be() {
+    let mut world = world(Bounds::default());
+    let good = piece(&world, "service:ci", "a");
+    let now = world.now;
+    let year = 365 * 24 * 3_600_000;
+    let cases = [
+        (now.plus(60_000), now.plus(70_000), "added"),
+        (now.plus(60_001), now.plus(70_000), "evidence_time_invalid"),
+        (TimeMs(now.0 - year), now, "evidence_time_invalid"),
+        (TimeMs(now.0 - year), now.plus(1), "added"),
+        (now.plus(10), now.plus(10), "evidence_time_invalid"),
+        (now, now.plus(10 * year), "added"),
+        (now, now.plus(11 * year), "evidence_time_invalid"),
+    ];
+    for (issued, expires, want) in cases {
+        let piece = AddEvidence { issued, expires, ..good.clone() };
+        assert_eq!(add(&mut world, &piece), want, "{issued:?} {expires:?}");
+    }
+}
+
+#[test]
+fn what_was_taken_back_does_not_come_again() {
+    let mut world = world(Bounds::default());
+    let own = piece(&world, "service:ci", "a");
+    assert_eq!(add(&mut world, &own), "added");
+    let id = newest(&world).id;
+    assert_eq!(id, evidence_id(world.now, 1));
+    assert_eq!(revoke(&mut world, id, who("agent:bot", &["admin"])), "foreign", "no machine");
+    assert_eq!(revoke(&mut world, id, who("human:bob", &["operator"])), "foreign");
+    assert_eq!(
+        revoke(&mut world, EvidenceId::from_bytes([7; 16]), who("service:ci", &[])),
+        "not_found"
+    );
+    assert_eq!(revoke(&mut world, id, who("service:ci", &[])), "added");
+    assert_eq!(revoke(&mut world, id, who("human:eva", &["evaluation_owner"])), "nothing");
+    assert_eq!(add(&mut world, &own), "evidence_revoked");
+    let later = AddEvidence { expires: world.now.plus(20_000), ..own.clone() };
+    assert_eq!(add(&mut world, &later), "evidence_revoked", "nor with other times");
+    let another = AddEvidence { subject: digest("another change"), ..own.clone() };
+    assert_eq!(add(&mut world, &another), "added", "it was said of one subject");
+    let last = newest(&world).id;
+    assert_eq!(revoke(&mut world, last, who("human:eva", &["evaluation_owner"])), "added");
+    world.check_replay();
+}
+
+#[test]
+fn bounds_hold_and_what_has_expired_makes_room() {
+    let mut world = world(Bounds { evidence_max: 512, ..Bounds::default() });
+    for number in 0..512 {
+        let piece = piece(&world, "service:ci", &format!("report {number}"));
+        assert_eq!(add(&mut world, &piece), "added");
+    }
+    assert_eq!(bring(&mut world, "service:ci", "one more"), "evidence_full");
+    world.now = world.now.plus(10_000);
+    assert_eq!(bring(&mut world, "service:ci", "one more"), "added");
+    assert_eq!(world.state.evidence().len(), 257);
+    // Nobody fills the store with one report.
+    for number in 1..64 {
+        let again = piece(&world, "service:ci", "one more");
+        let again = AddEvidence { expires: again.expires.plus(number), ..again };
+        assert_eq!(add(&mut world, &again), "added");
+    }
+    let again = piece(&world, "service:ci", "one more");
+    let again = AddEvidence { expires: again.expires.plus(64), ..again };
+    assert_eq!(add(&mut world, &again), "evidence_full");
+    world.check_replay();
+    let ann = who("human:ann", &["admin"]);
+    for number in 0..16 {
+        assert_eq!(issuer(&mut world, "service:cd", &format!("key {number}"), true, &ann), "added");
+    }
+    assert_eq!(issuer(&mut world, "service:cd", "key 16", true, &ann), "issuer_keys_full");
+}
+
+#[test]
+fn a_snapshot_holds_it_to_the_block() {
+    let mut world = world(Bounds { evidence_max: 600, ..Bounds::default() });
+    let ann = who("human:ann", &["admin"]);
+    assert_eq!(issuer(&mut world, "human:rev", KEY, true, &ann), "added");
+    for number in 0..900_u64 {
+        world.now = world.now.plus(100);
+        let own = piece(&world, &format!("service:ci-{}", number % 5), &format!("{}", number / 3));
+        let own = match number % 4 {
+            0 => AddEvidence { key: Some(KEY.into()), issuer: actor("human:rev"), ..own },
+            _ => own,
+        };
+        assert_eq!(add(&mut world, &own), "added", "{number}");
+        if number % 50 == 0 {
+            let id = newest(&world).id;
+            assert_eq!(revoke(&mut world, id, ann.clone()), "added");
+        }
+    }
+    world.check_replay();
+    for at in [1, 300, 700, world.log.len()] {
+        let mut runs = Runs::default();
+        let revived = world.revived(&mut runs, at);
+        assert_eq!(world.fingerprint(&world.state), world.fingerprint(&revived), "after {at}");
+        // Cut off or altered anywhere in what it holds, it is none.
+        let step = (runs.bytes.len() / 97).max(1);
+        for end in (0..runs.bytes.len()).step_by(step) {
+            let cut = State::read_snapshot(&runs.bytes[..end], world.bounds, at as u64);
+            assert!(cut.is_none(), "cut at {end}");
+        }
+    }
+}
+
+#[test]
+fn the_fold_refuses_what_no_step_plans() {
+    let mut world = world(Bounds::default());
+    let own = piece(&world, "service:ci", "a");
+    assert_eq!(add(&mut world, &own), "added");
+    let Event::EvidenceAdded(good) = world.entries[1].event.clone() else { panic!("a piece") };
+    let next = EvidenceAdded { evidence: evidence_id(world.now, 2), ..good.clone() };
+    let cases: [(&str, EvidenceAdded); 4] = [
+        ("another id", good),
+        ("did not sign it", EvidenceAdded { issuer: actor("human:rev"), ..next.clone() }),
+        ("did not sign it", EvidenceAdded { key: Some(KEY.into()), ..next.clone() }),
+        ("out of range", EvidenceAdded { expires: TimeMs(1 << 48), ..next }),
+    ];
+    for (why, event) in cases {
+        let entry = world.entry(Event::EvidenceAdded(event));
+        let error = world.replayed().apply(&entry).expect_err(why);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+/// Evaluated with a piece that is taken back before its turn comes, a request is not decided: it is asked
+/// again, and finds the piece revoked.
+#[test]
+fn what_is_taken_back_between_evaluating_and_deciding_counts_no_more() {
+    let mut scene = Scene::default();
+    for line in ["person ann admin", "person eva operator", "agent bot", "rule a pay allow"] {
+        scene.line(line);
+    }
+    for line in ["rule h big hold", "decide bot big d0"] {
+        scene.line(line);
+    }
+    assert_eq!(scene.line("vote eva d0"), "approved");
+    let own = piece(scene.world(), "service:ci", "a");
+    assert_eq!(add(scene.world(), &own), "added");
+    let id = newest(scene.world()).id;
+    let commands = ["decide bot pay d1", "decide bot big d2", "vote eva d0", "collect bot d0"];
+    for revoked in [false, true] {
+        if revoked {
+            assert_eq!(revoke(scene.world(), id, who("service:ci", &[])), "added");
+        }
+        for line in commands {
+            let mut command = scene.parse(line);
+            let verdict = match &mut command {
+                Command::Decide(command) => &mut command.verdict,
+                Command::Vote(command) => &mut command.verdict,
+                Command::Collect(command) => &mut command.verdict,
+                other => panic!("{other:?}"),
+            };
+            verdict.evidence = vec![id];
+            let now = scene.world().now;
+            let plan =
+                placet_engine::step::<super::world::Portable>(&scene.world().state, &command, now);
+            let moved = plan == Err(Rejection::EvidenceMoved);
+            assert_eq!(moved, revoked, "{line}: {plan:?}");
+            // A piece that was never there, as one of another workspace, is no better.
+            let mut foreign = command;
+            if let Command::Decide(command) = &mut foreign {
+                command.verdict.evidence = vec![evidence_id(now, 99)];
+                let plan = placet_engine::step::<super::world::Portable>(
+                    &scene.world().state,
+                    &foreign,
+                    now,
+                );
+                assert_eq!(plan, Err(Rejection::EvidenceMoved), "{line}");
+            }
+        }
+    }
+}
