@@ -36,8 +36,8 @@ mod log;
 mod matrix;
 #[path = "server/operations.rs"]
 mod operations;
-#[path = "server/overrides.rs"]
-mod overrides;
+#[path = "server/trips.rs"]
+mod trips;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]
