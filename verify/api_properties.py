@@ -91,6 +91,9 @@ class Server:
             if tripped[scope]:
                 for key in ("admin", "second"):
                     self.call("POST", "/api/v1/lift", {"scope": scope}, key)
+        for stopped in self.good("GET", "/api/v1/overrides")["overrides"]:
+            for key in ("admin", "second"):
+                self.call("POST", "/api/v1/overrides:lift", {"scope": stopped["scope"]}, key)
 
     def policy(self):
         """What is in force, what waits for a review, whose signatures count."""
@@ -222,6 +225,11 @@ class Server:
             return {"index": str(made["index"])}, body, key
         if operation in ("kill", "lift", "drillOverride"):
             return {}, {"scope": "workspace"}, "admin"
+        if operation == "stop":
+            return {}, {"scope": "capability:x", "mode": "kill"}, "admin"
+        if operation == "liftOverride":
+            self.good("POST", "/api/v1/overrides", {"scope": "model:x", "mode": "disable"})
+            return {}, {"scope": "model", "value": "x"}, "admin"
         if operation == "publishPolicy":
             return {}, {"sources": sources()}, "admin"
         if operation == "replayDelivery":

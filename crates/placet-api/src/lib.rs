@@ -18,6 +18,7 @@ pub mod error;
 mod evidence;
 mod manage;
 mod outbox;
+mod overrides;
 mod policy;
 mod privacy;
 mod session;
@@ -68,6 +69,9 @@ pub use manage::{
     WorkspaceMadeDocument, WorkspaceRequest,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
+pub use overrides::{
+    OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
+};
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
     PolicyDraftDocument, PolicyList, PolicyReleaseRequest, PolicyRequest, PolicyReviewDocument,

@@ -28,7 +28,9 @@ pub struct OverrideTold {
     pub index: u64,
     /// What it stops.
     pub scope: String,
-    /// `api`, `file`, `signal`, `certificate`, `seal`; absent for a drill.
+    /// `kill`, `freeze`, `disable`, `revoke`.
+    pub mode: &'static str,
+    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`; absent for a drill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'static str>,
     /// Nothing stops: it is practised.
@@ -47,7 +49,9 @@ pub struct OverrideReportDocument {
     pub index: u64,
     /// What it stops.
     pub scope: String,
-    /// `api`, `file`, `signal`, `certificate`, `seal`; null for a drill.
+    /// `kill`, `freeze`, `disable`, `revoke`.
+    pub mode: &'static str,
+    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`; null for a drill.
     pub source: Option<&'static str>,
     /// Nothing was stopped: it was practised.
     pub drill: bool,
@@ -78,8 +82,9 @@ pub struct OverrideStopped {
     pub open_permits: u64,
     /// Held actions that cannot be released while it lasts.
     pub held_actions: u64,
-    /// Callers that waited for an approval when it took effect, and were told.
-    pub waiting_callers: u64,
+    /// Callers that waited for an approval when it took effect, and were told; null where it stops less than
+    /// the whole workspace: they are told as well, and nobody counts them.
+    pub waiting_callers: Option<u64>,
     /// Executions that it ended.
     pub executions: u64,
     /// What gates say that they stopped, added up.

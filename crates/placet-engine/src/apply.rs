@@ -6,14 +6,13 @@ use crate::demand::{Demand, few};
 use crate::idempotency::{Attempt, INDEX_BITS};
 use crate::keys::Key;
 use crate::policies::Armed;
-use crate::state::{Held, HeldState, KillState, Mark, OpenPermit, State, Timer};
+use crate::state::{Held, HeldState, Mark, OpenPermit, State, Timer};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
-    BundleArmed, CloseState, DecisionEvent, Entry, Event, KillEvent, KillScope, PermitEnded,
-    PermitIssued,
+    BundleArmed, CloseState, DecisionEvent, Entry, Event, KillScope, PermitEnded, PermitIssued,
 };
 use placet_types::ids::DecisionId;
 use placet_types::policy::{Effect, LANGUAGE, Outcome, RuleEffect};
@@ -101,7 +100,8 @@ impl State {
             Event::Decision(decision) => self.apply_decision(decision, index)?,
             Event::PermitCollected(collected) => self.apply_collected(collected)?,
             Event::PermitConsumed(consumed) => {
-                self.not_killed()?;
+                let open = self.permits.get(&consumed.decision).map(|open| open.scopes.clone());
+                self.not_stopped(open.as_deref().unwrap_or_default())?;
                 let open = self.permits.get_mut(&consumed.decision);
                 let open = open
                     .filter(|open| open.consumed_by.is_none() && open.permit.id == consumed.permit)
@@ -139,19 +139,9 @@ impl State {
             Event::ApprovalReminded(reminded) => self.apply_reminded(reminded.approval)?,
             Event::DelegationGranted(granted) => self.apply_granted(granted)?,
             Event::DelegationEnded(ended) => self.apply_ended(ended)?,
-            Event::KillTripped(kill) => self.apply_trip(kill, index),
-            Event::KillLiftRequested(kill) => {
-                let by = kill.by.clone().ok_or("a lift without a person")?;
-                let state = self.kill_mut(kill.scope).as_mut();
-                let state = state.ok_or("it lifts a kill switch that is not tripped")?;
-                state.lift = Some((by, kill.not_before));
-                self.last_override = Some(index);
-            }
-            Event::KillLifted(kill) => {
-                *self.kill_mut(kill.scope) = None;
-                self.lift_trips(kill.scope, index);
-                self.last_override = Some(index);
-            }
+            Event::KillTripped(kill) => self.apply_trip(kill, index)?,
+            Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
+            Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
             Event::KillDrilled(drilled) => self.apply_drilled(drilled, index),
             Event::OverrideAcknowledged(said) => self.apply_acknowledged(said, index)?,
             Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
@@ -183,8 +173,7 @@ impl State {
         Ok(())
     }
 
-    /// INVARIANT: no permit is handed out or consumed while a kill switch is tripped. `step`
-    /// refuses it; a log that says so is not ours.
+    /// INVARIANT: nothing is armed or erased while one of the two widest kills is tripped.
     pub(crate) fn not_killed(&self) -> Result<(), &'static str> {
         if self.is_killed() { Err("a kill switch is tripped") } else { Ok(()) }
     }
@@ -196,8 +185,8 @@ impl State {
         {
             return Err("its outcome has no permit or approval, or one of another outcome");
         }
-        if event.permit.is_some() {
-            self.not_killed()?;
+        if event.permit.is_some() && self.override_count() > 0 {
+            self.not_stopped(&event.scopes())?;
         }
         self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.
@@ -237,7 +226,7 @@ impl State {
             if permit.consumed {
                 self.counters.consumed = self.counters.consumed.saturating_add(1);
             } else {
-                self.open_permit(event.decision, index, permit);
+                self.open_permit(event.decision, index, permit, event.scopes().into());
             }
         }
         if let Some(opened) = &event.approval {
@@ -269,20 +258,29 @@ impl State {
                 reach: Reach::of(&event.surface),
                 full: full.map(|matched| matched.rule.clone()).collect(),
                 marks: marks(event),
+                scopes: event.scopes().into(),
                 votes: Vec::new(),
                 rejected_by: None,
                 state: HeldState::Pending,
             });
             self.demands.share(&mut held.demand);
             self.wait(&held);
+            self.cover_held(opened.id, &held.scopes);
             self.held.insert(opened.id, held);
         }
         Ok(())
     }
 
-    pub(crate) fn open_permit(&mut self, decision: DecisionId, index: u64, permit: &PermitIssued) {
+    pub(crate) fn open_permit(
+        &mut self,
+        decision: DecisionId,
+        index: u64,
+        permit: &PermitIssued,
+        scopes: Arc<[KillScope]>,
+    ) {
         self.timers.insert((permit.expires, Timer::Permit(decision)));
-        let open = OpenPermit { index, permit: permit.clone(), consumed_by: None };
+        self.cover_permit(decision, &scopes);
+        let open = OpenPermit { index, permit: permit.clone(), scopes, consumed_by: None };
         self.permits.insert(decision, open);
     }
 
@@ -292,19 +290,19 @@ impl State {
             && ends <= self.time
         {
             self.consumed_ends.remove(&(ends, decision));
-            self.permits.remove(&decision);
+            self.take_permit(decision);
         }
     }
 
     fn end_permit(&mut self, ended: &PermitEnded) {
-        if let Some(open) = self.permits.remove(&ended.decision) {
+        if let Some(open) = self.take_permit(ended.decision) {
             self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
             self.counters.expired = self.counters.expired.saturating_add(1);
         }
     }
 
     fn apply_revoked(&mut self, ended: &PermitEnded) {
-        let open = self.permits.remove(&ended.decision);
+        let open = self.take_permit(ended.decision);
         if let Some(open) = &open {
             self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
             self.consumed_ends.remove(&(open.permit.expires, ended.decision));
@@ -316,39 +314,6 @@ impl State {
         }
         self.revoked.set(ended.index);
         self.counters.revoked = self.counters.revoked.saturating_add(1);
-    }
-
-    /// A trip ends all permits that are open: none of them can be consumed after a lift. What was
-    /// consumed can still be reported, but no attempt can fetch it again.
-    fn apply_trip(&mut self, kill: &KillEvent, index: u64) {
-        let since = self.time;
-        *self.kill_mut(kill.scope) =
-            Some(KillState { since, index, source: kill.source, lift: None });
-        self.last_override = Some(index);
-        let mut ended = 0_u64;
-        for (decision, open) in core::mem::take(&mut self.permits) {
-            if open.consumed_by.is_none() {
-                self.timers.remove(&(open.permit.expires, Timer::Permit(decision)));
-                self.revoked.set(open.index);
-                self.counters.revoked = self.counters.revoked.saturating_add(1);
-                ended = ended.saturating_add(1);
-            }
-        }
-        self.remember_trip(kill, index, ended, self.held_open as u64);
-        self.consumed_ends.clear();
-        for held in self.held.values_mut() {
-            if let HeldState::Consumed(permit) = &mut held.state {
-                permit.nonce = None;
-            }
-        }
-    }
-
-    fn kill_mut(&mut self, scope: KillScope) -> &mut Option<KillState> {
-        let [everything, workspace] = &mut self.kill;
-        match scope {
-            KillScope::Everything => everything,
-            KillScope::Workspace => workspace,
-        }
     }
 }
 

@@ -11,13 +11,13 @@ use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag,
-    VoteChannel,
+    OverrideMode, Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened,
+    Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{
     ApprovalId, DecisionId, DelegationId, EvidenceId, HoldId, KeyId, PermitId, TimeMs,
 };
-use placet_types::policy::Verdict;
+use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
 
 /// Who acts, as authentication verified it.
@@ -248,6 +248,8 @@ pub struct Decide {
     pub windows: Vec<Option<Tag>>,
     /// What the shadow bundle says, where there is one.
     pub shadow: Option<Box<Shadow>>,
+    /// What an override can stop it by besides its surface and its actors, in the order of the texts.
+    pub under: Vec<KillScope>,
 }
 
 /// A vote on a held decision.
@@ -358,6 +360,8 @@ pub struct Report {
 pub struct RevokePermit {
     /// Decision, its log index, and permit.
     pub permits: Vec<(DecisionId, u64, PermitId)>,
+    /// The scope that stops them; without one it is the workspace or everything.
+    pub reason: Option<Reason>,
 }
 
 /// Trip a kill switch.
@@ -365,6 +369,8 @@ pub struct RevokePermit {
 pub struct Trip {
     /// What to stop.
     pub scope: KillScope,
+    /// How.
+    pub mode: OverrideMode,
     /// What caused it.
     pub source: KillSource,
     /// Who; absent for file, signal and certificate.

@@ -3,6 +3,7 @@
 
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
+use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
 use crate::shadow;
@@ -11,8 +12,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{
-    ActorRef, ApprovalOpened, DecisionEvent, Event, KillScope, Matched, PermitIssued, Tag,
-    WindowUse,
+    ActorRef, ApprovalOpened, DecisionEvent, Event, KillScope, Matched, OverrideMode, PermitIssued,
+    Tag, WindowUse,
 };
 use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
@@ -91,7 +92,7 @@ fn with_reserve(bound: usize, state: &State, command: &Decide) -> usize {
 fn governed(state: &State, command: &Decide, reach: Reach, now: TimeMs) -> Option<Verdict> {
     reach.is_governed().then(|| {
         let place = (command.surface.as_str(), command.action.as_str());
-        let hit = constitution::hit(state, &command.who, place, now);
+        let hit = constitution::hit(state, &state.without_revoked(&command.who), place, now);
         let proposers = core::iter::once(&command.who.actor).chain(&command.on_behalf_of);
         constitution::verdict(state, reach, &command.verdict, proposers, hit)
     })
@@ -150,12 +151,8 @@ fn outcome(
     reach: Reach,
     now: TimeMs,
 ) -> Combined {
-    if let Some(scope) = killed(state) {
-        let reason = match scope {
-            KillScope::Everything => Reason::KilledEverything,
-            KillScope::Workspace => Reason::KilledWorkspace,
-        };
-        return Combined::refusal(Outcome::Deny, reason);
+    if let Some(stop) = stopped(state, command) {
+        return Combined::refusal(Outcome::Deny, stop.reason());
     }
     if now > command.deadline {
         return Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded);
@@ -207,12 +204,18 @@ pub(crate) fn ruled(
     combined
 }
 
-pub(crate) fn killed(state: &State) -> Option<KillScope> {
-    match state.kill() {
-        (Some(_), _) => Some(KillScope::Everything),
-        (None, Some(_)) => Some(KillScope::Workspace),
-        (None, None) => None,
+/// What stops a request, if anything does. A caller with a role that is revoked is stopped as a whole:
+/// without the role a rule that restricts it would fall away, and restricting never grants.
+fn stopped(state: &State, command: &Decide) -> Option<Stop> {
+    if state.override_count() == 0 {
+        return None;
     }
+    let Decide { surface, who, on_behalf_of, under, .. } = command;
+    let scopes = KillScope::all(surface, &who.actor, on_behalf_of, under);
+    state.stop(&scopes).or_else(|| {
+        let role = state.revoked_role(&who.roles).filter(|_| !is_governed(surface))?;
+        Some(Stop { scope: KillScope::Role(role.into()), mode: OverrideMode::Revoke })
+    })
 }
 
 /// The window of a hit and what it says. A window without a tag cannot be looked up, so it counts
@@ -311,6 +314,7 @@ fn event<H: Hasher>(
         permit: issued,
         deadline: command.deadline,
         would: None,
+        under: command.under.clone(),
     }
 }
 

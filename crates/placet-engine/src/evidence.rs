@@ -5,7 +5,6 @@
 mod store;
 
 use crate::command::{AddEvidence, Command, IssuerChange, Plan, Who};
-use crate::decide::killed;
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
@@ -110,9 +109,7 @@ pub(crate) fn revoke(
 pub(crate) fn change_issuer(state: &State, command: &IssuerChange) -> Result<Plan, Rejection> {
     let IssuerChange { issuer, key, trust, by, decision } = command;
     may_administer(by)?;
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
-    }
+    state.may_act(Some(&by.actor))?;
     if decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
     }

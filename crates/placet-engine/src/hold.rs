@@ -1,7 +1,6 @@
 //! Held decisions: voting, collecting, withdrawing, expiring. Final states are final.
 
 use crate::command::{Collect, Plan, Vote, Waiting, Who};
-use crate::decide::killed;
 use crate::rejection::Rejection;
 use crate::release::{Release, Reserve, Standing, reconsider, release};
 use crate::state::{Held, HeldState, State, Timer};
@@ -208,8 +207,9 @@ pub(crate) fn collect<H: Hasher>(
         HeldState::Approved(until) => *until,
         HeldState::Consumed(permit) => {
             // Fetching it again is handing it out again: a kill withholds it as it would the first.
-            if let Some(scope) = killed(state) {
-                return Err(Rejection::Killed(scope));
+            let stop = state.stop(&held.scopes).filter(|stop| stop.mode.ends_permits());
+            if let Some(stop) = stop {
+                return Err(stop.rejection());
             }
             let same = permit.nonce.is_some() && permit.nonce == command.nonce;
             return if same && now < permit.expires {

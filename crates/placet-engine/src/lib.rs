@@ -39,6 +39,7 @@ mod hold;
 mod idempotency;
 mod keys;
 mod memory;
+mod overrides;
 mod pending;
 mod policies;
 mod privacy;
@@ -67,6 +68,7 @@ pub use evidence::{
     EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
 };
 pub use idempotency::IdempotencyKeys;
+pub use overrides::Stop;
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;

@@ -4,7 +4,7 @@
 
 use crate::command::{ArmUnder, AuthorChange, DraftBundle, Plan, Who};
 use crate::constitution::{ADMIN, URGENT, arming_of};
-use crate::decide::{Asked, killed};
+use crate::decide::Asked;
 use crate::hold::closing;
 use crate::rejection::Rejection;
 use crate::release::{Release, Reserve, release};
@@ -142,13 +142,15 @@ pub(crate) fn arm_under<H: Hasher>(
             has_role(&command.by, &[ADMIN])?;
         }
     }
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
+    let scopes = prior.scopes();
+    if let Some(stop) = state.stop(&scopes) {
+        return Err(stop.rejection());
     }
+    state.may_act(Some(&command.by.actor))?;
     if state.spent.contains(&prior.decision) || state.reported.get(command.index) {
         return Err(Rejection::PermitConsumed);
     }
-    if let Some(why) = state.withheld(command.index) {
+    if let Some(why) = state.withheld(command.index, &scopes) {
         return Err(why);
     }
     let granted = granted::<H>(state, command, now, costs)?;
@@ -367,9 +369,7 @@ pub(crate) fn close_review(
 
 pub(crate) fn change_author(state: &State, command: &AuthorChange) -> Result<Plan, Rejection> {
     may_administer(&command.by)?;
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
-    }
+    state.may_act(Some(&command.by.actor))?;
     if command.decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
     }

@@ -2,7 +2,6 @@
 //! erasing is refused and what it withdraws; refuses to know where a payload lies.
 
 use crate::command::{Erase, PlaceHold, Plan, Target, Who};
-use crate::decide::killed;
 use crate::hold::closing;
 use crate::rejection::Rejection;
 use crate::state::State;
@@ -39,9 +38,7 @@ pub(crate) fn erase(state: &State, command: &Erase, now: TimeMs) -> Result<Plan,
     if let Some(by) = &command.by {
         may_administer(by)?;
     }
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
-    }
+    state.may_act(command.by.as_ref().map(|by| &by.actor))?;
     let mut indices = BTreeSet::new();
     let mut early = false;
     for target in command.targets.iter().filter(|target| !state.erased.get(target.index)) {
@@ -122,9 +119,7 @@ pub(crate) fn release_hold(
     decision: Option<DecisionId>,
 ) -> Result<Plan, Rejection> {
     may_administer(by)?;
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
-    }
+    state.may_act(Some(&by.actor))?;
     if !state.legal_holds.contains_key(&hold) {
         return Err(Rejection::NotFound("legal hold"));
     }

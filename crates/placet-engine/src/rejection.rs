@@ -42,6 +42,18 @@ pub enum Rejection {
     Foreign(&'static str),
     /// A kill switch is tripped.
     Killed(KillScope),
+    /// Nothing new begins there.
+    Frozen(KillScope),
+    /// It is not to be used.
+    Disabled(KillScope),
+    /// The caller came with a role that nobody has at the moment.
+    RoleRevoked(String),
+    /// A scope cannot be stopped in this way.
+    OverrideInvalid(&'static str),
+    /// The bound of tripped scopes is reached.
+    OverridesFull,
+    /// Nobody lifts what stops themselves.
+    OwnOverride,
     /// The decision never had a permit to consume.
     NoPermit,
     /// The permit was consumed by another attempt.
@@ -161,6 +173,12 @@ impl Rejection {
             Self::RoleMissing(_) => "role_missing",
             Self::Foreign(_) => "foreign",
             Self::Killed(_) => "killed",
+            Self::Frozen(_) => "frozen",
+            Self::Disabled(_) => "disabled",
+            Self::RoleRevoked(_) => "role_revoked",
+            Self::OverrideInvalid(_) => "override_invalid",
+            Self::OverridesFull => "overrides_full",
+            Self::OwnOverride => "own_override",
             Self::NoPermit => "no_permit",
             Self::PermitConsumed => "permit_consumed",
             Self::PermitExpired => "permit_expired",
@@ -250,15 +268,19 @@ impl fmt::Display for Rejection {
                 Ok(())
             }
             Self::Foreign(whose) => write!(f, "this belongs to {whose}"),
-            Self::Killed(scope) => {
-                write!(
-                    f,
-                    "the kill switch of {} is tripped",
-                    match scope {
-                        KillScope::Everything => "everything",
-                        KillScope::Workspace => "this workspace",
-                    }
-                )
+            Self::Killed(KillScope::Workspace) => {
+                f.write_str("the kill switch of this workspace is tripped")
+            }
+            Self::Killed(scope) => write!(f, "the kill switch of {scope} is tripped"),
+            Self::Frozen(scope) => write!(f, "{scope} is frozen: nothing new begins"),
+            Self::Disabled(scope) => write!(f, "{scope} is disabled"),
+            Self::RoleRevoked(role) => write!(f, "the role {role} is revoked for everybody"),
+            Self::OverrideInvalid(why) => f.write_str(why),
+            Self::OverridesFull => f.write_str(
+                "as many scopes are tripped as can be kept; stop the workspace as a whole, or lift some",
+            ),
+            Self::OwnOverride => {
+                f.write_str("it stops the caller; two other people have to lift it")
             }
             Self::NoPermit => f.write_str("this decision has no permit to consume"),
             Self::PermitConsumed => f.write_str("the permit was consumed by another attempt"),

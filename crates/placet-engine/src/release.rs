@@ -3,7 +3,7 @@
 
 use crate::command::Who;
 use crate::constitution::{self, ADMIN};
-use crate::decide::{Asked, CONSTRAINTS_BYTES_MAX, killed, requirement};
+use crate::decide::{Asked, CONSTRAINTS_BYTES_MAX, requirement};
 use crate::rejection::Rejection;
 use crate::state::{Held, Mark, State};
 use alloc::boxed::Box;
@@ -70,8 +70,8 @@ pub(crate) fn release<H: Hasher>(
     now: TimeMs,
     costs: &impl Reserve,
 ) -> Result<Release, Rejection> {
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
+    if let Some(stop) = state.stop(&held.scopes) {
+        return Err(stop.rejection());
     }
     if now >= until {
         return Ok(Release::Over(CloseState::Expired));

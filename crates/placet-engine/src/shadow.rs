@@ -5,7 +5,7 @@
 
 use crate::command::{Decide, Plan, Who};
 use crate::constitution::{self, Reach};
-use crate::decide::{Asked, in_force, killed, ruled};
+use crate::decide::{Asked, in_force, ruled};
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
@@ -80,7 +80,7 @@ pub(crate) fn would(
 ) -> Option<Would> {
     let bundle = state.shadow.as_ref()?.bundle;
     if constitution::is_governed(&command.surface)
-        || killed(state).is_some()
+        || combined.reasons.iter().any(|reason| reason.is_override())
         || now > command.deadline
     {
         return None;
@@ -161,14 +161,8 @@ impl State {
                 shadow.differed = shadow.differed.saturating_add(1);
             }
             None => {
-                let before = |reason: &Reason| {
-                    matches!(
-                        reason,
-                        Reason::KilledEverything
-                            | Reason::KilledWorkspace
-                            | Reason::DeadlineExceeded
-                    )
-                };
+                let before =
+                    |reason: &Reason| *reason == Reason::DeadlineExceeded || reason.is_override();
                 let asked =
                     !constitution::is_governed(&event.surface) && !event.reasons.iter().any(before);
                 shadow.compared = shadow.compared.saturating_add(u64::from(asked));

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod evidence;
+mod overrides;
 mod policies;
 mod sessions;
 mod trips;
@@ -17,12 +18,12 @@ use crate::pending::Pending;
 use crate::privacy::LegalHold;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
-use crate::state::{Bounds, Counters, Held, KillState, OpenPermit, State};
+use crate::state::{Bounds, Counters, Held, OpenPermit, State};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
-use placet_types::event::{HoldScope, KillSource, PermitIssued, Principal};
+use placet_types::event::{HoldScope, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
@@ -66,7 +67,7 @@ impl State {
             erased,
             legal_holds,
             legal_holds_version,
-            kill: [killed_everything, killed_workspace],
+            overrides,
             last_override,
             trips,
             spent,
@@ -115,8 +116,7 @@ impl State {
         w.put(erased);
         w.list(legal_holds.values(), Writer::put);
         w.put(legal_holds_version);
-        w.put(killed_everything);
-        w.put(killed_workspace);
+        w.put(overrides);
         w.put(last_override);
         w.put(trips);
         w.list(spent.iter(), Writer::put);
@@ -185,7 +185,7 @@ impl State {
                 },
             )?,
             legal_holds_version: r.get()?,
-            kill: [r.get()?, r.get()?],
+            overrides: r.get()?,
             last_override: r.get()?,
             trips: r.get()?,
             spent: r.rising(|id| id, Reader::get)?,
@@ -196,6 +196,7 @@ impl State {
         for held in state.held.values().filter(|held| held.state.is_pending()) {
             state.pending.insert(held);
         }
+        state.cover_all();
         (r.0.is_empty() && state.is_within(size)).then_some(state)
     }
 
@@ -209,6 +210,7 @@ impl State {
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
             && self.trips.all.values().all(|trip| trip.index < size)
+            && self.overrides.is_within(size)
             && self.sessions.all.values().all(|session| session.index < size)
     }
 
@@ -337,35 +339,14 @@ impl Code for PermitIssued {
 
 impl Code for OpenPermit {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { index, permit, consumed_by } = self;
+        let Self { index, permit, scopes, consumed_by } = self;
         w.put(index);
         w.put(permit);
+        w.put(scopes);
         w.put(consumed_by);
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { index: r.get()?, permit: r.get()?, consumed_by: r.get()? })
-    }
-}
-
-impl Code for KillState {
-    fn put(&self, w: &mut Writer<'_>) {
-        let Self { since, index, source, lift } = self;
-        w.put(since);
-        w.put(index);
-        w.put(&String::from(source.as_str()));
-        w.put(&lift.is_some());
-        if let Some((by, not_before)) = lift {
-            w.put(by);
-            w.put(not_before);
-        }
-    }
-    fn get(r: &mut Reader<'_>) -> Option<Self> {
-        Some(Self {
-            since: r.get()?,
-            index: r.get()?,
-            source: KillSource::parse(&r.get::<String>()?)?,
-            lift: if r.get()? { Some((r.get()?, r.get()?)) } else { None },
-        })
+        Some(Self { index: r.get()?, permit: r.get()?, scopes: r.get()?, consumed_by: r.get()? })
     }
 }
 

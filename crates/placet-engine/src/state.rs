@@ -2,13 +2,13 @@
 //! in their windows, and by bits per decision.
 
 use crate::constitution::Reach;
-use crate::decide::killed;
 use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
 use crate::evidence::Evidence;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::memory::{Bits, Windows};
+use crate::overrides::{Overrides, Stop};
 use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
@@ -25,7 +25,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Deref;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, EscalationStep, KillSource, PermitIssued, Principal, Tag};
+use placet_types::event::{
+    ActorRef, EscalationStep, KillScope, KillSource, OverrideMode, PermitIssued, Principal, Tag,
+};
 use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, TimeMs, WorkspaceName};
 
 /// How much a workspace may hold.
@@ -63,6 +65,8 @@ pub struct Bounds {
     pub evidence_max: usize,
     /// Keys of issuers of evidence, revoked ones included.
     pub issuer_keys_max: usize,
+    /// Tripped scopes besides everything and the workspace.
+    pub overrides_max: usize,
 }
 
 impl Default for Bounds {
@@ -84,6 +88,7 @@ impl Default for Bounds {
             sessions_each: 1024,
             evidence_max: 2_000_000,
             issuer_keys_max: 4096,
+            overrides_max: 1024,
         }
     }
 }
@@ -148,7 +153,7 @@ pub struct State {
     pub(crate) legal_holds: BTreeMap<HoldId, LegalHold>,
     /// Raised with every change of the legal holds.
     pub(crate) legal_holds_version: u64,
-    pub(crate) kill: [Option<KillState>; 2],
+    pub(crate) overrides: Overrides,
     pub(crate) last_override: Option<u64>,
     /// What trips stopped, and what gates say of it.
     pub(crate) trips: Trips,
@@ -174,6 +179,8 @@ pub(crate) enum Timer {
 pub(crate) struct OpenPermit {
     pub(crate) index: u64,
     pub(crate) permit: PermitIssued,
+    /// What can stop it.
+    pub(crate) scopes: Arc<[KillScope]>,
     pub(crate) consumed_by: Option<Option<Digest>>,
 }
 
@@ -219,6 +226,8 @@ pub struct Held {
     /// What it marks for rules that come after it: when it was held, unless they grant, and once more when
     /// its permit is collected.
     pub marks: Vec<Mark>,
+    /// What can stop it besides the two widest scopes.
+    pub scopes: Arc<[KillScope]>,
     /// Who approved so far.
     pub votes: Vec<Cast>,
     /// Who rejected it.
@@ -299,6 +308,8 @@ impl HeldState {
 /// A tripped kill switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KillState {
+    /// How it is stopped.
+    pub mode: OverrideMode,
     /// Since when.
     pub since: TimeMs,
     /// Log index of the trip.
@@ -365,7 +376,7 @@ impl State {
             erased: Bits::default(),
             legal_holds: BTreeMap::new(),
             legal_holds_version: 0,
-            kill: [None, None],
+            overrides: Overrides::default(),
             last_override: None,
             trips: Trips::default(),
             spent: BTreeSet::new(),
@@ -419,17 +430,20 @@ impl State {
     /// The tripped kill switches: of everything, of the workspace.
     #[must_use]
     pub fn kill(&self) -> (Option<&KillState>, Option<&KillState>) {
-        let [everything, workspace] = &self.kill;
-        (everything.as_ref(), workspace.as_ref())
+        let of = |scope| {
+            let tripped = self.overrides.all.get(&scope);
+            tripped.filter(|it| it.mode == OverrideMode::Kill)
+        };
+        (of(KillScope::Everything), of(KillScope::Workspace))
     }
 
-    /// Whether any kill switch over this workspace is tripped.
+    /// Whether a kill switch over the whole of this workspace is tripped.
     #[must_use]
     pub fn is_killed(&self) -> bool {
-        self.kill.iter().any(Option::is_some)
+        matches!(self.kill(), (Some(_), _) | (_, Some(_)))
     }
 
-    /// Log index of the last trip, lift or genesis.
+    /// Log index of the last trip or lift of one of the two widest kills, or of genesis.
     #[must_use]
     pub fn last_override(&self) -> Option<u64> {
         self.last_override
@@ -453,6 +467,9 @@ impl State {
 
     /// Different people that hold `role`: by a live key, or by a session now or not long ago.
     pub(crate) fn people(&self, role: &str) -> BTreeSet<&ActorRef> {
+        if self.is_role_revoked(role) {
+            return BTreeSet::new();
+        }
         let seen = self.sessions.people.iter().filter(|(_, person)| person.until > self.time);
         let seen = seen.filter(|(_, person)| person.roles.contains(role)).map(|(actor, _)| actor);
         self.live_keys()
@@ -465,10 +482,8 @@ impl State {
     /// Whether `actor` holds one of `roles` at `now`: by a key or session that counts. In
     /// development mode callers have no keys, and what they were taken for stands.
     pub(crate) fn holds_any(&self, actor: &ActorRef, roles: &[&str], now: TimeMs) -> bool {
-        self.dev
-            || self
-                .standing(actor, now)
-                .any(|principal| roles.iter().any(|role| principal.roles.contains(*role)))
+        let mut roles = roles.iter().filter(|role| !self.is_role_revoked(role));
+        roles.any(|role| self.dev || self.standing(actor, now).any(|it| it.roles.contains(*role)))
     }
 
     /// Number of decisions waiting for people.
@@ -496,14 +511,16 @@ impl State {
         self.held_by_decision.get(&decision).and_then(|id| self.held.get(id)).map(AsRef::as_ref)
     }
 
-    /// What is known of a decision beyond its entry at `index`.
+    /// What is known of a decision beyond its entry at `index`; `scopes` are those of the entry.
     #[must_use]
-    pub fn status(&self, decision: DecisionId, index: u64) -> Status {
+    pub fn status(&self, decision: DecisionId, index: u64, scopes: &[KillScope]) -> Status {
         let held = self.approval_of(decision);
+        let withheld = self.withheld(index, scopes);
         // A trip takes the nonce from a collected permit, so its own decision may be older.
-        let collected = held.is_some() && !self.is_killed() && !self.revoked.get(index);
+        let was = withheld == Some(Rejection::PermitRevoked);
+        let collected = held.is_some() && was && !self.revoked.get(index);
         Status {
-            withheld: self.withheld(index).filter(|_| !collected),
+            withheld: withheld.filter(|_| !collected),
             consumed_later: self.consumed.get(index),
             reported: self.reported.get(index),
             revoked: self.revoked.get(index),
@@ -518,13 +535,13 @@ impl State {
     }
 
     /// Why the permit in the decision at `index` may not be shown again, if so, not even to the
-    /// attempt that it was for: a kill is or was in force since, or it was revoked. Whoever answers
+    /// attempt that it was for: a kill of one of its scopes is or was in force since, or it was revoked. Whoever answers
     /// for `Plan::Bound` asks here.
     #[must_use]
-    pub fn withheld(&self, index: u64) -> Option<Rejection> {
-        let since = self.last_override.is_some_and(|last| last > index);
-        let revoked = since || self.revoked.get(index);
-        killed(self).map(Rejection::Killed).or(revoked.then_some(Rejection::PermitRevoked))
+    pub fn withheld(&self, index: u64, scopes: &[KillScope]) -> Option<Rejection> {
+        let now = self.stop(scopes).filter(|stop| stop.mode.ends_permits());
+        let revoked = self.was_stopped(scopes, index) || self.revoked.get(index);
+        now.map(Stop::rejection).or(revoked.then_some(Rejection::PermitRevoked))
     }
 
     /// The next instant at which `Command::Tick` has something to do.

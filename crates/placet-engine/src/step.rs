@@ -1,11 +1,12 @@
 //! One command, one plan: the dispatcher and the short commands.
 
-use crate::command::{Command, Consume, CreateKey, Lift, Plan, Report, RevokePermit, Trip, Who};
-use crate::decide::{decide, killed, proposers};
+use crate::command::{Command, Consume, CreateKey, Plan, Report, RevokePermit, Who};
+use crate::decide::{decide, proposers};
 use crate::delegations;
 use crate::demand::few;
 use crate::evidence;
 use crate::hold::{collect, tick, vote, withdraw};
+use crate::overrides::{lift, trip};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
@@ -19,10 +20,11 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use placet_types::Hasher;
 use placet_types::event::{
-    ActorRef, CloseReason, Event, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource,
-    OutcomeReported, PermitConsumed, PermitEnded, SessionClosed,
+    CloseReason, Event, KeyGrant, KeyRevoked, OutcomeReported, PermitConsumed, PermitEnded,
+    SessionClosed,
 };
 use placet_types::ids::{KeyId, TimeMs};
+use placet_types::policy::Reason;
 
 /// Decides what `command` leads to at `now`. Changes nothing; the same inputs give the same plan.
 ///
@@ -46,6 +48,12 @@ pub fn step_with<H: Hasher>(
     // and a session may have ended.
     if let Some(who) = command.who() {
         state.still_is(who, now)?;
+        // Whoever came with a role that nobody has any more asks again without it. A request is
+        // decided, and says why not; a trip waits for nothing.
+        let decides = matches!(command, Command::Decide(_) | Command::Trip(_));
+        if let Some(role) = state.revoked_role(&who.roles).filter(|_| !decides) {
+            return Err(Rejection::RoleRevoked(role.into()));
+        }
     }
     evidence::check(state, command)?;
     match command {
@@ -60,7 +68,7 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
-        Command::Drill(command) => trips::drill(command),
+        Command::Drill(command) => trips::drill(state, command),
         Command::Acknowledge(command) => trips::acknowledge(state, command),
         Command::CreateKey(command) => create_key(state, command, now),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
@@ -98,8 +106,9 @@ pub(crate) fn append(event: Event) -> Result<Plan, Rejection> {
 }
 
 fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Rejection> {
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
+    let stop = state.stop(&command.prior.scopes());
+    if let Some(stop) = stop.filter(|stop| stop.mode.ends_permits()) {
+        return Err(stop.rejection());
     }
     if state.revoked.get(command.index) {
         return Err(Rejection::PermitRevoked);
@@ -172,29 +181,22 @@ fn report(state: &State, command: &Report) -> Result<Plan, Rejection> {
 }
 
 fn revoke_permits(state: &State, command: &RevokePermit) -> Plan {
-    let reason = killed(state).unwrap_or(KillScope::Everything);
+    let reason = command.reason.unwrap_or(match state.kill() {
+        (None, Some(_)) => Reason::KilledWorkspace,
+        _ => Reason::KilledEverything,
+    });
     let events = command.permits.iter().filter(|(_, index, _)| !state.revoked.get(*index)).map(
         |(decision, index, permit)| {
             Event::PermitRevoked(PermitEnded {
                 decision: *decision,
                 index: *index,
                 permit: *permit,
-                reason: Some(alloc::format!("killed_{}", reason.as_str())),
+                reason: Some(reason.as_str().into()),
             })
         },
     );
     let events: alloc::vec::Vec<_> = events.collect();
     if events.is_empty() { Plan::Nothing } else { Plan::Append(events) }
-}
-
-/// Roles that may trip and lift.
-const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
-
-pub(crate) fn may_override(who: &Who) -> Result<(), Rejection> {
-    if !who.actor.is_human() {
-        return Err(Rejection::NotHuman);
-    }
-    has_role(who, &OVERRIDE_ROLES)
 }
 
 /// Keys and payloads are a matter for people: a machine could make itself the second person.
@@ -213,77 +215,10 @@ pub(crate) fn has_role(who: &Who, roles: &[&str]) -> Result<(), Rejection> {
     Err(Rejection::RoleMissing(demanded))
 }
 
-fn kill_of(state: &State, scope: KillScope) -> Option<&crate::state::KillState> {
-    let (everything, workspace) = state.kill();
-    match scope {
-        KillScope::Everything => everything,
-        KillScope::Workspace => workspace,
-    }
-}
-
-fn trip(state: &State, command: &Trip) -> Result<Plan, Rejection> {
-    match (command.source, &command.who) {
-        (KillSource::Api, Some(who)) => may_override(who)?,
-        (KillSource::Api, None) => return Err(Rejection::NotHuman),
-        _ => {}
-    }
-    // Tripping again while somebody asks to lift is an objection: the request starts anew.
-    if kill_of(state, command.scope).is_some_and(|kill| kill.lift.is_none()) {
-        return Ok(Plan::Nothing);
-    }
-    append(Event::KillTripped(KillEvent {
-        scope: command.scope,
-        source: command.source,
-        by: command.who.as_ref().map(|who| who.actor.clone()),
-        not_before: None,
-        waiting: command.waiting,
-    }))
-}
-
-/// Lifting takes two different people; in development mode one, at once; in solo mode the one
-/// there is, after a delay.
-fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, Rejection> {
-    may_override(&command.who)?;
-    let kill = kill_of(state, command.scope).ok_or(Rejection::NotTripped)?;
-    let event = |not_before| KillEvent {
-        scope: command.scope,
-        source: KillSource::Api,
-        by: Some(command.who.actor.clone()),
-        not_before,
-        waiting: 0,
-    };
-    if state.dev {
-        return append(Event::KillLifted(event(None)));
-    }
-    // A request counts as long as who made it may still make one.
-    // People of the first workspace, who lift everything, have no key in the others.
-    let known = |by: &ActorRef| {
-        state.keys.all().any(|key| key.principal.actor == *by)
-            || state.sessions.people.contains_key(by)
-    };
-    let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES, now);
-    let request = kill.lift.as_ref().filter(|(by, _)| standing(by));
-    match request {
-        Some((by, _)) if *by != command.who.actor => append(Event::KillLifted(event(None))),
-        Some((_, Some(not_before))) if state.solo && now >= *not_before => {
-            append(Event::KillLifted(event(None)))
-        }
-        Some((_, Some(not_before))) if state.solo => Err(Rejection::TooEarly(*not_before)),
-        Some(_) if !state.solo => Err(Rejection::SecondPerson),
-        // None yet, or one from before solo mode, which has no delay running.
-        _ => {
-            let not_before = state.solo.then(|| now.plus(command.solo_delay_ms));
-            append(Event::KillLiftRequested(event(not_before)))
-        }
-    }
-}
-
 /// One permit makes one key, also when its caller tries again after a lost answer.
 fn create_key(state: &State, command: &CreateKey, now: TimeMs) -> Result<Plan, Rejection> {
     may_administer(&command.by)?;
-    if let Some(scope) = killed(state) {
-        return Err(Rejection::Killed(scope));
-    }
+    state.may_act(Some(&command.by.actor))?;
     if command.decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
     }

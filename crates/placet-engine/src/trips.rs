@@ -4,10 +4,12 @@
 use crate::command::{Acknowledge, Drill, Plan};
 use crate::rejection::Rejection;
 use crate::state::State;
-use crate::step::{append, may_override};
+use crate::overrides::may_override;
+use crate::step::append;
 use alloc::collections::BTreeMap;
 use placet_types::event::{
     ActorRef, Event, KillDrilled, KillEvent, KillScope, KillSource, OverrideAcknowledged,
+    OverrideMode,
 };
 use placet_types::ids::TimeMs;
 
@@ -42,6 +44,8 @@ pub struct TripRecord {
     pub since: TimeMs,
     /// What it stops, or would stop.
     pub scope: KillScope,
+    /// How.
+    pub mode: OverrideMode,
     /// What caused it; `None` for a drill.
     pub source: Option<KillSource>,
     /// Who, where it was a person.
@@ -50,7 +54,8 @@ pub struct TripRecord {
     pub permits_ended: u64,
     /// Held actions that cannot be released while it lasts.
     pub approvals_barred: u64,
-    /// Callers that waited for an approval when it took effect, and were told.
+    /// Callers that waited for an approval when it took effect, and were told; counted for the widest
+    /// kills alone.
     pub waiting_told: u64,
     /// Executions that it ended.
     pub executions_ended: u64,
@@ -97,9 +102,9 @@ pub(crate) fn acknowledge(state: &State, command: &Acknowledge) -> Result<Plan, 
     }))
 }
 
-pub(crate) fn drill(command: &Drill) -> Result<Plan, Rejection> {
-    may_override(&command.who)?;
-    append(Event::KillDrilled(KillDrilled { by: command.who.actor.clone(), scope: command.scope }))
+pub(crate) fn drill(state: &State, command: &Drill) -> Result<Plan, Rejection> {
+    may_override(state, &command.who)?;
+    append(Event::KillDrilled(KillDrilled { by: command.who.actor.clone(), scope: command.scope.clone() }))
 }
 
 impl State {
@@ -169,7 +174,8 @@ impl State {
         let record = TripRecord {
             index,
             since: self.time,
-            scope: kill.scope,
+            scope: kill.scope.clone(),
+            mode: kill.mode,
             source: Some(kill.source),
             by: kill.by.clone(),
             permits_ended: ended,
@@ -189,7 +195,8 @@ impl State {
         self.keep_trip(TripRecord {
             index,
             since: self.time,
-            scope: event.scope,
+            scope: event.scope.clone(),
+            mode: OverrideMode::Kill,
             source: None,
             by: Some(event.by.clone()),
             permits_ended: 0,
@@ -217,10 +224,10 @@ impl State {
     }
 
     /// A lift ends every trip of its scope.
-    pub(crate) fn lift_trips(&mut self, scope: KillScope, index: u64) {
+    pub(crate) fn lift_trips(&mut self, scope: &KillScope, index: u64) {
         let now = self.time;
         for record in self.trips.all.values_mut() {
-            if record.source.is_some() && record.scope == scope && record.lifted.is_none() {
+            if record.source.is_some() && record.scope == *scope && record.lifted.is_none() {
                 record.lifted = Some((now, index));
             }
         }

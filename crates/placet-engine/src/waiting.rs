@@ -69,8 +69,8 @@ impl State {
         if event.constraints.as_ref() != own {
             return Err("its constraints are not those that were approved");
         }
-        self.not_killed()?;
-        let (index, marks) = (held.index, held.marks.clone());
+        let (index, marks, scopes) = (held.index, held.marks.clone(), held.scopes.clone());
+        self.not_stopped(&scopes)?;
         // From here on the action happens: what comes after it comes after this instant.
         for mark in marks {
             self.windows.add(mark.tag, Mark::KEPT, mark.per_ms, self.time);
@@ -79,7 +79,7 @@ impl State {
             self.consumed.set(index);
             self.counters.consumed = self.counters.consumed.saturating_add(1);
         } else {
-            self.open_permit(event.decision, index, &event.permit);
+            self.open_permit(event.decision, index, &event.permit, scopes);
         }
         self.finish(event.approval, HeldState::Consumed(event.permit.clone()), None)
     }
@@ -204,6 +204,7 @@ impl State {
                 && let Some(held) = self.held.remove(&old)
             {
                 self.held_by_decision.remove(&held.decision);
+                self.uncover_held(old, &held.scopes);
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ mod engine {
     mod governance;
     mod model;
     mod notation;
+    mod overrides;
     mod permits;
     mod policies;
     mod privacy;

@@ -1,6 +1,5 @@
 //! What people do to the plane itself: kill and lift, keys, workspaces, the clock, admission.
 
-use crate::asking::Begun;
 use crate::directory::{ApiKey, KeyRecord};
 use crate::error::PlaneError;
 use crate::plane::{Plane, Principal, Workspaces};
@@ -8,17 +7,13 @@ use crate::seat::Seat;
 use crate::sequencer::{Message, Payload};
 use crate::signing::Signing;
 use crate::workspace::Workspace;
-use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, KillState, Lift, State, Trip};
+use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, State, Trip};
 use placet_tlog::Tree;
-use placet_types::event::{self, Genesis, KillScope, KillSource, Refused};
+use placet_types::event::{self, Genesis, KillScope, KillSource, OverrideMode, Refused};
 use placet_types::ids::{ActorId, DecisionId, KeyId, TimeMs, WorkspaceName};
 use placet_types::json::{Object, Value};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Solo mode: how long a lift waits.
-pub(crate) const SOLO_DELAY_MS: u64 = 600_000;
 
 /// A key to be made.
 #[derive(Clone, Debug)]
@@ -32,207 +27,6 @@ pub struct KeySpec {
 }
 
 impl Plane {
-    /// Trips a kill switch. It takes effect before anything is written; when this returns, the trip
-    /// is durable.
-    ///
-    /// # Errors
-    /// [`PlaneError`]: the caller may not, or the trip could not be recorded. In the latter case it
-    /// is in effect all the same, and the missing certificate keeps it so over a restart.
-    pub async fn trip(
-        &self,
-        workspace: Option<&Arc<Workspace>>,
-        scope: KillScope,
-        source: KillSource,
-        principal: Option<&Principal>,
-    ) -> Result<(), PlaneError> {
-        let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
-        let affected = match (scope, workspace) {
-            (KillScope::Everything, _) => self.all_workspaces(),
-            (KillScope::Workspace, Some(workspace)) => vec![workspace.clone()],
-            (KillScope::Workspace, None) => vec![root.clone()],
-        };
-        if let Some(principal) = principal {
-            self.may_override(principal, scope, &root)?;
-        }
-        for workspace in &affected {
-            workspace.stop();
-        }
-        let mut result = Ok(());
-        if affected.iter().any(|workspace| workspace.no == root.no) {
-            // From here on a restart without a record is tripped as well.
-            self.watched.has_none();
-            let removed = self.safety()?.remove_armed();
-            result = removed.map_err(|error| PlaneError::StoreFailed(error.to_string()));
-        }
-        let everywhere = scope == KillScope::Everything;
-        if everywhere {
-            self.watched.tripped(source);
-        }
-        // All trips are on their way before any is waited for: a caller that goes away meanwhile
-        // leaves nothing half done.
-        let mut waiting = Vec::with_capacity(affected.len());
-        for workspace in &affected {
-            waiting.push((workspace, self.begin_trip(workspace, scope, source, principal)));
-        }
-        for (workspace, begun) in waiting {
-            let done = match begun {
-                Ok(answer) => self.finish(answer).await.map(drop),
-                Err(error) => Err(error),
-            };
-            result = result.and(done);
-            let _order = self.kill_order.lock().await;
-            workspace.killed.store(true, Ordering::SeqCst);
-        }
-        if everywhere {
-            // A workspace that was being made while this began.
-            let _made = self.creating.lock().await;
-            for workspace in self.all_workspaces() {
-                if !workspace.is_killed() {
-                    workspace.stop();
-                    let begun = self.begin_trip(&workspace, scope, source, principal)?;
-                    result = result.and(self.finish(begun).await.map(drop));
-                }
-            }
-        }
-        if affected.iter().any(|workspace| workspace.no == root.no) {
-            // A lift that ran at the same time may have armed in between.
-            let _order = self.kill_order.lock().await;
-            let removed = self.safety()?.remove_armed();
-            result = result.and(removed.map_err(|e| PlaneError::StoreFailed(e.to_string())));
-        }
-        result
-    }
-
-    /// Sends a trip to the sequencer, whatever else is waiting there.
-    fn begin_trip(
-        &self,
-        workspace: &Workspace,
-        scope: KillScope,
-        source: KillSource,
-        principal: Option<&Principal>,
-    ) -> Result<Begun, PlaneError> {
-        let who = principal.map(|principal| self.who(workspace, principal));
-        let waiting = workspace.told();
-        let trip = Trip { scope, source, who, waiting };
-        // A kill is recorded even when the name of who asked can no longer be sealed.
-        let payload = self.actor_payload(principal).unwrap_or_else(|_| Payload::empty());
-        self.begin_urgent(workspace.no, Command::Trip(trip), payload)
-    }
-
-    /// Asks for, or completes, the lift of a kill switch. True once it is lifted.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn lift(
-        &self,
-        workspace: &Arc<Workspace>,
-        scope: KillScope,
-        principal: &Principal,
-    ) -> Result<bool, PlaneError> {
-        let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
-        self.may_override(principal, scope, &root)?;
-        let affected = match scope {
-            KillScope::Everything => self.all_workspaces(),
-            KillScope::Workspace => vec![workspace.clone()],
-        };
-        let _transit = self.watched.in_transit();
-        let mut lifted = true;
-        for workspace in &affected {
-            let lift =
-                Lift { scope, who: self.who(workspace, principal), solo_delay_ms: SOLO_DELAY_MS };
-            let payload = self.actor_payload(Some(principal))?;
-            match self.submit(workspace.no, Command::Lift(lift), payload).await {
-                // A workspace made after the trip, or lifted before.
-                Err(PlaneError::Rejected(placet_engine::Rejection::NotTripped))
-                    if workspace.no != root.no && affected.len() > 1 => {}
-                Err(error) => return Err(error),
-                Ok(_) => {}
-            }
-            let _order = self.kill_order.lock().await;
-            let (killed, open) = self
-                .look(workspace.no, move |state| {
-                    let (everything, own) = state.kill();
-                    let open = match scope {
-                        KillScope::Everything => everything.is_some(),
-                        KillScope::Workspace => own.is_some(),
-                    };
-                    (state.is_killed(), open)
-                })
-                .await?;
-            // A kill from beside the store that is not recorded yet is not in the state that was seen.
-            let unrecorded = self.watched.unrecorded();
-            workspace.killed.store(killed || !unrecorded.is_empty(), Ordering::SeqCst);
-            drop(unrecorded);
-            lifted &= !open;
-        }
-        if lifted {
-            if scope == KillScope::Everything {
-                let cleared = self.safety()?.clear_kill_request();
-                self.watched.lifted();
-                cleared.map_err(|e| PlaneError::StoreFailed(e.to_string()))?;
-            }
-            self.arm().await?;
-        }
-        Ok(lifted)
-    }
-
-    /// The kill switches over a workspace: of everything, of itself.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn kill_state(
-        &self,
-        workspace: &Workspace,
-    ) -> Result<(Option<KillState>, Option<KillState>), PlaneError> {
-        self.look(workspace.no, |state| {
-            let (everything, own) = state.kill();
-            (everything.cloned(), own.cloned())
-        })
-        .await
-    }
-
-    /// Writes the armed certificate, unless the first workspace is killed.
-    pub(crate) async fn arm(&self) -> Result<(), PlaneError> {
-        let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
-        let (killed, last) =
-            self.look(root.no, |state| (state.is_killed(), state.last_override())).await?;
-        let _order = self.kill_order.lock().await;
-        if killed || root.is_killed() {
-            return Ok(());
-        }
-        let signer = root.signing().signer.clone();
-        let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
-        self.watched.writes(&bytes);
-        self.safety()?
-            .write_armed(&bytes)
-            .map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
-        self.watched.has_written(&bytes);
-        Ok(())
-    }
-
-    /// Everything can be stopped only from the first workspace.
-    pub(crate) fn may_override(
-        &self,
-        principal: &Principal,
-        scope: KillScope,
-        root: &Workspace,
-    ) -> Result<(), PlaneError> {
-        if scope == KillScope::Everything && principal.caller.workspace != root.name {
-            return Err(PlaneError::Rejected(placet_engine::Rejection::Foreign(
-                "the first workspace, whose operators may stop everything",
-            )));
-        }
-        let roles = &principal.caller.roles;
-        if !roles.contains("operator") && !roles.contains("admin") {
-            let need = [("admin".to_owned(), 1), ("operator".to_owned(), 1)].into();
-            return Err(PlaneError::Rejected(placet_engine::Rejection::RoleMissing(need)));
-        }
-        if principal.caller.actor.kind() != placet_types::ids::ActorKind::Human {
-            return Err(PlaneError::Rejected(placet_engine::Rejection::NotHuman));
-        }
-        Ok(())
-    }
-
     pub(crate) fn actor_payload(
         &self,
         principal: Option<&Principal>,
@@ -365,17 +159,20 @@ impl Plane {
         self.workspaces.store(Arc::new(Workspaces { all, by_name }));
         let everything = match self.root() {
             Some(root) if root.no != workspace.no => {
-                self.look(root.no, |state| state.kill().0.is_some()).await?
+                let everything = |state: &State| state.override_of(&KillScope::Everything).cloned();
+                self.look(root.no, everything).await?.map(|tripped| tripped.mode)
             }
-            _ => false,
+            _ => None,
         };
         if !self.watched.unrecorded().is_empty() {
             workspace.stop();
         }
-        if everything {
+        if let Some(everything) = everything {
             let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-            let trip = Trip { scope, source, who: None, waiting: 0 };
-            workspace.stop();
+            let trip = Trip { scope, mode: everything, source, who: None, waiting: 0 };
+            if everything == OverrideMode::Kill {
+                workspace.stop();
+            }
             self.submit(no, Command::Trip(trip), Payload::empty()).await?;
         }
         Ok((workspace, key))

@@ -276,7 +276,7 @@ impl<'a> Wanted<'a> {
             return Some(Some(Excluded::Constitution));
         }
         event.reasons.iter().find_map(|reason| match reason {
-            Reason::KilledEverything | Reason::KilledWorkspace => Some(Some(Excluded::Killed)),
+            reason if reason.is_override() => Some(Some(Excluded::Killed)),
             Reason::DeadlineExceeded => Some(Some(Excluded::Deadline)),
             _ => None,
         })

@@ -32,7 +32,7 @@ use arc_swap::ArcSwap;
 use placet_engine::{Command, LogSigner, State, Trip};
 use placet_policy::Bundle;
 use placet_tlog::Tree;
-use placet_types::event::{KillScope, KillSource};
+use placet_types::event::{KillScope, KillSource, OverrideMode};
 use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -202,6 +202,7 @@ pub(crate) fn assemble(
         }
         shared.evidence.store(Arc::new(folded.state.evidence().clone()));
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
+        shared.halts.follow(&folded.state);
         positions.insert(no, stores.model_writer.position(no)?);
         let solo = folded.state.solo();
         by_name.insert(name, shared.clone());
@@ -464,16 +465,21 @@ impl Plane {
         Ok(bootstrap)
     }
 
-    /// A kill of everything that a crash kept from reaching every log reaches it now.
+    /// What stops everything, and that a crash kept from reaching every log, reaches it now.
     async fn spread_kill(&self, root: &Workspace) -> Result<(), StartError> {
-        if self.look(root.no, |state| state.kill().0.is_none()).await? {
-            return Ok(());
-        }
+        let everything = |state: &State| {
+            let tripped = state.override_of(&KillScope::Everything);
+            tripped.map(|tripped| tripped.mode)
+        };
+        let Some(mode) = self.look(root.no, everything).await? else { return Ok(()) };
         for workspace in self.all_workspaces() {
-            workspace.stop();
-            if self.look(workspace.no, |state| state.kill().0.is_none()).await? {
+            if mode == OverrideMode::Kill {
+                workspace.stop();
+            }
+            if self.look(workspace.no, everything).await?.is_none_or(|own| own < mode) {
                 let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-                let trip = Command::Trip(Trip { scope, source, who: None, waiting: 0 });
+                let trip = Trip { scope, mode, source, who: None, waiting: 0 };
+                let trip = Command::Trip(trip);
                 self.submit(workspace.no, trip, Payload::empty()).await?;
             }
         }

@@ -3,6 +3,7 @@
 
 use crate::crypto::Fast;
 use crate::frame::{ENTRY_OFFSET, SlotKeys};
+use crate::halts::Handed;
 use crate::ports::{AppendError, Batch, Journal, WorkspaceNo};
 use crate::recent::Recent;
 use crate::sequencer::{
@@ -13,7 +14,7 @@ use crate::workspace::{Committed, Workspace};
 use placet_engine::{Command, RevokePermit};
 use placet_tlog::Hash;
 use placet_tlog::merkle::leaf_hash;
-use placet_types::ids::{DecisionId, PermitId};
+use placet_types::policy::Reason;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -174,6 +175,13 @@ impl Committer {
             if let Some(evidence) = open.evidence {
                 open.shared.evidence.store(Arc::new(evidence));
             }
+            // INVARIANT: what a batch stops hands out no permit with it.
+            for (scope, mode) in &open.stopped {
+                open.shared.halt(scope, *mode);
+            }
+            if let Some(roles) = open.roles {
+                open.shared.halts.set_roles(roles);
+            }
             open.shared.advance(&leaves);
             self.totals.signatures.fetch_add(1, Ordering::Relaxed);
             self.totals.entries.fetch_add(leaves.len() as u64, Ordering::Relaxed);
@@ -213,13 +221,12 @@ impl Committer {
         let found = range.and_then(|range| Some((durable.get(&workspace)?, range)));
         let written =
             found.map(|((shared, batch), range)| (shared, Written { batch: batch.clone(), range }));
-        match (reply, written) {
-            (Reply::Caller(caller), Some((shared, written)))
-                if !permits.is_empty() && shared.is_killed() =>
-            {
-                self.revoke(workspace, permits, caller, written);
+        let stop = written.as_ref().and_then(|(shared, _)| overtaken(shared, &permits));
+        match (reply, written, stop) {
+            (Reply::Caller(caller), Some((_, written)), Some(reason)) => {
+                self.revoke(workspace, permits, reason, caller, written);
             }
-            (reply, written) => {
+            (reply, written, _) => {
                 let written = written.map(|(_, written)| written);
                 reply.send(Ok(Done { written, bound, revoked: false }));
             }
@@ -231,13 +238,15 @@ impl Committer {
     fn revoke(
         &self,
         workspace: WorkspaceNo,
-        permits: Vec<(DecisionId, u64, PermitId)>,
+        permits: Vec<Handed>,
+        reason: Option<Reason>,
         caller: tokio::sync::oneshot::Sender<crate::sequencer::Answer>,
         written: Written,
     ) {
+        let permits = permits.iter().map(|it| (it.decision, it.index, it.permit)).collect();
         let job = Job {
             workspace,
-            command: Command::RevokePermit(RevokePermit { permits }),
+            command: Command::RevokePermit(RevokePermit { permits, reason }),
             payload: Payload::empty(),
             reply: Reply::Overtaken(caller, written),
             next: Next::None,
@@ -248,6 +257,18 @@ impl Committer {
             let _ = self.wake.try_send(Message::Wake);
         }
     }
+}
+
+/// Whether a kill has overtaken one of these permits, and which, unless it is one of the two widest.
+#[allow(clippy::option_option)]
+fn overtaken(shared: &Workspace, permits: &[Handed]) -> Option<Option<Reason>> {
+    if permits.is_empty() {
+        return None;
+    }
+    if shared.is_killed() {
+        return Some(None);
+    }
+    permits.iter().find_map(|permit| shared.halts.reason(&permit.scopes)).map(Some)
 }
 
 /// Cuts a batch into rows, so that reading one old entry does not read a thousand.

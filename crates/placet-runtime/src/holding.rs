@@ -10,7 +10,7 @@ use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
 use placet_engine::{
-    Collect, Command, Held, HeldState, Rejection, Status, Viewer, Vote, Waiting, Who,
+    Collect, Command, Held, HeldState, Rejection, State, Status, Viewer, Vote, Waiting, Who,
 };
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
@@ -399,9 +399,11 @@ impl Plane {
         workspace: &Arc<Workspace>,
         all: Vec<Held>,
     ) -> Result<Vec<HeldView>, PlaneError> {
-        let asked: Vec<_> = all.iter().map(|held| (held.decision, held.index)).collect();
+        let asked = all.iter().map(|held| (held.decision, held.index, held.scopes.clone()));
+        let asked: Vec<_> = asked.collect();
         let known = self.look(workspace.no, move |state| {
-            asked.iter().map(|(id, index)| state.status(*id, *index)).collect::<Vec<_>>()
+            let status = |(id, index, scopes): &(_, _, Arc<[_]>)| state.status(*id, *index, scopes);
+            asked.iter().map(status).collect::<Vec<_>>()
         });
         let mut out = Vec::with_capacity(all.len());
         for (held, status) in all.into_iter().zip(known.await?) {
@@ -428,8 +430,9 @@ impl Plane {
         workspace: &Arc<Workspace>,
         held: Held,
     ) -> Result<HeldView, PlaneError> {
-        let (id, index) = (held.decision, held.index);
-        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        let (id, index, scopes) = (held.decision, held.index, held.scopes.clone());
+        let look = move |state: &State| state.status(id, index, &scopes);
+        let status = self.look(workspace.no, look).await?;
         self.view(workspace, held, status)
     }
 
@@ -519,7 +522,13 @@ impl Plane {
         if let Some(actor) = proposer {
             let now = self.clock.wall();
             let had = std::mem::take(&mut caller.roles);
-            let left = move |state: &placet_engine::State| state.roles_among(&actor, &had, now);
+            let left = move |state: &State| {
+                let mut roles = state.roles_among(&actor, &had, now);
+                for role in state.revoked_roles() {
+                    roles.remove(role);
+                }
+                roles
+            };
             caller.roles = self.look(workspace.no, left).await?;
         }
         if let Some(Principal { caller: today, key: Some(_) }) = collector {

@@ -21,12 +21,14 @@ mod evidence;
 mod fold;
 mod follower;
 pub mod frame;
+mod halts;
 mod holding;
 pub mod host;
 mod housekeeping;
 mod idle;
 mod keeping;
 mod load;
+mod overriding;
 mod people;
 mod plane;
 mod policies;
@@ -74,6 +76,7 @@ pub use evidence::{AddSpec, issuer_request};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;
+pub use overriding::Halt;
 pub use plane::{Decided, Plane, Principal, nonce_hash};
 pub use policies::{
     BundleRefusal, NowArmed, Policies, PolicyAct, PolicyMatters, Publication, REVIEW_MS, Upload,

@@ -265,12 +265,14 @@ impl Plane {
         mut decided: Decided,
     ) -> Result<Decided, PlaneError> {
         let answer = &mut decided.answer;
-        let Some(view) = answer.permit.as_mut().filter(|_| workspace.is_killed()) else {
+        let Some(view) = &mut answer.permit else { return Ok(decided) };
+        let reason = workspace.halt_of(&answer.event);
+        if reason.is_none() && !workspace.is_killed() {
             return Ok(decided);
-        };
+        }
         if let Some(permit) = view.permit.take() {
             let permits = vec![(answer.event.decision, answer.index, permit.id)];
-            let revoke = Command::RevokePermit(RevokePermit { permits });
+            let revoke = Command::RevokePermit(RevokePermit { permits, reason });
             view.state = PermitState::Revoked;
             self.submit(workspace.no, revoke, Payload::empty()).await?;
         }
@@ -360,7 +362,7 @@ impl Plane {
             // A kill is told at once, and without another look: the store may be what is stuck.
             let killed = in_time(self.clock.as_ref(), left, changed).await == Some(true);
             drop(waits);
-            if killed {
+            if killed && workspace.stops_all_of(&answer.event) {
                 return Ok(withheld(workspace, answer));
             }
         }
@@ -440,7 +442,7 @@ impl Plane {
         Who {
             actor: workspace.actor_ref(&principal.caller.actor),
             key: principal.key,
-            roles: principal.caller.roles.clone(),
+            roles: workspace.halts.left_of(&principal.caller.roles),
         }
     }
 
@@ -485,8 +487,9 @@ impl Plane {
         digests: Option<Digests>,
         nonce: Option<Digest>,
     ) -> Result<DecisionAnswer, PlaneError> {
-        let id = decision_of(entry)?.decision;
-        let status = self.look(workspace.no, move |state| state.status(id, index)).await?;
+        let event = decision_of(entry)?;
+        let (id, scopes) = (event.decision, event.scopes());
+        let status = self.look(workspace.no, move |state| state.status(id, index, &scopes)).await?;
         self.presented(index, entry, digests, nonce, status)
     }
 
@@ -528,7 +531,7 @@ impl Plane {
         let event = &answer.event;
         let audience = event.permit.as_ref().map(|permit| &permit.audience);
         let holder = event.approval.as_ref().map(|approval| &approval.audience);
-        let roles = &principal.caller.roles;
+        let roles = workspace.halts.left_of(&principal.caller.roles);
         let overseer = ["admin", "operator", "auditor"].iter().any(|role| roles.contains(*role))
             || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)))
             || answer
@@ -546,7 +549,7 @@ impl Plane {
 fn withheld(workspace: &Workspace, mut answer: DecisionAnswer) -> DecisionAnswer {
     if let Some(permit) = &mut answer.permit
         && permit.permit.is_some()
-        && workspace.is_killed()
+        && workspace.stops_all_of(&answer.event)
     {
         *permit = PermitView { state: PermitState::Revoked, permit: None };
     }

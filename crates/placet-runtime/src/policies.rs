@@ -222,7 +222,7 @@ impl Plane {
             let since = drafts.next().map(|(_, draft)| draft.since);
             since.filter(|_| state.solo() && !dev)
         });
-        let from = from.await?.map(|since| since.plus(crate::admin::SOLO_DELAY_MS));
+        let from = from.await?.map(|since| since.plus(crate::overriding::SOLO_DELAY_MS));
         match from {
             Some(from) if now < from => Err(PlaneError::Rejected(Rejection::TooEarly(from))),
             _ => Ok(()),
@@ -326,7 +326,7 @@ impl Plane {
                 replaces: act.replaces,
                 signed: act.signed.clone(),
                 language: LANGUAGE,
-                solo_delay_ms: crate::admin::SOLO_DELAY_MS,
+                solo_delay_ms: crate::overriding::SOLO_DELAY_MS,
                 review_ms: REVIEW_MS,
                 narrowed: Vec::new(),
             };

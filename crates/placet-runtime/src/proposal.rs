@@ -128,6 +128,7 @@ impl Proposal<'_> {
             windows: tags(&verdict),
             verdict,
             shadow,
+            under: names.scopes(request),
         }
     }
 }

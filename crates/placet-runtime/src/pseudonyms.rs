@@ -2,8 +2,9 @@
 
 use crate::crypto::KeyedHasher;
 use crate::ports::Secret;
-use placet_types::event::{ActorRef, Pseudonym, Tag};
-use placet_types::ids::ActorId;
+use placet_types::Request;
+use placet_types::event::{ActorRef, KillScope, Pseudonym, Tag};
+use placet_types::ids::{ActorId, ExecutionId, JobId, is_name};
 use placet_types::policy::{Hit, Verdict};
 use std::collections::BTreeSet;
 
@@ -27,6 +28,38 @@ impl Pseudonyms {
     #[must_use]
     pub fn actor_ref(&self, actor: &ActorId) -> ActorRef {
         ActorRef::new(actor, |name| self.of("actor", name))
+    }
+
+    /// A run or job as scopes name it: by an id of ours, or by its pseudonym.
+    #[must_use]
+    pub fn run_name(&self, kind: &str, name: &str) -> String {
+        let ours = ExecutionId::parse(name).is_some() || JobId::parse(name).is_some();
+        if ours { name.to_owned() } else { self.of(kind, name).hex() }
+    }
+
+    /// What an override can stop a request by, besides its surface and its actors.
+    #[must_use]
+    pub fn scopes(&self, request: &Request) -> Vec<KillScope> {
+        let change = request.surface == "alias.change";
+        let target = request.target.as_deref().filter(|name| change && is_name(name));
+        let alias = target.map(|name| KillScope::Alias(name.to_owned()));
+        // A job is a run that is named after it, or what its label says.
+        let run = request.execution.as_deref();
+        let is_job = |name: &&str| JobId::parse(name).is_some();
+        let label = request.labels.get("job").map(String::as_str);
+        let jobs = run.filter(is_job).into_iter().chain(label);
+        let execution = run.filter(|name| !is_job(name));
+        let mut all: Vec<KillScope> = alias
+            .into_iter()
+            .chain(request.branch.clone().map(KillScope::Branch))
+            .chain(request.capability.clone().map(KillScope::Capability))
+            .chain(execution.map(|it| KillScope::Execution(self.run_name("execution", it))))
+            .chain(jobs.map(|it| KillScope::Job(self.run_name("job", it))))
+            .chain(request.model.clone().map(KillScope::Model))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// The tag of a subject: whose personal data a payload holds.

@@ -16,7 +16,7 @@ use placet_policy::Bundle;
 use placet_types::Digest;
 use placet_types::event::{DecisionEvent, Entry, Event, Tag, Would};
 use placet_types::ids::{ApprovalId, DecisionId, PermitId, WorkspaceName};
-use placet_types::policy::{Hit, Verdict};
+use placet_types::policy::{Hit, Reason, Verdict};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -207,7 +207,12 @@ impl Context<'_> {
             _ => {
                 report.re_stepped += 1;
                 re_stepped = true;
-                recorded(entry, event, bundle)
+                let mut command = recorded(entry, event, bundle);
+                // Whose roles they were is erased; that one of them was revoked is not.
+                if event.reasons.contains(&Reason::RoleRevoked) {
+                    command.who.roles.extend(self.state.revoked_roles().map(str::to_owned));
+                }
+                command
             }
         };
         let plan = step::<Fast>(self.state, &Command::Decide(Box::new(command)), entry.time);
@@ -317,6 +322,7 @@ pub(crate) fn as_recorded(
         verdict,
         windows,
         shadow: None,
+        under: event.under.clone(),
     }
 }
 

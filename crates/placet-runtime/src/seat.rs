@@ -1,13 +1,14 @@
 //! A workspace as the sequencer holds it: its state, and how events become entries of an open batch.
 
 use crate::frame::{Frame, push};
+use crate::halts::{Handed, Scopes};
 use crate::privacy::Doomed;
 use crate::sequencer::{Open, Payload, Refusal, Work};
 use crate::workspace::Workspace;
 use placet_engine::{Command, State};
 use placet_types::Digest;
-use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap};
-use placet_types::ids::{DecisionId, EventId, PermitId, TimeMs};
+use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap, KillEvent, KillScope};
+use placet_types::ids::{EventId, TimeMs};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +58,8 @@ impl Seat {
             signing: None,
             evidence: None,
             policy: None,
+            stopped: Vec::new(),
+            roles: None,
         });
         let mut payload = Some(payload);
         for (entry, bytes) in encoded {
@@ -104,6 +107,16 @@ impl Seat {
             ) {
                 open.evidence = Some(self.state.evidence().clone());
             }
+            match &entry.event {
+                Event::KillTripped(KillEvent { scope: KillScope::Role(_), .. })
+                | Event::KillLifted(KillEvent { scope: KillScope::Role(_), .. }) => {
+                    open.roles = Some(self.state.revoked_roles().map(str::to_owned).collect());
+                }
+                Event::KillTripped(kill) if kill.mode.ends_permits() && !kill.scope.is_wide() => {
+                    open.stopped.push((kill.scope.clone(), kill.mode));
+                }
+                _ => {}
+            }
             open.entries.push(entry);
         }
         Ok(open.entries.len() - own..open.entries.len())
@@ -145,25 +158,31 @@ impl Seat {
     }
 
     /// The permits that these events, not applied yet, hand to the caller of `command`.
-    pub(crate) fn permits(
-        &self,
-        events: &[Event],
-        command: &Command,
-    ) -> Vec<(DecisionId, u64, PermitId)> {
+    pub(crate) fn permits(&self, events: &[Event], command: &Command) -> Vec<Handed> {
         let permit = |event: &Event| match (event, command) {
-            (Event::Decision(event), _) => {
-                let index = self.state.next_index();
-                event.permit.as_ref().map(|permit| (event.decision, index, permit.id))
-            }
+            (Event::Decision(event), _) => event.permit.as_ref().map(|permit| Handed {
+                decision: event.decision,
+                index: self.state.next_index(),
+                permit: permit.id,
+                scopes: Scopes::Of(event.clone()),
+            }),
             // The plane itself has used it: what it was for is in the same batch.
             (Event::PermitCollected(_), Command::ArmUnder(_)) => None,
             (Event::PermitCollected(event), _) => {
-                let index = self.state.approval(event.approval)?.index;
-                Some((event.decision, index, event.permit.id))
+                let held = self.state.approval(event.approval)?;
+                Some(Handed {
+                    decision: event.decision,
+                    index: held.index,
+                    permit: event.permit.id,
+                    scopes: Scopes::Are(held.scopes.clone()),
+                })
             }
-            (Event::PermitConsumed(event), Command::Consume(consume)) => {
-                Some((event.decision, consume.index, event.permit))
-            }
+            (Event::PermitConsumed(event), Command::Consume(consume)) => Some(Handed {
+                decision: event.decision,
+                index: consume.index,
+                permit: event.permit,
+                scopes: Scopes::Of(consume.prior.clone()),
+            }),
             _ => None,
         };
         events.iter().filter_map(permit).collect()

@@ -6,6 +6,7 @@ use crate::clock::Stamp;
 use crate::committer::Errand;
 use crate::crypto::Fast;
 use crate::directory::Directory;
+use crate::halts::Handed;
 use crate::idle::{Idle, Summary, Turned, Unread};
 use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
@@ -16,9 +17,9 @@ use crate::workspace::{InForce, Workspace};
 use placet_engine::{Command, Evidence, LogSigner, Plan, Rejection, State, step};
 use placet_policy::Bundle;
 use placet_types::Digest;
-use placet_types::event::{Entry, Event};
-use placet_types::ids::{DecisionId, PermitId, TimeMs, WorkspaceName};
-use std::collections::BTreeMap;
+use placet_types::event::{Entry, Event, KillScope, OverrideMode};
+use placet_types::ids::{TimeMs, WorkspaceName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -184,6 +185,10 @@ pub(crate) struct Open {
     pub(crate) evidence: Option<Evidence>,
     /// What decides after these entries, where they change it.
     pub(crate) policy: Option<InForce>,
+    /// What these entries stop, so that no permit of it leaves with them.
+    pub(crate) stopped: Vec<(KillScope, OverrideMode)>,
+    /// The roles that nobody has after these entries, where they change them.
+    pub(crate) roles: Option<BTreeSet<String>>,
 }
 
 /// Something besides the log that the thread has to do that owns the store.
@@ -204,8 +209,8 @@ pub(crate) struct PendingDone {
     pub(crate) workspace: WorkspaceNo,
     pub(crate) range: Option<Range<usize>>,
     pub(crate) bound: Option<u64>,
-    /// Permits that this answer would hand out: decision, its log index, permit.
-    pub(crate) permits: Vec<(DecisionId, u64, PermitId)>,
+    /// Permits that this answer would hand out.
+    pub(crate) permits: Vec<Handed>,
 }
 
 /// A closed batch on its way to the committer.

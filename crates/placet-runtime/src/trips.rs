@@ -41,14 +41,14 @@ impl Plane {
         principal: &Principal,
     ) -> Result<u64, PlaneError> {
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
-        self.may_override(principal, scope, &root)?;
+        self.may_override(principal, &scope, &root)?;
         let mut affected = vec![workspace.clone()];
         if scope == KillScope::Everything {
             affected.extend(self.all_workspaces().into_iter().filter(|it| it.no != workspace.no));
         }
         let mut index = None;
         for workspace in &affected {
-            let drill = Drill { scope, who: self.who(workspace, principal) };
+            let drill = Drill { scope: scope.clone(), who: self.who(workspace, principal) };
             let payload = self.actor_payload(Some(principal))?;
             let done = self.submit(workspace.no, Command::Drill(drill), payload).await?;
             let written = done.written.iter().flat_map(Written::events).map(|(at, _)| at).next();

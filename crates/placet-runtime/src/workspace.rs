@@ -3,6 +3,7 @@
 
 use crate::crypto::Fast;
 use crate::frame::{Frame, frames};
+use crate::halts::{Halts, Scopes};
 use crate::ports::{Batch, Secret, WorkspaceNo};
 use crate::privacy::Doomed;
 use crate::pseudonyms::Pseudonyms;
@@ -14,8 +15,9 @@ use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
 use placet_types::Digest;
-use placet_types::event::{ActorRef, Entry};
+use placet_types::event::{ActorRef, DecisionEvent, Entry, KillScope, OverrideMode};
 use placet_types::ids::{ActorId, WorkspaceName};
+use placet_types::policy::Reason;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +45,8 @@ pub struct Workspace {
     pub(crate) published: ArcSwap<SignedHead>,
     /// Set before a trip is written; the answer of a permit checks it after the flush.
     pub(crate) killed: AtomicBool,
+    /// What is stopped besides everything and the workspace.
+    pub(crate) halts: Halts,
     /// Size of the durable log.
     pub(crate) size: watch::Sender<u64>,
     /// Bumped when an approval changed, for those who wait.
@@ -169,6 +173,7 @@ impl Workspace {
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
             killed: AtomicBool::new(false),
+            halts: Halts::default(),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
             stops: watch::Sender::new(0),
@@ -278,6 +283,35 @@ impl Workspace {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Whether a kill has taken effect that withholds the permit of a decision.
+    #[must_use]
+    pub fn stops_all_of(&self, event: &Arc<DecisionEvent>) -> bool {
+        self.is_killed() || self.halt_of(event).is_some()
+    }
+
+    /// Which narrower kill has taken effect that withholds the permit of a decision.
+    pub(crate) fn halt_of(&self, event: &Arc<DecisionEvent>) -> Option<Reason> {
+        self.halts.reason(&Scopes::Of(event.clone()))
+    }
+
+    /// Whether nobody has this role at the moment.
+    #[must_use]
+    pub fn is_role_revoked(&self, role: &str) -> bool {
+        self.halts.is_revoked(role)
+    }
+
+    /// A run or job as scopes name it: by its id, or by the pseudonym of another name.
+    #[must_use]
+    pub fn run_name(&self, kind: &str, name: &str) -> String {
+        self.names.run_name(kind, name)
+    }
+
+    /// From here on nothing of the scope is permitted, and whoever waits for it is answered.
+    pub(crate) fn halt(&self, scope: &KillScope, mode: OverrideMode) {
+        self.halts.raise(scope, mode);
+        self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
     }
 
     /// From here on nothing is permitted, and whoever waits is answered.

@@ -41,7 +41,14 @@ impl Session {
     }
 
     pub(crate) fn has_any(&self, roles: &[&str]) -> bool {
-        roles.iter().any(|role| self.principal.caller.roles.contains(*role))
+        let has = |role: &str| self.principal.caller.roles.contains(role);
+        roles.iter().any(|role| has(role) && !self.workspace.is_role_revoked(role))
+    }
+
+    /// The caller's roles without those that nobody has at the moment.
+    pub(crate) fn roles(&self) -> BTreeSet<String> {
+        let all = self.principal.caller.roles.iter();
+        all.filter(|role| !self.workspace.is_role_revoked(role)).cloned().collect()
     }
 
     /// What concerns the whole instance is done from its first workspace alone.

@@ -157,7 +157,7 @@ impl Status<'_> {
             (None, None) => outcome.as_str(),
         };
         let (mut status, mut reason) = (compat_status(state), None);
-        if status == "approved" && session.workspace.is_killed() {
+        if status == "approved" && session.workspace.stops_all_of(event) {
             (status, reason) = ("pending", Some("a kill switch is in force".to_owned()));
         }
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();

@@ -84,7 +84,7 @@ pub(crate) async fn decision(
         || answer.permit.as_ref().is_some_and(|permit| permit.state == PermitState::Revoked);
     let revoked_by = match revoked {
         true if answer.erased && !workspace.is_killed() => Some(Reason::PayloadErased),
-        true => Some(killer(server, workspace).await?),
+        true => Some(server.plane.revoked_by(workspace, event, answer.index).await?),
         false => None,
     };
     let texts = texts_of(server, workspace, answer);
@@ -148,12 +148,6 @@ pub(crate) fn texts_of(
 ) -> Option<Arc<Texts>> {
     let digest = answer.event.policy.filter(|_| !answer.event.rules.is_empty())?;
     server.texts(digest, workspace.bundle().as_deref())
-}
-
-/// Which kill switch is tripped.
-async fn killer(server: &Server, workspace: &Workspace) -> Result<Reason, Problem> {
-    let (everything, _) = server.plane.kill_state(workspace).await?;
-    Ok(if everything.is_some() { Reason::KilledEverything } else { Reason::KilledWorkspace })
 }
 
 /// Whether an answer waits for people.

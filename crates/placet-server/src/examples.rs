@@ -58,6 +58,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
             "subject": "sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
         }),
         "EvidenceRevokeRequest" => json!({"reason": "tests-were-wrong"}),
+        "OverrideRequest" => json!({"scope": "capability", "value": "crm-writer", "mode": "kill"}),
+        "OverrideLiftRequest" => json!({"scope": "capability:crm-writer"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],
         }),

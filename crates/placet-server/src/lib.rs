@@ -27,6 +27,7 @@ mod names;
 mod open;
 mod openapi;
 mod operations;
+mod overrides;
 mod patient;
 mod places;
 mod policies;

@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
-    evidence, log, manage, meta, policies, privacy, sessions, shadow, signers, trips,
+    evidence, log, manage, meta, overrides, policies, privacy, sessions, shadow, signers, trips,
 };
 use axum::Router;
 use axum::body::Body;
@@ -68,6 +68,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("drillOverride", trips::drill);
     routes.add("getOverride", trips::get);
     routes.add("acknowledgeOverride", trips::acknowledge);
+    routes.add("listOverrides", overrides::list);
+    routes.add("stop", overrides::stop);
+    routes.add("liftOverride", overrides::lift);
     routes.add("listKeys", manage::keys);
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);

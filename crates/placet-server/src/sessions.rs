@@ -116,7 +116,7 @@ pub(crate) async fn get(call: Call) -> Result<Response, Problem> {
 
 fn caller(plane: &Plane, session: &Session) -> Result<SessionDocument, Problem> {
     let caller = &session.principal.caller;
-    let roles = caller.roles.iter().cloned().collect();
+    let roles = session.roles().into_iter().collect();
     if let Some(record) = session.principal.key.and_then(|key| plane.session(key)) {
         return Ok(SessionDocument { roles, ..described(plane, &record)? });
     }

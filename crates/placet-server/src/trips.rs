@@ -38,7 +38,7 @@ pub(crate) async fn drill(mut call: Call) -> Result<Response, Problem> {
     let mut fields = call.object(&["scope"]).await?;
     let text = call::required(&mut fields, "scope", 32)?;
     let invalid = || Problem::invalid("/scope", "expected workspace or everything");
-    let scope = KillScope::parse(&text).ok_or_else(invalid)?;
+    let scope = KillScope::parse(&text).filter(KillScope::is_wide).ok_or_else(invalid)?;
     let plane = &call.server.plane;
     let index = plane.drill(&session.workspace, scope, &session.principal).await?;
     let report = plane.trip_report(&session.workspace, index).await?;
@@ -116,7 +116,8 @@ fn built(report: &TripReport) -> OverrideReportDocument {
     };
     OverrideReportDocument {
         index: trip.index,
-        scope: trip.scope.as_str().to_owned(),
+        scope: trip.scope.to_string(),
+        mode: trip.mode.as_str(),
         source: trip.source.map(|source| source.as_str()),
         drill: trip.source.is_none(),
         by: trip.by.as_ref().map(|by| by.as_str().to_owned()),
@@ -125,7 +126,7 @@ fn built(report: &TripReport) -> OverrideReportDocument {
         stopped: OverrideStopped {
             open_permits: trip.permits_ended,
             held_actions: trip.approvals_barred,
-            waiting_callers: trip.waiting_told,
+            waiting_callers: trip.scope.is_wide().then_some(trip.waiting_told),
             executions: trip.executions_ended,
             by_gates: sum(|said| said.stopped),
         },
@@ -231,7 +232,9 @@ impl Teller {
             };
             let going = match turn {
                 Turn::End => false,
-                // It waits for no look at the state: the store may be what is stuck.
+                // It waits for no look at the state: the store may be what is stuck. What stops less than
+                // all of the workspace is told as it is recorded.
+                Turn::Stop if !self.workspace.is_killed() => true,
                 Turn::Stop => self.may_hear() && self.send(stopped(&self.workspace)).await,
                 Turn::Look => {
                     look = true;
@@ -291,7 +294,8 @@ fn event(index: u64, trip: &TripRecord) -> String {
     };
     let told = OverrideTold {
         index: trip.index,
-        scope: trip.scope.as_str().to_owned(),
+        scope: trip.scope.to_string(),
+        mode: trip.mode.as_str(),
         source: trip.source.map(|source| source.as_str()),
         drill: trip.source.is_none(),
         since: Instant(trip.since),

@@ -36,8 +36,8 @@ mod log;
 mod matrix;
 #[path = "server/operations.rs"]
 mod operations;
-#[path = "server/trips.rs"]
-mod trips;
+#[path = "server/overrides.rs"]
+mod overrides;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]
@@ -64,6 +64,8 @@ mod swapping;
 mod tenants;
 #[path = "server/tokens.rs"]
 mod tokens;
+#[path = "server/trips.rs"]
+mod trips;
 #[path = "server/watching.rs"]
 mod watching;
 #[path = "server/world.rs"]

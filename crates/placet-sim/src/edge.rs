@@ -390,13 +390,13 @@ impl World {
     pub(crate) async fn trip(self: &Rc<Self>, who: &Person, scope: KillScope) {
         let who = who.clone();
         let run = move |world: Rc<Self>, plane: Arc<Plane>| {
-            let who = who.clone();
+            let (who, scope) = (who.clone(), scope.clone());
             async move {
                 let Some((workspace, principal)) = world.reach(&plane, &who) else { return };
                 let sent = world.step.get();
                 let over = match scope {
                     KillScope::Everything => plane.all_workspaces(),
-                    KillScope::Workspace => vec![workspace.clone()],
+                    _ => vec![workspace.clone()],
                 };
                 let over: Vec<u32> = over.iter().map(|workspace| workspace.no.0).collect();
                 // Only people of the first workspace may stop everything.
@@ -404,11 +404,12 @@ impl World {
                 if scope == KillScope::Workspace || first {
                     world.checkers.borrow_mut().kill.takes_effect(&over, sent);
                 }
-                let done =
-                    plane.trip(Some(&workspace), scope, KillSource::Api, Some(&principal)).await;
+                let done = plane
+                    .trip(Some(&workspace), scope.clone(), KillSource::Api, Some(&principal))
+                    .await;
                 world.say(format_args!(
                     "answer: kill of {}: {}",
-                    scope.as_str(),
+                    scope,
                     done.as_ref().map_or_else(PlaneError::code, |()| "tripped"),
                 ));
                 match done {
@@ -427,14 +428,14 @@ impl World {
     pub(crate) async fn lift(self: &Rc<Self>, who: &Person, scope: KillScope) {
         let who = who.clone();
         let run = move |world: Rc<Self>, plane: Arc<Plane>| {
-            let who = who.clone();
+            let (who, scope) = (who.clone(), scope.clone());
             async move {
                 let Some((workspace, principal)) = world.reach(&plane, &who) else { return };
                 let _lifting = Lifting::new(&world);
-                let done = plane.lift(&workspace, scope, &principal).await;
+                let done = plane.lift(&workspace, scope.clone(), &principal).await;
                 world.say(format_args!(
                     "answer: lift of {}: {}",
-                    scope.as_str(),
+                    scope,
                     done.as_ref().map_or_else(
                         |error| error.code(),
                         |lifted| match lifted {

@@ -297,11 +297,11 @@ async fn kill_and_lift(world: &Rc<World>, name: &WorkspaceName) {
         true => KillScope::Everything,
         false => KillScope::Workspace,
     };
-    world.trip(&one, scope).await;
+    world.trip(&one, scope.clone()).await;
     let pause = world.below(world.pace_ms * 4 + 1);
     world.sleep(pause).await;
     if world.per_mille(900) {
-        world.lift(&one, scope).await;
+        world.lift(&one, scope.clone()).await;
         world.lift(&other, scope).await;
     }
 }

@@ -76,6 +76,7 @@ fn entry(n: u64, workspace: &WorkspaceName) -> Option<Entry> {
             permit: None,
             deadline: TimeMs(0),
             would: None,
+            under: Vec::new(),
         })),
     })
 }

@@ -124,6 +124,8 @@ id_kinds! {
     Permit PermitId "pmt_";
     /// A job: named after the decision that admits it.
     Job JobId "job_";
+    /// An execution: a run of a capability.
+    Execution ExecutionId "exe_";
     /// An API key.
     Key KeyId "key_";
     /// A legal hold.

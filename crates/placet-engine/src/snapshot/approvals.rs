@@ -176,6 +176,7 @@ impl Code for Held {
             reach,
             full,
             marks,
+            scopes,
             votes,
             rejected_by,
             state,
@@ -203,6 +204,7 @@ impl Code for Held {
         w.put(full);
         w.list(marks.iter(), Writer::put);
         w.put(constraints);
+        w.put(scopes);
         w.list(votes.iter(), Writer::put);
         w.put(rejected_by);
         w.put(state);
@@ -234,10 +236,11 @@ impl Code for Held {
             reach: r.get()?,
             full: r.get()?,
             marks: r.list(Reader::get)?,
-            votes: {
+            scopes: {
                 demand.constraints = r.get()?;
-                r.list(Reader::get)?
+                r.get()?
             },
+            votes: r.list(Reader::get)?,
             rejected_by: r.get()?,
             state: r.get()?,
             demand: Arc::default(),

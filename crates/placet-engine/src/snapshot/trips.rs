@@ -2,8 +2,8 @@
 
 use crate::codec::{Code, Reader, Writer};
 use crate::trips::{Acknowledgement, TripRecord, Trips};
-use alloc::string::String;
-use placet_types::event::{KillScope, KillSource};
+use alloc::string::{String, ToString};
+use placet_types::event::{KillScope, KillSource, OverrideMode};
 
 impl Code for Trips {
     fn put(&self, w: &mut Writer<'_>) {
@@ -39,6 +39,7 @@ impl Code for TripRecord {
             index,
             since,
             scope,
+            mode,
             source,
             by,
             permits_ended,
@@ -52,7 +53,8 @@ impl Code for TripRecord {
         } = self;
         w.put(index);
         w.put(since);
-        w.put(&String::from(scope.as_str()));
+        w.put(&scope.to_string());
+        w.put(&String::from(mode.as_str()));
         w.put(&source.map(|source| String::from(source.as_str())));
         w.put(by);
         w.put(permits_ended);
@@ -78,6 +80,7 @@ impl Code for TripRecord {
             index: r.get()?,
             since: r.get()?,
             scope: KillScope::parse(&r.get::<String>()?)?,
+            mode: OverrideMode::parse(&r.get::<String>()?)?,
             source: match r.get::<Option<String>>()? {
                 None => None,
                 Some(source) => Some(KillSource::parse(&source)?),

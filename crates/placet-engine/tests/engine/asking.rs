@@ -10,7 +10,7 @@ use super::notation::{Options, Scene, pairs, roles};
 use super::world::{digest, tag};
 use placet_engine::{Command, Decide, Delegate, Waiting};
 use placet_types::Digest;
-use placet_types::event::{ActorRef, ApprovalReopened, ApprovalVoted, Event, Tag};
+use placet_types::event::{ActorRef, ApprovalReopened, ApprovalVoted, Event, KillScope, Tag};
 use placet_types::ids::{DecisionId, DelegationId, TimeMs};
 use placet_types::policy::{ApprovalSpec, Hit, StepSpec, Verdict};
 use placet_types::surface::SurfacePattern;
@@ -164,8 +164,16 @@ impl Scene {
             verdict,
             windows,
             shadow: None,
+            under: under(options),
         }
     }
+}
+
+/// What a request can be stopped by besides its surface and its actors.
+fn under(options: &Options<'_>) -> Vec<KillScope> {
+    let kinds = ["alias", "branch", "capability", "execution", "job", "model"];
+    let named = kinds.iter().filter_map(|kind| Some((kind, options.get(kind)?)));
+    named.map(|(kind, value)| KillScope::of(kind, Some(value)).expect("a scope")).collect()
 }
 
 /// The windows of an actor's request.

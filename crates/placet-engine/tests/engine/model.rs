@@ -5,7 +5,7 @@ use placet_engine::is_governed;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, ApprovalVoted, DecisionEvent, DelegationGranted, Entry, EscalationStep, Event,
-    KillScope, PermitIssued, Tag, Through,
+    KillScope, OverrideMode, PermitIssued, Tag, Through,
 };
 use placet_types::ids::{ApprovalId, DecisionId, DelegationId, KeyId, TimeMs};
 use placet_types::json::Object;
@@ -26,8 +26,9 @@ pub(crate) struct Model {
     revoked: BTreeSet<u64>,
     reported: BTreeSet<u64>,
     index_of: BTreeMap<DecisionId, u64>,
-    /// Per scope: who asked to lift, if it is tripped.
-    kill: BTreeMap<KillScope, Option<ActorRef>>,
+    decisions: BTreeMap<DecisionId, DecisionEvent>,
+    /// Per scope: how it is stopped, and who asked to lift.
+    kill: BTreeMap<KillScope, (OverrideMode, Option<ActorRef>)>,
     pub(crate) outcomes: BTreeMap<Outcome, u64>,
     pub(crate) uses: u64,
     entries: u64,
@@ -107,8 +108,8 @@ impl Model {
             }
             Event::Decision(decision) => self.decision(decision, now, index),
             Event::PermitCollected(collected) => {
-                assert!(self.kill.is_empty(), "collected under a kill");
                 let hold = &self.holds[&collected.approval];
+                assert!(self.stops(&hold.decision).is_empty(), "collected under a kill");
                 assert_eq!(hold.decision.decision, collected.decision);
                 let opened = hold.decision.approval.as_ref().unwrap();
                 let until = hold.approved.expect("approved").plus(opened.use_within_ms);
@@ -119,7 +120,8 @@ impl Model {
                 self.permit(collected.decision, &collected.permit);
             }
             Event::PermitConsumed(consumed) => {
-                assert!(self.kill.is_empty(), "consumed under a kill");
+                let stops = self.stops(&self.decisions[&consumed.decision]);
+                assert!(!stops.iter().any(|it| it.ends_permits()), "consumed under a kill");
                 let permit = self.permits.remove(&consumed.decision).expect("an open permit");
                 assert!(now < permit.expires && permit.audience == consumed.by);
                 assert_eq!(permit.id, consumed.permit);
@@ -223,16 +225,23 @@ impl Model {
                 }
             }
             Event::KillTripped(kill) => {
-                self.kill.insert(kill.scope, None);
-                for (decision, _) in std::mem::take(&mut self.permits) {
+                self.kill.insert(kill.scope.clone(), (kill.mode, None));
+                let stopped = self.permits.keys().copied().filter(|id| {
+                    self.stops(&self.decisions[id]).iter().any(|it| it.ends_permits())
+                });
+                for decision in stopped.collect::<Vec<_>>() {
+                    self.permits.remove(&decision);
                     self.revoked.insert(self.index_of[&decision]);
                 }
             }
             Event::KillLiftRequested(kill) => {
-                *self.kill.get_mut(&kill.scope).expect("tripped") = kill.by.clone();
+                self.kill.get_mut(&kill.scope).expect("tripped").1 = kill.by.clone();
             }
             Event::KillLifted(kill) => {
-                let asked = self.kill.remove(&kill.scope).expect("tripped");
+                let (_, asked) = self.kill.remove(&kill.scope).expect("tripped");
+                let named =
+                    matches!(&kill.scope, KillScope::Actor(it) if Some(it) == kill.by.as_ref());
+                assert!(!named, "lifted by the one it stops");
                 let two = asked.is_some() && asked != kill.by;
                 assert!(two || entry.dev || entry.solo, "lifted by one person");
             }
@@ -282,9 +291,14 @@ impl Model {
             assert!(self.keys.contains_key(&key), "decided for a revoked key");
         }
         let granted = matches!(decision.outcome, Outcome::Permit | Outcome::RequireApproval);
-        if !self.kill.is_empty() {
+        self.decisions.insert(decision.decision, decision.clone());
+        let roles = decision.key.and_then(|key| Some(&self.keys.get(&key)?.1));
+        let revoked = roles.is_some_and(|roles| roles.iter().any(|role| self.is_revoked(role)));
+        if !self.stops(decision).is_empty() || (revoked && !is_governed(&decision.surface)) {
             assert_eq!(decision.outcome, Outcome::Deny, "decided under a kill");
         }
+        let stopped = decision.reasons.iter().any(|reason| reason.is_override());
+        assert!(!stopped || !self.kill.is_empty(), "stopped by nothing");
         for used in decision.matched.iter().filter_map(|matched| matched.window) {
             let times = self.windows.entry(used.tag).or_default();
             let within = times.iter().filter(|time| time.plus(used.per_ms) > now).count();
@@ -332,8 +346,33 @@ impl Model {
         self.uses += 1;
     }
 
+    /// In which ways an action is stopped, scope by scope.
+    fn stops(&self, decision: &DecisionEvent) -> Vec<OverrideMode> {
+        let covers = |scope: &KillScope, mode: OverrideMode| match scope {
+            KillScope::Everything | KillScope::Workspace => true,
+            KillScope::Actor(it) => decision.actor == *it || decision.on_behalf_of.contains(it),
+            KillScope::Surface(it) => decision.surface == *it,
+            KillScope::Alias(name) if decision.surface == "alias.change" => {
+                mode != OverrideMode::Disable && decision.under.contains(scope) && !name.is_empty()
+            }
+            KillScope::Alias(name) => {
+                mode != OverrideMode::Freeze
+                    && decision.under.iter().any(|it| it.value() == Some(name))
+            }
+            KillScope::Role(_) => false,
+            _ => decision.under.contains(scope),
+        };
+        let tripped = self.kill.iter().filter(|(scope, (mode, _))| covers(scope, *mode));
+        tripped.map(|(_, (mode, _))| *mode).collect()
+    }
+
+    fn is_revoked(&self, role: &str) -> bool {
+        self.kill.contains_key(&KillScope::Role(role.to_owned()))
+    }
+
     fn holds(&self, actor: &ActorRef, role: &str) -> bool {
-        self.keys.values().any(|(who, roles)| who == actor && roles.contains(role))
+        !self.is_revoked(role)
+            && self.keys.values().any(|(who, roles)| who == actor && roles.contains(role))
     }
 
     /// Enough different people for every role, none of them a proposer, all of them, or those in whose right
@@ -345,7 +384,7 @@ impl Model {
                 let (of, delegation) = vote.behind(by, role);
                 let ended = delegation.is_some_and(|id| self.revoked_delegations.contains(&id));
                 !ended
-                    && (dev || self.holds(of, role))
+                    && ((dev && !self.is_revoked(role)) || self.holds(of, role))
                     && behind.insert((of.clone(), role.to_owned()))
             };
             let mut places = 0;

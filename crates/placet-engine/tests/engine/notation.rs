@@ -8,6 +8,8 @@
 //!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [untied] [outcomes=PERMIT,…]
 //!                          [from=MS] [until=MS]     (instants since the start)
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
+//!                                [capability=…] [branch=…] [model=…] [alias=…] [execution=ID] [job=ID]
+//! trip ann SCOPE [freeze|disable|revoke]           lift ann SCOPE
 //! ```
 
 use super::asking::{counts, later, windows};
@@ -18,7 +20,7 @@ use placet_engine::{
 };
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, ReportedResult,
+    ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, OverrideMode, ReportedResult,
     SessionNarrowed, VoteChannel,
 };
 use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
@@ -112,8 +114,8 @@ impl Scene {
             "show" => return self.show(words[1]),
             "again" => {
                 let id = self.id(words[1]);
-                let (index, _) = self.world().decision(id);
-                let withheld = self.world().state.withheld(index);
+                let (index, event) = self.world().decision(id);
+                let withheld = self.world().state.withheld(index, &event.scopes());
                 return withheld.map_or("shown".into(), |why| format!("! {}", why.code()));
             }
             "sizes" => return format!("{:?}", self.world().state.sizes()),
@@ -380,7 +382,8 @@ impl Scene {
                 let id = self.id(words[1]);
                 let (index, prior) = self.world().decision(id);
                 let permit = prior.permit.map_or(PermitId::from_bytes([0; 16]), |p| p.id);
-                Command::RevokePermit(RevokePermit { permits: vec![(id, index, permit)] })
+                let permits = vec![(id, index, permit)];
+                Command::RevokePermit(RevokePermit { permits, reason: None })
             }
             "trip" => {
                 let (source, who) = match words[1] {
@@ -388,7 +391,9 @@ impl Scene {
                     "nobody" => (KillSource::Api, None),
                     _ => (KillSource::Api, Some(who(self))),
                 };
-                Command::Trip(Trip { scope: scope(words[2]), source, who, waiting: 0 })
+                let mode = OverrideMode::ALL.into_iter().find(|mode| options.has(mode.as_str()));
+                let mode = mode.unwrap_or(OverrideMode::Kill);
+                Command::Trip(Trip { scope: scope(words[2]), mode, source, who, waiting: 0 })
             }
             "drill" => Command::Drill(Drill { scope: scope(words[2]), who: who(self) }),
             // About the newest trip or drill, or the one at an index.
@@ -553,8 +558,8 @@ impl Scene {
     /// What is known of a decision beyond its entry.
     fn show(&mut self, name: &str) -> String {
         let id = self.id(name);
-        let (index, _) = self.world().decision(id);
-        let status = self.world().state.status(id, index);
+        let (index, event) = self.world().decision(id);
+        let status = self.world().state.status(id, index, &event.scopes());
         let mut out = Vec::new();
         out.extend(status.held.map(|held| held.state.as_str()));
         out.extend(status.open_permit.map(|_| "open"));

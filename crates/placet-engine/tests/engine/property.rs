@@ -37,6 +37,22 @@ impl Random {
 
 const PROPOSERS: [&str; 6] = ["a1", "a2", "a1", "ann", "cat", "dan"];
 const PEOPLE: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
+const STOPS: [&str; 14] = [
+    "workspace",
+    "everything",
+    "workspace freeze",
+    "capability:c1",
+    "capability:c2 freeze",
+    "model:m1",
+    "model:m2 disable",
+    "alias:c1",
+    "alias:m1 disable",
+    "actor:agent:a1",
+    "actor:human:bob",
+    "surface:s2",
+    "surface:s1 freeze",
+    "role:owner revoke",
+];
 const SURFACES: [&str; 6] = ["s1", "s1", "s2", "s3", "s4", "key.create"];
 /// A limit belongs to its rule's id: only then does a naive count say the same for ever.
 const RULES: [&str; 19] = [
@@ -99,7 +115,7 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
     };
     match roll {
         0..34 => format!(
-            "decide {} {} d{n} key=k{} window={} permit={} {nonce} {} {} {}",
+            "decide {} {} d{n} key=k{} window={} permit={} {nonce} {} {} {} {}",
             random.one(&PROPOSERS),
             random.one(&SURFACES),
             random.below(9),
@@ -108,6 +124,7 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
             random.maybe(3, "for=gate"),
             random.maybe(5, "behalf=bob"),
             random.maybe(20, "deadline=-1"),
+            random.one(&["", "capability=c1", "capability=c2 model=m1", "alias=c1 model=m2"]),
         ),
         34..52 => format!(
             "vote {} {about} {} {} {}",
@@ -121,13 +138,17 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
         72..77 => format!("report {} {about}", random.one(&["gate", "a1", "a2", "ann"])),
         77..79 => format!("withdraw {} {about}", random.one(&PROPOSERS)),
         79..80 => format!("revoke {about}"),
-        80..82 => format!(
-            "trip {} {}",
-            random.one(&["ann", "file", "eve", "a1"]),
-            random.one(&["workspace", "everything"])
-        ),
+        80..82 => {
+            format!("trip {} {}", random.one(&["ann", "file", "eve", "a1"]), random.one(&STOPS))
+        }
         82..88 => {
-            let scope = random.one(&["workspace", "everything"]);
+            let tripped = scene.world.as_ref().map(|world| world.state.overrides());
+            let tripped: Vec<String> =
+                tripped.into_iter().flatten().map(|(scope, _)| scope.to_string()).collect();
+            let scope = match tripped.len() {
+                0 => "workspace",
+                len => &tripped[random.below(len)],
+            };
             format!("lift {} {scope}", random.one(&PEOPLE))
         }
         88..89 => format!(

@@ -253,6 +253,7 @@ impl World {
             state.held_open(),
             &state.sizes()[1..],
         );
+        let _ = writeln!(out, "{:?}", state.overrides().collect::<Vec<_>>());
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }
@@ -293,7 +294,8 @@ impl World {
         let waiting = state.approvals(None).filter(|held| held.state.is_pending());
         assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");
         for (index, decision) in &self.decisions {
-            let _ = writeln!(out, "{:?}", state.status(decision.decision, *index));
+            let _ =
+                writeln!(out, "{:?}", state.status(decision.decision, *index, &decision.scopes()));
         }
         out
     }

@@ -13,7 +13,7 @@ use placet_policy::{Channel, ChannelKind, Told};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{LogEntry, PlaneError, Workspace};
 use placet_store::{Delivery, Message};
-use placet_types::event::Event;
+use placet_types::event::{Event, KillEvent, OverrideMode};
 use placet_types::hash::Hasher;
 use placet_types::ids::ApprovalId;
 use placet_types::json::{Object, Value};
@@ -178,16 +178,15 @@ async fn about_entry(
             event.rules.join(", ")
         ),
         Event::KillTripped(kill) => format!(
-            "🛑 Kill switch of {} tripped{} ({})",
-            kill.scope.as_str(),
+            "🛑 {} {}{} ({})",
+            switch(kill),
+            if kill.mode == OverrideMode::Kill { "tripped" } else { "set" },
             by(kill.by.as_ref().map(|it| it.as_str())),
             kill.source.as_str()
         ),
-        Event::KillLifted(kill) => format!(
-            "▶️ Kill switch of {} lifted{}",
-            kill.scope.as_str(),
-            by(kill.by.as_ref().map(|it| it.as_str()))
-        ),
+        Event::KillLifted(kill) => {
+            format!("▶️ {} lifted{}", switch(kill), by(kill.by.as_ref().map(|it| it.as_str())))
+        }
         Event::BundleArmed(armed) => {
             let by = by(armed.by.as_ref().map(|it| it.as_str()));
             format!("📜 Policy {} is in force{by}", armed.bundle)
@@ -320,4 +319,15 @@ pub(super) fn subject(event: &Event) -> Option<String> {
         Event::Decision(event) => Some(event.decision.to_string()),
         other => meaning(other)?.1.map(|(_, decision)| decision.to_string()),
     }
+}
+
+/// What was tripped or lifted, in words.
+fn switch(kill: &KillEvent) -> String {
+    let what = match kill.mode {
+        OverrideMode::Kill => "Kill switch",
+        OverrideMode::Freeze => "Freeze",
+        OverrideMode::Disable => "Ban",
+        OverrideMode::Revoke => "Revocation",
+    };
+    format!("{what} of {}", kill.scope)
 }

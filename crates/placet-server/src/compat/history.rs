@@ -128,7 +128,7 @@ impl Sees {
     fn of(session: &Session) -> Self {
         Self {
             own: session.workspace.actor_ref(&session.principal.caller.actor),
-            roles: session.principal.caller.roles.clone(),
+            roles: session.roles(),
             oversees: session.has_any(&OVERSEERS),
         }
     }

@@ -172,6 +172,11 @@ impl Stage {
                 self.admin("/api/v1/kill", r#"{"scope":"workspace"}"#).await;
                 call(operation.path, r#"{"scope":"workspace"}"#)
             }
+            "stop" => call(operation.path, r#"{"scope":"capability:x","mode":"kill"}"#),
+            "liftOverride" => {
+                self.admin("/api/v1/overrides", r#"{"scope":"capability:x","mode":"kill"}"#).await;
+                call(operation.path, r#"{"scope":"capability","value":"x"}"#)
+            }
             "createKey" => call(
                 operation.path,
                 &format!(r#"{{"actor":"agent:k{n}","environment":"production","roles":[]}}"#),
@@ -277,6 +282,16 @@ impl Stage {
                 for key in [&self.world.admin, &self.zoe] {
                     let kill = self.world.get("/api/v1/kill", key).await.ok();
                     assert_eq!(kill["workspace"], Value::Null, "{kill}");
+                }
+            }
+            "stop" | "liftOverride" => {
+                let scope = r#"{"scope":"capability:x"}"#;
+                for key in [&self.world.admin, &self.olga, &self.zoe, &self.zed] {
+                    self.world.post("/api/v1/overrides:lift", key, scope).await;
+                }
+                for key in [&self.world.admin, &self.zoe] {
+                    let stopped = self.world.get("/api/v1/overrides", key).await.ok();
+                    assert_eq!(stopped["overrides"], json!([]), "{stopped}");
                 }
             }
             "trustAuthor" | "revokeAuthor" => {

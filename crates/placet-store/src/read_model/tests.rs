@@ -7,7 +7,7 @@ use placet_runtime::ports::{Indexed, Journal, ReadModel, ReadModelWriter, Worksp
 use placet_types::Digest;
 use placet_types::event::{
     BundleArmed, DecisionEvent, Differing, KillEvent, KillScope, KillSource, OutcomeReported,
-    ReportedResult, Would,
+    OverrideMode, ReportedResult, Would,
 };
 use placet_types::ids::{TimeMs, WorkspaceName};
 use placet_types::json::Object;
@@ -78,6 +78,7 @@ fn decision() -> impl Strategy<Value = Event> {
                     })),
                     _ => None,
                 },
+                under: Vec::new(),
             }))
         })
 }
@@ -96,6 +97,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => proptest::option::of(select(&ACTORS[..])).prop_map(|by| {
             Event::KillTripped(KillEvent {
                 scope: KillScope::Workspace,
+                mode: OverrideMode::Kill,
                 source: KillSource::Api,
                 by: by.map(|by| ActorRef::parse(by).unwrap()),
                 not_before: None,

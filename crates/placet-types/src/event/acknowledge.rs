@@ -3,6 +3,7 @@
 use super::read::Reader;
 use super::{ActorRef, EntryError, KillScope};
 use crate::json::Writer;
+use alloc::string::ToString;
 
 /// `kill.drilled`: a kill is practised. Gates acknowledge it; nothing is stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct OverrideAcknowledged {
 impl KillDrilled {
     pub(super) fn write(&self, w: &mut Writer<'_>) {
         w.str("by", self.by.as_str());
-        w.str("scope", self.scope.as_str());
+        w.str("scope", &self.scope.to_string());
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {

@@ -2,9 +2,10 @@
 //! personal is in it but commitments and pseudonyms.
 
 use super::approval::{EscalationStep, read_steps, write_counts, write_steps};
+use super::overrides::read_under;
 use super::read::Reader;
 use super::shadow::Would;
-use super::{ActorRef, EntryError, Pseudonym, Tag};
+use super::{ActorRef, EntryError, KillScope, Pseudonym, Tag};
 use crate::hash::{Digest, hex_encode};
 use crate::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs, is_label};
 use crate::json::{Object, Writer};
@@ -80,6 +81,9 @@ pub struct DecisionEvent {
     pub deadline: TimeMs,
     /// What the shadow bundle would have said, where that is something else.
     pub would: Option<Would>,
+    /// What an override can stop it by besides its surface and its actors: capability, branch, model,
+    /// execution, job, and the alias that it changes. In the order of their texts.
+    pub under: Vec<KillScope>,
 }
 
 /// A rule that matched.
@@ -155,19 +159,20 @@ impl DecisionEvent {
     pub const RULES_MAX: usize = 16;
 
     /// Whether the idempotency key is bound to this decision. THROTTLE, passing SILENCE and DENY
-    /// by a kill leave it open for the next attempt.
+    /// by an override leave it open for the next attempt.
     #[must_use]
     pub fn binds(&self) -> bool {
         let passing = |reason: &Reason| {
-            matches!(
-                reason,
-                Reason::NoBundle
-                    | Reason::DeadlineExceeded
-                    | Reason::KilledEverything
-                    | Reason::KilledWorkspace
-            )
+            matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded) || reason.is_override()
         };
         self.outcome != Outcome::Throttle && !self.reasons.iter().any(passing)
+    }
+
+    /// What an override can stop it by, the two widest scopes apart. Names that are used stand as
+    /// aliases as well: whoever kills a route means what is asked of it.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<KillScope> {
+        KillScope::all(&self.surface, &self.actor, &self.on_behalf_of, &self.under)
     }
 
     pub(super) fn write(&self, w: &mut Writer<'_>) {
@@ -217,6 +222,9 @@ impl DecisionEvent {
         }
         w.str_opt("topic", self.topic.as_deref());
         w.str_opt("trace", self.trace.as_deref());
+        if !self.under.is_empty() {
+            w.strings("under", self.under.iter().map(ToString::to_string));
+        }
         w.uint("window_ms", self.window_ms);
         if let Some(would) = &self.would {
             w.nested("would", |w| would.write(w));
@@ -285,6 +293,7 @@ impl DecisionEvent {
             permit: r.object_opt("permit")?.map(PermitIssued::read).transpose()?,
             deadline: TimeMs(r.uint("deadline_ms")?),
             would: r.object_opt("would")?.map(Would::read).transpose()?,
+            under: read_under(r)?,
         })
     }
 }

@@ -7,6 +7,7 @@ mod approval;
 mod decision;
 mod evidence;
 mod other;
+mod overrides;
 mod policy;
 mod privacy;
 mod read;
@@ -31,9 +32,10 @@ pub use approval::{
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use evidence::{EvidenceAdded, EvidenceRevoked, IssuerKey};
 pub use other::{
-    Gap, Genesis, KeyGrant, KeyRevoked, KillEvent, KillScope, KillSource, OutcomeReported,
-    PermitCollected, PermitConsumed, PermitEnded, Principal, Refused, ReportedResult,
+    Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
+    PermitEnded, Principal, Refused, ReportedResult,
 };
+pub use overrides::{KillEvent, KillScope, KillSource, OverrideMode};
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };

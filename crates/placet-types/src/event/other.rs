@@ -149,90 +149,6 @@ pub struct OutcomeReported {
     pub result: ReportedResult,
 }
 
-/// What a kill switch stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KillScope {
-    /// Every workspace of the instance; kept in the log of the first workspace.
-    Everything,
-    /// This workspace.
-    Workspace,
-}
-
-impl KillScope {
-    /// `everything` or `workspace`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Everything => "everything",
-            Self::Workspace => "workspace",
-        }
-    }
-
-    /// Parses `everything` or `workspace`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Everything, Self::Workspace].into_iter().find(|scope| scope.as_str() == text)
-    }
-}
-
-/// What tripped or lifted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KillSource {
-    /// A person, over the API.
-    Api,
-    /// The file `KILL` in the data directory.
-    File,
-    /// The signal SIGUSR2.
-    Signal,
-    /// The armed certificate was missing, unreadable, altered or rolled back.
-    Certificate,
-    /// The log was not what was sealed.
-    Seal,
-}
-
-impl KillSource {
-    /// `api`, `file`, `signal`, `certificate`, `seal`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::File => "file",
-            Self::Signal => "signal",
-            Self::Certificate => "certificate",
-            Self::Seal => "seal",
-        }
-    }
-
-    /// Whether somebody tampered with what keeps the switch honest.
-    #[must_use]
-    pub const fn is_tampering(self) -> bool {
-        matches!(self, Self::Certificate | Self::Seal)
-    }
-
-    /// Parses the word.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Api, Self::File, Self::Signal, Self::Certificate, Self::Seal]
-            .into_iter()
-            .find(|source| source.as_str() == text)
-    }
-}
-
-/// `kill.tripped`, `kill.lift_requested`, `kill.lifted`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KillEvent {
-    /// What it stops.
-    pub scope: KillScope,
-    /// What caused it.
-    pub source: KillSource,
-    /// Who; absent for file, signal and certificate.
-    pub by: Option<ActorRef>,
-    /// For a lift in solo mode: not before this instant.
-    pub not_before: Option<TimeMs>,
-    /// For a trip: callers that waited for an approval when it took effect, and were told.
-    pub waiting: u64,
-}
-
 /// `gap`: nothing was decided in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -297,11 +213,11 @@ impl Event {
             Self::DelegationGranted(event) => event.write(w),
             Self::DelegationEnded(event) => event.write(w),
             Self::KillTripped(event) | Self::KillLiftRequested(event) | Self::KillLifted(event) => {
-                w.str_opt("by", event.by.as_ref().map(ActorRef::as_str));
-                w.uint_opt("not_before_ms", event.not_before.map(|time| time.0));
-                w.str("scope", event.scope.as_str());
-                w.str("source", event.source.as_str());
-                w.uint_opt("waiting", Some(event.waiting).filter(|waiting| *waiting > 0));
+                event.write(w);
+            }
+            Self::KillDrilled(event) => event.write(w),
+            Self::OverrideAcknowledged(event) => {
+                event.write(w);
             }
             Self::KillDrilled(event) => event.write(w),
             Self::OverrideAcknowledged(event) => event.write(w),
@@ -384,9 +300,9 @@ impl Event {
                 Self::DelegationGranted(super::DelegationGranted::read(&mut r)?)
             }
             "delegation.ended" => Self::DelegationEnded(super::DelegationEnded::read(&mut r)?),
-            "kill.tripped" => Self::KillTripped(KillEvent::read(&mut r)?),
-            "kill.lift_requested" => Self::KillLiftRequested(KillEvent::read(&mut r)?),
-            "kill.lifted" => Self::KillLifted(KillEvent::read(&mut r)?),
+            "kill.tripped" => Self::KillTripped(super::KillEvent::read(&mut r)?),
+            "kill.lift_requested" => Self::KillLiftRequested(super::KillEvent::read(&mut r)?),
+            "kill.lifted" => Self::KillLifted(super::KillEvent::read(&mut r)?),
             "kill.drilled" => Self::KillDrilled(super::KillDrilled::read(&mut r)?),
             "override.acknowledged" => {
                 Self::OverrideAcknowledged(super::OverrideAcknowledged::read(&mut r)?)
@@ -492,18 +408,6 @@ impl PermitEnded {
             index: r.uint("index")?,
             permit: r.parsed("permit", PermitId::parse)?,
             reason: r.str_opt("reason")?,
-        })
-    }
-}
-
-impl KillEvent {
-    fn read(r: &mut Reader) -> Result<Self, EntryError> {
-        Ok(Self {
-            scope: r.parsed("scope", KillScope::parse)?,
-            source: r.parsed("source", KillSource::parse)?,
-            by: r.parsed_opt("by", ActorRef::parse)?,
-            not_before: r.uint_opt("not_before_ms")?.map(TimeMs),
-            waiting: r.uint_opt("waiting")?.unwrap_or(0),
         })
     }
 }

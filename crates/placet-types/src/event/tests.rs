@@ -85,6 +85,9 @@ fn decision() -> DecisionEvent {
         retry_after_ms: Some(5),
         permit: Some(permit()),
         deadline: TimeMs(9),
+        under: ["alias:main", "capability:refunds", "model:acme/large"]
+            .map(|text| KillScope::parse(text).unwrap())
+            .into(),
         would: Some(Would::Differ(Differing {
             policy: Digest([8; 32]),
             outcome: Outcome::Deny,
@@ -154,6 +157,7 @@ fn all() -> Vec<Event> {
     };
     let kill = KillEvent {
         scope: KillScope::Workspace,
+        mode: OverrideMode::Kill,
         source: KillSource::Api,
         by: Some(actor()),
         not_before: Some(TimeMs(1)),
@@ -297,6 +301,14 @@ fn all() -> Vec<Event> {
             index: 7,
             stopped: 2,
             unreachable: 1,
+        }),
+        Event::KillTripped(KillEvent {
+            scope: KillScope::Actor(actor()),
+            mode: OverrideMode::Freeze,
+            source: KillSource::Manifest,
+            by: None,
+            not_before: None,
+            waiting: 0,
         }),
         Event::BundleShadowed(BundleShadowed {
             by: actor(),

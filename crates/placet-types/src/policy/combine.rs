@@ -74,11 +74,33 @@ pub enum Reason {
     ApprovalRule,
     /// The surface does not allow the outcome that the rules came to.
     OutcomeNotAllowed,
+    /// The kill switch of an actor behind the request is tripped.
+    KilledActor,
+    /// The kill switch of a name that the request uses is tripped.
+    KilledAlias,
+    /// The kill switch of the branch is tripped.
+    KilledBranch,
+    /// The kill switch of the capability is tripped.
+    KilledCapability,
+    /// The kill switch of the execution is tripped.
+    KilledExecution,
+    /// The kill switch of the job is tripped.
+    KilledJob,
+    /// The kill switch of the model is tripped.
+    KilledModel,
+    /// The kill switch of the surface is tripped.
+    KilledSurface,
+    /// Nothing new is to begin here.
+    Frozen,
+    /// Something that the request uses is disabled.
+    Disabled,
+    /// The caller has a role that is revoked for everybody.
+    RoleRevoked,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 36] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -104,6 +126,17 @@ impl Reason {
         Self::ModelNotAllowed,
         Self::ApprovalRule,
         Self::OutcomeNotAllowed,
+        Self::KilledActor,
+        Self::KilledAlias,
+        Self::KilledBranch,
+        Self::KilledCapability,
+        Self::KilledExecution,
+        Self::KilledJob,
+        Self::KilledModel,
+        Self::KilledSurface,
+        Self::Frozen,
+        Self::Disabled,
+        Self::RoleRevoked,
     ];
 
     /// The stable code.
@@ -135,6 +168,17 @@ impl Reason {
             Self::ModelNotAllowed => "model_not_allowed",
             Self::ApprovalRule => "approval_rule",
             Self::OutcomeNotAllowed => "outcome_not_allowed",
+            Self::KilledActor => "killed_actor",
+            Self::KilledAlias => "killed_alias",
+            Self::KilledBranch => "killed_branch",
+            Self::KilledCapability => "killed_capability",
+            Self::KilledExecution => "killed_execution",
+            Self::KilledJob => "killed_job",
+            Self::KilledModel => "killed_model",
+            Self::KilledSurface => "killed_surface",
+            Self::Frozen => "frozen",
+            Self::Disabled => "disabled",
+            Self::RoleRevoked => "role_revoked",
         }
     }
 
@@ -173,6 +217,19 @@ impl Reason {
             Self::OutcomeNotAllowed => {
                 "the surface does not allow the outcome that the rules came to"
             }
+            Self::KilledActor => "the kill switch of an actor behind this request is tripped",
+            Self::KilledAlias => "the kill switch of a name that this request uses is tripped",
+            Self::KilledBranch => "the kill switch of this branch is tripped",
+            Self::KilledCapability => "the kill switch of this capability is tripped",
+            Self::KilledExecution => "the kill switch of this execution is tripped",
+            Self::KilledJob => "the kill switch of this job is tripped",
+            Self::KilledModel => "the kill switch of this model is tripped",
+            Self::KilledSurface => "the kill switch of this surface is tripped",
+            Self::Frozen => "this is frozen: nothing new begins until it is lifted",
+            Self::Disabled => "something that this request uses is disabled",
+            Self::RoleRevoked => {
+                "the caller has a role that is revoked for everybody until it is lifted"
+            }
         }
     }
 
@@ -185,6 +242,27 @@ impl Reason {
             Self::ApprovalRule => matches!(layer, Layer::Access | Layer::Approvals),
             _ => false,
         }
+    }
+
+    /// Whether people stopped it: nothing of it is held against the request once that is lifted.
+    #[must_use]
+    pub const fn is_override(self) -> bool {
+        matches!(
+            self,
+            Self::KilledEverything
+                | Self::KilledWorkspace
+                | Self::KilledActor
+                | Self::KilledAlias
+                | Self::KilledBranch
+                | Self::KilledCapability
+                | Self::KilledExecution
+                | Self::KilledJob
+                | Self::KilledModel
+                | Self::KilledSurface
+                | Self::Frozen
+                | Self::Disabled
+                | Self::RoleRevoked
+        )
     }
 
     /// Parses the stable code.

@@ -144,6 +144,7 @@ fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
     let verdict = bundle.evaluate(&request, &caller, &mut Scratch::default());
     let names = Pseudonyms::new(&Secret::new([0; 32]));
     let id = (number as u128).to_be_bytes();
+    let under = names.scopes(&request);
     Ok(Decide {
         ids: (DecisionId::from_bytes(id), ApprovalId::from_bytes(id), PermitId::from_bytes(id)),
         who: Who { actor: names.actor_ref(&caller.actor), key: None, roles: caller.roles },
@@ -168,6 +169,7 @@ fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
         windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
         verdict,
         shadow: None,
+        under,
     })
 }
 

@@ -32,6 +32,19 @@ pub(crate) struct KeyArgs {
     command: KeyCommand,
 }
 
+/// A former signing key, and how far back it counts no more.
+#[derive(Args, Debug)]
+pub(crate) struct RevokeSigner {
+    /// Its verifier key, as the trust file has it.
+    vkey: String,
+    /// What it signed of fewer entries stays good: for sizes that witnesses or held receipts vouch for.
+    #[arg(long, value_name = "N")]
+    from_size: Option<u64>,
+    /// In the logs of all workspaces; for admins of the first one.
+    #[arg(long, conflicts_with = "from_size")]
+    everywhere: bool,
+}
+
 #[derive(Subcommand, Debug)]
 enum KeyCommand {
     /// Make a key; it is shown once. With two admins, the other one has to approve it.
@@ -67,14 +80,8 @@ enum KeyCommand {
     },
     /// Revoke a former signing key of the log: what it signed counts no more.
     RevokeSigner {
-        /// Its verifier key, as the trust file has it.
-        vkey: String,
-        /// What it signed of fewer entries stays good: for sizes that witnesses or held receipts vouch for.
-        #[arg(long, value_name = "N")]
-        from_size: Option<u64>,
-        /// In the logs of all workspaces; for admins of the first one.
-        #[arg(long, conflicts_with = "from_size")]
-        everywhere: bool,
+        #[command(flatten)]
+        signer: RevokeSigner,
         #[command(flatten)]
         governed: Governed,
     },
@@ -104,32 +111,38 @@ pub(crate) async fn run(args: KeyArgs) -> Done {
             governed.post("/api/v1/keys", body, made).await
         }
         KeyCommand::List { ask } => ask.get("/api/v1/keys", list).await,
-        KeyCommand::Revoke { id, ask } => {
-            // A pasted key is cut at its secret, which has no business in a URL.
-            let id = id.split('.').next().unwrap_or_default().to_owned();
-            let path = format!("/api/v1/keys/{}", escape(&id));
-            ask.client()?.expect(Method::DELETE, &path, &[], None).await?;
-            ask.show(&json!({"revoked": id}), |_| {
-                output::line(&format!("revoked {}", output::safe(&id)));
-            })
-        }
+        KeyCommand::Revoke { id, ask } => revoke_key(&ask, &id).await,
         KeyCommand::Rotate { governed } => {
             governed
                 .post("/api/v1/signers/rotate", json!({}), |done| changed("rotated", done))
                 .await
         }
-        KeyCommand::RevokeSigner { vkey, from_size, everywhere, governed } => {
-            let mut body = json!({"vkey": vkey});
-            if let Some(size) = from_size {
-                body["from_size"] = size.into();
-            }
-            if everywhere {
-                body["everywhere"] = true.into();
-            }
-            governed.post("/api/v1/signers/revoke", body, |done| changed("revoked", done)).await
-        }
+        KeyCommand::RevokeSigner { signer, governed } => revoke_signer(&governed, signer).await,
         KeyCommand::Trust { follow, out, ask } => trust(&ask, follow.as_deref(), &out).await,
     }
+}
+
+/// Revokes an API key.
+pub(crate) async fn revoke_key(ask: &Ask, id: &str) -> Done {
+    // A pasted key is cut at its secret, which has no business in a URL.
+    let id = id.split('.').next().unwrap_or_default();
+    let path = format!("/api/v1/keys/{}", escape(id));
+    ask.client()?.expect(Method::DELETE, &path, &[], None).await?;
+    ask.show(&json!({"revoked": id}), |_| {
+        output::line(&format!("revoked {}", output::safe(id)));
+    })
+}
+
+/// Revokes a former signing key.
+pub(crate) async fn revoke_signer(governed: &Governed, signer: RevokeSigner) -> Done {
+    let mut body = json!({"vkey": signer.vkey});
+    if let Some(size) = signer.from_size {
+        body["from_size"] = size.into();
+    }
+    if signer.everywhere {
+        body["everywhere"] = true.into();
+    }
+    governed.post("/api/v1/signers/revoke", body, |done| changed("revoked", done)).await
 }
 
 fn list(listed: &Value) {

@@ -2,6 +2,7 @@
 //! file's name; refuses to lift anything locally.
 
 use crate::commands::ask::Ask;
+use crate::commands::overrides::{self, Which};
 use crate::commands::trips;
 use crate::exit::{Done, Fault};
 use crate::output;
@@ -21,13 +22,14 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   placet kill                                 # this workspace
   placet kill --everything                    # every workspace of the server
+  placet kill --capability crm-writer         # one unit of automation
+  placet kill --actor agent:bot               # one actor, whoever it acts for
   placet kill --local --data ./placet-data    # without asking the server
   placet kill --drill                         # who would have stopped, and how soon
   placet kill --report 42                     # what the kill in entry 42 came to")]
 pub(crate) struct KillArgs {
-    /// Every workspace, not only that of the key.
-    #[arg(long)]
-    everything: bool,
+    #[command(flatten)]
+    which: Which,
     /// Put the kill file into the data directory instead of asking the server; stops everything.
     #[arg(long)]
     local: bool,
@@ -47,15 +49,15 @@ pub(crate) struct KillArgs {
     ask: Ask,
 }
 
-/// Lift a kill; it takes two people, so the second one runs it again.
+/// Lift a kill, freeze, ban or revocation of a role; it takes two people, so the second one runs it again.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   PLACET_KEY=$ANN placet lift && PLACET_KEY=$BOB placet lift
-  placet lift --everything")]
+  placet lift --everything
+  placet lift --capability crm-writer")]
 pub(crate) struct LiftArgs {
-    /// The kill of every workspace, not that of the key's.
-    #[arg(long)]
-    everything: bool,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     ask: Ask,
 }
@@ -83,14 +85,17 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
     if let Some(index) = args.report {
         return trips::report(&args.ask, index).await;
     }
-    let scope = scope(args.everything);
+    let scope = args.which.scope();
     if args.drill {
-        return trips::drill(&args.ask, scope, args.wait).await;
+        return trips::drill(&args.ask, &scope, args.wait).await;
+    }
+    if !is_wide(&scope) {
+        return overrides::stop(&args.ask, &scope, "kill").await;
     }
     let client = args.ask.client()?;
     let mut document = client.post("/api/v1/kill", &json!({"scope": scope})).await?;
     // It is done; that its report cannot be had makes it no failure.
-    let report = trips::of(&client, &document, scope).await.ok().flatten();
+    let report = trips::of(&client, &document, &scope).await.ok().flatten();
     document["report"] = report.unwrap_or_default();
     args.ask.show(&document, |document| {
         output::line(&format!("{}: {scope}", output::paint(output::RED, "killed")));
@@ -102,24 +107,27 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
 
 /// Runs `lift`.
 pub(crate) async fn lift(args: LiftArgs) -> Done {
-    let scope = scope(args.everything);
+    let scope = args.which.scope();
+    if !is_wide(&scope) {
+        return overrides::lift(&args.ask, &scope).await;
+    }
     let said = |state: &Value| {
         let lifted = state["lifted"] == json!(true);
         output::line(&if lifted {
             format!("{}: {scope}", output::paint(output::GREEN, "lifted"))
         } else {
-            not_yet(scope, &state[scope])
+            let command = match scope.as_str() {
+                "everything" => "placet lift --everything",
+                _ => "placet lift",
+            };
+            not_yet(&scope, command, &state[&scope])
         });
     };
     args.ask.post("/api/v1/lift", &json!({"scope": scope}), said).await
 }
 
 /// What is missing for a lift that was asked for, and who has to do it.
-fn not_yet(scope: &str, kill: &Value) -> String {
-    let command = match scope {
-        "everything" => "placet lift --everything",
-        _ => "placet lift",
-    };
+pub(super) fn not_yet(scope: &str, command: &str, kill: &Value) -> String {
     let head = output::paint(output::YELLOW, "NOT LIFTED YET");
     let by = output::plain(&kill["lift_requested_by"]);
     let next = match &kill["not_before"] {
@@ -131,11 +139,11 @@ fn not_yet(scope: &str, kill: &Value) -> String {
             output::plain(time)
         ),
     };
-    format!("{head}: {scope} stays killed; the lift is asked for by {by}\nnext: {next}")
+    format!("{head}: {scope} stays stopped; the lift is asked for by {by}\nnext: {next}")
 }
 
-fn scope(everything: bool) -> &'static str {
-    if everything { "everything" } else { "workspace" }
+fn is_wide(scope: &str) -> bool {
+    ["everything", "workspace"].contains(&scope)
 }
 
 /// How everything was stopped beside the server.

@@ -17,6 +17,7 @@ pub(crate) mod key;
 pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod outbox;
+pub(crate) mod overrides;
 pub(crate) mod policy;
 pub(crate) mod publish;
 mod trips;

@@ -49,24 +49,28 @@ async fn waited(client: &Client, begun: Value, wait: Duration) -> Result<Value> 
 
 pub(super) fn show(report: &Value) {
     let count = |place: &str| report.pointer(place).and_then(Value::as_u64).unwrap_or(0);
-    let kind = if report["drill"] == true { "drill" } else { "kill" };
+    let drill = report["drill"] == true;
+    let kind = if drill { "drill".to_owned() } else { output::plain(&report["mode"]) };
     output::line(&format!(
         "{kind} of {}, entry {}, {}",
         output::plain(&report["scope"]),
         count("/index"),
         output::plain(&report["since"])
     ));
-    if kind == "kill" {
+    if !drill {
         let lifted = match &report["lifted"] {
             Value::Null => "it lasts".to_owned(),
             time => format!("lifted {}", output::plain(time)),
         };
         output::line(&format!("  source {}, {lifted}", output::plain(&report["source"])));
+        let waiting = match report.pointer("/stopped/waiting_callers").and_then(Value::as_u64) {
+            Some(count) => count.to_string(),
+            None => "uncounted".to_owned(),
+        };
         output::line(&format!(
-            "  stopped: {} open permits, {} held actions, {} waiting callers, {} executions",
+            "  stopped: {} open permits, {} held actions, {waiting} waiting callers, {} executions",
             count("/stopped/open_permits"),
             count("/stopped/held_actions"),
-            count("/stopped/waiting_callers"),
             count("/stopped/executions")
         ));
         output::line(&format!(

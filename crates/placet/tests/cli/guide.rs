@@ -64,6 +64,11 @@ fn a_kill_is_practised_as_the_guide_says() {
     follow("docs/guides/kill-drill.md", 5);
 }
 
+#[test]
+fn what_runs_is_stopped_as_the_guide_says() {
+    follow("docs/guides/stop.md", 6);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     follow_on(&Server::dev(), guide, blocks_min, &[]);
 }

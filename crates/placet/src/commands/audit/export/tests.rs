@@ -4,7 +4,7 @@ use super::{Format, Record, append};
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, DecisionEvent, Entry, Event, KillEvent, KillScope, KillSource, Matched,
-    OutcomeReported, PayloadErased, PermitIssued, Pseudonym, ReportedResult,
+    OutcomeReported, OverrideMode, PayloadErased, PermitIssued, Pseudonym, ReportedResult,
 };
 use placet_types::ids::{DecisionId, PermitId, TimeMs, WorkspaceName};
 use placet_types::json::Object;
@@ -80,6 +80,7 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         permit: (!deny).then_some(permit),
         deadline: TimeMs(1_790_000_002_000),
         would: None,
+        under: Vec::new(),
     }))
 }
 
@@ -87,6 +88,7 @@ fn entries() -> Vec<Entry> {
     let person = format!("human:{}", "ab".repeat(32));
     let kill = KillEvent {
         scope: KillScope::Everything,
+        mode: OverrideMode::Kill,
         source: KillSource::Api,
         by: Some(actor(&person)),
         not_before: None,

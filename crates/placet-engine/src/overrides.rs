@@ -1,0 +1,472 @@
+//! The human override: tripping, lifting, and what a tripped scope stops. Owns which scopes are tripped,
+//! and which open permits and held actions a trip reaches, so that it costs what it stops. Refuses to
+//! know how a trip reaches answers that are on their way.
+//!
+//! INVARIANT: nothing here is needed to trip: a person with the role suffices, whatever else is tripped.
+
+use crate::command::{Lift, Plan, Trip, Who};
+use crate::rejection::Rejection;
+use crate::state::{HeldState, KillState, OpenPermit, State, Timer};
+use crate::step::{append, has_role};
+use alloc::borrow::Cow;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use placet_types::event::{ActorRef, Event, KillEvent, KillScope, KillSource, OverrideMode};
+use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
+use placet_types::policy::Reason;
+
+/// Changing an alias: what freezing one stops.
+const ALIAS_CHANGE: &str = "alias.change";
+/// Roles that may trip and lift.
+const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
+/// How many scopes that were lifted are remembered one by one.
+const PAST_MAX: usize = 1024;
+
+/// What is tripped, and what a trip reaches.
+#[derive(Debug, Default)]
+pub(crate) struct Overrides {
+    /// Tripped scopes.
+    pub(crate) all: BTreeMap<KillScope, KillState>,
+    /// Scopes that ended permits and are lifted since, with the log index of the trip: what was
+    /// permitted before is not handed out again.
+    pub(crate) past: BTreeMap<KillScope, (u64, OverrideMode)>,
+    /// No permit of a decision before this index is handed out again, whatever its scopes.
+    pub(crate) floor: u64,
+    /// Open permits and held actions by what can stop them; follows from them.
+    pub(crate) covered: BTreeMap<KillScope, Covered>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Covered {
+    permits: BTreeSet<DecisionId>,
+    held: BTreeSet<ApprovalId>,
+}
+
+/// What stops something, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The tripped scope.
+    pub scope: KillScope,
+    /// How it is stopped.
+    pub mode: OverrideMode,
+}
+
+impl Stop {
+    /// The reason of a decision.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.scope.reason(self.mode)
+    }
+
+    /// What anybody else is told.
+    #[must_use]
+    pub fn rejection(self) -> Rejection {
+        match (self.mode, self.scope) {
+            (OverrideMode::Kill, scope) => Rejection::Killed(scope),
+            (OverrideMode::Freeze, scope) => Rejection::Frozen(scope),
+            (OverrideMode::Disable, scope) => Rejection::Disabled(scope),
+            (OverrideMode::Revoke, scope) => {
+                Rejection::RoleRevoked(scope.value().unwrap_or_default().into())
+            }
+        }
+    }
+}
+
+/// Whether a scope that is stopped in this way stops an action that it covers. An alias covers what uses
+/// it and what changes it: freezing leaves its use alone, disabling its change, a kill neither.
+fn bites(scope: &KillScope, mode: OverrideMode, scopes: &[KillScope]) -> bool {
+    let changes = || {
+        let surface = |it: &KillScope| matches!(it, KillScope::Surface(it) if it == ALIAS_CHANGE);
+        scopes.iter().any(surface)
+    };
+    match (scope, mode) {
+        (KillScope::Alias(_), OverrideMode::Freeze) => changes(),
+        (KillScope::Alias(_), OverrideMode::Disable) => !changes(),
+        _ => true,
+    }
+}
+
+impl State {
+    /// What stops an action with these scopes, if anything: kills before the others, the widest first.
+    #[must_use]
+    pub fn stop(&self, scopes: &[KillScope]) -> Option<Stop> {
+        let all = &self.overrides.all;
+        if all.is_empty() {
+            return None;
+        }
+        let wide = [KillScope::Everything, KillScope::Workspace];
+        let tripped = wide.iter().chain(scopes).filter_map(|scope| {
+            let it = all.get(scope)?;
+            let stops = bites(scope, it.mode, scopes);
+            stops.then(|| Stop { scope: scope.clone(), mode: it.mode })
+        });
+        tripped.min_by_key(|stop| core::cmp::Reverse(stop.mode))
+    }
+
+    /// Tripped scopes, in the order of their texts.
+    pub fn overrides(&self) -> impl Iterator<Item = (&KillScope, &KillState)> {
+        self.overrides.all.iter()
+    }
+
+    /// How many scopes are tripped.
+    #[must_use]
+    pub fn override_count(&self) -> usize {
+        self.overrides.all.len()
+    }
+
+    /// One tripped scope.
+    #[must_use]
+    pub fn override_of(&self, scope: &KillScope) -> Option<&KillState> {
+        self.overrides.all.get(scope)
+    }
+
+    /// Roles that nobody has at the moment.
+    pub fn revoked_roles(&self) -> impl Iterator<Item = &str> {
+        let from = KillScope::Role(String::new());
+        let roles = self.overrides.all.range(from..);
+        roles.map_while(|(scope, _)| match scope {
+            KillScope::Role(role) => Some(role.as_str()),
+            _ => None,
+        })
+    }
+
+    /// A role of `roles` that is revoked, if any.
+    pub(crate) fn revoked_role(&self, roles: &BTreeSet<String>) -> Option<&str> {
+        self.revoked_roles().find(|role| roles.contains(*role))
+    }
+
+    /// Whether a role is revoked.
+    pub(crate) fn is_role_revoked(&self, role: &str) -> bool {
+        self.revoked_roles().any(|it| it == role)
+    }
+
+    /// The caller without what nobody has at the moment.
+    pub(crate) fn without_revoked<'a>(&self, who: &'a Who) -> Cow<'a, Who> {
+        if self.revoked_role(&who.roles).is_none() {
+            return Cow::Borrowed(who);
+        }
+        let mut who = who.clone();
+        who.roles.retain(|role| !self.is_role_revoked(role));
+        Cow::Owned(who)
+    }
+
+    /// The reason for which the permit of a decision is withdrawn, as far as an override is it.
+    #[must_use]
+    pub fn revoked_by(&self, scopes: &[KillScope], index: u64) -> Reason {
+        let now = self.stop(scopes).filter(|stop| stop.mode.ends_permits());
+        let past = || {
+            let past = scopes.iter().filter_map(|scope| {
+                self.overrides.past.get(scope).map(|(at, mode)| (*at, scope.reason(*mode)))
+            });
+            past.filter(|(at, _)| *at > index).max()
+        };
+        match (now, past()) {
+            (Some(stop), _) => stop.reason(),
+            (None, Some((_, reason))) => reason,
+            (None, None) => Reason::KilledWorkspace,
+        }
+    }
+
+    /// Whether the permit of the decision at `index` was withdrawn by a trip after it, lifted or not.
+    pub(crate) fn was_stopped(&self, scopes: &[KillScope], index: u64) -> bool {
+        let Overrides { all, past, floor, .. } = &self.overrides;
+        let by = |scope: &KillScope| {
+            let now = all.get(scope).filter(|it| {
+                it.mode.ends_permits() && it.index > index && bites(scope, it.mode, scopes)
+            });
+            now.is_some() || past.get(scope).is_some_and(|(at, _)| *at > index)
+        };
+        *floor > index || scopes.iter().any(by)
+    }
+
+    /// Whether somebody may act beside decisions: a kill of a person stops also what rests on permits
+    /// that the person has.
+    pub(crate) fn may_act(&self, by: Option<&ActorRef>) -> Result<(), Rejection> {
+        let actor: Vec<KillScope> = by.cloned().map(KillScope::Actor).into_iter().collect();
+        match self.stop(&actor) {
+            Some(stop) if stop.mode != OverrideMode::Freeze => Err(stop.rejection()),
+            _ => Ok(()),
+        }
+    }
+
+    /// INVARIANT: no permit is handed out or consumed while a scope of it is killed or disabled. `step`
+    /// refuses it; a log that says so is not ours.
+    pub(crate) fn not_stopped(&self, scopes: &[KillScope]) -> Result<(), &'static str> {
+        match self.stop(scopes) {
+            Some(stop) if stop.mode.ends_permits() => Err("a kill switch is tripped"),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn cover_permit(&mut self, decision: DecisionId, scopes: &[KillScope]) {
+        for scope in scopes {
+            let covered = self.overrides.covered.entry(scope.clone()).or_default();
+            covered.permits.insert(decision);
+        }
+    }
+
+    pub(crate) fn cover_held(&mut self, approval: ApprovalId, scopes: &[KillScope]) {
+        for scope in scopes {
+            self.overrides.covered.entry(scope.clone()).or_default().held.insert(approval);
+        }
+    }
+
+    pub(crate) fn uncover_held(&mut self, approval: ApprovalId, scopes: &[KillScope]) {
+        self.uncover(scopes, |covered| {
+            covered.held.remove(&approval);
+        });
+    }
+
+    fn uncover(&mut self, scopes: &[KillScope], take: impl Fn(&mut Covered)) {
+        for scope in scopes {
+            if let Some(covered) = self.overrides.covered.get_mut(scope) {
+                take(covered);
+                if covered.permits.is_empty() && covered.held.is_empty() {
+                    self.overrides.covered.remove(scope);
+                }
+            }
+        }
+    }
+
+    /// Takes an open permit out, wherever it is found by.
+    pub(crate) fn take_permit(&mut self, decision: DecisionId) -> Option<OpenPermit> {
+        let open = self.permits.remove(&decision)?;
+        self.uncover(&open.scopes, |covered| {
+            covered.permits.remove(&decision);
+        });
+        Some(open)
+    }
+
+    /// A trip ends the permits that are open: none of them can be consumed after a lift. What was
+    /// consumed can still be reported, but no attempt can fetch it again.
+    pub(crate) fn apply_trip(&mut self, kill: &KillEvent, index: u64) -> Result<(), &'static str> {
+        let since = self.time;
+        let (mode, source) = (kill.mode, kill.source);
+        let fits = kill.scope.is_wide()
+            || self.overrides.all.contains_key(&kill.scope)
+            || self.scoped() < self.bounds.overrides_max;
+        if !kill.scope.takes(mode) || !fits {
+            return Err("it stops a scope in a way it does not have, or one more than can be kept");
+        }
+        let state = KillState { mode, since, index, source, lift: None };
+        self.overrides.all.insert(kill.scope.clone(), state);
+        let barred = self.barred(&kill.scope, mode);
+        if !mode.ends_permits() {
+            self.remember_trip(kill, index, 0, barred);
+            return Ok(());
+        }
+        self.overrides.past.remove(&kill.scope);
+        if kill.scope.is_wide() {
+            self.last_override = Some(index);
+            self.overrides.floor = index;
+            let all: Vec<DecisionId> = self.permits.keys().copied().collect();
+            let ended = self.end_open(all);
+            self.remember_trip(kill, index, ended, barred);
+            for held in self.held.values_mut() {
+                forget_nonce(&mut held.state);
+            }
+            return Ok(());
+        }
+        let Some(covered) = self.overrides.covered.get(&kill.scope) else {
+            self.remember_trip(kill, index, 0, barred);
+            return Ok(());
+        };
+        let stopped = |scopes: &[KillScope]| bites(&kill.scope, mode, scopes);
+        let open = covered.permits.iter().copied();
+        let open: Vec<DecisionId> = open
+            .filter(|id| self.permits.get(id).is_some_and(|open| stopped(&open.scopes)))
+            .collect();
+        for id in &covered.held {
+            if let Some(held) = self.held.get_mut(id).filter(|held| stopped(&held.scopes)) {
+                forget_nonce(&mut held.state);
+            }
+        }
+        let ended = self.end_open(open);
+        self.remember_trip(kill, index, ended, barred);
+        Ok(())
+    }
+
+    /// Held actions that cannot be released while a scope is stopped.
+    fn barred(&self, scope: &KillScope, mode: OverrideMode) -> u64 {
+        if scope.is_wide() {
+            return self.held_open as u64;
+        }
+        let Some(covered) = self.overrides.covered.get(scope) else { return 0 };
+        let held = covered.held.iter().filter_map(|id| self.held.get(id));
+        held.filter(|held| held.state.is_open() && bites(scope, mode, &held.scopes)).count() as u64
+    }
+
+    /// How many were open.
+    fn end_open(&mut self, decisions: Vec<DecisionId>) -> u64 {
+        let mut ended = 0_u64;
+        for decision in decisions {
+            let Some(open) = self.take_permit(decision) else { continue };
+            self.consumed_ends.remove(&(open.permit.expires, decision));
+            if open.consumed_by.is_none() {
+                self.timers.remove(&(open.permit.expires, Timer::Permit(decision)));
+                self.revoked.set(open.index);
+                self.counters.revoked = self.counters.revoked.saturating_add(1);
+                ended = ended.saturating_add(1);
+            }
+        }
+        ended
+    }
+
+    pub(crate) fn apply_lift_asked(
+        &mut self,
+        kill: &KillEvent,
+        index: u64,
+    ) -> Result<(), &'static str> {
+        let by = kill.by.clone().ok_or("a lift without a person")?;
+        let state = self.overrides.all.get_mut(&kill.scope);
+        let state = state.ok_or("it lifts a kill switch that is not tripped")?;
+        state.lift = Some((by, kill.not_before));
+        let kills = state.mode == OverrideMode::Kill;
+        self.mark_override(&kill.scope, kills, index);
+        Ok(())
+    }
+
+    pub(crate) fn apply_lifted(
+        &mut self,
+        kill: &KillEvent,
+        index: u64,
+    ) -> Result<(), &'static str> {
+        let state = self.overrides.all.remove(&kill.scope);
+        let state = state.ok_or("it lifts a kill switch that is not tripped")?;
+        self.lift_trips(&kill.scope, index);
+        self.mark_override(&kill.scope, state.mode == OverrideMode::Kill, index);
+        if state.mode.ends_permits() && !kill.scope.is_wide() {
+            let past = &mut self.overrides.past;
+            past.insert(kill.scope.clone(), (state.index, state.mode));
+            while past.len() > PAST_MAX {
+                let Some((oldest, (at, _))) = past.iter().min_by_key(|(_, (at, _))| *at) else {
+                    break;
+                };
+                let (oldest, at) = (oldest.clone(), *at);
+                past.remove(&oldest);
+                self.overrides.floor = self.overrides.floor.max(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// The widest kills are what the armed certificate speaks of.
+    fn mark_override(&mut self, scope: &KillScope, kills: bool, index: u64) {
+        if scope.is_wide() && kills {
+            self.last_override = Some(index);
+            self.overrides.floor = index;
+        }
+    }
+
+    /// Tripped scopes that are bounded in number.
+    fn scoped(&self) -> usize {
+        self.overrides.all.keys().filter(|scope| !scope.is_wide()).count()
+    }
+
+    /// Puts what was read back under what can stop it.
+    pub(crate) fn cover_all(&mut self) {
+        let permits: Vec<(DecisionId, Arc<[KillScope]>)> =
+            self.permits.iter().map(|(id, open)| (*id, open.scopes.clone())).collect();
+        for (id, scopes) in permits {
+            self.cover_permit(id, &scopes);
+        }
+        let held: Vec<(ApprovalId, Arc<[KillScope]>)> =
+            self.held.iter().map(|(id, held)| (*id, held.scopes.clone())).collect();
+        for (id, scopes) in held {
+            self.cover_held(id, &scopes);
+        }
+    }
+}
+
+fn forget_nonce(state: &mut HeldState) {
+    if let HeldState::Consumed(permit) = state {
+        permit.nonce = None;
+    }
+}
+
+pub(crate) fn may_override(state: &State, who: &Who) -> Result<(), Rejection> {
+    if !who.actor.is_human() {
+        return Err(Rejection::NotHuman);
+    }
+    has_role(&state.without_revoked(who), &OVERRIDE_ROLES)
+}
+
+pub(crate) fn trip(state: &State, command: &Trip) -> Result<Plan, Rejection> {
+    match (command.source, &command.who) {
+        (KillSource::Api, Some(who)) => may_override(state, who)?,
+        (KillSource::Api, None) => return Err(Rejection::NotHuman),
+        _ => {}
+    }
+    if !command.scope.takes(command.mode) {
+        return Err(Rejection::OverrideInvalid(
+            "this scope is not stopped in this way; kill it, or revoke it where it is a role",
+        ));
+    }
+    if matches!(&command.scope, KillScope::Role(role) if role == "admin") {
+        return Err(Rejection::OverrideInvalid(
+            "nobody could lift it: the role admin is not revoked as a whole; revoke keys instead",
+        ));
+    }
+    let now = state.overrides.all.get(&command.scope);
+    if now.is_none() && !command.scope.is_wide() && state.scoped() >= state.bounds.overrides_max {
+        return Err(Rejection::OverridesFull);
+    }
+    // What is stopped harder stays so.
+    let mode = now.map_or(command.mode, |now| now.mode.max(command.mode));
+    // Tripping again while somebody asks to lift is an objection: the request starts anew.
+    if now.is_some_and(|now| now.lift.is_none() && now.mode == mode) {
+        return Ok(Plan::Nothing);
+    }
+    append(Event::KillTripped(KillEvent {
+        scope: command.scope.clone(),
+        mode,
+        source: command.source,
+        by: command.who.as_ref().map(|who| who.actor.clone()),
+        not_before: None,
+        waiting: command.waiting,
+    }))
+}
+
+/// Lifting takes two different people, and never the one it stops; in development mode one, at once; in
+/// solo mode the one there is, after a delay.
+pub(crate) fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, Rejection> {
+    may_override(state, &command.who)?;
+    let kill = state.overrides.all.get(&command.scope).ok_or(Rejection::NotTripped)?;
+    if matches!(&command.scope, KillScope::Actor(actor) if *actor == command.who.actor) {
+        return Err(Rejection::OwnOverride);
+    }
+    let event = |not_before| KillEvent {
+        scope: command.scope.clone(),
+        mode: kill.mode,
+        source: KillSource::Api,
+        by: Some(command.who.actor.clone()),
+        not_before,
+        waiting: 0,
+    };
+    if state.dev {
+        return append(Event::KillLifted(event(None)));
+    }
+    // A request counts as long as who made it may still make one.
+    // People of the first workspace, who lift everything, have no key in the others.
+    let known = |by: &ActorRef| {
+        state.keys.all().any(|key| key.principal.actor == *by)
+            || state.sessions.people.contains_key(by)
+    };
+    let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES, now);
+    let request = kill.lift.as_ref().filter(|(by, _)| standing(by));
+    match request {
+        Some((by, _)) if *by != command.who.actor => append(Event::KillLifted(event(None))),
+        Some((_, Some(not_before))) if state.solo && now >= *not_before => {
+            append(Event::KillLifted(event(None)))
+        }
+        Some((_, Some(not_before))) if state.solo => Err(Rejection::TooEarly(*not_before)),
+        Some(_) if !state.solo => Err(Rejection::SecondPerson),
+        // None yet, or one from before solo mode, which has no delay running.
+        _ => {
+            let not_before = state.solo.then(|| now.plus(command.solo_delay_ms));
+            append(Event::KillLiftRequested(event(not_before)))
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What is stopped in a workspace besides the whole of it, as all threads see it: scopes whose permits may
+//! not leave any more, which take effect before anything is written, and roles that nobody has.
+
+use arc_swap::ArcSwap;
+use placet_engine::State;
+use placet_types::event::{DecisionEvent, KillScope, OverrideMode};
+use placet_types::ids::{DecisionId, PermitId};
+use placet_types::policy::Reason;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Scopes and roles that are stopped. Looking at it costs a load where nothing is.
+#[derive(Default)]
+pub(crate) struct Halts {
+    /// Scopes of which no permit leaves.
+    scopes: ArcSwap<BTreeMap<KillScope, OverrideMode>>,
+    /// Roles that nobody has.
+    roles: ArcSwap<BTreeSet<String>>,
+}
+
+impl Halts {
+    /// From here on no permit of the scope leaves.
+    pub(crate) fn raise(&self, scope: &KillScope, mode: OverrideMode) {
+        if self.scopes.load().get(scope).is_none_or(|before| *before < mode) {
+            self.scopes.rcu(|all| {
+                let mut all = BTreeMap::clone(all);
+                let stopped = all.entry(scope.clone()).or_insert(mode);
+                *stopped = mode.max(*stopped);
+                all
+            });
+        }
+    }
+
+    /// The scope is not stopped any more.
+    pub(crate) fn clear(&self, scope: &KillScope) {
+        if self.scopes.load().contains_key(scope) {
+            self.scopes.rcu(|all| {
+                let mut all = BTreeMap::clone(all);
+                all.remove(scope);
+                all
+            });
+        }
+    }
+
+    pub(crate) fn set_roles(&self, roles: BTreeSet<String>) {
+        self.roles.store(Arc::new(roles));
+    }
+
+    /// As a state that was read says.
+    pub(crate) fn follow(&self, state: &State) {
+        for (scope, tripped) in state.overrides() {
+            if tripped.mode.ends_permits() && !scope.is_wide() {
+                self.raise(scope, tripped.mode);
+            }
+        }
+        self.set_roles(state.revoked_roles().map(str::to_owned).collect());
+    }
+
+    pub(crate) fn is_revoked(&self, role: &str) -> bool {
+        self.roles.load().contains(role)
+    }
+
+    /// What is left of `roles`.
+    pub(crate) fn left_of(&self, roles: &BTreeSet<String>) -> BTreeSet<String> {
+        let revoked = self.roles.load();
+        roles.iter().filter(|role| !revoked.contains(*role)).cloned().collect()
+    }
+
+    /// Why a permit with these scopes may not leave.
+    pub(crate) fn reason(&self, of: &Scopes) -> Option<Reason> {
+        let stopped = self.scopes.load();
+        if stopped.is_empty() {
+            return None;
+        }
+        let by = |scopes: &[KillScope]| {
+            scopes.iter().find_map(|scope| Some(scope.reason(*stopped.get(scope)?)))
+        };
+        match of {
+            Scopes::Of(decision) => by(&decision.scopes()),
+            Scopes::Are(scopes) => by(scopes),
+        }
+    }
+}
+
+/// A permit that an answer would hand out.
+#[derive(Clone)]
+pub(crate) struct Handed {
+    pub(crate) decision: DecisionId,
+    /// Log index of the decision.
+    pub(crate) index: u64,
+    pub(crate) permit: PermitId,
+    pub(crate) scopes: Scopes,
+}
+
+/// What can stop a permit.
+#[derive(Clone)]
+pub(crate) enum Scopes {
+    /// Those of the decision.
+    Of(Arc<DecisionEvent>),
+    /// Those that state remembers.
+    Are(Arc<[KillScope]>),
+}

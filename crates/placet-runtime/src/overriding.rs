@@ -1,0 +1,312 @@
+//! How people stop what runs and let it run again: kill, freeze, disable, revoke, lift, and the armed
+//! certificate. Owns that a trip takes effect before it is written; refuses to know what it stops.
+
+use crate::asking::Begun;
+use crate::error::PlaneError;
+use crate::plane::{Plane, Principal};
+use crate::sequencer::Payload;
+use crate::workspace::Workspace;
+use placet_engine::{Command, KillState, Lift, Rejection, State, Trip};
+use placet_types::event::{DecisionEvent, KillScope, KillSource, OverrideMode};
+use placet_types::policy::Reason;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Solo mode: how long a lift waits.
+pub(crate) const SOLO_DELAY_MS: u64 = 600_000;
+
+/// What is to be stopped, and how.
+#[derive(Clone, Debug)]
+pub struct Halt {
+    /// What.
+    pub scope: KillScope,
+    /// How.
+    pub mode: OverrideMode,
+    /// What caused it.
+    pub source: KillSource,
+}
+
+impl Halt {
+    /// Whether it is one of the two widest kills, of which the armed certificate speaks.
+    fn is_widest(&self) -> bool {
+        self.scope.is_wide() && self.mode == OverrideMode::Kill
+    }
+
+    /// From here on no permit of it leaves, written or not.
+    fn take_effect(&self, workspace: &Workspace) {
+        if self.is_widest() {
+            workspace.stop();
+        } else if !self.scope.is_wide() && self.mode.ends_permits() {
+            workspace.halt(&self.scope, self.mode);
+        }
+    }
+}
+
+impl Plane {
+    /// Trips a kill switch. It takes effect before anything is written; when this returns, the trip
+    /// is durable.
+    ///
+    /// # Errors
+    /// [`PlaneError`]: the caller may not, or the trip could not be recorded. In the latter case it
+    /// is in effect all the same, and the missing certificate keeps it so over a restart.
+    pub async fn trip(
+        &self,
+        workspace: Option<&Arc<Workspace>>,
+        scope: KillScope,
+        source: KillSource,
+        principal: Option<&Principal>,
+    ) -> Result<(), PlaneError> {
+        let what = Halt { scope, mode: OverrideMode::Kill, source };
+        self.halt(workspace, &what, principal).await
+    }
+
+    /// Stops a scope in some way: [`Plane::trip`] with the milder ways besides.
+    ///
+    /// # Errors
+    /// As [`Plane::trip`]; and the scope cannot be stopped in this way, or too many are stopped. Only a
+    /// kill of everything or of the first workspace outlives a restart that it was not recorded before.
+    pub async fn halt(
+        &self,
+        workspace: Option<&Arc<Workspace>>,
+        what: &Halt,
+        principal: Option<&Principal>,
+    ) -> Result<(), PlaneError> {
+        let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
+        let affected = match (&what.scope, workspace) {
+            (KillScope::Everything, _) => self.all_workspaces(),
+            (_, Some(workspace)) => vec![workspace.clone()],
+            (_, None) => vec![root.clone()],
+        };
+        if let Some(principal) = principal {
+            self.may_override(principal, &what.scope, &root)?;
+        }
+        if !what.scope.takes(what.mode) {
+            let why = "this scope is not stopped in this way";
+            return Err(PlaneError::Rejected(Rejection::OverrideInvalid(why)));
+        }
+        if what.is_widest() && what.scope == KillScope::Everything {
+            self.watched.tripped(what.source);
+        }
+        for workspace in &affected {
+            what.take_effect(workspace);
+        }
+        let disarms = what.is_widest() && affected.iter().any(|it| it.no == root.no);
+        let mut result = Ok(());
+        if disarms {
+            // From here on a restart without a record is tripped as well.
+            self.watched.has_none();
+            let removed = self.safety()?.remove_armed();
+            result = removed.map_err(|error| PlaneError::StoreFailed(error.to_string()));
+        }
+        // All trips are on their way before any is waited for: a caller that goes away meanwhile
+        // leaves nothing half done.
+        let mut waiting = Vec::with_capacity(affected.len());
+        for workspace in &affected {
+            waiting.push((workspace, self.begin_trip(workspace, what, principal)));
+        }
+        for (workspace, begun) in waiting {
+            let done = match begun {
+                Ok(answer) => self.finish(answer).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(PlaneError::Rejected(_)) = &done
+                && !what.scope.is_wide()
+            {
+                // Nothing was tripped, so nothing is to stay stopped.
+                self.follow_log(workspace, &what.scope).await?;
+            } else {
+                let _order = self.kill_order.lock().await;
+                what.take_effect(workspace);
+            }
+            result = result.and(done);
+        }
+        if what.scope == KillScope::Everything {
+            // A workspace that was being made while this began.
+            let _made = self.creating.lock().await;
+            for workspace in self.all_workspaces() {
+                if !affected.iter().any(|it| it.no == workspace.no) {
+                    what.take_effect(&workspace);
+                    let begun = self.begin_trip(&workspace, what, principal)?;
+                    result = result.and(self.finish(begun).await.map(drop));
+                }
+            }
+        }
+        if disarms {
+            // A lift that ran at the same time may have armed in between.
+            let _order = self.kill_order.lock().await;
+            let removed = self.safety()?.remove_armed();
+            result = result.and(removed.map_err(|e| PlaneError::StoreFailed(e.to_string())));
+        }
+        result
+    }
+
+    /// Sends a trip to the sequencer, whatever else is waiting there.
+    fn begin_trip(
+        &self,
+        workspace: &Workspace,
+        what: &Halt,
+        principal: Option<&Principal>,
+    ) -> Result<Begun, PlaneError> {
+        let who = principal.map(|principal| self.who(workspace, principal));
+        let Halt { scope, mode, source } = what.clone();
+        let waiting = if what.is_widest() { workspace.told() } else { 0 };
+        let trip = Trip { scope, mode, source, who, waiting };
+        // A kill is recorded even when the name of who asked can no longer be sealed.
+        let payload = self.actor_payload(principal).unwrap_or_else(|_| Payload::empty());
+        self.begin_urgent(workspace.no, Command::Trip(trip), payload)
+    }
+
+    /// Asks for, or completes, the lift of whatever stops a scope. True once it is lifted.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn lift(
+        &self,
+        workspace: &Arc<Workspace>,
+        scope: KillScope,
+        principal: &Principal,
+    ) -> Result<bool, PlaneError> {
+        let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
+        self.may_override(principal, &scope, &root)?;
+        let affected = match scope {
+            KillScope::Everything => self.all_workspaces(),
+            _ => vec![workspace.clone()],
+        };
+        let _transit = self.watched.in_transit();
+        let mut lifted = true;
+        for workspace in &affected {
+            let lift = Lift {
+                scope: scope.clone(),
+                who: self.who(workspace, principal),
+                solo_delay_ms: SOLO_DELAY_MS,
+            };
+            let payload = self.actor_payload(Some(principal))?;
+            match self.submit(workspace.no, Command::Lift(lift), payload).await {
+                // A workspace made after the trip, or lifted before.
+                Err(PlaneError::Rejected(Rejection::NotTripped))
+                    if workspace.no != root.no && affected.len() > 1 => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+            lifted &= self.follow_log(workspace, &scope).await?;
+        }
+        if lifted {
+            if scope == KillScope::Everything {
+                let cleared = self.safety()?.clear_kill_request();
+                self.watched.lifted();
+                cleared.map_err(|e| PlaneError::StoreFailed(e.to_string()))?;
+            }
+            if scope.is_wide() {
+                self.arm().await?;
+            }
+        }
+        Ok(lifted)
+    }
+
+    /// Lets the flags that take effect before the log follow the log. True when the scope is free.
+    async fn follow_log(
+        &self,
+        workspace: &Workspace,
+        scope: &KillScope,
+    ) -> Result<bool, PlaneError> {
+        let _order = self.kill_order.lock().await;
+        let of = scope.clone();
+        let look = move |state: &State| {
+            (state.is_killed(), state.override_of(&of).map(|tripped| tripped.mode))
+        };
+        let (killed, mode) = self.look(workspace.no, look).await?;
+        if scope.is_wide() {
+            // A kill from beside the store that is not recorded yet is not in the state that was seen.
+            let unrecorded = self.watched.unrecorded();
+            workspace.killed.store(killed || !unrecorded.is_empty(), Ordering::SeqCst);
+        } else if mode.is_none_or(|mode| !mode.ends_permits()) {
+            workspace.halts.clear(scope);
+        }
+        Ok(mode.is_none())
+    }
+
+    /// The kill switches over a workspace: of everything, of itself.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn kill_state(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<(Option<KillState>, Option<KillState>), PlaneError> {
+        self.look(workspace.no, |state| {
+            let (everything, own) = state.kill();
+            (everything.cloned(), own.cloned())
+        })
+        .await
+    }
+
+    /// All that is stopped in a workspace, in the order of the texts of the scopes.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn overrides(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<Vec<(KillScope, KillState)>, PlaneError> {
+        self.look(workspace.no, |state| {
+            state.overrides().map(|(scope, kill)| (scope.clone(), kill.clone())).collect()
+        })
+        .await
+    }
+
+    /// Why the permit of a decision is withdrawn, as far as an override is it.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn revoked_by(
+        &self,
+        workspace: &Workspace,
+        event: &DecisionEvent,
+        index: u64,
+    ) -> Result<Reason, PlaneError> {
+        let scopes = event.scopes();
+        self.look(workspace.no, move |state| state.revoked_by(&scopes, index)).await
+    }
+
+    /// Writes the armed certificate, unless the first workspace is killed.
+    pub(crate) async fn arm(&self) -> Result<(), PlaneError> {
+        let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
+        let (killed, last) =
+            self.look(root.no, |state| (state.is_killed(), state.last_override())).await?;
+        let _order = self.kill_order.lock().await;
+        if killed || root.is_killed() {
+            return Ok(());
+        }
+        let signer = root.signing().signer.clone();
+        let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
+        self.watched.writes(&bytes);
+        self.safety()?
+            .write_armed(&bytes)
+            .map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
+        self.watched.has_written(&bytes);
+        Ok(())
+    }
+
+    /// Everything can be stopped only from the first workspace.
+    pub(crate) fn may_override(
+        &self,
+        principal: &Principal,
+        scope: &KillScope,
+        root: &Workspace,
+    ) -> Result<(), PlaneError> {
+        if *scope == KillScope::Everything && principal.caller.workspace != root.name {
+            return Err(PlaneError::Rejected(Rejection::Foreign(
+                "the first workspace, whose operators may stop everything",
+            )));
+        }
+        let roles = &principal.caller.roles;
+        if !roles.contains("operator") && !roles.contains("admin") {
+            let need = [("admin".to_owned(), 1), ("operator".to_owned(), 1)].into();
+            return Err(PlaneError::Rejected(Rejection::RoleMissing(need)));
+        }
+        if principal.caller.actor.kind() != placet_types::ids::ActorKind::Human {
+            return Err(PlaneError::Rejected(Rejection::NotHuman));
+        }
+        Ok(())
+    }
+}

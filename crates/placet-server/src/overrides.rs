@@ -1,0 +1,140 @@
+//! What people stop and let run again, scope by scope. Owns how a scope is named in a call; refuses to know
+//! what stopping does.
+
+use crate::auth::{Act, Session};
+use crate::call::{self, Call};
+use crate::document;
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use axum::response::Response;
+use placet_api::{Instant, OverrideDocument, OverrideLiftDocument, OverrideList};
+use placet_engine::KillState;
+use placet_runtime::{Halt, Workspace};
+use placet_types::event::{ActorRef, KillScope, KillSource, OverrideMode};
+use placet_types::ids::{ActorId, is_name};
+use placet_types::json::Object;
+
+/// Longest text of a scope.
+const SCOPE_MAX: usize = 300;
+
+/// `GET /api/v1/overrides`
+pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Propose)?;
+    let all = call.server.plane.overrides(&session.workspace).await?;
+    let overrides = all.iter().map(|(scope, state)| of(scope, state)).collect();
+    document::answer(StatusCode::OK, &OverrideList { overrides })
+}
+
+/// `POST /api/v1/overrides`
+pub(crate) async fn stop(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    let mut fields = call.object(&["mode", "scope", "value"]).await?;
+    let scope = scope(&session.workspace, &mut fields)?;
+    let invalid = || Problem::invalid("/mode", "expected kill, freeze, disable or revoke");
+    let mode = call::required(&mut fields, "mode", 16)?;
+    let mode = OverrideMode::parse(&mode).ok_or_else(invalid)?;
+    if !scope.takes(mode) {
+        let ways: Vec<&str> = OverrideMode::ALL
+            .into_iter()
+            .filter(|mode| scope.takes(*mode))
+            .map(OverrideMode::as_str)
+            .collect();
+        let text = format!("{} is stopped by {} alone", scope.kind(), ways.join(" or "));
+        return Err(Problem::invalid("/mode", &text));
+    }
+    let plane = &call.server.plane;
+    let what = Halt { scope: scope.clone(), mode, source: KillSource::Api };
+    plane.halt(Some(&session.workspace), &what, Some(&session.principal)).await?;
+    let found = find(&call, &session, &scope).await?;
+    let found = found.ok_or_else(|| Problem::internal("what was stopped was lifted at once"))?;
+    document::answer(StatusCode::OK, &found)
+}
+
+/// `POST /api/v1/overrides:lift`
+pub(crate) async fn lift(mut call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    let mut fields = call.object(&["scope", "value"]).await?;
+    let scope = scope(&session.workspace, &mut fields)?;
+    let plane = &call.server.plane;
+    let lifted = plane.lift(&session.workspace, scope.clone(), &session.principal).await?;
+    let still = if lifted { None } else { find(&call, &session, &scope).await? };
+    document::answer(StatusCode::OK, &OverrideLiftDocument { lifted, still })
+}
+
+async fn find(
+    call: &Call,
+    session: &Session,
+    scope: &KillScope,
+) -> Result<Option<OverrideDocument>, Problem> {
+    let all = call.server.plane.overrides(&session.workspace).await?;
+    Ok(all.iter().find(|(known, _)| known == scope).map(|(scope, state)| of(scope, state)))
+}
+
+fn of(scope: &KillScope, state: &KillState) -> OverrideDocument {
+    OverrideDocument {
+        scope: scope.to_string(),
+        mode: state.mode.as_str(),
+        since: Instant(state.since),
+        index: state.index,
+        source: state.source.as_str(),
+        lift_requested_by: state.lift.as_ref().map(|(by, _)| by.as_str().to_owned()),
+        not_before: state.lift.as_ref().and_then(|(_, not_before)| *not_before).map(Instant),
+    }
+}
+
+/// The scope that a body names, with people, runs and jobs by their pseudonyms.
+fn scope(workspace: &Workspace, fields: &mut Object) -> Result<KillScope, Problem> {
+    let text = call::required(fields, "scope", SCOPE_MAX)?;
+    let given = call::text(fields, "value", SCOPE_MAX)?;
+    let (kind, value) = match text.split_once(':') {
+        Some(_) if given.is_some() => {
+            return Err(Problem::invalid("/value", "leave it out: the scope says it"));
+        }
+        Some((kind, value)) => (kind, Some(value.to_owned())),
+        None => (text.as_str(), given),
+    };
+    if !KillScope::KINDS.contains(&kind) {
+        let text = format!("expected one of {}", KillScope::KINDS.join(", "));
+        return Err(Problem::invalid("/scope", &text));
+    }
+    let wide = KillScope::of(kind, None);
+    match (wide, value) {
+        (Some(_), Some(_)) => {
+            Err(Problem::invalid("/value", "everything and workspace have no value"))
+        }
+        (Some(scope), None) => Ok(scope),
+        (None, None) => {
+            let text = format!("value is required: which {kind}");
+            Err(Problem::missing("/value", &text))
+        }
+        (None, Some(value)) => named(workspace, kind, &value),
+    }
+}
+
+fn named(workspace: &Workspace, kind: &str, value: &str) -> Result<KillScope, Problem> {
+    let scope = match kind {
+        // As the list shows it, or by name.
+        "actor" => KillScope::of(kind, Some(value))
+            .filter(|_| is_pseudonym(value.strip_prefix("human:").unwrap_or_default()))
+            .or_else(|| Some(KillScope::Actor(actor(workspace, value)?))),
+        "execution" | "job" if is_pseudonym(value) => KillScope::of(kind, Some(value)),
+        "execution" | "job" if is_name(value) => {
+            KillScope::of(kind, Some(&workspace.run_name(kind, value)))
+        }
+        _ => KillScope::of(kind, Some(value)),
+    };
+    let expected = match kind {
+        "actor" => "expected an actor such as agent:name",
+        "surface" => "expected segments of letters, digits, '_' and '-' separated by dots",
+        _ => "expected letters, digits and . _ @ : / + -, up to 200 bytes",
+    };
+    scope.ok_or_else(|| Problem::invalid("/value", expected))
+}
+
+fn actor(workspace: &Workspace, text: &str) -> Option<ActorRef> {
+    ActorId::parse(text).map(|actor| workspace.actor_ref(&actor))
+}
+
+fn is_pseudonym(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

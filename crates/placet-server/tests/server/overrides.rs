@@ -1,0 +1,130 @@
+//! Scopes that people stop over HTTP: how they are named, what they stop, and what a restart knows of them.
+
+use crate::world::{BIG, World, at};
+use serde_json::json;
+
+const PATH: &str = "/api/v1/overrides";
+const LIFT: &str = "/api/v1/overrides:lift";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_scope_denies_its_own_and_nothing_else_also_after_a_restart() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let sub = world.key("agent:sub", &[]).await;
+    let gate = world.key("service:gate", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let crm = r#","capability":"crm""#;
+    let open = world.decide(&bot, "o", r#","audience":"service:gate","capability":"crm""#).await;
+    let held = world.decide(&bot, "h", &format!("{BIG}{crm}")).await;
+    let body = r#"{"scope":"capability","value":"crm","mode":"kill"}"#;
+    let stopped = world.post(PATH, &olga, body).await.ok();
+    assert_eq!(at(&stopped, "/scope"), "capability:crm");
+    assert_eq!((at(&stopped, "/mode"), at(&stopped, "/source")), ("kill", "api"));
+    let denied = world.decide(&bot, "a", crm).await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_capability");
+    assert_eq!(at(&world.decide(&bot, "b", "").await, "/outcome"), "PERMIT");
+    let consume = format!("/api/v1/decisions/{}/consume", at(&open, "/id"));
+    world.post(&consume, &gate, "").await.refused(409, "killed");
+    let shown = world.get(&format!("/api/v1/decisions/{}", at(&open, "/id")), &bot).await.ok();
+    assert_eq!(at(&shown, "/permit/state"), "revoked");
+    assert_eq!(at(&shown, "/reasons/0/code"), "killed_capability");
+    // An actor stops whoever acts for it as well, and a run by whatever name it has.
+    for scope in [r#""scope":"actor:agent:boss""#, r#""scope":"execution","value":"nightly""#] {
+        world.post(PATH, &olga, &format!(r#"{{{scope},"mode":"kill"}}"#)).await.ok();
+    }
+    let denied = world.decide(&sub, "c", r#","on_behalf_of":["agent:boss"]"#).await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_actor");
+    let denied = world.decide(&sub, "d", r#","execution":"nightly""#).await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_execution");
+    let world = world.restart().await;
+    let listed = world.get(PATH, &bot).await.ok();
+    let scopes: Vec<&str> =
+        listed["overrides"].as_array().unwrap().iter().map(|it| at(it, "/scope")).collect();
+    assert_eq!(scopes.len(), 3, "{listed}");
+    assert_eq!(scopes[..2], ["actor:agent:boss", "capability:crm"]);
+    // What the list shows is a name that the same calls take.
+    assert!(scopes[2].starts_with("execution:") && !scopes[2].contains("nightly"), "{scopes:?}");
+    let denied = world.decide(&bot, "e", crm).await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_capability");
+    for scope in scopes {
+        let body = json!({ "scope": scope }).to_string();
+        let asked = world.post(LIFT, &olga, &body).await.ok();
+        assert_eq!(asked["lifted"], false, "{asked}");
+        assert!(asked["override"]["lift_requested_by"].is_string(), "{asked}");
+        world.post(LIFT, &olga, &body).await.refused(409, "second_person_needed");
+        assert_eq!(world.post(LIFT, &ann, &body).await.ok()["lifted"], true);
+        world.post(LIFT, &ann, &body).await.refused(409, "not_tripped");
+    }
+    assert_eq!(at(&world.decide(&bot, "f", crm).await, "/outcome"), "PERMIT");
+    // What was open stays ended, and says by what; what was held may still be approved.
+    world.post(&consume, &gate, "").await.refused(409, "permit_revoked");
+    let approve = format!("/api/v1/approvals/{}/approve", at(&held, "/approval/id"));
+    let echo = format!(r#"{{"action_digest":"{}"}}"#, at(&held, "/action_digest"));
+    world.post(&approve, &olga, &echo).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scopes_that_mean_nothing_are_refused_by_field() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let table = [
+        (r#"{"mode":"kill"}"#, "field_missing", "/scope"),
+        (r#"{"scope":"planet","mode":"kill"}"#, "field_invalid", "/scope"),
+        (r#"{"scope":"capability","mode":"kill"}"#, "field_missing", "/value"),
+        (r#"{"scope":"workspace","value":"x","mode":"kill"}"#, "field_invalid", "/value"),
+        (r#"{"scope":"capability:x","value":"x","mode":"kill"}"#, "field_invalid", "/value"),
+        (r#"{"scope":"capability","value":"a b","mode":"kill"}"#, "field_invalid", "/value"),
+        (r#"{"scope":"actor","value":"bot","mode":"kill"}"#, "field_invalid", "/value"),
+        (r#"{"scope":"surface","value":"a..b","mode":"kill"}"#, "field_invalid", "/value"),
+        (r#"{"scope":"capability:x"}"#, "field_missing", "/mode"),
+        (r#"{"scope":"capability:x","mode":"stop"}"#, "field_invalid", "/mode"),
+        (r#"{"scope":"role:x","mode":"kill"}"#, "field_invalid", "/mode"),
+        (r#"{"scope":"execution:x","mode":"freeze"}"#, "field_invalid", "/mode"),
+        (r#"{"scope":"actor:agent:x","mode":"disable"}"#, "field_invalid", "/mode"),
+    ];
+    for (body, code, field) in table {
+        let problem = world.post(PATH, &ann, body).await.refused(400, code);
+        assert_eq!(at(&problem, "/field"), field, "{body}");
+    }
+    let admin = r#"{"scope":"role:admin","mode":"revoke"}"#;
+    world.post(PATH, &ann, admin).await.refused(400, "override_invalid");
+    assert_eq!(world.get(PATH, &ann).await.ok()["overrides"], json!([]));
+    // Nothing that was refused has stopped anything.
+    let bot = world.key("agent:bot", &[]).await;
+    assert_eq!(at(&world.decide(&bot, "a", r#","capability":"x""#).await, "/outcome"), "PERMIT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_has_a_revoked_role_until_two_people_give_it_back() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bea = world.key("human:bea", &["admin"]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let aud = world.key("human:aud", &["auditor"]).await;
+    let bot = world.key("agent:bot", &["auditor"]).await;
+    let held = world.decide(&world.key("agent:a", &[]).await, "h", BIG).await;
+    world.get("/api/v1/keys", &aud).await.ok();
+    let of = |role: &str| format!(r#"{{"scope":"role:{role}","mode":"revoke"}}"#);
+    world.post(PATH, &ann, &of("auditor")).await.ok();
+    world.get("/api/v1/keys", &aud).await.refused(403, "role_missing");
+    let denied = world.decide(&bot, "a", "").await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "role_revoked");
+    world.post(PATH, &ann, &of("operator")).await.ok();
+    let approve = format!("/api/v1/approvals/{}/approve", at(&held, "/approval/id"));
+    let echo = format!(r#"{{"action_digest":"{}"}}"#, at(&held, "/action_digest"));
+    world.post(&approve, &olga, &echo).await.refused(403, "role_missing");
+    world
+        .post(PATH, &olga, r#"{"scope":"workspace","mode":"kill"}"#)
+        .await
+        .refused(403, "role_missing");
+    for role in ["auditor", "operator"] {
+        let body = format!(r#"{{"scope":"role","value":"{role}"}}"#);
+        world.post(LIFT, &olga, &body).await;
+        assert_eq!(world.post(LIFT, &ann, &body).await.ok()["lifted"], false);
+        assert_eq!(world.post(LIFT, &bea, &body).await.ok()["lifted"], true);
+    }
+    world.get("/api/v1/keys", &aud).await.ok();
+    world.post(&approve, &olga, &echo).await.ok();
+    assert_eq!(at(&world.decide(&bot, "a", "").await, "/outcome"), "PERMIT");
+}
