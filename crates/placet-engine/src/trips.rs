@@ -2,9 +2,9 @@
 //! applied. Owns these records and who was heard; refuses to know what a trip stops.
 
 use crate::command::{Acknowledge, Drill, Plan};
+use crate::overrides::may_override;
 use crate::rejection::Rejection;
 use crate::state::State;
-use crate::overrides::may_override;
 use crate::step::append;
 use alloc::collections::BTreeMap;
 use placet_types::event::{
@@ -104,7 +104,10 @@ pub(crate) fn acknowledge(state: &State, command: &Acknowledge) -> Result<Plan, 
 
 pub(crate) fn drill(state: &State, command: &Drill) -> Result<Plan, Rejection> {
     may_override(state, &command.who)?;
-    append(Event::KillDrilled(KillDrilled { by: command.who.actor.clone(), scope: command.scope.clone() }))
+    append(Event::KillDrilled(KillDrilled {
+        by: command.who.actor.clone(),
+        scope: command.scope.clone(),
+    }))
 }
 
 impl State {

@@ -216,10 +216,6 @@ impl Event {
                 event.write(w);
             }
             Self::KillDrilled(event) => event.write(w),
-            Self::OverrideAcknowledged(event) => {
-                event.write(w);
-            }
-            Self::KillDrilled(event) => event.write(w),
             Self::OverrideAcknowledged(event) => event.write(w),
             Self::BundleShadowed(event) => event.write(w),
             Self::BundleDrafted(event) => event.write(w),
