@@ -2,7 +2,9 @@
 //! comes of it.
 
 use crate::decide::Asked;
+use crate::overrides::{Lift, Trip};
 use crate::shadow::{Shadow, ShadowBundle};
+use crate::trips::{Acknowledge, Drill};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -10,9 +12,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    OverrideMode, Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened,
-    Signed, Tag, VoteChannel,
+    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, Principal,
+    Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{
     ApprovalId, DecisionId, DelegationId, EvidenceId, HoldId, KeyId, PermitId, TimeMs,
@@ -362,54 +363,6 @@ pub struct RevokePermit {
     pub permits: Vec<(DecisionId, u64, PermitId)>,
     /// The scope that stops them; without one it is the workspace or everything.
     pub reason: Option<Reason>,
-}
-
-/// Trip a kill switch.
-#[derive(Clone, Debug)]
-pub struct Trip {
-    /// What to stop.
-    pub scope: KillScope,
-    /// How.
-    pub mode: OverrideMode,
-    /// What caused it.
-    pub source: KillSource,
-    /// Who; absent for file, signal and certificate.
-    pub who: Option<Who>,
-    /// Callers that waited for an approval when it took effect, and were told.
-    pub waiting: u64,
-}
-
-/// Practise a kill: nothing is stopped.
-#[derive(Clone, Debug)]
-pub struct Drill {
-    /// What it would stop.
-    pub scope: KillScope,
-    /// Who.
-    pub who: Who,
-}
-
-/// Say what a gate has done about an override.
-#[derive(Clone, Debug)]
-pub struct Acknowledge {
-    /// Log index of the trip or drill.
-    pub index: u64,
-    /// The gate.
-    pub who: Who,
-    /// Actions that it stopped.
-    pub stopped: u64,
-    /// Actions that it could not stop any more.
-    pub unreachable: u64,
-}
-
-/// Lift a kill switch.
-#[derive(Clone, Debug)]
-pub struct Lift {
-    /// Which.
-    pub scope: KillScope,
-    /// Who asks.
-    pub who: Who,
-    /// Solo mode: milliseconds between asking and lifting.
-    pub solo_delay_ms: u64,
 }
 
 /// Create a key.

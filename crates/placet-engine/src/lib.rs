@@ -57,9 +57,9 @@ mod waiting;
 
 pub use apply::FoldError;
 pub use command::{
-    Acknowledge, AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide,
-    Delegate, DraftBundle, Drill, Erase, IssuerChange, Lift, OpenSession, PlaceHold, Plan, Report,
-    RevokePermit, RevokeSigner, RotateSigner, Target, Trip, Vote, Waiting, Who,
+    AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
+    DraftBundle, Erase, IssuerChange, OpenSession, PlaceHold, Plan, Report, RevokePermit,
+    RevokeSigner, RotateSigner, Target, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
@@ -68,7 +68,7 @@ pub use evidence::{
     EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
 };
 pub use idempotency::IdempotencyKeys;
-pub use overrides::Stop;
+pub use overrides::{Lift, Stop, Trip};
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
@@ -79,5 +79,5 @@ pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::{step, step_with};
-pub use trips::{Acknowledgement, GATE_HEARD_MS, TripRecord};
+pub use trips::{Acknowledge, Acknowledgement, Drill, GATE_HEARD_MS, TripRecord};
 pub use votes::Cast;

@@ -4,7 +4,7 @@
 //!
 //! INVARIANT: nothing here is needed to trip: a person with the role suffices, whatever else is tripped.
 
-use crate::command::{Lift, Plan, Trip, Who};
+use crate::command::{Plan, Who};
 use crate::rejection::Rejection;
 use crate::state::{HeldState, KillState, OpenPermit, State, Timer};
 use crate::step::{append, has_role};
@@ -42,6 +42,32 @@ pub(crate) struct Overrides {
 pub(crate) struct Covered {
     permits: BTreeSet<DecisionId>,
     held: BTreeSet<ApprovalId>,
+}
+
+/// Trip a kill switch.
+#[derive(Clone, Debug)]
+pub struct Trip {
+    /// What to stop.
+    pub scope: KillScope,
+    /// How.
+    pub mode: OverrideMode,
+    /// What caused it.
+    pub source: KillSource,
+    /// Who; absent for file, signal and certificate.
+    pub who: Option<Who>,
+    /// Callers that waited for an approval when it took effect, and were told.
+    pub waiting: u64,
+}
+
+/// Lift a kill switch.
+#[derive(Clone, Debug)]
+pub struct Lift {
+    /// Which.
+    pub scope: KillScope,
+    /// Who asks.
+    pub who: Who,
+    /// Solo mode: milliseconds between asking and lifting.
+    pub solo_delay_ms: u64,
 }
 
 /// What stops something, and how.

@@ -1,7 +1,7 @@
 //! What overrides stopped and what gates say of it: a record for each trip and drill, counted where it is
 //! applied. Owns these records and who was heard; refuses to know what a trip stops.
 
-use crate::command::{Acknowledge, Drill, Plan};
+use crate::command::{Plan, Who};
 use crate::overrides::may_override;
 use crate::rejection::Rejection;
 use crate::state::State;
@@ -68,6 +68,28 @@ pub struct TripRecord {
     pub lifted: Option<(TimeMs, u64)>,
     /// What gates said.
     pub acknowledged: BTreeMap<ActorRef, Acknowledgement>,
+}
+
+/// Practise a kill: nothing is stopped.
+#[derive(Clone, Debug)]
+pub struct Drill {
+    /// What it would stop.
+    pub scope: KillScope,
+    /// Who.
+    pub who: Who,
+}
+
+/// Say what a gate has done about an override.
+#[derive(Clone, Debug)]
+pub struct Acknowledge {
+    /// Log index of the trip or drill.
+    pub index: u64,
+    /// The gate.
+    pub who: Who,
+    /// Actions that it stopped.
+    pub stopped: u64,
+    /// Actions that it could not stop any more.
+    pub unreachable: u64,
 }
 
 /// What a gate said of an override.

@@ -82,7 +82,7 @@ fn a_report_counts_what_the_trip_ended_and_what_it_could_not_reach() {
         "revoke d3                     -> revoked d3 killed_workspace
          ack bot stopped=4 unreachable=1 -> override.acknowledged
          ack gate                      -> override.acknowledged
-         lift ann workspace            -> kill.lift_requested
+         lift ann workspace            -> asked
          lift bob workspace            -> kill.lifted",
     );
     let world = scene.world();
