@@ -163,6 +163,8 @@ class Server:
             trace = self.unique()
             self.decide(trace_id=trace)
             return {"trace_id": trace}, None, "admin"
+        if operation == "reportPassage":
+            return {}, {"surface": "payments.refund", "action": "create"}, "gate"
         if operation == "decide":
             return {}, self.request(), "bot"
         if operation == "decideBatch":

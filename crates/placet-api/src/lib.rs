@@ -12,11 +12,13 @@ mod audit;
 mod authoring;
 mod authzen;
 mod compat;
+mod coverage;
 mod decision;
 mod delegation;
 pub mod error;
 mod evidence;
 mod manage;
+mod measures;
 mod outbox;
 mod overrides;
 mod policy;
@@ -52,6 +54,10 @@ pub use compat::{
     ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
     GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
 };
+pub use coverage::{
+    CoverageDocument, CoveredRules, CoveredSurface, GateDocument, HoleDocument, NeverMatched,
+    PassageDocument, PassageRequest, PassagesDocument, UnknownSurfaces,
+};
 pub use decision::{
     ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
     ReasonDocument, Renewed,
@@ -68,6 +74,10 @@ pub use manage::{
     OutcomeRequest, StatusDocument, VoteRequest, WorkspaceDocument, WorkspaceList,
     WorkspaceMadeDocument, WorkspaceRequest,
 };
+pub use measures::{
+    BucketDocument, ExpiredEvidenceDocument, GovernanceDocument, LatencyDocument,
+    MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
+};
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{
     OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
@@ -82,7 +92,7 @@ pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
 };
-pub use session::{SessionDocument, SessionMadeDocument, SessionRequest};
+pub use session::{SessionDocument, SessionList, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};

@@ -75,6 +75,7 @@ impl State {
         self.forget_consumed();
         self.windows.forget(entry.time);
         self.sessions.forget(entry.time);
+        self.measure(&entry.event);
         if let Err(what) = self.apply_event(&entry.event, index) {
             return fail(what);
         }
@@ -168,7 +169,8 @@ impl State {
             Event::EvidenceRevoked(revoked) => self.evidence.revoke(&revoked.evidence)?,
             Event::IssuerTrusted(issuer) => self.apply_issuer(issuer, true)?,
             Event::IssuerRevoked(issuer) => self.apply_issuer(issuer, false)?,
-            Event::Gap(_) | Event::AdmissionRefused(_) => {}
+            // Counted before, and that is all.
+            Event::PassageReported(_) | Event::Gap(_) | Event::AdmissionRefused(_) => {}
         }
         Ok(())
     }

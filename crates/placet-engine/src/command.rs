@@ -2,6 +2,7 @@
 //! comes of it.
 
 use crate::decide::Asked;
+use crate::measures::ReportPassage;
 use crate::overrides::{Lift, Trip};
 use crate::shadow::{Shadow, ShadowBundle};
 use crate::trips::{Acknowledge, Drill};
@@ -61,6 +62,8 @@ pub enum Command {
     Consume(Consume),
     /// Report how an action went.
     Report(Box<Report>),
+    /// Report an effect that nothing permits.
+    ReportPassage(Box<ReportPassage>),
     /// Withdraw permits whose answers have not left (kill after the flush).
     RevokePermit(RevokePermit),
     /// Trip a kill switch.
@@ -165,6 +168,7 @@ impl Command {
             Self::Collect(command) => Some(&command.who),
             Self::Consume(command) => Some(&command.who),
             Self::Report(command) => Some(&command.who),
+            Self::ReportPassage(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
             Self::Drill(command) => Some(&command.who),
             Self::Acknowledge(command) => Some(&command.who),

@@ -38,6 +38,7 @@ mod evidence;
 mod hold;
 mod idempotency;
 mod keys;
+mod measures;
 mod memory;
 mod overrides;
 mod pending;
@@ -68,6 +69,11 @@ pub use evidence::{
     EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
 };
 pub use idempotency::IdempotencyKeys;
+pub use measures::ReportPassage;
+pub use measures::{
+    Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,
+    SURFACES_MAX, SurfaceUse, Surfaces, Tally,
+};
 pub use overrides::{Lift, Stop, Trip};
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};

@@ -183,6 +183,7 @@ pub(crate) fn arm_under<H: Hasher>(
         index: command.index,
         by: command.by.actor.clone(),
         result: ReportedResult::Succeeded,
+        surface: Some(prior.surface.clone()),
     }));
     Ok(Plan::Append(events))
 }

@@ -1,9 +1,10 @@
-//! Saving a state and reading it back: a compact binary form of version 7, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 8, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
 mod approvals;
 mod evidence;
+mod measures;
 mod overrides;
 mod policies;
 mod sessions;
@@ -27,7 +28,7 @@ use placet_types::event::{HoldScope, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x07";
+const MAGIC: &[u8; 8] = b"plstate\x08";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -73,6 +74,7 @@ impl State {
             spent,
             signers,
             counters,
+            measures,
         } = self;
         let w = &mut Writer(out);
         w.0.extend_from_slice(MAGIC);
@@ -122,6 +124,7 @@ impl State {
         w.list(spent.iter(), Writer::put);
         w.list(signers.iter(), Writer::put);
         w.put(counters);
+        w.put(measures);
     }
 
     /// Reads the state after `size` entries back, without idempotency keys. `None` when the bytes
@@ -191,6 +194,7 @@ impl State {
             spent: r.rising(|id| id, Reader::get)?,
             signers: r.list(Reader::get)?,
             counters: r.get()?,
+            measures: r.get()?,
         };
         state.demands = demands;
         for held in state.held.values().filter(|held| held.state.is_pending()) {

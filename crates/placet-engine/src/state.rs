@@ -7,6 +7,7 @@ use crate::demand::{Demand, Demands};
 use crate::evidence::Evidence;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
+use crate::measures::Measures;
 use crate::memory::{Bits, Windows};
 use crate::overrides::{Overrides, Stop};
 use crate::pending::Pending;
@@ -45,6 +46,8 @@ pub struct Bounds {
     pub final_max: usize,
     /// Delegations that are remembered, those that have ended included.
     pub delegations_max: usize,
+    /// Of these, those that one person gave.
+    pub delegations_each: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
@@ -78,6 +81,7 @@ impl Default for Bounds {
             reserve: 1024,
             final_max: 1 << 16,
             delegations_max: 4096,
+            delegations_each: 64,
             legal_holds_max: 4096,
             signers_max: 1024,
             armed_max: 1024,
@@ -162,6 +166,7 @@ pub struct State {
     /// Keys that sign the log, oldest first.
     pub(crate) signers: Vec<LogSigner>,
     pub(crate) counters: Counters,
+    pub(crate) measures: Measures,
 }
 
 /// What wakes `Tick`.
@@ -382,6 +387,7 @@ impl State {
             spent: BTreeSet::new(),
             signers: Vec::new(),
             counters: Counters::default(),
+            measures: Measures::default(),
         }
     }
 

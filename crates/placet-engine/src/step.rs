@@ -6,6 +6,7 @@ use crate::delegations;
 use crate::demand::few;
 use crate::evidence;
 use crate::hold::{collect, tick, vote, withdraw};
+use crate::measures;
 use crate::overrides::{lift, trip};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
@@ -65,6 +66,7 @@ pub fn step_with<H: Hasher>(
         Command::EndDelegation { delegation, by } => delegations::end(state, *delegation, by),
         Command::Consume(command) => consume(state, command, now),
         Command::Report(command) => report(state, command),
+        Command::ReportPassage(command) => measures::passage(command, now),
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
@@ -146,6 +148,7 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
         permit: open.permit.id,
         by: command.who.actor.clone(),
         nonce: command.nonce,
+        surface: Some(command.prior.surface.clone()),
     }))
 }
 
@@ -177,6 +180,7 @@ fn report(state: &State, command: &Report) -> Result<Plan, Rejection> {
         index: command.index,
         by: command.who.actor.clone(),
         result: command.result,
+        surface: Some(prior.surface.clone()),
     }))
 }
 

@@ -8,6 +8,7 @@ mod engine {
     mod evidence;
     mod fold;
     mod governance;
+    mod measures;
     mod model;
     mod notation;
     mod overrides;

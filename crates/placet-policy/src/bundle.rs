@@ -254,6 +254,13 @@ impl Bundle {
         surfaces.map(|(name, surface)| surface.to_wire().with("name", name.as_str()))
     }
 
+    /// Whether a gate of this surface may proceed without a decision in this environment.
+    #[must_use]
+    pub fn fails_open(&self, surface: &str, environment: &str) -> bool {
+        let surface = self.model.surfaces.as_ref().and_then(|all| all.get(surface));
+        surface.is_some_and(|surface| surface.open_in.contains_key(environment))
+    }
+
     /// Issuers of evidence that a surface lists, as policy names them.
     pub fn evidence_issuers(&self, surface: &str) -> impl Iterator<Item = &str> {
         let surface = self.model.surfaces.as_ref().and_then(|it| it.get(surface));

@@ -10,6 +10,7 @@
 mod access;
 mod bundle;
 mod cases;
+mod census;
 mod condition;
 mod contract;
 mod coverage;
@@ -46,6 +47,7 @@ mod values;
 
 pub use bundle::{Bundle, Scratch, SurfaceContract};
 pub use cases::{Case, Earlier, Expectation};
+pub use census::{Census, Owned, Shadowed};
 pub use coverage::{Coverage, RuleCoverage, TermCoverage};
 pub use diagnostic::{Code, Diagnostic, Severity, Totals};
 pub use documents::{document_schema, roles::built_in_roles, schemas};

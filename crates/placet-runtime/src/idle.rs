@@ -9,7 +9,7 @@ use crate::ports::{JournalReader, Signers, Snapshots, WorkspaceNo};
 use crate::seat::Seat;
 use crate::sequencer::{Message, Refusal};
 use crate::workspace::Workspace;
-use placet_engine::{Bounds, Counters, State};
+use placet_engine::{Bounds, Counters, State, Tally};
 use placet_types::ids::TimeMs;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ const LOOK_MAX: Duration = Duration::from_secs(10);
 const WINDOW: u64 = placet_tlog::tree::TILE_LEAVES;
 
 /// What is known of a workspace whether its state is in memory or not.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Summary {
     /// Totals.
     pub counters: Counters,
@@ -38,6 +38,8 @@ pub struct Summary {
     pub killed: [bool; 2],
     /// Raised with every change of the legal holds.
     pub legal_holds_version: u64,
+    /// What is counted for people who oversee, since the log began.
+    pub measured: Tally,
 }
 
 impl Summary {
@@ -49,6 +51,7 @@ impl Summary {
             oldest_held: state.oldest_pending(),
             killed: [everything.is_some(), own.is_some()],
             legal_holds_version: state.legal_holds_version(),
+            measured: state.measures().total().clone(),
         }
     }
 }
@@ -130,7 +133,7 @@ impl Idle {
 
     /// What is known of a workspace that is away.
     pub(crate) fn summary(&self, no: WorkspaceNo) -> Option<Summary> {
-        self.away.get(&no).map(|away| away.summary)
+        self.away.get(&no).map(|away| away.summary.clone())
     }
 
     /// Seats of workspaces that are away: all but their state may change.

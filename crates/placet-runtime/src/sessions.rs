@@ -2,6 +2,8 @@
 //! tokens said that decides about roles. Owns how they are opened, handed on, closed, narrowed and read
 //! back; refuses to know tokens and their signatures.
 
+mod listing;
+
 use crate::crypto::Fast;
 use crate::directory::{ApiKey, Directory, KeyError, KeyRecord};
 use crate::error::PlaneError;
@@ -174,6 +176,14 @@ impl SessionTable {
             }
             tables.all.insert(record.record.key, record);
         });
+    }
+
+    /// Whether a session of this actor counts.
+    pub(crate) fn counts(&self, workspace: WorkspaceNo, actor: &ActorId, now: TimeMs) -> bool {
+        let own =
+            |it: &SessionRecord| it.record.workspace == workspace && it.record.actor == *actor;
+        let live = |it: &SessionRecord| !it.record.revoked && it.expires > now;
+        self.read(|tables| tables.all.values().any(|it| own(it) && live(it)))
     }
 
     fn replace(&self, key: KeyId, with: impl FnOnce(&SessionRecord) -> SessionRecord) {

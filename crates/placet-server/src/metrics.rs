@@ -1,8 +1,11 @@
 //! Counters of HTTP answers and the Prometheus text of everything that is counted. Labels are
 //! bounded; refuses to know single decisions.
 
+mod governance;
+
 use crate::operations::OPERATIONS;
 use crate::server::Server;
+use placet_engine::Tally;
 use placet_runtime::{PlaneError, Summary, Workspace};
 use placet_types::ids::TimeMs;
 use placet_types::policy::Outcome;
@@ -92,13 +95,16 @@ struct Figures {
     unknown: u64,
     lag: u64,
     waiting: u64,
+    measured: Tally,
+    /// Entries of the policy without an owner, and with one that has left.
+    unowned: Option<(u64, u64)>,
 }
 
 impl Figures {
     async fn of(server: &Server, workspace: &Arc<Workspace>) -> Result<Self, PlaneError> {
         let indexed = server.plane.indexed(workspace)?;
         let size = *workspace.watch_size().borrow();
-        let Summary { counters, held_open, oldest_held, killed, .. } =
+        let Summary { counters, held_open, oldest_held, killed, measured, .. } =
             server.plane.summary(workspace.no).await?;
         Ok(Self {
             decisions: counters.decisions,
@@ -110,6 +116,8 @@ impl Figures {
                 .saturating_sub(counters.reported.saturating_add(counters.overtaken)),
             lag: size.saturating_sub(indexed),
             waiting: workspace.waiting_callers() as u64,
+            measured,
+            unowned: crate::measures::unowned(server, workspace).await.unwrap_or_default(),
         })
     }
 
@@ -127,6 +135,11 @@ impl Figures {
         self.unknown += other.unknown;
         self.lag = self.lag.max(other.lag);
         self.waiting += other.waiting;
+        self.measured.add(&other.measured);
+        self.unowned = match (self.unowned, other.unowned) {
+            (Some(mine), Some(theirs)) => Some((mine.0 + theirs.0, mine.1 + theirs.1)),
+            (mine, theirs) => mine.or(theirs),
+        };
     }
 }
 
@@ -146,6 +159,7 @@ pub(crate) async fn text(server: &Server) -> String {
     }
     let mut out = String::with_capacity(4096);
     write_workspaces(&mut out, &rows, server.plane.now());
+    governance::write(&mut out, &rows);
     write_totals(&mut out, server);
     server.counters.write(&mut out);
     if let Some(channels) = &server.channels {

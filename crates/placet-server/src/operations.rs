@@ -108,6 +108,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "createKey", path: "/api/v1/keys", summary: "Make a key, as the constitution permits", headers: &["Idempotency-Key"], body: Some("KeyRequest"), answers: &[(201, JSON, "KeyMadeDocument"), (202, JSON, "KeyHeldDocument")], ..POST },
     Operation { id: "revokeKey", method: "DELETE", path: "/api/v1/keys/{id}", summary: "Revoke a key", answers: &[(204, "", "")], ..GET },
     Operation { id: "openSession", path: "/api/v1/sessions", summary: "Exchange a token for a session key, or hand a part of one's rights on to an agent or a service", body: Some("SessionRequest"), answers: &[(201, JSON, "SessionMadeDocument")], ..POST },
+    Operation { id: "listSessions", path: "/api/v1/sessions", summary: "Open sessions of the caller and those that were handed on from them, oldest first; for overseers those of everybody", query: &["cursor", "limit"], answers: &[(200, JSON, "SessionList")], ..GET },
     Operation { id: "getSession", path: "/api/v1/sessions/{id}", summary: "A session: one's own (current: who the caller is, what it may do, and until when), one that was handed on, or, for overseers, any", answers: &[(200, JSON, "SessionDocument")], ..GET },
     Operation { id: "closeSession", method: "DELETE", path: "/api/v1/sessions/{id}", summary: "Close a session: one's own (current), one that was handed on, or, as an admin, any", answers: &[(204, "", "")], ..GET },
     Operation { id: "listWorkspaces", path: "/api/v1/workspaces", summary: "Workspaces that the caller may see", answers: &[(200, JSON, "WorkspaceList")], ..GET },
@@ -154,5 +155,8 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getHealth", path: "/healthz", summary: "Whether the process answers", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getReadiness", path: "/readyz", summary: "Whether decisions can be made", answers: &[(200, JSON, "StatusDocument")], key: false, ..GET },
     Operation { id: "getMetrics", path: "/metrics", summary: "Prometheus metrics; without a key on loopback alone", answers: &[(200, TEXT, "")], ..GET },
+    Operation { id: "getGovernanceMetrics", path: "/api/v1/metrics/governance", summary: "The governance metrics: of the last while, from the full hour in which the window begins, or since the log began", query: &["window"], answers: &[(200, JSON, "GovernanceDocument")], ..GET },
+    Operation { id: "getCoverage", path: "/api/v1/coverage", summary: "Surfaces, gates and rules as they were seen, and the holes between them", query: &["since"], answers: &[(200, JSON, "CoverageDocument")], ..GET },
+    Operation { id: "reportPassage", path: "/api/v1/passages", summary: "Report an effect that a gate let happen without a decision", body: Some("PassageRequest"), answers: &[(201, JSON, "PassageDocument")], ..POST },
     Operation { id: "getOpenApi", path: "/openapi.json", summary: "This document", answers: &[(200, JSON, "")], key: false, ..GET },
 ];

@@ -6,8 +6,9 @@ use crate::operations::OPERATIONS;
 use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
-    approvals, audit, authoring, authzen, channels, compat, decisions, delegations, events,
-    evidence, log, manage, meta, overrides, policies, privacy, sessions, shadow, signers, trips,
+    approvals, audit, authoring, authzen, channels, compat, coverage, decisions, delegations,
+    events, evidence, log, manage, measures, meta, overrides, policies, privacy, sessions, shadow,
+    signers, trips,
 };
 use axum::Router;
 use axum::body::Body;
@@ -75,6 +76,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
     routes.add("openSession", sessions::open);
+    routes.add("listSessions", sessions::list);
     routes.add("getSession", sessions::get);
     routes.add("closeSession", sessions::close);
     routes.add("listWorkspaces", manage::workspaces);
@@ -121,6 +123,9 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getHealth", meta::health);
     routes.add("getReadiness", meta::ready);
     routes.add("getMetrics", meta::metrics);
+    routes.add("getGovernanceMetrics", measures::governance);
+    routes.add("getCoverage", coverage::coverage);
+    routes.add("reportPassage", coverage::passage);
     routes.add("getOpenApi", meta::openapi);
     channels::routes(routes.0)
         .fallback(|state: State<Arc<Server>>| async move { other(&state, "not_found") })

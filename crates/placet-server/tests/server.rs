@@ -28,12 +28,16 @@ mod inbox;
 mod inputs;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/lending.rs"]
+mod lending;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/log.rs"]
 mod log;
 #[path = "server/matrix.rs"]
 mod matrix;
+#[path = "server/measures.rs"]
+mod measures;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/overrides.rs"]

@@ -19,6 +19,9 @@ pub(crate) const CHANGES: u8 = 14;
 /// No decision was seen to change, and something differs of which that is not proved: `policy diff`.
 pub(crate) const UNSEEN: u8 = 15;
 
+/// Something is not governed, or nobody would notice: `coverage`.
+pub(crate) const HOLES: u8 = 16;
+
 /// What every command returns.
 pub(crate) type Done = anyhow::Result<ExitCode>;
 

@@ -89,6 +89,7 @@ fn a_permit_is_consumed_once_whatever_the_log_says() {
             permit,
             by: actor("service:gate"),
             nonce: None,
+            surface: None,
         })
     };
     let not_open = "it consumes a permit that is not open";
@@ -104,6 +105,7 @@ fn a_permit_is_consumed_once_whatever_the_log_says() {
             index,
             by: actor("service:gate"),
             result: ReportedResult::Failed,
+            surface: None,
         })
     };
     assert_eq!(fold(&mut scene, report(index)), "applied");

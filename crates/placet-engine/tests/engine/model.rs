@@ -276,7 +276,7 @@ impl Model {
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
             Event::IssuerTrusted(_) | Event::IssuerRevoked(_) => {}
-            Event::Gap(_) | Event::AdmissionRefused(_) => {}
+            Event::Gap(_) | Event::AdmissionRefused(_) | Event::PassageReported(_) => {}
         }
     }
 

@@ -253,6 +253,7 @@ impl World {
             state.held_open(),
             &state.sizes()[1..],
         );
+        let _ = writeln!(out, "{:?}", state.measures());
         let _ = writeln!(out, "{:?}", state.overrides().collect::<Vec<_>>());
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");

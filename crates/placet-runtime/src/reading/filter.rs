@@ -87,6 +87,7 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::Decision(event) => Some(event.actor.as_str()),
         Event::PermitConsumed(event) => Some(event.by.as_str()),
         Event::OutcomeReported(event) => Some(event.by.as_str()),
+        Event::PassageReported(event) => Some(event.by.as_str()),
         Event::ApprovalVoted(event) => Some(event.by.as_str()),
         Event::KillTripped(event) | Event::KillLiftRequested(event) | Event::KillLifted(event) => {
             event.by.as_ref().map(ActorRef::as_str)

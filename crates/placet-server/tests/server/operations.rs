@@ -25,6 +25,9 @@ const SHADOW: &str =
 /// A run asks for an approval.
 const ASK: &str = r#"{"run_id":"r","phase_id":"p"}"#;
 
+/// A gate was open.
+const PASSAGE: &str = r#"{"surface":"payments.transfer","action":"create","reason":"no answer"}"#;
+
 /// The member of a body that holds the documents of a policy.
 const POLICY: &str = r#""sources":[{"name":"a.yaml","text":"version: v1\nrules: []\n"}]"#;
 
@@ -121,6 +124,7 @@ async fn every_operation_is_reached() {
         ("DELETE", released, &ann, none.clone()),
         ("POST", "/api/v1/audit/erase".to_owned(), &ann, r#"{"before":"1h"}"#.to_owned()),
         get("/api/v1/surfaces"),
+        get("/api/v1/sessions"),
         get("/api/v1/kill"),
         ("POST", "/api/v1/kill".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &ann, scope.clone()),
@@ -202,6 +206,9 @@ async fn every_operation_is_reached() {
         get("/healthz"),
         get("/readyz"),
         get("/metrics"),
+        get("/api/v1/metrics/governance?window=24h"),
+        get("/api/v1/coverage?since=24h"),
+        ("POST", "/api/v1/passages".to_owned(), &bot, PASSAGE.to_owned()),
         get("/openapi.json"),
     ];
     for (method, path, key, body) in calls {

@@ -170,6 +170,7 @@ impl<'a> Facts<'a> {
             Event::OutcomeReported(event) => {
                 Self { actor: Some(&event.by), ..about(event.decision) }
             }
+            Event::PassageReported(event) => by(Some(&event.by)),
             Event::ApprovalVoted(event) => Self { actor: Some(&event.by), ..about(event.decision) },
             Event::ApprovalClosed(event) => about(event.decision),
             Event::ApprovalReopened(event) => about(event.decision),

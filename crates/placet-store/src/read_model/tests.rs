@@ -92,6 +92,7 @@ fn event() -> impl Strategy<Value = Event> {
                 by: ActorRef::parse(by).unwrap(),
                 index: 0,
                 result: ReportedResult::Failed,
+                surface: None,
             })
         }),
         1 => proptest::option::of(select(&ACTORS[..])).prop_map(|by| {

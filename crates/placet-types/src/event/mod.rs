@@ -8,6 +8,7 @@ mod decision;
 mod evidence;
 mod other;
 mod overrides;
+mod passage;
 mod policy;
 mod privacy;
 mod read;
@@ -36,6 +37,7 @@ pub use other::{
     PermitEnded, Principal, Refused, ReportedResult,
 };
 pub use overrides::{KillEvent, KillScope, KillSource, OverrideMode};
+pub use passage::PassageReported;
 pub use policy::{
     Arming, AuthorKey, BundleArmed, BundleDrafted, BundleWithdrawn, ReviewClosed, Signed,
 };
@@ -142,6 +144,8 @@ pub enum Event {
     PermitRevoked(PermitEnded),
     /// `outcome.reported`
     OutcomeReported(OutcomeReported),
+    /// `passage.reported`: an effect without a decision.
+    PassageReported(PassageReported),
     /// `approval.voted`
     ApprovalVoted(ApprovalVoted),
     /// `approval.closed`: without a rejection: expired, invalidated, withdrawn.
@@ -226,6 +230,7 @@ impl Event {
             Self::PermitExpired(_) => "permit.expired",
             Self::PermitRevoked(_) => "permit.revoked",
             Self::OutcomeReported(_) => "outcome.reported",
+            Self::PassageReported(_) => "passage.reported",
             Self::ApprovalVoted(_) => "approval.voted",
             Self::ApprovalClosed(_) => "approval.closed",
             Self::ApprovalReopened(_) => "approval.reopened",

@@ -90,6 +90,8 @@ pub struct PermitConsumed {
     pub by: ActorRef,
     /// SHA-256 of the nonce that may fetch it again.
     pub nonce: Option<Digest>,
+    /// The surface of the decision; older entries do not name it.
+    pub surface: Option<String>,
 }
 
 /// `permit.expired` and `permit.revoked`
@@ -147,6 +149,8 @@ pub struct OutcomeReported {
     pub by: ActorRef,
     /// How it went.
     pub result: ReportedResult,
+    /// The surface of the decision; older entries do not name it.
+    pub surface: Option<String>,
 }
 
 /// `gap`: nothing was decided in between.
@@ -192,6 +196,7 @@ impl Event {
                 w.str("decision", &event.decision.to_string());
                 w.digest_opt("nonce", event.nonce.as_ref());
                 w.str("permit", &event.permit.to_string());
+                w.str_opt("surface", event.surface.as_deref());
             }
             Self::PermitExpired(event) | Self::PermitRevoked(event) => {
                 w.str("decision", &event.decision.to_string());
@@ -204,7 +209,9 @@ impl Event {
                 w.str("decision", &event.decision.to_string());
                 w.uint("index", event.index);
                 w.str("result", event.result.as_str());
+                w.str_opt("surface", event.surface.as_deref());
             }
+            Self::PassageReported(event) => event.write(w),
             Self::ApprovalVoted(event) => event.write(w),
             Self::ApprovalClosed(event) => event.write(w),
             Self::ApprovalReopened(event) => event.write(w),
@@ -276,6 +283,7 @@ impl Event {
                 permit: r.parsed("permit", PermitId::parse)?,
                 by: r.parsed("by", ActorRef::parse)?,
                 nonce: r.digest_opt("nonce")?,
+                surface: r.str_opt("surface")?,
             }),
             "permit.expired" => Self::PermitExpired(PermitEnded::read(&mut r)?),
             "permit.revoked" => Self::PermitRevoked(PermitEnded::read(&mut r)?),
@@ -284,7 +292,9 @@ impl Event {
                 index: r.uint("index")?,
                 by: r.parsed("by", ActorRef::parse)?,
                 result: r.parsed("result", ReportedResult::parse)?,
+                surface: r.str_opt("surface")?,
             }),
+            "passage.reported" => Self::PassageReported(super::PassageReported::read(&mut r)?),
             "approval.voted" => Self::ApprovalVoted(super::ApprovalVoted::read(&mut r)?),
             "approval.closed" => Self::ApprovalClosed(super::ApprovalClosed::read(&mut r)?),
             "approval.reopened" => Self::ApprovalReopened(super::ApprovalReopened::read(&mut r)?),

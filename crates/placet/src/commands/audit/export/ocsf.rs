@@ -145,6 +145,7 @@ fn severity(record: &Record<'_>) -> (u64, &'static str) {
         | Event::KeyCreated(_)
         | Event::KeyRevoked(_)
         | Event::SessionNarrowed(_)
+        | Event::PassageReported(_)
         | Event::PayloadErased(_)
         | Event::HoldReleased(_) => (3, "Medium"),
         Event::Decision(decision) if decision.outcome.as_str() == "DENY" => (2, "Low"),

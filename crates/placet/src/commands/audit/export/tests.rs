@@ -99,6 +99,7 @@ fn entries() -> Vec<Entry> {
         index: 7,
         by: actor("agent:support"),
         result: ReportedResult::Failed,
+        surface: None,
     };
     // The entries it names stay in every export; there is nothing in them that erasing takes away.
     let erased = PayloadErased {

@@ -1,0 +1,187 @@
+//! Figures whose truth is known: a day in which every hour is written down, and what is counted of it.
+
+use super::notation::Scene;
+use super::world::{START, actor};
+use placet_engine::{Closing, HOUR_MS, HOURS_MAX, Measures, SURFACES_MAX};
+use placet_types::event::Event;
+use placet_types::ids::TimeMs;
+use placet_types::policy::{Outcome, Reason};
+
+fn scene(rows: &str) -> Scene {
+    let mut scene = Scene::default();
+    play(&mut scene, rows);
+    scene
+}
+
+fn play(scene: &mut Scene, rows: &str) {
+    for row in rows.lines().map(str::trim).filter(|row| !row.is_empty() && !row.starts_with('#')) {
+        let out = scene.line(row);
+        assert!(!out.starts_with('!'), "{row}: {out}");
+    }
+}
+
+fn measures(scene: &mut Scene) -> Measures {
+    let world = scene.world();
+    world.check_replay();
+    world.state.measures().clone()
+}
+
+/// What happens on the day; the scene begins at a full hour.
+const DAY: &str = "person ann operator
+    person bob operator
+    agent bot
+    service gate
+    rule a pay allow
+    rule h change hold roles=operator:1 expires=7200000
+    rule no drop deny
+    rule l pay deny limit=2/1000
+    rule unused quiet allow
+    # 0:00 two permits, the third is too many; one is reported
+    decide bot pay p1
+    decide bot pay p2
+    decide bot pay p3
+    report bot p1
+    # 0:00 a change waits forty seconds and is approved
+    decide bot change c1
+    +40000
+    vote ann c1
+    collect bot c1
+    report bot c1
+    # 0:00:40 a second one waits ten minutes and is rejected
+    decide bot change c2
+    +600000
+    vote bob c2 no
+    # 1:10 a third is taken back, a fourth runs out at 3:10
+    +3600000
+    decide bot change c3
+    decide bot change c4
+    withdraw bot c3
+    +7200000
+    tick
+    # 3:10 what is denied is denied, and what nobody knows is silence
+    decide bot drop x1
+    decide bot drop x2
+    decide bot unknown.thing u1
+    # 3:10 a permit for another gate, used there and never reported
+    decide bot pay p4 for=gate
+    consume gate p4
+    # 4:10 somebody stops the workspace: that is no violation
+    +3600000
+    trip ann workspace
+    decide bot pay k1
+    lift ann workspace
+    lift bob workspace
+    # 5:10
+    +3600000
+    decide bot pay p5";
+
+#[test]
+fn every_figure_of_a_day_is_what_happened() {
+    let mut scene = scene(DAY);
+    let now = scene.world().now;
+    let found = measures(&mut scene);
+    let total = found.total();
+    let by = |outcome: Outcome| {
+        total.decisions[Outcome::ALL.iter().position(|it| *it == outcome).unwrap()]
+    };
+    assert_eq!(found.began(), Some(START));
+    assert_eq!(by(Outcome::Permit), 4, "p1, p2, p4, p5");
+    assert_eq!(by(Outcome::RequireApproval), 4, "c1 to c4");
+    assert_eq!(by(Outcome::Deny), 4, "p3, x1, x2, k1");
+    assert_eq!(by(Outcome::Silence), 1, "u1");
+    let closed = Closing::ALL.map(|it| total.closed_as(it));
+    assert_eq!(closed, [1, 1, 1, 0, 1], "approved, rejected, expired, invalidated, withdrawn");
+    let latency = &total.latency;
+    assert_eq!((latency.count, latency.sum_ms, latency.max_ms), (2, 640_000, 600_000));
+    assert_eq!((latency.within(50), latency.within(90)), (Some(60_000), Some(600_000)));
+    assert_eq!(total.violations, 3, "p3, x1, x2");
+    assert_eq!(total.stopped, 1, "k1");
+    let refused: Vec<_> = total.refused.iter().map(|(it, count)| (it.as_str(), *count)).collect();
+    // A full window is a rule that decided, and says both.
+    assert_eq!(refused, [("rule", 3), ("velocity", 1), ("killed_workspace", 1)]);
+    assert_eq!(total.refused_for(Reason::EvidenceExpired), 0);
+    assert_eq!((total.consumed, total.reported), (5, 2));
+
+    // The window begins at a full hour; all hours together are the day.
+    assert_eq!(found.since(START), *total);
+    let last = found.since(TimeMs(now.0));
+    assert_eq!(last.decisions.iter().sum::<u64>(), 1, "p5 alone");
+    let two = found.since(TimeMs(now.0 - HOUR_MS));
+    assert_eq!((two.violations, two.stopped, two.decisions.iter().sum::<u64>()), (0, 1, 2));
+    assert_eq!(two.latency.count, 0);
+}
+
+#[test]
+fn surfaces_and_their_gates_are_seen_as_they_were() {
+    let mut scene = scene(DAY);
+    let now = scene.world().now;
+    let found = measures(&mut scene);
+    let surfaces = found.surfaces();
+    let names: Vec<_> = surfaces.named.keys().map(String::as_str).collect();
+    assert_eq!(names, ["change", "drop", "pay"]);
+    assert_eq!((surfaces.unknown, surfaces.unknown_last.is_some()), (1, true));
+    let pay = &surfaces.named["pay"];
+    assert_eq!(pay.decided_last, Some(now));
+    assert_eq!((pay.consumed, pay.reported, pay.outcome_unknown()), (4, [1, 0, 0], 3));
+    let gate = &pay.gates[&actor("service:gate")];
+    assert_eq!((gate.permits, gate.consumed, gate.reported), (1, 1, 0));
+    assert_eq!(gate.heard_last, Some(TimeMs(now.0 - 2 * HOUR_MS)));
+    let bot = &pay.gates[&actor("agent:bot")];
+    assert_eq!((bot.permits, bot.consumed, bot.reported, bot.heard_last), (3, 3, 1, Some(now)));
+    let change = &surfaces.named["change"];
+    assert_eq!((change.rejected, change.consumed, change.outcome_unknown()), (1, 1, 0));
+    let drop = &surfaces.named["drop"];
+    assert_eq!((drop.heard_last, drop.gates.len()), (None, 0), "denied, so no gate was heard");
+    let rules: Vec<_> =
+        found.rules().matched.iter().map(|(id, count)| (id.as_str(), *count)).collect();
+    // The limit is a rule that matches whether or not its window is full; `unused` is not there.
+    assert_eq!(rules, [("a", 6), ("h", 4), ("l", 6), ("no", 2)]);
+}
+
+#[test]
+fn another_bundle_begins_anew_and_the_same_one_does_not() {
+    let mut scene = scene("agent bot\nrule a pay allow\ndecide bot pay d1");
+    assert_eq!(measures(&mut scene).rules().matched.len(), 1);
+    play(&mut scene, "+1000\nrule b pay allow");
+    let now = scene.world().now;
+    let found = measures(&mut scene);
+    assert_eq!((found.rules().matched.len(), found.rules().since), (0, now));
+    play(&mut scene, "decide bot pay d2");
+    assert_eq!(measures(&mut scene).rules().matched.len(), 2);
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_what_is_beyond_is_seen() {
+    let mut scene = scene("agent bot\nrule a * allow\ndecide bot s0 d0");
+    for at in 1..SURFACES_MAX + 3 {
+        play(&mut scene, &format!("decide bot s{at} d{at}"));
+    }
+    let found = measures(&mut scene);
+    assert_eq!(found.surfaces().named.len(), SURFACES_MAX);
+    assert_eq!(found.surfaces().others.decisions.iter().sum::<u64>(), 3);
+    // Hours go, the sum stays.
+    for at in 0..HOURS_MAX + 2 {
+        play(&mut scene, &format!("+{HOUR_MS}\ndecide bot s0 h{at}"));
+    }
+    let found = measures(&mut scene);
+    let all = SURFACES_MAX as u64 + 3 + HOURS_MAX + 2;
+    assert_eq!(found.total().decisions.iter().sum::<u64>(), all);
+    assert_eq!(found.since(START).decisions.iter().sum::<u64>(), HOURS_MAX);
+}
+
+#[test]
+fn entries_that_do_not_name_their_surface_are_counted_apart() {
+    let mut scene = scene("agent bot\nservice gate\nrule a pay allow\ndecide bot pay d1 for=gate");
+    play(&mut scene, "consume gate d1");
+    let world = scene.world();
+    let consumed = world.entries.pop().unwrap();
+    let Event::PermitConsumed(mut consumed) = consumed.event else { panic!("it was consumed") };
+    world.log.pop();
+    consumed.surface = None;
+    let mut state = world.replayed();
+    let entry = world.entry(Event::PermitConsumed(consumed));
+    state.apply(&entry).unwrap();
+    let surfaces = state.measures().surfaces();
+    assert_eq!((surfaces.named["pay"].consumed, surfaces.others.consumed), (0, 1));
+    assert_eq!(state.measures().total().consumed, 1);
+}
