@@ -4,6 +4,7 @@
 
 mod approvals;
 mod evidence;
+mod exceptions;
 mod measures;
 mod overrides;
 mod policies;
@@ -58,6 +59,7 @@ impl State {
             // Follows from the held decisions.
             pending: _,
             delegations,
+            exceptions,
             finals,
             timers,
             permits,
@@ -99,6 +101,7 @@ impl State {
         });
         w.put(&(*held_open as u64));
         w.put(delegations);
+        w.put(exceptions);
         w.list(finals.iter(), Writer::put);
         w.list(timers.iter(), |w, (time, timer)| {
             w.put(time);
@@ -172,6 +175,7 @@ impl State {
             demands: Demands::default(),
             pending: Pending::default(),
             delegations: r.get()?,
+            exceptions: r.get()?,
             finals: r.list(Reader::get)?,
             timers: r.rising(|timer| timer, |r| Some((r.get()?, r.get()?)))?,
             permits: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
@@ -214,6 +218,7 @@ impl State {
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
             && self.trips.all.values().all(|trip| trip.index < size)
+            && self.exceptions.all.values().all(|it| it.index < size)
             && self.overrides.is_within(size)
             && self.sessions.all.values().all(|session| session.index < size)
     }

@@ -16,7 +16,8 @@ pub(crate) async fn health(call: Call) -> Result<Response, Problem> {
     let version = Some(env!("CARGO_PKG_VERSION"));
     // It lives, and whoever looks should know: there is nothing that a restart would mend.
     let status = if call.server.plane.is_tampered() { "kill_switch_tampered" } else { "ok" };
-    document::answer(StatusCode::OK, &StatusDocument { status, version })
+    let ungoverned = Some(call.server.plane.ungoverned()).filter(|count| *count > 0);
+    document::answer(StatusCode::OK, &StatusDocument { status, version, ungoverned })
 }
 
 /// `GET /readyz`
@@ -27,7 +28,8 @@ pub(crate) async fn ready(call: Call) -> Result<Response, Problem> {
     match call.server.plane.not_ready() {
         Some(error) => Err(error.into()),
         None => {
-            document::answer(StatusCode::OK, &StatusDocument { status: "ready", version: None })
+            let ready = StatusDocument { status: "ready", version: None, ungoverned: None };
+            document::answer(StatusCode::OK, &ready)
         }
     }
 }
