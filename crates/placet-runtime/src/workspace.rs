@@ -19,7 +19,7 @@ use placet_types::event::{ActorRef, DecisionEvent, Entry, KillScope, OverrideMod
 use placet_types::ids::{ActorId, WorkspaceName};
 use placet_types::policy::Reason;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
