@@ -47,7 +47,7 @@ ACCESS = {
     "searchActions": {"subject": USER, "resource": RECORD},
 }
 # Never ends; it is asked by this script.
-STREAM = "streamEvents"
+STREAMS = {"streamEvents": "/api/v1/events", "streamOverrides": "/api/v1/overrides/stream"}
 # In development mode one person is all people, and what they did in an emergency needs no review.
 # Rights are handed on from a key or a session.
 WITH_KEYS = {"reviewPolicy", "openSession", "closeSession"}
@@ -249,7 +249,12 @@ class Server:
             return {}, {"subject": "customer-4711", "dry_run": True}, "admin"
         if operation == "lift":
             self.good("POST", "/api/v1/kill", {"scope": "workspace"})
-        if operation in ("kill", "lift"):
+        if operation in ("getOverride", "acknowledgeOverride"):
+            made = self.good("POST", "/api/v1/overrides:drill", {"scope": "workspace"})
+            key = "bot" if operation == "acknowledgeOverride" and "bot" in self.keys else "admin"
+            body = None if operation == "getOverride" else {"stopped": 1}
+            return {"index": str(made["index"])}, body, key
+        if operation in ("kill", "lift", "drillOverride"):
             return {}, {"scope": "workspace"}, "admin"
         if operation == "startExecution":
             return {}, {"capability": "crm-writer", "idempotency_key": self.unique()}, "bot"
@@ -430,12 +435,12 @@ def start(binary, home, dev):
     return child, server
 
 
-def stream(server):
-    """The stream of events, which schemathesis would wait for the end of."""
+def stream(server, path):
+    """A stream of events, which schemathesis would wait for the end of."""
     headers = server.authorization("admin")
     seen = collections.Counter()
     for query in ("", "?from=0", "?from=-1", "?from=x", "?from=18446744073709551615", "?nothing=1"):
-        request = urllib.request.Request(server.url + "/api/v1/events" + query, headers=headers)
+        request = urllib.request.Request(server.url + path + query, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:
                 seen[answer.status] += 1
@@ -463,7 +468,9 @@ def run(binary, dev, seconds, seed):
             command = [sys.executable, "-m", "schemathesis.cli", "run", server.url + "/openapi.json"]
             command += ["--checks", "content_type_conformance,response_schema_conformance"]
             command += ["--phases", "examples,coverage,fuzzing,stateful"]
-            command += ["--exclude-operation-id", STREAM, "--seed", str(seed), "--no-color"]
+            for operation in STREAMS:
+                command += ["--exclude-operation-id", operation]
+            command += ["--seed", str(seed), "--no-color"]
             command += ["--max-time", str(seconds), "--request-timeout", "20", "--warnings", "off"]
             command += ["--continue-on-failure", "--generation-database", "none"]
             ran = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True)
@@ -471,9 +478,10 @@ def run(binary, dev, seconds, seed):
                 raise SystemExit(f"schemathesis did not run:\n{ran.stdout}\n{ran.stderr}")
             found = json.loads(report.read_text())
             answered = {op: collections.Counter(seen) for op, seen in found["answered"].items()}
-            answered[STREAM] = collections.Counter(
-                {str(status): count for status, count in stream(server).items()}
-            )
+            for operation, path in STREAMS.items():
+                answered[operation] = collections.Counter(
+                    {str(status): count for status, count in stream(server, path).items()}
+                )
             document = server.good("GET", "/openapi.json")
             answered[DOCUMENT] = collections.Counter({"200": 1})
             operations = [

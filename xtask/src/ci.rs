@@ -268,7 +268,7 @@ impl Stages {
     /// must not happen at all, however little there is.
     fn bench(&self) -> Result<String> {
         let (mut rows, mut exact) = (0, 0);
-        for name in ["evaluate", "serve", "verify", "backtest", "overload", "approvals"] {
+        for name in ["evaluate", "serve", "verify", "backtest", "kill", "overload", "approvals"] {
             let mut command = Command::new(self.binary());
             let stdout = captured(command.args(["bench", name, "--smoke", "--json"]))?;
             let report: Value = serde_json::from_slice(&stdout)

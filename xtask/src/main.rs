@@ -4,6 +4,7 @@
 
 mod approvals;
 mod args;
+mod attacks;
 mod ci;
 mod crash;
 mod faults;

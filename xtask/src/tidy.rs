@@ -1,6 +1,7 @@
 //! `tidy`: gathers what the rules look at and prints what they found. Owns reading; the rules
 //! themselves are in `rules`.
 
+use crate::attacks;
 use crate::rules::{self, Dependency, File, Kind};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
@@ -42,6 +43,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("ratchet", rules::ratchet(&files, &list)),
         ("clean text", rules::clean_text(&files)),
         ("error pages", pages.unwrap_or_default()),
+        ("attacks", attacks::named(&files)),
     ];
     let mut count = 0;
     for (rule, found) in &results {

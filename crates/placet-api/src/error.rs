@@ -89,6 +89,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("own_review", 403, "Nobody reviews what they did themselves"),
     ("bundles_full", 409, "Too many bundles are withdrawn"),
     ("authors_full", 409, "Too many author keys count"),
+    ("acknowledgements_full", 409, "Too many gates have acknowledged this override"),
     ("session_narrowed", 409, "The policy grants the session less than a moment ago"),
     ("token_used", 409, "The token has opened a session already"),
     ("aliases_full", 409, "As many names lead somewhere as can"),

@@ -31,6 +31,7 @@ mod shadow;
 mod signer;
 mod surface;
 mod text;
+mod trips;
 
 pub use approval::{
     ApprovalDocument, ApprovalList, ApprovalParts, AskedByDocument, CastVoteDocument,
@@ -108,3 +109,7 @@ pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};
 pub use signer::{RevokeSignerRequest, RotateRequest, SignerChangeDocument, SignersDocument};
 pub use surface::{OwnedJson, SurfaceDocument, SurfaceList};
 pub use text::{IdText, Instant, Json, JsonObject, Sha};
+pub use trips::{
+    AcknowledgeRequest, DrillRequest, GateAcknowledgement, OverrideReportDocument, OverrideStopped,
+    OverrideTold, OverrideUnreached, SilentGate,
+};

@@ -148,11 +148,15 @@ pub struct KillDocument {
 /// A tripped kill switch.
 #[derive(Serialize, ToSchema)]
 pub struct KillStateDocument {
+    /// Log index of the trip: what gates acknowledge, and what a report is asked for by.
+    pub index: u64,
     /// Since when.
     #[schema(value_type = String)]
     pub since: Instant,
-    /// `api`, `file`, `signal` or `certificate`.
+    /// `api`, `file`, `signal`, `certificate` or `seal`.
     pub source: &'static str,
+    /// `killed`, or `kill_switch_tampered` where the certificate or the log was not what it has to be.
+    pub state: &'static str,
     /// Who asked to lift it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lift_requested_by: Option<String>,
@@ -250,7 +254,7 @@ pub struct WorkspaceMadeDocument<'a> {
 /// Health and readiness.
 #[derive(Serialize, ToSchema)]
 pub struct StatusDocument {
-    /// `ok` or `ready`.
+    /// `ok` or `ready`; `kill_switch_tampered` while everything is stopped for that.
     pub status: &'static str,
     /// Version of the server.
     #[serde(skip_serializing_if = "Option::is_none")]

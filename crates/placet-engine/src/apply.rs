@@ -79,6 +79,7 @@ impl State {
         if let Err(what) = self.apply_event(&entry.event, index) {
             return fail(what);
         }
+        self.hear(&entry.event);
         Ok(())
     }
 
@@ -149,6 +150,8 @@ impl State {
             Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
             Event::ExecutionStarted(started) => self.apply_started(started, index)?,
             Event::ExecutionEnded(ended) => self.apply_execution_ended(ended)?,
+            Event::KillDrilled(drilled) => self.apply_drilled(drilled, index),
+            Event::OverrideAcknowledged(said) => self.apply_acknowledged(said, index)?,
             Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
             Event::BundleDrafted(drafted) => self.apply_drafted(drafted, index),
             Event::BundleArmed(armed) => self.apply_armed(armed, index)?,
@@ -320,9 +323,15 @@ impl State {
     }
 
     fn apply_revoked(&mut self, ended: &PermitEnded) {
-        if let Some(open) = self.take_permit(ended.decision) {
+        let open = self.take_permit(ended.decision);
+        if let Some(open) = &open {
             self.timers.remove(&(open.permit.expires, Timer::Permit(ended.decision)));
             self.consumed_ends.remove(&(open.permit.expires, ended.decision));
+        }
+        let by_kill = ended.reason.as_ref().is_some_and(|reason| reason.starts_with("killed"));
+        let consumed = open.is_none_or(|open| open.consumed_by.is_some());
+        if by_kill && consumed && !self.revoked.get(ended.index) {
+            self.overtake();
         }
         self.revoked.set(ended.index);
         self.counters.revoked = self.counters.revoked.saturating_add(1);

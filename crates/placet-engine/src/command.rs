@@ -10,6 +10,7 @@ use crate::measures::ReportPassage;
 use crate::overrides::{Lift, Trip};
 use crate::releases::{ChangeAlias, RegisterRelease};
 use crate::shadow::{Shadow, ShadowBundle};
+use crate::trips::{Acknowledge, Drill};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -98,6 +99,10 @@ pub enum Command {
     StartExecution(Box<StartExecution>),
     /// Say how an execution ended.
     EndExecution(EndExecution),
+    /// Practise a kill.
+    Drill(Drill),
+    /// Say what a gate has done about an override.
+    Acknowledge(Acknowledge),
     /// Create a key under a permit for `key.create`.
     CreateKey(CreateKey),
     /// Revoke a key.
@@ -198,6 +203,8 @@ impl Command {
             Self::Report(command) => Some(&command.who),
             Self::ReportPassage(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
+            Self::Drill(command) => Some(&command.who),
+            Self::Acknowledge(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
             Self::StartExecution(command) => Some(&command.by),
             Self::EndExecution(command) => Some(&command.by),

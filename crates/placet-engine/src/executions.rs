@@ -307,6 +307,7 @@ pub(crate) fn tripped_by(state: &State, command: &Decide, combined: &Combined) -
             source: KillSource::Manifest,
             by: None,
             not_before: None,
+            waiting: 0,
         })
     })
 }

@@ -55,6 +55,7 @@ mod signers;
 mod snapshot;
 mod state;
 mod step;
+mod trips;
 mod votes;
 mod waiting;
 
@@ -95,4 +96,5 @@ pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
 pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
 pub use step::{step, step_with};
+pub use trips::{Acknowledge, Acknowledgement, Drill, GATE_HEARD_MS, TripRecord};
 pub use votes::Cast;

@@ -56,6 +56,8 @@ pub struct Trip {
     pub source: KillSource,
     /// Who; absent for file, signal and certificate.
     pub who: Option<Who>,
+    /// Callers that waited for an approval when it took effect, and were told.
+    pub waiting: u64,
 }
 
 /// Lift a kill switch.
@@ -314,7 +316,9 @@ impl State {
         if source != KillSource::Manifest {
             self.overrides.all.insert(kill.scope.clone(), state);
         }
+        let barred = self.barred(&kill.scope, mode);
         if !mode.ends_permits() {
+            self.remember_trip(kill, index, 0, barred);
             return Ok(());
         }
         if source != KillSource::Manifest {
@@ -334,13 +338,17 @@ impl State {
             self.last_override = Some(index);
             self.overrides.floor = index;
             let all: Vec<DecisionId> = self.permits.keys().copied().collect();
-            self.end_open(all);
+            let ended = self.end_open(all);
+            self.remember_trip(kill, index, ended, barred);
             for held in self.held.values_mut() {
                 forget_nonce(&mut held.state);
             }
             return Ok(());
         }
-        let Some(covered) = self.overrides.covered.get(&kill.scope) else { return Ok(()) };
+        let Some(covered) = self.overrides.covered.get(&kill.scope) else {
+            self.remember_trip(kill, index, 0, barred);
+            return Ok(());
+        };
         let stopped = |scopes: &[KillScope]| bites(&kill.scope, mode, scopes);
         let open = covered.permits.iter().copied();
         let open: Vec<DecisionId> = open
@@ -351,11 +359,24 @@ impl State {
                 forget_nonce(&mut held.state);
             }
         }
-        self.end_open(open);
+        let ended = self.end_open(open);
+        self.remember_trip(kill, index, ended, barred);
         Ok(())
     }
 
-    fn end_open(&mut self, decisions: Vec<DecisionId>) {
+    /// Held actions that cannot be released while a scope is stopped.
+    fn barred(&self, scope: &KillScope, mode: OverrideMode) -> u64 {
+        if scope.is_wide() {
+            return self.held_open as u64;
+        }
+        let Some(covered) = self.overrides.covered.get(scope) else { return 0 };
+        let held = covered.held.iter().filter_map(|id| self.held.get(id));
+        held.filter(|held| held.state.is_open() && bites(scope, mode, &held.scopes)).count() as u64
+    }
+
+    /// How many were open.
+    fn end_open(&mut self, decisions: Vec<DecisionId>) -> u64 {
+        let mut ended = 0_u64;
         for decision in decisions {
             let Some(open) = self.take_permit(decision) else { continue };
             self.consumed_ends.remove(&(open.permit.expires, decision));
@@ -363,8 +384,10 @@ impl State {
                 self.timers.remove(&(open.permit.expires, Timer::Permit(decision)));
                 self.revoked.set(open.index);
                 self.counters.revoked = self.counters.revoked.saturating_add(1);
+                ended = ended.saturating_add(1);
             }
         }
+        ended
     }
 
     pub(crate) fn apply_lift_asked(
@@ -388,6 +411,7 @@ impl State {
     ) -> Result<(), &'static str> {
         let state = self.overrides.all.remove(&kill.scope);
         let state = state.ok_or("it lifts a kill switch that is not tripped")?;
+        self.lift_trips(&kill.scope, index);
         self.mark_override(&kill.scope, state.mode == OverrideMode::Kill, index);
         if state.mode.ends_permits() && !kill.scope.is_wide() {
             let past = &mut self.overrides.past;
@@ -444,7 +468,7 @@ fn forget_nonce(state: &mut HeldState) {
     }
 }
 
-fn may_override(state: &State, who: &Who) -> Result<(), Rejection> {
+pub(crate) fn may_override(state: &State, who: &Who) -> Result<(), Rejection> {
     if !who.actor.is_human() {
         return Err(Rejection::NotHuman);
     }
@@ -483,6 +507,7 @@ pub(crate) fn trip(state: &State, command: &Trip) -> Result<Plan, Rejection> {
         source: command.source,
         by: command.who.as_ref().map(|who| who.actor.clone()),
         not_before: None,
+        waiting: command.waiting,
     }))
 }
 
@@ -500,6 +525,7 @@ pub(crate) fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, R
         source: KillSource::Api,
         by: Some(command.who.actor.clone()),
         not_before,
+        waiting: 0,
     };
     if state.dev {
         return append(Event::KillLifted(event(None)));

@@ -146,6 +146,8 @@ pub enum Rejection {
     Exists(&'static str),
     /// The bound of aliases is reached.
     AliasesFull,
+    /// The bound of gates that acknowledge one override is reached.
+    AcknowledgementsFull,
     /// A bound of evidence is reached.
     EvidenceFull,
     /// The piece was taken back.
@@ -243,6 +245,7 @@ impl Rejection {
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
             Self::AliasesFull => "aliases_full",
+            Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
             Self::EvidenceRevoked => "evidence_revoked",
             Self::EvidenceUnsigned => "evidence_unsigned",
@@ -400,6 +403,9 @@ impl fmt::Display for Rejection {
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
             Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
+            Self::AcknowledgementsFull => {
+                f.write_str("as many gates have acknowledged this as can be kept in mind")
+            }
             Self::EvidenceFull => f.write_str(
                 "as much evidence, or as many types, issuers or repetitions of it, are kept as can be; \
                  what has expired makes room",

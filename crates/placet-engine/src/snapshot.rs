@@ -1,4 +1,4 @@
-//! Saving a state and reading it back: a compact binary form of version 7, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 8, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
@@ -10,6 +10,7 @@ mod measures;
 mod overrides;
 mod policies;
 mod sessions;
+mod trips;
 
 use crate::codec::{Code, Reader, Writer};
 use crate::demand::Demands;
@@ -29,7 +30,7 @@ use placet_types::event::{HoldScope, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x07";
+const MAGIC: &[u8; 8] = b"plstate\x08";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -74,6 +75,7 @@ impl State {
             overrides,
             executions,
             last_override,
+            trips,
             spent,
             signers,
             counters,
@@ -126,6 +128,7 @@ impl State {
         w.put(overrides);
         w.put(executions);
         w.put(last_override);
+        w.put(trips);
         w.list(spent.iter(), Writer::put);
         w.list(signers.iter(), Writer::put);
         w.put(counters);
@@ -198,6 +201,7 @@ impl State {
             overrides: r.get()?,
             executions: r.get()?,
             last_override: r.get()?,
+            trips: r.get()?,
             spent: r.rising(|id| id, Reader::get)?,
             signers: r.list(Reader::get)?,
             counters: r.get()?,
@@ -220,6 +224,7 @@ impl State {
             && self.evidence.newest(None).next().is_none_or(|piece| piece.index < size)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.trips.all.values().all(|trip| trip.index < size)
             && self.exceptions.all.values().all(|it| it.index < size)
             && self.overrides.is_within(size)
             && self.executions.all.values().all(|it| it.index < size && it.started.index < size)
@@ -423,17 +428,18 @@ impl Code for LogSigner {
 
 impl Code for Counters {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } = self;
-        let single = [consumed, reported, expired, revoked, erased];
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals, overtaken } =
+            self;
+        let single = [consumed, reported, expired, revoked, erased, overtaken];
         for count in decisions.iter().chain(single).chain(approvals) {
             w.put(count);
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         let mut counters = Self::default();
-        let Self { decisions, consumed, reported, expired, revoked, erased, approvals } =
+        let Self { decisions, consumed, reported, expired, revoked, erased, approvals, overtaken } =
             &mut counters;
-        let single = [consumed, reported, expired, revoked, erased];
+        let single = [consumed, reported, expired, revoked, erased, overtaken];
         for count in decisions.iter_mut().chain(single).chain(approvals) {
             *count = r.get()?;
         }

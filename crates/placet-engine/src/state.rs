@@ -20,6 +20,7 @@ use crate::releases::Releases;
 use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
+use crate::trips::Trips;
 use crate::votes::Cast;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -126,6 +127,8 @@ pub struct Counters {
     pub expired: u64,
     /// Permits revoked.
     pub revoked: u64,
+    /// Permits that were consumed and whose answer a trip overtook.
+    pub overtaken: u64,
     /// Approvals completed, rejected, and closed otherwise.
     pub approvals: [u64; 3],
     /// Payloads erased.
@@ -176,6 +179,8 @@ pub struct State {
     pub(crate) overrides: Overrides,
     pub(crate) executions: Executions,
     pub(crate) last_override: Option<u64>,
+    /// What trips stopped, and what gates say of it.
+    pub(crate) trips: Trips,
     /// Decisions whose permit has made a key, armed a bundle, or changed signers or authors.
     pub(crate) spent: BTreeSet<DecisionId>,
     /// Keys that sign the log, oldest first.
@@ -404,6 +409,7 @@ impl State {
             overrides: Overrides::default(),
             executions: Executions::default(),
             last_override: None,
+            trips: Trips::default(),
             spent: BTreeSet::new(),
             signers: Vec::new(),
             counters: Counters::default(),

@@ -19,6 +19,7 @@ use crate::sessions;
 use crate::shadow;
 use crate::signers;
 use crate::state::{HeldState, State};
+use crate::trips;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use placet_types::Hasher;
@@ -79,6 +80,8 @@ pub fn step_with<H: Hasher>(
         Command::Lift(command) => lift(state, command, now),
         Command::StartExecution(command) => executions::start(state, command, now),
         Command::EndExecution(command) => executions::end(state, command),
+        Command::Drill(command) => trips::drill(state, command),
+        Command::Acknowledge(command) => trips::acknowledge(state, command),
         Command::CreateKey(command) => create_key(state, command, now),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
         Command::OpenSession(command) => sessions::open(state, command, now),

@@ -24,6 +24,7 @@ mod engine {
     mod shadow;
     mod signers;
     mod timing;
+    mod trips;
     mod windows;
     mod world;
 }

@@ -169,7 +169,7 @@ impl Plane {
         }
         if let Some(everything) = everything {
             let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-            let trip = Trip { scope, mode: everything, source, who: None };
+            let trip = Trip { scope, mode: everything, source, who: None, waiting: 0 };
             if everything == OverrideMode::Kill {
                 workspace.stop();
             }

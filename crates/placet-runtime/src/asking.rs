@@ -34,7 +34,7 @@ impl Plane {
         );
         self.send(message)?;
         match answer.await {
-            Ok(seen) => seen.map_err(PlaneError::from),
+            Ok(seen) => self.sealed(seen.map_err(PlaneError::from)),
             Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
         }
     }
@@ -85,7 +85,7 @@ impl Plane {
 
     pub(crate) async fn finish(&self, answer: Begun) -> Result<Done, PlaneError> {
         match answer.await {
-            Ok(done) => done.map_err(PlaneError::from),
+            Ok(done) => self.sealed(done.map_err(PlaneError::from)),
             Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
         }
     }

@@ -19,6 +19,7 @@ use crate::ports::{
 };
 use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
+use crate::scrub;
 use crate::seat::Seat;
 use crate::sequencer::{Gauges, Message, Payload, Sequencer};
 use crate::signing::{Signing, unnamed};
@@ -364,19 +365,25 @@ impl Plane {
             plane.pool.start(slots),
         ];
         let bootstrap = plane.settle(&options, &mut notices).await?;
-        threads.extend(plane.watch_out()?);
+        threads.extend(plane.watch_out(step_back)?);
         Ok(Started { plane, bootstrap, notices, threads })
     }
 
-    /// The threads that see and record what is asked for beside the store.
-    fn watch_out(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>, StartError> {
+    /// The threads that see and record what is asked for beside the store, and the one that looks
+    /// after the seal of the log.
+    fn watch_out(self: &Arc<Self>, step_back: fn()) -> Result<Vec<JoinHandle<()>>, StartError> {
         let (plane, watched) = (Arc::downgrade(self), self.watched.clone());
         let recorder = spawn("overrides", None, move || watching::record(&plane, &watched))?;
         let Some(lookout) = self.safety()?.lookout() else { return Ok(vec![recorder]) };
         self.watched.threaded.store(true, Ordering::SeqCst);
         let plane = Arc::downgrade(self);
         let watch = spawn("lookout", None, move || watching::watch(&plane, lookout.as_ref()))?;
-        Ok(vec![recorder, watch])
+        let plane = Arc::downgrade(self);
+        let scrub = spawn("scrub", None, move || {
+            step_back();
+            scrub::run(&plane);
+        })?;
+        Ok(vec![recorder, watch, scrub])
     }
 
     /// Founds the first workspace or compares what is there with what was asked for, and trips the
@@ -425,6 +432,10 @@ impl Plane {
         }
         let (killed, last_override) =
             self.look(root.no, |state| (state.is_killed(), state.last_override())).await?;
+        let cause = |state: &State| state.kill().0.map(|kill| kill.source);
+        if let Some(source) = self.look(root.no, cause).await? {
+            self.watched.tripped(source);
+        }
         self.spread_kill(&root).await?;
         let certificate = self.safety()?.read_armed();
         let armed = match &certificate {
@@ -469,7 +480,8 @@ impl Plane {
             }
             if self.look(workspace.no, everything).await?.is_none_or(|own| own < mode) {
                 let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-                let trip = Command::Trip(Trip { scope, mode, source, who: None });
+                let trip = Trip { scope, mode, source, who: None, waiting: 0 };
+                let trip = Command::Trip(trip);
                 self.submit(workspace.no, trip, Payload::empty()).await?;
             }
         }

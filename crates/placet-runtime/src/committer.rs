@@ -215,6 +215,9 @@ impl Committer {
             if open.approvals_changed {
                 open.shared.approvals.send_modify(|version| *version = version.wrapping_add(1));
             }
+            if open.overrides_changed {
+                open.shared.overrides.send_modify(|version| *version = version.wrapping_add(1));
+            }
             durable.insert(no, (open.shared, committed));
         }
         Ok(durable)

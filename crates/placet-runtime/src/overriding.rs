@@ -84,6 +84,9 @@ impl Plane {
             let why = "this scope is not stopped in this way";
             return Err(PlaneError::Rejected(Rejection::OverrideInvalid(why)));
         }
+        if what.is_widest() && what.scope == KillScope::Everything {
+            self.watched.tripped(what.source);
+        }
         for workspace in &affected {
             what.take_effect(workspace);
         }
@@ -146,7 +149,8 @@ impl Plane {
     ) -> Result<Begun, PlaneError> {
         let who = principal.map(|principal| self.who(workspace, principal));
         let Halt { scope, mode, source } = what.clone();
-        let trip = Trip { scope, mode, source, who };
+        let waiting = if what.is_widest() { workspace.told() } else { 0 };
+        let trip = Trip { scope, mode, source, who, waiting };
         // A kill is recorded even when the name of who asked can no longer be sealed.
         let payload = self.actor_payload(principal).unwrap_or_else(|_| Payload::empty());
         self.begin_urgent(workspace.no, Command::Trip(trip), payload)
@@ -284,7 +288,7 @@ impl Plane {
     }
 
     /// Everything can be stopped only from the first workspace.
-    fn may_override(
+    pub(crate) fn may_override(
         &self,
         principal: &Principal,
         scope: &KillScope,

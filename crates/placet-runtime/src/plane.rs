@@ -351,6 +351,7 @@ impl Plane {
             }
             // Whichever comes first, the state is looked at again.
             let left = std::time::Duration::from_millis(left);
+            let waits = workspace.waits();
             let changed = async {
                 tokio::select! {
                     biased;
@@ -359,10 +360,9 @@ impl Plane {
                 }
             };
             // A kill is told at once, and without another look: the store may be what is stuck.
-            if in_time(self.clock.as_ref(), left, changed).await == Some(true)
-                && workspace.stops_all_of(&answer.event)
-            {
-                workspace.told.fetch_add(1, Ordering::Relaxed);
+            let killed = in_time(self.clock.as_ref(), left, changed).await == Some(true);
+            drop(waits);
+            if killed && workspace.stops_all_of(&answer.event) {
                 return Ok(withheld(workspace, answer));
             }
         }

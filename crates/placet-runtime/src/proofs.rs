@@ -7,6 +7,7 @@ use crate::ports::{JournalReader, ReadModel};
 use crate::tiling::{TILE, each_entry, leaves_between};
 use crate::workspace::{SignedHead, Workspace};
 use placet_tlog::cosignature::append_lines;
+use placet_tlog::merkle::verify_inclusion;
 use placet_tlog::note::Signature;
 use placet_tlog::receipt::write_receipt;
 use placet_tlog::tiles::{Row, TileRef, write_bundle, write_hashes};
@@ -43,6 +44,22 @@ impl Workspace {
         };
         let path = self.with_tiles(leaves, prove).ok()?;
         Some(write_receipt(entry, index, &path, &head.note))
+    }
+
+    /// Whether the tree of a head that this log has or had holds `leaf` at `index`.
+    pub(crate) fn proves(
+        &self,
+        head: &SignedHead,
+        index: u64,
+        leaf: &Hash,
+        leaves: &Leaves<'_>,
+    ) -> bool {
+        let prove = |tree: &Tree<Fast>, tiles: &mut TileSource<'_>| {
+            tree.inclusion_proof_in(&head.head, index, tiles)
+        };
+        let (size, root) = (head.head.size(), head.head.root());
+        self.with_tiles(leaves, prove)
+            .is_ok_and(|path| verify_inclusion::<Fast>(leaf, index, size, &path, &root).is_ok())
     }
 
     /// The proof that the log of `new` entries extends that of `old` entries.

@@ -3,6 +3,7 @@
 
 mod filter;
 
+use crate::crypto::Fast;
 use crate::error::PlaneError;
 use crate::frame::{Frame, SlotKeys, frames};
 use crate::host::in_time;
@@ -12,6 +13,7 @@ use crate::proofs::Leaves;
 use crate::sealed::read_sealed;
 use crate::workspace::{SignedHead, Workspace, parse_batch};
 use placet_tlog::Hash;
+use placet_tlog::merkle::leaf_hash;
 use placet_tlog::tiles::TileRef;
 use placet_tlog::tree::TreeError;
 use placet_types::event::{Entry, Event};
@@ -116,7 +118,8 @@ impl Plane {
         }
         let mut at = from;
         while at < size {
-            let batches = read_sealed(self.journal.as_ref(), workspace.no, at, 1 << 20)?;
+            let batches =
+                self.sealed(read_sealed(self.journal.as_ref(), workspace.no, at, 1 << 20))?;
             if batches.is_empty() {
                 break;
             }
@@ -186,7 +189,7 @@ impl Plane {
         until: u64,
         mut take: impl FnMut(LogEntry, Frame<'_>),
     ) -> Result<(), PlaneError> {
-        let batches = read_sealed(self.journal.as_ref(), workspace.no, from, 1)?;
+        let batches = self.sealed(read_sealed(self.journal.as_ref(), workspace.no, from, 1))?;
         let Some(batch) = batches.into_iter().next() else { return Ok(()) };
         for (index, frame) in (batch.first_index..).zip(frames(&batch.frames)) {
             if index >= until {
@@ -430,7 +433,12 @@ impl Plane {
         if entry.index >= head.head.size() {
             return Err(PlaneError::NotFound("published checkpoint with this entry, yet,"));
         }
-        self.receipt_of(workspace, &head, entry.index, &entry.bytes)
+        let receipt = self.receipt_of(workspace, &head, entry.index, &entry.bytes)?;
+        // What was read back is in the tree that the checkpoint is of, or the log was altered.
+        let leaf = leaf_hash::<Fast>(&entry.bytes);
+        let proven = workspace.proves(&head, entry.index, &leaf, &self.leaves());
+        let what = || PlaneError::Damaged(format!("entry {} is not in the tree", entry.index));
+        self.sealed(if proven { Ok(receipt) } else { Err(what()) })
     }
 
     /// The receipt of an answer that was written just now; of an earlier one by its index.

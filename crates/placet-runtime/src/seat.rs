@@ -53,6 +53,7 @@ impl Seat {
             spans: Vec::new(),
             frames: Vec::new(),
             approvals_changed: false,
+            overrides_changed: false,
             doomed: Vec::new(),
             signers: None,
             signing: None,
@@ -77,6 +78,13 @@ impl Seat {
                     | Event::ApprovalReopened(_)
                     | Event::ApprovalEscalated(_)
                     | Event::PermitCollected(_)
+            );
+            open.overrides_changed |= matches!(
+                entry.event,
+                Event::KillTripped(_)
+                    | Event::KillDrilled(_)
+                    | Event::KillLifted(_)
+                    | Event::OverrideAcknowledged(_)
             );
             if let Event::PayloadErased(erased) = &entry.event {
                 let index = self.state.next_index();

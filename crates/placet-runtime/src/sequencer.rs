@@ -174,6 +174,7 @@ pub(crate) struct Open {
     pub(crate) spans: Vec<Range<usize>>,
     pub(crate) frames: Vec<u8>,
     pub(crate) approvals_changed: bool,
+    pub(crate) overrides_changed: bool,
     /// What these entries say is erased.
     pub(crate) doomed: Vec<Doomed>,
     /// The keys of the log after these entries, where they change them.

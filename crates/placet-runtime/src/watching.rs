@@ -35,6 +35,8 @@ pub(crate) struct Watched {
     over: AtomicBool,
     /// Lifts and the like under way, while which the certificate may be any.
     in_transit: AtomicUsize,
+    /// Everything is tripped because somebody tampered with the certificate or the log.
+    tampered: AtomicBool,
     /// Raised with every lift of everything.
     lifts: AtomicU64,
     /// What the certificate may be: what was written last and, while another is written, that.
@@ -82,7 +84,17 @@ impl Watched {
 
     /// Everything was lifted: a request that is still there is another one.
     pub(crate) fn lifted(&self) {
+        self.tampered.store(false, Ordering::SeqCst);
         self.lifts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A trip of everything takes effect, or is found to be in force.
+    pub(crate) fn tripped(&self, source: KillSource) {
+        self.tampered.fetch_or(source.is_tampering(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_tampered(&self) -> bool {
+        self.tampered.load(Ordering::SeqCst)
     }
 
     /// Nobody need record anything any more.
@@ -131,10 +143,17 @@ impl Plane {
         if !unrecorded.contains(&source) {
             unrecorded.push(source);
         }
+        self.watched.tripped(source);
         for workspace in &self.workspaces.load().all {
             workspace.stop();
         }
         self.watched.woken.notify_all();
+    }
+
+    /// Whether everything is tripped because somebody tampered with the certificate or the log.
+    #[must_use]
+    pub fn is_tampered(&self) -> bool {
+        self.watched.is_tampered()
     }
 
     /// One look for a kill request, and for the certificate if it is its turn: what trips

@@ -55,13 +55,42 @@ pub struct Workspace {
     pub(crate) approvals: watch::Sender<u64>,
     /// Bumped when a kill takes effect, for those who wait.
     pub(crate) stops: watch::Sender<u64>,
-    /// Callers that waited and were told of a kill.
-    pub(crate) told: AtomicU64,
+    /// Callers that wait for an approval.
+    waiters: Mutex<Waiting>,
+    /// Bumped when a trip, a drill, a lift or an acknowledgement is durable.
+    pub(crate) overrides: watch::Sender<u64>,
     /// Who waits for which of them.
     pub(crate) waiting: Waiters,
     /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
     /// order of the log.
     doomed: Mutex<VecDeque<Doomed>>,
+}
+
+/// Callers that wait for an approval.
+#[derive(Default)]
+struct Waiting {
+    /// Those that no kill has found.
+    count: u64,
+    /// Those that a kill has found and that no entry has counted yet.
+    told: u64,
+    /// How many kills took effect.
+    stops: u64,
+}
+
+/// A caller that waits for an approval.
+pub(crate) struct Waits<'a> {
+    workspace: &'a Workspace,
+    since: u64,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut waiters = self.workspace.waiters();
+        // A kill since has counted it.
+        if waiters.stops == self.since {
+            waiters.count = waiters.count.saturating_sub(1);
+        }
+    }
 }
 
 /// What decides in a workspace: one value, swapped as a whole.
@@ -151,7 +180,8 @@ impl Workspace {
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
             stops: watch::Sender::new(0),
-            told: AtomicU64::new(0),
+            waiters: Mutex::default(),
+            overrides: watch::Sender::new(0),
             waiting: Waiters::default(),
             doomed: Mutex::default(),
         }
@@ -296,7 +326,39 @@ impl Workspace {
     /// From here on nothing is permitted, and whoever waits is answered.
     pub(crate) fn stop(&self) {
         self.killed.store(true, Ordering::SeqCst);
+        let mut waiters = self.waiters();
+        waiters.told += std::mem::take(&mut waiters.count);
+        waiters.stops += 1;
+        drop(waiters);
         self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
+    }
+
+    /// Follows kills as they take effect, recorded or not.
+    #[must_use]
+    pub fn watch_stops(&self) -> watch::Receiver<u64> {
+        self.stops.subscribe()
+    }
+
+    /// Follows durable trips, drills, lifts and acknowledgements.
+    #[must_use]
+    pub fn watch_overrides(&self) -> watch::Receiver<u64> {
+        self.overrides.subscribe()
+    }
+
+    /// Counts a caller that waits, until it no longer does.
+    pub(crate) fn waits(&self) -> Waits<'_> {
+        let mut waiters = self.waiters();
+        waiters.count += 1;
+        Waits { workspace: self, since: waiters.stops }
+    }
+
+    /// How many callers waited when a kill took effect, each counted once.
+    pub(crate) fn told(&self) -> u64 {
+        std::mem::take(&mut self.waiters().told)
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, Waiting> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The workspace's pseudonyms.

@@ -50,6 +50,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
             "to": "human:bob", "roles": ["operator"], "surfaces": ["payments.**"],
             "until": "2027-01-31T12:00:00Z",
         }),
+        "KillRequest" | "DrillRequest" => json!({"scope": "workspace"}),
+        "AcknowledgeRequest" => json!({"stopped": 2, "unreachable": ["transfer 4711"]}),
         "EvidenceRequest" => json!({
             "type": "test_report",
             "digest": "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
@@ -61,7 +63,6 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         }),
         "AliasRequest" => json!({"name": "assistant", "to": "model:small-1"}),
         "EvidenceRevokeRequest" => json!({"reason": "tests-were-wrong"}),
-        "KillRequest" => json!({"scope": "workspace"}),
         "OverrideRequest" => json!({"scope": "capability", "value": "crm-writer", "mode": "kill"}),
         "ExecutionRequest" => json!({"capability": "crm-writer"}),
         "ExecutionEndRequest" => json!({"state": "succeeded"}),
@@ -157,6 +158,10 @@ pub(crate) fn links(operation: &str) -> &'static [(&'static str, &'static str, &
         "listHolds" => &[("releaseHold", "id", "$response.body#/holds/0/id")],
         "delegate" => &[("endDelegation", "id", "$response.body#/id")],
         "listDelegations" => &[("endDelegation", "id", "$response.body#/delegations/0/id")],
+        "drillOverride" => &[
+            ("getOverride", "index", "$response.body#/index"),
+            ("acknowledgeOverride", "index", "$response.body#/index"),
+        ],
         "addEvidence" => &[
             ("getEvidence", "id", "$response.body#/id"),
             ("revokeEvidence", "id", "$response.body#/id"),

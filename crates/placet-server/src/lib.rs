@@ -45,6 +45,7 @@ mod server;
 mod sessions;
 mod shadow;
 mod signers;
+mod trips;
 mod witness;
 
 pub use audit::instant_of;

@@ -29,8 +29,10 @@ pub(crate) async fn kill_state(call: Call) -> Result<Response, Problem> {
 async fn kill_document(call: &Call, session: &Session) -> Result<KillDocument, Problem> {
     let (everything, workspace) = call.server.plane.kill_state(&session.workspace).await?;
     let view = |kill: KillState| KillStateDocument {
+        index: kill.index,
         since: Instant(kill.since),
         source: kill.source.as_str(),
+        state: if kill.source.is_tampering() { "kill_switch_tampered" } else { "killed" },
         lift_requested_by: kill.lift.as_ref().map(|(by, _)| by.as_str().to_owned()),
         not_before: kill.lift.and_then(|(_, not_before)| not_before).map(Instant),
     };

@@ -14,8 +14,10 @@ use placet_types::json::Value;
 /// `GET /healthz`
 pub(crate) async fn health(call: Call) -> Result<Response, Problem> {
     let version = Some(env!("CARGO_PKG_VERSION"));
+    // It lives, and whoever looks should know: there is nothing that a restart would mend.
+    let status = if call.server.plane.is_tampered() { "kill_switch_tampered" } else { "ok" };
     let ungoverned = Some(call.server.plane.ungoverned()).filter(|count| *count > 0);
-    document::answer(StatusCode::OK, &StatusDocument { status: "ok", version, ungoverned })
+    document::answer(StatusCode::OK, &StatusDocument { status, version, ungoverned })
 }
 
 /// `GET /readyz`

@@ -125,7 +125,9 @@ impl Figures {
             pending: held_open as u64,
             oldest: oldest_held,
             killed,
-            unknown: counters.consumed.saturating_sub(counters.reported),
+            unknown: counters
+                .consumed
+                .saturating_sub(counters.reported.saturating_add(counters.overtaken)),
             lag: size.saturating_sub(indexed),
             waiting: workspace.waiting_callers() as u64,
             measured,
@@ -231,6 +233,9 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
 }
 
 fn write_totals(out: &mut String, server: &Server) {
+    let help = "1 while everything is stopped because certificate or log were tampered with.";
+    head(out, "placet_kill_switch_tampered", "gauge", help);
+    line(out, "placet_kill_switch_tampered", "", u64::from(server.plane.is_tampered()));
     let totals = server.plane.totals();
     let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
     let saved = server.plane.snapshots();

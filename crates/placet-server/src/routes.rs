@@ -8,7 +8,7 @@ use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, coverage, decisions, delegations,
     events, evidence, exceptions, executions, log, manage, measures, meta, overrides, policies,
-    privacy, releases, sessions, shadow, signers,
+    privacy, releases, sessions, shadow, signers, trips,
 };
 use axum::Router;
 use axum::body::Body;
@@ -70,6 +70,10 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getKill", manage::kill_state);
     routes.add("kill", manage::kill);
     routes.add("lift", manage::lift);
+    routes.add("streamOverrides", trips::stream);
+    routes.add("drillOverride", trips::drill);
+    routes.add("getOverride", trips::get);
+    routes.add("acknowledgeOverride", trips::acknowledge);
     routes.add("listOverrides", overrides::list);
     routes.add("stop", overrides::stop);
     routes.add("liftOverride", overrides::lift);

@@ -2,6 +2,8 @@
 
 #[path = "server/approval_table.rs"]
 mod approval_table;
+#[path = "server/attacks.rs"]
+mod attacks;
 #[path = "server/authoring.rs"]
 mod authoring;
 #[path = "server/authzen.rs"]
@@ -72,6 +74,8 @@ mod swapping;
 mod tenants;
 #[path = "server/tokens.rs"]
 mod tokens;
+#[path = "server/trips.rs"]
+mod trips;
 #[path = "server/watching.rs"]
 mod watching;
 #[path = "server/world.rs"]

@@ -246,7 +246,7 @@ impl Model {
                 assert!(two || entry.dev || entry.solo, "lifted by one person");
             }
             Event::BundleArmed(armed) => self.policy = Some(armed.bundle),
-            Event::BundleShadowed(_) => {}
+            Event::BundleShadowed(_) | Event::KillDrilled(_) | Event::OverrideAcknowledged(_) => {}
             Event::KeyCreated(grant) => {
                 let p = &grant.principal;
                 self.keys.insert(p.key, (p.actor.clone(), p.roles.clone()));

@@ -16,8 +16,8 @@ use super::asking::{counts, later, windows};
 use super::exceptions::under;
 use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
-    Bounds, Collect, Command, Consume, CreateKey, Erase, Lift, PlaceHold, Plan, Rejection, Report,
-    RevokePermit, Target, Trip, Vote, Who,
+    Acknowledge, Bounds, Collect, Command, Consume, CreateKey, Drill, Erase, Lift, PlaceHold, Plan,
+    Rejection, Report, RevokePermit, Target, Trip, Vote, Who,
 };
 use placet_types::Digest;
 use placet_types::event::{
@@ -409,8 +409,18 @@ impl Scene {
                 let mode = OverrideMode::ALL.into_iter().find(|mode| options.has(mode.as_str()));
                 let mode = mode.unwrap_or(OverrideMode::Kill);
                 let scope = scope(self, words[2]);
-                Command::Trip(Trip { scope, mode, source, who })
+                Command::Trip(Trip { scope, mode, source, who, waiting: 0 })
             }
+            "drill" => Command::Drill(Drill { scope: scope(self, words[2]), who: who(self) }),
+            // About the newest trip or drill, or the one at an index.
+            "ack" => Command::Acknowledge(Acknowledge {
+                index: options.num("at").unwrap_or_else(|| {
+                    self.world().state.trips().next_back().map_or(0, |trip| trip.index)
+                }),
+                who: who(self),
+                stopped: options.num("stopped").unwrap_or(0),
+                unreachable: options.num("unreachable").unwrap_or(0),
+            }),
             "lift" => Command::Lift(Lift {
                 scope: scope(self, words[2]),
                 who: who(self),

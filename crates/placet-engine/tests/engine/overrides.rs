@@ -296,7 +296,8 @@ fn what_is_stopped_is_not_held_against_the_request() {
 
 fn tripped(world: &mut World, scope: KillScope) -> Result<Plan, Rejection> {
     let source = KillSource::File;
-    let command = Command::Trip(Trip { scope, mode: OverrideMode::Kill, source, who: None });
+    let command =
+        Command::Trip(Trip { scope, mode: OverrideMode::Kill, source, who: None, waiting: 0 });
     world.run(&command)
 }
 
@@ -352,7 +353,7 @@ fn a_state_that_was_saved_knows_what_is_stopped_and_what_that_reaches() {
     for scope in ["capability:a", "model:b", "role:c", "actor:agent:d", "surface:e.f"] {
         let scope = KillScope::parse(scope).expect("a scope");
         let mode = OverrideMode::ALL.into_iter().rfind(|mode| scope.takes(*mode)).expect("a way");
-        let trip = Trip { scope, mode, source: KillSource::File, who: None };
+        let trip = Trip { scope, mode, source: KillSource::File, who: None, waiting: 0 };
         assert!(world.run(&Command::Trip(trip)).is_ok());
     }
     let mut shown = String::new();

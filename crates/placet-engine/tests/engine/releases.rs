@@ -78,7 +78,7 @@ fn a_name_is_for_good_and_a_permit_is_for_one_thing() {
     assert!(world.replayed().apply(&entry).is_err(), "it led elsewhere before");
     let scope = KillScope::Workspace;
     let mode = OverrideMode::Kill;
-    let trip = Trip { scope, mode, source: KillSource::File, who: None };
+    let trip = Trip { scope, mode, source: KillSource::File, who: None, waiting: 0 };
     world.run(&Command::Trip(trip)).unwrap();
     assert_eq!(register(&mut world, "r10", 10), "killed");
     assert_eq!(lead(&mut world, "a", "model:n", 10), "killed");

@@ -95,6 +95,8 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::KillTripped(event) | Event::KillLiftRequested(event) | Event::KillLifted(event) => {
             event.by.as_ref().map(ActorRef::as_str)
         }
+        Event::KillDrilled(event) => Some(event.by.as_str()),
+        Event::OverrideAcknowledged(event) => Some(event.by.as_str()),
         Event::DelegationGranted(event) => Some(event.by.as_str()),
         Event::DelegationEnded(event) => event.by.as_ref().map(ActorRef::as_str),
         Event::ExceptionOpened(event) => Some(event.by.as_str()),

@@ -229,7 +229,13 @@ impl Stage {
             "getPublished" => call("/log/main/checkpoint", ""),
             "getTile" => call("/log/main/tile/entries/000.p/1", ""),
             "getConsistency" => call("/log/main/consistency/1/1", ""),
-            "kill" => call(operation.path, r#"{"scope":"workspace"}"#),
+            "kill" | "drillOverride" => call(operation.path, r#"{"scope":"workspace"}"#),
+            "getOverride" | "acknowledgeOverride" => {
+                let body = r#"{"scope":"workspace"}"#;
+                let drill = self.admin("/api/v1/overrides:drill", body).await;
+                let index = drill["index"].as_u64().unwrap().to_string();
+                self.at(operation, "{index}", &index, "")
+            }
             "lift" => {
                 self.admin("/api/v1/kill", r#"{"scope":"workspace"}"#).await;
                 call(operation.path, r#"{"scope":"workspace"}"#)
@@ -402,7 +408,7 @@ impl Stage {
         let Fixture { path, body } = self.fixture(operation).await;
         let mut headers = JSON.to_vec();
         headers.extend(caller.named.map(|name| ("placet-workspace", name)));
-        let result = if operation.id == "streamEvents" {
+        let result = if ["streamEvents", "streamOverrides"].contains(&operation.id) {
             // It does not end; what it begins with says enough.
             let mut stream =
                 self.world.send(operation.method, &path, &caller.key, &headers, &body).await;

@@ -88,6 +88,8 @@ async fn every_operation_is_reached() {
     let lent = format!(r#"{{"to":"human:olga","roles":["admin"],"until":"{until}"}}"#);
     let given = world.post("/api/v1/delegations", &ann, &lent).await;
     let ended = format!("/api/v1/delegations/{}", at(&given.json(), "/id"));
+    let drilled = world.post("/api/v1/overrides:drill", &ann, &scope).await.ok();
+    let drilled = drilled["index"].as_u64().unwrap();
     let excepted = r#"{"surface":"x.y","actor":"agent:bot","waives":["floor"],"reason":"case-1"}"#;
     let exception = world.post("/api/v1/exceptions", &ann, excepted).await.json();
     let exception = format!("/api/v1/exceptions/{}", at(&exception, "/id"));
@@ -137,6 +139,9 @@ async fn every_operation_is_reached() {
         get(&running),
         ("POST", "/api/v1/executions".to_owned(), &bot, r#"{"capability":"c"}"#.to_owned()),
         ("POST", format!("{running}/end"), &bot, r#"{"state":"failed"}"#.to_owned()),
+        get(&format!("/api/v1/overrides/{drilled}")),
+        ("POST", format!("/api/v1/overrides/{drilled}/acknowledge"), &bot, none.clone()),
+        ("POST", "/api/v1/overrides:drill".to_owned(), &ann, r#"{"scope":"workspace"}"#.to_owned()),
         get("/api/v1/overrides"),
         (
             "POST",
@@ -227,8 +232,10 @@ async fn every_operation_is_reached() {
         let answer = world.call(method, &path, key, &json, &body).await;
         assert!(answer.status < 300, "{method} {path}: {answer:?}");
     }
-    let mut stream = world.send("GET", "/api/v1/events", &ann, &[], "").await;
-    assert!(stream.read(&mut [0; 12]).await.unwrap() > 0);
+    for path in ["/api/v1/events", "/api/v1/overrides/stream"] {
+        let mut stream = world.send("GET", path, &ann, &[], "").await;
+        assert!(stream.read(&mut [0; 12]).await.unwrap() > 0);
+    }
     let metrics = world.get("/metrics", "").await.text;
     let document: Value = serde_json::from_str(&openapi_json()).unwrap();
     let mut operations = 0;

@@ -132,10 +132,10 @@ async fn a_flush_that_hangs_keeps_no_kill_waiting() {
     fs::write(world.data().join("KILL"), "").unwrap();
     until(|| world.root().is_killed());
     how.hang(false);
-    // It was decided before the kill, and its answer had not left.
+    // It was permitted before the kill, and its answer had not left.
     let answer = World::read(asked).await.ok();
-    assert_eq!(at(&answer, "/outcome"), "PERMIT");
     assert_eq!(at(&answer, "/permit/state"), "revoked", "{answer}");
+    assert_eq!(at(&answer, "/reasons/0/code"), "killed_everything", "{answer}");
     assert_eq!(tripped(&world).await["source"], "file");
 }
 
@@ -235,4 +235,49 @@ async fn whoever_waits_is_told_of_a_kill() {
     let patience = std::time::Duration::from_secs(30);
     let told = tokio::time::timeout(patience, World::read(waiting)).await.unwrap().ok();
     assert_eq!(at(&told, "/approval/state"), "pending");
+}
+
+/// Alters the log of the first workspace under a running server: another digit in a time.
+fn alter(data: &Path, row: &str) {
+    let journal = rusqlite::Connection::open(data.join("journal.db")).unwrap();
+    let whole = format!("SELECT id, frames FROM batch ORDER BY id {row} LIMIT 1");
+    let (id, mut frames): (i64, Vec<u8>) =
+        journal.query_row(&whole, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let place = frames.windows(10).position(|bytes| bytes == b"\"time_ms\":").unwrap();
+    let digit = &mut frames[place + 22];
+    *digit = if *digit == b'0' { b'1' } else { b'0' };
+    let put = "UPDATE batch SET frames = ?2 WHERE id = ?1";
+    journal.execute(put, rusqlite::params![id, frames]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_altered_under_a_running_server_trips_it_and_says_so() {
+    for row in ["ASC", "DESC"] {
+        let world = World::new().await;
+        let bot = world.key("agent:bot", &[]).await;
+        world.decide(&bot, "a", "").await;
+        let health = world.get("/healthz", "").await.ok();
+        assert_eq!(health["status"], "ok");
+        alter(&world.data(), row);
+        // Nobody asks for what was altered.
+        let kill = tripped(&world).await;
+        assert_eq!(
+            (&kill["source"], &kill["state"]),
+            (&"seal".into(), &"kill_switch_tampered".into())
+        );
+        assert_eq!(at(&world.decide(&bot, "b", "").await, "/reasons/0/code"), "killed_everything");
+        assert_eq!(world.get("/healthz", "").await.ok()["status"], "kill_switch_tampered");
+        let metrics = world.get("/metrics", "").await.text;
+        assert!(metrics.contains("placet_kill_switch_tampered 1"), "{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lift_over_an_altered_log_does_not_last() {
+    let world = World::new().await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    alter(&world.data(), "ASC");
+    tripped(&world).await;
+    lift(&world, &olga).await;
+    assert_eq!(tripped(&world).await["source"], "seal");
 }

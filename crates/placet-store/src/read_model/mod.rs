@@ -190,6 +190,8 @@ impl<'a> Facts<'a> {
                 Self { actor: Some(&event.by), ..about(event.decision()) }
             }
             Event::ExecutionEnded(event) => by(Some(&event.by)),
+            Event::KillDrilled(event) => by(Some(&event.by)),
+            Event::OverrideAcknowledged(event) => by(Some(&event.by)),
             Event::KeyCreated(event) => by(Some(&event.by)),
             Event::KeyRevoked(event) => by(Some(&event.by)),
             Event::SessionOpened(event) => by(Some(&event.principal.actor)),

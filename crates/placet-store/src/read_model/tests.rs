@@ -104,6 +104,7 @@ fn event() -> impl Strategy<Value = Event> {
                 source: KillSource::Api,
                 by: by.map(|by| ActorRef::parse(by).unwrap()),
                 not_before: None,
+            waiting: 0,
             })
         }),
         1 => Just(Event::BundleArmed(BundleArmed::seed(Digest([4; 32]), 1))),

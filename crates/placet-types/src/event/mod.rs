@@ -2,6 +2,7 @@
 //! in-toto Statement whose predicate is the event; it is all that state is folded from. Owns the
 //! format of version 1; refuses to know storage, trees and what events do to state.
 
+mod acknowledge;
 mod approval;
 mod decision;
 mod evidence;
@@ -27,6 +28,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use acknowledge::{KillDrilled, OverrideAcknowledged};
 pub use approval::{
     ApprovalClosed, ApprovalEscalated, ApprovalReminded, ApprovalReopened, ApprovalVoted,
     CloseState, DelegationEnded, DelegationGranted, EscalationStep, StandsIn, Through, VoteChannel,
@@ -185,6 +187,10 @@ pub enum Event {
     ExecutionStarted(ExecutionStarted),
     /// `execution.ended`: by whoever runs it.
     ExecutionEnded(ExecutionEnded),
+    /// `kill.drilled`: practised; nothing is stopped.
+    KillDrilled(KillDrilled),
+    /// `override.acknowledged`: by a gate.
+    OverrideAcknowledged(OverrideAcknowledged),
     /// `bundle.drafted`: uploaded, compiled, its cases passed.
     BundleDrafted(BundleDrafted),
     /// `bundle.armed`: in force from here on.
@@ -266,6 +272,8 @@ impl Event {
             Self::KillLifted(_) => "kill.lifted",
             Self::ExecutionStarted(_) => "execution.started",
             Self::ExecutionEnded(_) => "execution.ended",
+            Self::KillDrilled(_) => "kill.drilled",
+            Self::OverrideAcknowledged(_) => "override.acknowledged",
             Self::BundleDrafted(_) => "bundle.drafted",
             Self::BundleArmed(_) => "bundle.armed",
             Self::BundleShadowed(_) => "bundle.shadowed",

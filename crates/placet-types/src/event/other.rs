@@ -225,6 +225,8 @@ impl Event {
             Self::KillTripped(event) | Self::KillLiftRequested(event) | Self::KillLifted(event) => {
                 event.write(w);
             }
+            Self::KillDrilled(event) => event.write(w),
+            Self::OverrideAcknowledged(event) => event.write(w),
             Self::BundleShadowed(event) => event.write(w),
             Self::ExecutionStarted(event) => event.write(w),
             Self::ExecutionEnded(event) => event.write(w),
@@ -324,6 +326,10 @@ impl Event {
             "execution.started" => Self::ExecutionStarted(super::ExecutionStarted::read(&mut r)?),
             "execution.ended" => Self::ExecutionEnded(super::ExecutionEnded::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(super::KillEvent::read(&mut r)?),
+            "kill.drilled" => Self::KillDrilled(super::KillDrilled::read(&mut r)?),
+            "override.acknowledged" => {
+                Self::OverrideAcknowledged(super::OverrideAcknowledged::read(&mut r)?)
+            }
             "bundle.shadowed" => Self::BundleShadowed(super::BundleShadowed::read(&mut r)?),
             "bundle.drafted" => Self::BundleDrafted(super::BundleDrafted::read(&mut r)?),
             "bundle.armed" => Self::BundleArmed(super::BundleArmed::read(&mut r)?),

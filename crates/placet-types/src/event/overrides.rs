@@ -267,14 +267,22 @@ pub enum KillSource {
     Certificate,
     /// A step lay outside the manifest of its capability.
     Manifest,
+    /// The log was not what was sealed.
+    Seal,
 }
 
 impl KillSource {
     /// All sources.
-    pub const ALL: [Self; 5] =
-        [Self::Api, Self::File, Self::Signal, Self::Certificate, Self::Manifest];
+    pub const ALL: [Self; 6] =
+        [Self::Api, Self::File, Self::Signal, Self::Certificate, Self::Manifest, Self::Seal];
 
-    /// `api`, `file`, `signal`, `certificate`, `manifest`.
+    /// Whether somebody tampered with what keeps the switch honest.
+    #[must_use]
+    pub const fn is_tampering(self) -> bool {
+        matches!(self, Self::Certificate | Self::Seal)
+    }
+
+    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -283,6 +291,7 @@ impl KillSource {
             Self::Signal => "signal",
             Self::Certificate => "certificate",
             Self::Manifest => "manifest",
+            Self::Seal => "seal",
         }
     }
 
@@ -306,6 +315,8 @@ pub struct KillEvent {
     pub by: Option<ActorRef>,
     /// For a lift in solo mode: not before this instant.
     pub not_before: Option<TimeMs>,
+    /// For a trip: callers that waited for an approval when it took effect, and were told.
+    pub waiting: u64,
 }
 
 impl KillEvent {
@@ -315,6 +326,7 @@ impl KillEvent {
         w.uint_opt("not_before_ms", self.not_before.map(|time| time.0));
         w.str("scope", &self.scope.to_string());
         w.str("source", self.source.as_str());
+        w.uint_opt("waiting", Some(self.waiting).filter(|waiting| *waiting > 0));
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
@@ -329,6 +341,7 @@ impl KillEvent {
             source: r.parsed("source", KillSource::parse)?,
             by: r.parsed_opt("by", ActorRef::parse)?,
             not_before: r.uint_opt("not_before_ms")?.map(TimeMs),
+            waiting: r.uint_opt("waiting")?.unwrap_or(0),
         })
     }
 }

@@ -204,6 +204,7 @@ fn all() -> Vec<Event> {
         source: KillSource::Api,
         by: Some(actor()),
         not_before: Some(TimeMs(1)),
+        waiting: 0,
     };
     vec![
         Event::Genesis(Genesis {
@@ -419,13 +420,22 @@ fn all() -> Vec<Event> {
         }),
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),
-        Event::KillLifted(kill),
+        Event::KillLifted(kill.clone()),
+        Event::KillTripped(KillEvent { waiting: 3, ..kill }),
+        Event::KillDrilled(KillDrilled { by: actor(), scope: KillScope::Everything }),
+        Event::OverrideAcknowledged(OverrideAcknowledged {
+            by: actor(),
+            index: 7,
+            stopped: 2,
+            unreachable: 1,
+        }),
         Event::KillTripped(KillEvent {
             scope: KillScope::Actor(actor()),
             mode: OverrideMode::Freeze,
             source: KillSource::Manifest,
             by: None,
             not_before: None,
+            waiting: 0,
         }),
         Event::BundleShadowed(BundleShadowed {
             by: actor(),

@@ -6,6 +6,7 @@ mod backtest;
 mod evaluate;
 mod evidence;
 mod floor;
+mod kill;
 mod layers;
 mod load;
 mod log;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 /// Measure, beside the floor of this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench backtest\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench approvals --pending 100000\n  placet bench overload --seconds 300"
+    after_help = "Examples:\n  placet bench evaluate\n  placet bench serve --seconds 10\n  placet bench serve --workspaces 1000 --json\n  placet bench verify\n  placet bench backtest\n  placet bench log --entries 10000000 --resume /var/tmp/log\n  placet bench approvals --pending 100000\n  placet bench kill --trips 1000\n  placet bench overload --seconds 300"
 )]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -49,6 +50,8 @@ enum What {
     Log(log::Log),
     /// Very many held actions in one workspace: pages, votes, timers, waiting callers, a restart
     Approvals(approvals::Approvals),
+    /// From asking for a kill to the last permit, under load, by every way to ask
+    Kill(kill::Kill),
     /// Ten times the sustainable load: memory, refusals, and how soon the server is itself again
     Overload(overload::Overload),
     /// The load generator, as a process of its own
@@ -75,6 +78,8 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Log(args) => log::run(&args).await?.print(json),
         What::Approvals(args) if smoke => approvals::run(&args.smoke()).await?.print_smoke(json),
         What::Approvals(args) => approvals::run(&args).await?.print(json),
+        What::Kill(args) if smoke => kill::run(&args.smoke()).await?.print_smoke(json),
+        What::Kill(args) => kill::run(&args).await?.print(json),
         What::Overload(args) if smoke => overload::run(&args.smoke()).await?.print_smoke(json),
         What::Overload(args) => overload::run(&args).await?.print(json),
         What::Load(args) => load::run(args).await,

@@ -3,6 +3,7 @@
 
 use crate::commands::ask::Ask;
 use crate::commands::overrides::{self, Which};
+use crate::commands::trips;
 use crate::exit::{Done, Fault};
 use crate::output;
 use anyhow::{Context, Result};
@@ -23,7 +24,9 @@ use std::path::{Path, PathBuf};
   placet kill --everything                    # every workspace of the server
   placet kill --capability crm-writer         # one unit of automation
   placet kill --actor agent:bot               # one actor, whoever it acts for
-  placet kill --local --data ./placet-data    # without asking the server")]
+  placet kill --local --data ./placet-data    # without asking the server
+  placet kill --drill                         # who would have stopped, and how soon
+  placet kill --report 42                     # what the kill in entry 42 came to")]
 pub(crate) struct KillArgs {
     #[command(flatten)]
     which: Which,
@@ -33,6 +36,15 @@ pub(crate) struct KillArgs {
     /// Data directory (with --local).
     #[arg(long, default_value = "./placet-data", value_name = "DIR")]
     data: PathBuf,
+    /// Practise: gates acknowledge it, nothing stops.
+    #[arg(long, conflicts_with = "local")]
+    drill: bool,
+    /// Seconds that a drill waits for the gates that were heard within a day.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    wait: u64,
+    /// Show what the kill or drill at this log index came to.
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["local", "drill", "everything"])]
+    report: Option<u64>,
     #[command(flatten)]
     ask: Ask,
 }
@@ -70,12 +82,27 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
             output::line("Two people lift it with `placet lift --everything`.");
         });
     }
+    if let Some(index) = args.report {
+        return trips::report(&args.ask, index).await;
+    }
     let scope = args.which.scope();
+    if args.drill {
+        return trips::drill(&args.ask, &scope, args.wait).await;
+    }
     if !is_wide(&scope) {
         return overrides::stop(&args.ask, &scope, "kill").await;
     }
-    let text = format!("{}: {scope}", output::paint(output::RED, "killed"));
-    args.ask.post("/api/v1/kill", &json!({"scope": scope}), |_| output::line(&text)).await
+    let client = args.ask.client()?;
+    let mut document = client.post("/api/v1/kill", &json!({"scope": scope})).await?;
+    // It is done; that its report cannot be had makes it no failure.
+    let report = trips::of(&client, &document, &scope).await.ok().flatten();
+    document["report"] = report.unwrap_or_default();
+    args.ask.show(&document, |document| {
+        output::line(&format!("{}: {scope}", output::paint(output::RED, "killed")));
+        if !document["report"].is_null() {
+            trips::show(&document["report"]);
+        }
+    })
 }
 
 /// Runs `lift`.

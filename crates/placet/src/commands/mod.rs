@@ -25,6 +25,7 @@ pub(crate) mod overrides;
 pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod release;
+mod trips;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod witness;

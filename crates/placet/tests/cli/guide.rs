@@ -65,6 +65,11 @@ fn contracts_of_surfaces_hold_as_the_guide_says() {
 }
 
 #[test]
+fn a_kill_is_practised_as_the_guide_says() {
+    follow("docs/guides/kill-drill.md", 5);
+}
+
+#[test]
 fn what_runs_is_stopped_as_the_guide_says() {
     follow("docs/guides/stop.md", 6);
 }

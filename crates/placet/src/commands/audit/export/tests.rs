@@ -94,6 +94,7 @@ fn entries() -> Vec<Entry> {
         source: KillSource::Api,
         by: Some(actor(&person)),
         not_before: None,
+        waiting: 0,
     };
     let reported = OutcomeReported {
         decision: DECISION,

@@ -1,0 +1,137 @@
+//! Gates hear of kills and drills, acknowledge them, and the report tells what is so.
+
+use crate::world::{BIG, World, at};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+const WORKSPACE: &str = r#"{"scope":"workspace"}"#;
+
+/// Reads a stream of events until one of this kind has come; its data.
+async fn heard(stream: &mut TcpStream, kind: &str) -> Value {
+    let mut text = String::new();
+    let mut bytes = [0; 4096];
+    let wanted = format!("event: {kind}\n");
+    loop {
+        if let Some((_, rest)) = text.split_once(&wanted)
+            && let Some((data, _)) = rest.split_once("\n\n")
+        {
+            return serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        }
+        let read = stream.read(&mut bytes);
+        let count = tokio::time::timeout(Duration::from_secs(30), read).await;
+        let count = count.unwrap_or_else(|_| panic!("no {kind}: {text}")).unwrap();
+        assert!(count > 0, "the stream ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gates_hear_a_kill_and_what_they_say_is_reported() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let gate = world.key("service:gate", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let nonce = r#","attempt_nonce":"0123456789abcdef""#;
+    world.decide(&bot, "done", nonce).await;
+    world.decide(&bot, "open", r#","audience":"service:gate""#).await;
+    let held = world.decide(&bot, "held", BIG).await;
+    let mut stream = world.send("GET", "/api/v1/overrides/stream", &gate, &[], "").await;
+    let path = format!("/api/v1/decisions/{}?wait=60s", at(&held, "/id"));
+    let waits = [("placet-attempt-nonce", "0123456789abcdef")];
+    let waiting = world.send("GET", &path, &bot, &waits, "").await;
+    while world.root().waiting_callers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let killed = world.post("/api/v1/kill", &olga, WORKSPACE).await.ok();
+    World::read(waiting).await.ok();
+    // First that it stops, then what it is called.
+    assert_eq!(heard(&mut stream, "override.stopped").await["recorded"], false);
+    let mut again = world.send("GET", "/api/v1/overrides/stream", &gate, &[], "").await;
+    let told = heard(&mut again, "kill.tripped").await;
+    assert_eq!(
+        (&told["index"], &told["drill"]),
+        (&killed["workspace"]["index"], &Value::Bool(false))
+    );
+    let path = format!("/api/v1/overrides/{}", told["index"]);
+    let said = r#"{"stopped":2,"unreachable":["transfer 4711"]}"#;
+    let own = world.post(&format!("{path}/acknowledge"), &gate, said).await.ok();
+    assert_eq!(own["names"][0], "transfer 4711");
+    let repeated = world.post(&format!("{path}/acknowledge"), &gate, r#"{"stopped":9}"#).await.ok();
+    assert_eq!(repeated["stopped"], 2, "said once");
+    world.post(&format!("{path}/acknowledge"), &olga, "{}").await.refused(403, "foreign");
+    world.get(&path, &gate).await.refused(403, "role_missing");
+
+    let report = world.get(&path, &olga).await.ok();
+    let counts = |place: &str| report.pointer(place).and_then(Value::as_u64).unwrap();
+    assert_eq!(counts("/stopped/open_permits"), 1, "{report}");
+    assert_eq!(counts("/stopped/held_actions"), 1, "{report}");
+    assert_eq!(counts("/stopped/waiting_callers"), 1, "{report}");
+    assert_eq!(counts("/stopped/by_gates"), 2, "{report}");
+    assert_eq!(counts("/unreached/unreported"), 1, "{report}");
+    assert_eq!(counts("/unreached/by_gates"), 1, "{report}");
+    assert_eq!(at(&report, "/acknowledged/0/gate"), "service:gate");
+    assert_eq!(report["acknowledged"][0]["names"][0], "transfer 4711");
+    assert_eq!(at(&report, "/silent/0/gate"), "agent:bot");
+    assert_eq!(report["lifted"], Value::Null);
+
+    // Nobody personal stands in the log, and no name of a gate's action either.
+    let log = world.get("/api/v1/audit?type=override.acknowledged", &olga).await.text;
+    assert!(log.contains("service:gate") && !log.contains("4711"), "{log}");
+    world.post("/api/v1/lift", &world.admin, WORKSPACE).await.ok();
+    world.post("/api/v1/lift", &olga, WORKSPACE).await.ok();
+    assert_eq!(heard(&mut again, "kill.lifted").await["index"], told["index"]);
+
+    // What is counted is there after a restart, and from snapshots.
+    let (olga, path) = (olga, path);
+    let world = world.restart().await;
+    let later = world.get(&path, &olga).await.ok();
+    assert_eq!(later["stopped"], report["stopped"]);
+    assert_eq!(later["unreached"], report["unreached"]);
+    assert_eq!(later["acknowledged"], report["acknowledged"]);
+    assert_ne!(later["lifted"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_is_heard_like_a_kill_and_stops_nothing() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let gate = world.key("service:gate", &[]).await;
+    world.decide(&bot, "a", "").await;
+    let mut stream = world.send("GET", "/api/v1/overrides/stream", &gate, &[], "").await;
+    heard_comment(&mut stream).await;
+    let drill = world.post("/api/v1/overrides:drill", &world.admin, WORKSPACE).await.ok();
+    assert_eq!((&drill["drill"], &drill["source"]), (&Value::Bool(true), &Value::Null));
+    let told = heard(&mut stream, "kill.drilled").await;
+    assert_eq!(told["index"], drill["index"]);
+    assert!(!world.root().is_killed());
+    assert_eq!(at(&world.decide(&bot, "b", "").await, "/outcome"), "PERMIT");
+    let path = format!("/api/v1/overrides/{}", told["index"]);
+    world.post(&format!("{path}/acknowledge"), &gate, "").await.ok();
+    let report = world.get(&path, &world.admin).await.ok();
+    assert!(report["acknowledged"][0]["latency_ms"].is_u64(), "{report}");
+    assert_eq!(at(&report, "/silent/0/gate"), "agent:bot");
+    world.post("/api/v1/overrides:drill", &bot, WORKSPACE).await.refused(403, "not_human");
+    let wrong = r#"{"scope":"world"}"#;
+    world.post("/api/v1/overrides:drill", &world.admin, wrong).await.refused(400, "field_invalid");
+    for (body, code) in [
+        (r#"{"stopped":-1}"#, "field_invalid"),
+        (r#"{"unreachable":"x"}"#, "field_invalid"),
+        (r#"{"unreachable":[""]}"#, "field_invalid"),
+        (r#"{"nothing":1}"#, "field_unknown"),
+    ] {
+        world.post(&format!("{path}/acknowledge"), &bot, body).await.refused(400, code);
+    }
+    let none = "/api/v1/overrides/99999/acknowledge";
+    world.post(none, &gate, "").await.refused(404, "not_found");
+}
+
+async fn heard_comment(stream: &mut TcpStream) {
+    let mut text = String::new();
+    let mut byte = [0; 1];
+    while !text.contains(": placet\n\n") {
+        assert_eq!(stream.read(&mut byte).await.unwrap(), 1, "{text}");
+        text.push(char::from(byte[0]));
+    }
+}
