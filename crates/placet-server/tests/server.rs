@@ -16,6 +16,8 @@ mod channels;
 mod compat;
 #[path = "server/evidence.rs"]
 mod evidence;
+#[path = "server/exceptions.rs"]
+mod exceptions;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
