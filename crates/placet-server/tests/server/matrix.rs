@@ -393,6 +393,22 @@ impl Stage {
                     assert_eq!(stopped["overrides"], json!([]), "{stopped}");
                 }
             }
+            // Or whoever it was lent to would have the role in all that follows.
+            "delegate" | "endDelegation" => {
+                let path = "/api/v1/delegations";
+                let lent =
+                    self.world.get(&format!("{path}?limit=200"), &self.world.admin).await.ok();
+                for it in lent["delegations"].as_array().unwrap() {
+                    if it["state"] == "in_force" {
+                        let path = format!("{path}/{}", at(it, "/id"));
+                        let key = &self.world.admin;
+                        assert_eq!(
+                            self.world.call("DELETE", &path, key, &[], "").await.status,
+                            200
+                        );
+                    }
+                }
+            }
             "trustAuthor" | "revokeAuthor" => {
                 let body = self.author();
                 for key in [&self.world.admin, &self.zoe] {

@@ -65,7 +65,7 @@ approvals:
     roles: { approver: 1 }
     expires: 24h
     escalate: [{ after: 1s, roles: { duty: 1 } }]
-    remind: 2s
+    remind: 86398s
   - id: brief
     match: { surfaces: [payments.brief] }
     roles: { approver: 1 }

@@ -3,7 +3,7 @@
 use crate::support::{BIN, Server, bank_request, command, finish, placet};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -259,34 +259,38 @@ fn pages(pages: usize, after_last: Option<usize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
+        // Each on a thread: a client may open a second connection and leave the first one idle.
         for stream in listener.incoming().flatten() {
-            let mut stream = BufReader::new(stream);
-            loop {
-                let (mut at, mut line) = (0, String::new());
-                while stream.read_line(&mut line).unwrap_or(0) > 0 && line != "\r\n" {
-                    if let Some((_, cursor)) = line.split_once("cursor=apr_") {
-                        at = cursor.split(' ').next().unwrap().parse().unwrap();
-                    }
-                    line.clear();
-                }
-                if line.is_empty() {
-                    break;
-                }
-                let next = if at + 1 < pages { Some(at + 1) } else { after_last };
-                let mut page = serde_json::json!({"approvals": [{"id": format!("apr_{at:06}")}]});
-                if let Some(next) = next {
-                    page["next_cursor"] = format!("apr_{next:06}").into();
-                }
-                let page = page.to_string();
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
-                let answer = format!("{head}: {}\r\n\r\n{page}", page.len());
-                if stream.get_mut().write_all(answer.as_bytes()).is_err() {
-                    break;
-                }
-            }
+            std::thread::spawn(move || serve_pages(BufReader::new(stream), pages, after_last));
         }
     });
     url
+}
+
+fn serve_pages(mut stream: BufReader<TcpStream>, pages: usize, after_last: Option<usize>) {
+    loop {
+        let (mut at, mut line) = (0, String::new());
+        while stream.read_line(&mut line).unwrap_or(0) > 0 && line != "\r\n" {
+            if let Some((_, cursor)) = line.split_once("cursor=apr_") {
+                at = cursor.split(' ').next().unwrap().parse().unwrap();
+            }
+            line.clear();
+        }
+        if line.is_empty() {
+            return;
+        }
+        let next = if at + 1 < pages { Some(at + 1) } else { after_last };
+        let mut page = serde_json::json!({"approvals": [{"id": format!("apr_{at:06}")}]});
+        if let Some(next) = next {
+            page["next_cursor"] = format!("apr_{next:06}").into();
+        }
+        let page = page.to_string();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+        let answer = format!("{head}: {}\r\n\r\n{page}", page.len());
+        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
 }
 
 #[test]
