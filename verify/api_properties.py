@@ -28,6 +28,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 BUNDLE = HERE.parent.parent / "examples" / "bank"
+# The bank of the examples runs nothing; here anybody may.
+EXECUTIONS = """version: v1
+rules:
+  - { id: runs, match: { surfaces: [execution] }, decision: allow, owner: tests }
+"""
 CONTEXT = "PLACET_API_CONTEXT"
 NONCE = "5f0c2a9b7e1d4c38"
 USER = {"type": "user", "id": "alice"}
@@ -220,6 +225,18 @@ class Server:
             made = self.good("POST", "/api/v1/evidence", body, "bot")
             reason = {"reason": "case-1"} if operation == "revokeEvidence" else None
             return {"id": made["id"]}, reason, "bot"
+        if operation in ("registerRelease", "getRelease"):
+            body = {"name": "r" + self.unique(), "subject": "sha256:" + "0" * 64}
+            if operation == "registerRelease":
+                return {}, body, "bot"
+            self.good("POST", "/api/v1/releases", body, "bot")
+            return {"name": body["name"]}, None, "bot"
+        if operation in ("setAlias", "getAlias"):
+            body = {"name": "assistant", "to": "model:small-1"}
+            if operation == "setAlias":
+                return {}, body, "bot"
+            self.good("POST", "/api/v1/aliases", body, "bot")
+            return {"name": "assistant"}, None, "bot"
         if operation in ("trustIssuerKey", "revokeIssuerKey"):
             body = {"issuer": "service:ci", "key": self.vkey()}
             if operation == "revokeIssuerKey":
@@ -234,6 +251,12 @@ class Server:
             self.good("POST", "/api/v1/kill", {"scope": "workspace"})
         if operation in ("kill", "lift"):
             return {}, {"scope": "workspace"}, "admin"
+        if operation == "startExecution":
+            return {}, {"capability": "crm-writer", "idempotency_key": self.unique()}, "bot"
+        if operation in ("getExecution", "endExecution"):
+            body = {"capability": "crm-writer", "idempotency_key": self.unique()}
+            made = self.good("POST", "/api/v1/executions", body, "bot")
+            return {"id": made["id"]}, {"state": "succeeded"} if operation == "endExecution" else None, "bot"
         if operation == "stop":
             return {}, {"scope": "capability:x", "mode": "kill"}, "admin"
         if operation == "liftOverride":
@@ -296,6 +319,9 @@ class Server:
 def sources(more=None):
     """The documents of the bundle that the server began with, and perhaps one more."""
     found = [{"name": path.name, "text": path.read_text()} for path in sorted(BUNDLE.glob("*.yaml"))]
+    found.append({"name": "executions.yaml", "text": EXECUTIONS})
+    rule = "{ id: releases, match: { surfaces: [release.register, alias.change] }, decision: allow }"
+    found.append({"name": "releases.yaml", "text": f"version: v1\nrules: [{rule}]\n"})
     if more is not None:
         channel = f"{{ id: {more}, kind: webhook, to: 'https://example.com/', secret: none }}"
         told = f"{{ id: {more}, on: [policy.published], channels: [{more}] }}"
@@ -355,7 +381,11 @@ def hooks(context):
 
 def start(binary, home, dev):
     """A server, the lines it began with, and keys for everybody who calls."""
-    command = [binary, "up", "--data", str(home / "data"), "--bundle", str(BUNDLE)]
+    bundle = home / "bundle"
+    bundle.mkdir()
+    for source in sources():
+        (bundle / source["name"]).write_text(source["text"])
+    command = [binary, "up", "--data", str(home / "data"), "--bundle", str(bundle)]
     command += ["--listen", "127.0.0.1:0", "--admission", "1000000", "--public-log"]
     command += ["--dev"] if dev else []
     said = open(home / "stderr", "wb")

@@ -18,12 +18,14 @@ mod delegation;
 pub mod error;
 mod evidence;
 mod exception;
+mod execution;
 mod manage;
 mod measures;
 mod outbox;
 mod overrides;
 mod policy;
 mod privacy;
+mod release;
 mod session;
 mod shadow;
 mod signer;
@@ -72,6 +74,7 @@ pub use exception::{
     ExceptionControl, ExceptionDocument, ExceptionList, ExceptionPassageDocument, ExceptionRequest,
     ExceptionReview, ExceptionReviewRequest, ExceptionSpan,
 };
+pub use execution::{ExecutionDocument, ExecutionEndRequest, ExecutionList, ExecutionRequest};
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,
     KeyMadeDocument, KeyRequest, KillDocument, KillRequest, KillStateDocument, LiftDocument,
@@ -95,6 +98,10 @@ pub use policy::{
 pub use privacy::{
     DisclosedDocument, EraseDocument, EraseRequest, HoldDocument, HoldList, HoldReleasedDocument,
     HoldRequest, OpeningDocument,
+};
+pub use release::{
+    AliasDocument, AliasList, AliasRequest, LinkDocument, ReleaseDocument, ReleaseList,
+    ReleaseRequest,
 };
 pub use session::{SessionDocument, SessionList, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};

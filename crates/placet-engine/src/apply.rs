@@ -147,6 +147,8 @@ impl State {
             Event::KillTripped(kill) => self.apply_trip(kill, index)?,
             Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
             Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
+            Event::ExecutionStarted(started) => self.apply_started(started, index)?,
+            Event::ExecutionEnded(ended) => self.apply_execution_ended(ended)?,
             Event::BundleShadowed(shadowed) => self.apply_shadowed(shadowed, index),
             Event::BundleDrafted(drafted) => self.apply_drafted(drafted, index),
             Event::BundleArmed(armed) => self.apply_armed(armed, index)?,
@@ -169,6 +171,8 @@ impl State {
             Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
             Event::EvidenceAdded(added) => self.apply_evidence(added, index)?,
             Event::EvidenceRevoked(revoked) => self.evidence.revoke(&revoked.evidence)?,
+            Event::ReleaseRegistered(release) => self.apply_released(release, index)?,
+            Event::AliasChanged(alias) => self.apply_alias(alias, index)?,
             Event::IssuerTrusted(issuer) => self.apply_issuer(issuer, true)?,
             Event::IssuerRevoked(issuer) => self.apply_issuer(issuer, false)?,
             // Counted before, and that is all.
@@ -193,7 +197,7 @@ impl State {
         if event.retroactive.is_some() && (event.permit.is_some() || event.approval.is_some()) {
             return Err("it permits what was done already");
         }
-        if event.permit.is_some() && self.override_count() > 0 {
+        if event.permit.is_some() && self.may_stop() {
             self.not_stopped(&event.scopes())?;
         }
         let answerable: Vec<_> = self.answerable(event.exception.as_ref()).collect();
@@ -234,6 +238,7 @@ impl State {
                 }
             }
         }
+        self.count_step(event);
         if let Some(permit) = &event.permit {
             if permit.consumed {
                 self.counters.consumed = self.counters.consumed.saturating_add(1);

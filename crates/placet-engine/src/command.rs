@@ -5,7 +5,10 @@ mod signing;
 
 use crate::decide::Asked;
 use crate::exceptions::{OpenException, Passing};
+use crate::executions::{EndExecution, StartExecution};
 use crate::measures::ReportPassage;
+use crate::overrides::{Lift, Trip};
+use crate::releases::{ChangeAlias, RegisterRelease};
 use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -14,9 +17,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, KillSource,
-    OverrideMode, Principal, Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened,
-    Signed, Tag, VoteChannel,
+    ActorRef, BundleArmed, DecisionEvent, Event, Gap, Genesis, HoldScope, KillScope, Principal,
+    Pseudonym, Refused, ReportedResult, SessionNarrowed, SessionOpened, Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{
     ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId, TimeMs,
@@ -92,6 +94,10 @@ pub enum Command {
     Trip(Trip),
     /// Lift a kill switch.
     Lift(Lift),
+    /// Start an execution under a permit for `execution`.
+    StartExecution(Box<StartExecution>),
+    /// Say how an execution ended.
+    EndExecution(EndExecution),
     /// Create a key under a permit for `key.create`.
     CreateKey(CreateKey),
     /// Revoke a key.
@@ -168,6 +174,10 @@ pub enum Command {
     },
     /// Trust the key of an issuer of evidence, or trust it no more.
     ChangeIssuer(Box<IssuerChange>),
+    /// Register a release.
+    RegisterRelease(Box<RegisterRelease>),
+    /// Change where a name leads.
+    ChangeAlias(Box<ChangeAlias>),
     /// Record that nothing was decided for a while.
     Gap(Gap),
     /// Record requests that were refused before the log.
@@ -189,6 +199,8 @@ impl Command {
             Self::ReportPassage(command) => Some(&command.who),
             Self::Lift(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
+            Self::StartExecution(command) => Some(&command.by),
+            Self::EndExecution(command) => Some(&command.by),
             Self::Delegate(command) => Some(&command.by),
             Self::OpenException(command) => Some(&command.by),
             Self::Withdraw { by, .. }
@@ -207,6 +219,8 @@ impl Command {
             Self::AddEvidence(command) => Some(&command.by),
             Self::RevokeEvidence { by, .. } => Some(by),
             Self::ChangeIssuer(command) => Some(&command.by),
+            Self::RegisterRelease(command) => Some(&command.by),
+            Self::ChangeAlias(command) => Some(&command.by),
             Self::Erase(command) => command.by.as_ref(),
             Self::PlaceHold(command) => Some(&command.by),
             Self::RotateSigner(command) => command.by.as_ref(),
@@ -390,30 +404,6 @@ pub struct RevokePermit {
     pub permits: Vec<(DecisionId, u64, PermitId)>,
     /// The scope that stops them; without one it is the workspace or everything.
     pub reason: Option<Reason>,
-}
-
-/// Trip a kill switch.
-#[derive(Clone, Debug)]
-pub struct Trip {
-    /// What to stop.
-    pub scope: KillScope,
-    /// How.
-    pub mode: OverrideMode,
-    /// What caused it.
-    pub source: KillSource,
-    /// Who; absent for file, signal and certificate.
-    pub who: Option<Who>,
-}
-
-/// Lift a kill switch.
-#[derive(Clone, Debug)]
-pub struct Lift {
-    /// Which.
-    pub scope: KillScope,
-    /// Who asks.
-    pub who: Who,
-    /// Solo mode: milliseconds between asking and lifting.
-    pub solo_delay_ms: u64,
 }
 
 /// Create a key.

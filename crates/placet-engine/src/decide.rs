@@ -4,6 +4,7 @@
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
 use crate::exceptions;
+use crate::executions;
 use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
@@ -84,6 +85,7 @@ pub(crate) fn decide<H: Hasher>(
     };
     let decided = without_guards(verdict, &combined);
     let verdict = decided.as_ref().unwrap_or(verdict);
+    let trip = executions::tripped_by(state, command, &combined);
     let mut event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     (event.exception, event.retroactive) = (passage, retroactive);
     // No permit outlives the exception that it rests on.
@@ -94,7 +96,9 @@ pub(crate) fn decide<H: Hasher>(
         None => event,
         would => shadow::bounded(DecisionEvent { would, ..event }),
     };
-    Ok(Plan::Append(alloc::vec![Event::Decision(Arc::new(event))]))
+    let mut events = alloc::vec![Event::Decision(Arc::new(event))];
+    events.extend(trip);
+    Ok(Plan::Append(events))
 }
 
 /// Places beyond a bound are kept for people who may act on what the constitution governs, so that
@@ -182,6 +186,9 @@ pub(crate) fn barred(state: &State, command: &Decide, now: TimeMs) -> Option<Com
     if let Some(stop) = stopped(state, command) {
         return Some(Combined::refusal(Outcome::Deny, stop.reason()));
     }
+    if let Some(reason) = executions::barred(state, command) {
+        return Some(Combined::refusal(Outcome::Deny, reason));
+    }
     (now > command.deadline).then(|| Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded))
 }
 
@@ -231,7 +238,7 @@ pub(crate) fn ruled(
 /// What stops a request, if anything does. A caller with a role that is revoked is stopped as a whole:
 /// without the role a rule that restricts it would fall away, and restricting never grants.
 fn stopped(state: &State, command: &Decide) -> Option<Stop> {
-    if state.override_count() == 0 {
+    if !state.may_stop() {
         return None;
     }
     let Decide { surface, who, on_behalf_of, under, .. } = command;

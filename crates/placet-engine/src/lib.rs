@@ -36,6 +36,7 @@ mod delegations;
 mod demand;
 mod evidence;
 mod exceptions;
+mod executions;
 mod hold;
 mod idempotency;
 mod keys;
@@ -47,6 +48,7 @@ mod policies;
 mod privacy;
 mod rejection;
 mod release;
+mod releases;
 mod sessions;
 mod shadow;
 mod signers;
@@ -59,8 +61,8 @@ mod waiting;
 pub use apply::FoldError;
 pub use command::{
     AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
-    DraftBundle, Erase, IssuerChange, Lift, OpenSession, PlaceHold, Plan, Report, RevokePermit,
-    RevokeSigner, RotateSigner, Target, Trip, Vote, Waiting, Who,
+    DraftBundle, Erase, IssuerChange, OpenSession, PlaceHold, Plan, Report, RevokePermit,
+    RevokeSigner, RotateSigner, Target, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
@@ -72,18 +74,22 @@ pub use exceptions::{
     BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
     OpenException, Passing, Reviewed,
 };
+pub use executions::{EXECUTION, EndExecution, Execution, ExecutionState, StartExecution};
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;
 pub use measures::{
     Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,
     SURFACES_MAX, SurfaceUse, Surfaces, Tally,
 };
-pub use overrides::Stop;
+pub use overrides::{Lift, Stop, Trip};
 pub use pending::Viewer;
 pub use policies::{Armed, Author, Draft, Review};
 pub use privacy::LegalHold;
 pub use rejection::Rejection;
 pub use release::{Reserve, Unmetered};
+pub use releases::{
+    Alias, ChangeAlias, Lineage, LinkedApproval, LinkedChange, RegisterRelease, Release,
+};
 pub use sessions::Session;
 pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};

@@ -4,7 +4,7 @@
 //!
 //! INVARIANT: nothing here is needed to trip: a person with the role suffices, whatever else is tripped.
 
-use crate::command::{Lift, Plan, Trip, Who};
+use crate::command::{Plan, Who};
 use crate::rejection::Rejection;
 use crate::state::{HeldState, KillState, OpenPermit, State, Timer};
 use crate::step::{append, has_role};
@@ -14,7 +14,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{ActorRef, Event, KillEvent, KillScope, KillSource, OverrideMode};
-use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, ExecutionId, TimeMs};
 use placet_types::policy::Reason;
 
 /// Changing an alias: what freezing one stops.
@@ -42,6 +42,31 @@ pub(crate) struct Overrides {
 pub(crate) struct Covered {
     permits: BTreeSet<DecisionId>,
     held: BTreeSet<ApprovalId>,
+    executions: BTreeSet<ExecutionId>,
+}
+
+/// Trip a kill switch.
+#[derive(Clone, Debug)]
+pub struct Trip {
+    /// What to stop.
+    pub scope: KillScope,
+    /// How.
+    pub mode: OverrideMode,
+    /// What caused it.
+    pub source: KillSource,
+    /// Who; absent for file, signal and certificate.
+    pub who: Option<Who>,
+}
+
+/// Lift a kill switch.
+#[derive(Clone, Debug)]
+pub struct Lift {
+    /// Which.
+    pub scope: KillScope,
+    /// Who asks.
+    pub who: Who,
+    /// Solo mode: milliseconds between asking and lifting.
+    pub solo_delay_ms: u64,
 }
 
 /// What stops something, and how.
@@ -93,16 +118,35 @@ impl State {
     #[must_use]
     pub fn stop(&self, scopes: &[KillScope]) -> Option<Stop> {
         let all = &self.overrides.all;
+        // A killed execution is over, whatever was lifted since.
+        let over = || {
+            let scope = self.killed_execution(scopes)?;
+            Some(Stop { scope, mode: OverrideMode::Kill })
+        };
         if all.is_empty() {
-            return None;
+            return over();
         }
+        let mut began = None;
         let wide = [KillScope::Everything, KillScope::Workspace];
         let tripped = wide.iter().chain(scopes).filter_map(|scope| {
             let it = all.get(scope)?;
-            let stops = bites(scope, it.mode, scopes);
+            // Looked up once, and only where something is frozen.
+            let spared = it.mode == OverrideMode::Freeze && {
+                let began = *began.get_or_insert_with(|| self.began(scopes));
+                began.is_some_and(|began| began < it.index)
+            };
+            let stops = bites(scope, it.mode, scopes) && !spared;
             stops.then(|| Stop { scope: scope.clone(), mode: it.mode })
         });
-        tripped.min_by_key(|stop| core::cmp::Reverse(stop.mode))
+        match tripped.min_by_key(|stop| core::cmp::Reverse(stop.mode)) {
+            Some(stop) if stop.mode == OverrideMode::Kill => Some(stop),
+            softer => over().or(softer),
+        }
+    }
+
+    /// Whether anything is stopped at all.
+    pub(crate) fn may_stop(&self) -> bool {
+        !self.overrides.all.is_empty() || self.executions.killed > 0
     }
 
     /// Tripped scopes, in the order of their texts.
@@ -219,11 +263,24 @@ impl State {
         });
     }
 
+    pub(crate) fn cover_execution(&mut self, id: ExecutionId, scopes: &[KillScope]) {
+        for scope in scopes {
+            self.overrides.covered.entry(scope.clone()).or_default().executions.insert(id);
+        }
+    }
+
+    pub(crate) fn uncover_execution(&mut self, id: ExecutionId, scopes: &[KillScope]) {
+        self.uncover(scopes, |covered| {
+            covered.executions.remove(&id);
+        });
+    }
+
     fn uncover(&mut self, scopes: &[KillScope], take: impl Fn(&mut Covered)) {
         for scope in scopes {
             if let Some(covered) = self.overrides.covered.get_mut(scope) {
                 take(covered);
-                if covered.permits.is_empty() && covered.held.is_empty() {
+                let Covered { permits, held, executions } = covered;
+                if permits.is_empty() && held.is_empty() && executions.is_empty() {
                     self.overrides.covered.remove(scope);
                 }
             }
@@ -245,17 +302,34 @@ impl State {
         let since = self.time;
         let (mode, source) = (kill.mode, kill.source);
         let fits = kill.scope.is_wide()
+            || source == KillSource::Manifest
             || self.overrides.all.contains_key(&kill.scope)
             || self.scoped() < self.bounds.overrides_max;
         if !kill.scope.takes(mode) || !fits {
             return Err("it stops a scope in a way it does not have, or one more than can be kept");
         }
         let state = KillState { mode, since, index, source, lift: None };
-        self.overrides.all.insert(kill.scope.clone(), state);
+        // What a step of its own has ended is over for good: there is nothing to lift, and no place
+        // among those is taken that people stop.
+        if source != KillSource::Manifest {
+            self.overrides.all.insert(kill.scope.clone(), state);
+        }
         if !mode.ends_permits() {
             return Ok(());
         }
-        self.overrides.past.remove(&kill.scope);
+        if source != KillSource::Manifest {
+            self.overrides.past.remove(&kill.scope);
+        }
+        if mode == OverrideMode::Kill {
+            let covered = self.overrides.covered.get(&kill.scope);
+            let ended = match kill.scope.is_wide() {
+                true => self.running_executions(),
+                false => {
+                    covered.map(|it| it.executions.iter().copied().collect()).unwrap_or_default()
+                }
+            };
+            self.kill_executions(ended, source);
+        }
         if kill.scope.is_wide() {
             self.last_override = Some(index);
             self.overrides.floor = index;
@@ -349,6 +423,12 @@ impl State {
             self.permits.iter().map(|(id, open)| (*id, open.scopes.clone())).collect();
         for (id, scopes) in permits {
             self.cover_permit(id, &scopes);
+        }
+        let running = self.executions.all.iter().filter(|(_, it)| it.ended.is_none());
+        let running: Vec<(ExecutionId, Arc<[KillScope]>)> =
+            running.map(|(id, it)| (*id, it.scopes.clone())).collect();
+        for (id, scopes) in running {
+            self.cover_execution(id, &scopes);
         }
         let held: Vec<(ApprovalId, Arc<[KillScope]>)> =
             self.held.iter().map(|(id, held)| (*id, held.scopes.clone())).collect();

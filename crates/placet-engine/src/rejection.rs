@@ -66,6 +66,10 @@ pub enum Rejection {
     OverridesFull,
     /// Nobody lifts what stops themselves.
     OwnOverride,
+    /// The execution has ended so, and that is final.
+    ExecutionEnded(&'static str),
+    /// The bound of running executions is reached.
+    ExecutionsFull,
     /// The decision never had a permit to consume.
     NoPermit,
     /// The permit was consumed by another attempt.
@@ -138,6 +142,10 @@ pub enum Rejection {
     BundlesFull,
     /// The bound of author keys is reached.
     AuthorsFull,
+    /// A name is taken for good.
+    Exists(&'static str),
+    /// The bound of aliases is reached.
+    AliasesFull,
     /// A bound of evidence is reached.
     EvidenceFull,
     /// The piece was taken back.
@@ -195,6 +203,8 @@ impl Rejection {
             Self::OverrideInvalid(_) => "override_invalid",
             Self::OverridesFull => "overrides_full",
             Self::OwnOverride => "own_override",
+            Self::ExecutionEnded(_) => "execution_ended",
+            Self::ExecutionsFull => "executions_full",
             Self::NoPermit => "no_permit",
             Self::PermitConsumed => "permit_consumed",
             Self::PermitExpired => "permit_expired",
@@ -231,6 +241,8 @@ impl Rejection {
             Self::OwnReview => "own_review",
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
+            Self::Exists(_) => "already_exists",
+            Self::AliasesFull => "aliases_full",
             Self::EvidenceFull => "evidence_full",
             Self::EvidenceRevoked => "evidence_revoked",
             Self::EvidenceUnsigned => "evidence_unsigned",
@@ -309,6 +321,12 @@ impl fmt::Display for Rejection {
             Self::OverridesFull => f.write_str(
                 "as many scopes are tripped as can be kept; stop the workspace as a whole, or lift some",
             ),
+            Self::ExecutionEnded(state) => {
+                write!(f, "the execution is {state}, and that is final")
+            }
+            Self::ExecutionsFull => {
+                f.write_str("too many executions run in this workspace; end some")
+            }
             Self::OwnOverride => {
                 f.write_str("it stops the caller; two other people have to lift it")
             }
@@ -380,6 +398,8 @@ impl fmt::Display for Rejection {
             Self::OwnReview => f.write_str("another person has to review it"),
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
+            Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
+            Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::EvidenceFull => f.write_str(
                 "as much evidence, or as many types, issuers or repetitions of it, are kept as can be; \
                  what has expired makes room",

@@ -74,6 +74,9 @@ pub(crate) fn release<H: Hasher>(
     if let Some(stop) = state.stop(&held.scopes) {
         return Err(stop.rejection());
     }
+    if let Some(why) = state.step_over(held) {
+        return Err(why);
+    }
     if now >= until {
         return Ok(Release::Over(CloseState::Expired));
     }

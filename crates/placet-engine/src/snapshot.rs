@@ -5,6 +5,7 @@
 mod approvals;
 mod evidence;
 mod exceptions;
+mod executions;
 mod measures;
 mod overrides;
 mod policies;
@@ -49,6 +50,7 @@ impl State {
             keys,
             sessions,
             evidence,
+            releases,
             idempotency: _,
             windows,
             held,
@@ -70,6 +72,7 @@ impl State {
             legal_holds,
             legal_holds_version,
             overrides,
+            executions,
             last_override,
             spent,
             signers,
@@ -91,6 +94,7 @@ impl State {
         w.list(keys.all(), Writer::put);
         w.put(sessions);
         w.put(evidence);
+        w.put(releases);
         w.put(windows);
         w.list(held.values(), |w, held| w.put(&**held));
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
@@ -120,6 +124,7 @@ impl State {
         w.list(legal_holds.values(), Writer::put);
         w.put(legal_holds_version);
         w.put(overrides);
+        w.put(executions);
         w.put(last_override);
         w.list(spent.iter(), Writer::put);
         w.list(signers.iter(), Writer::put);
@@ -157,6 +162,7 @@ impl State {
             keys: r.rising(|key: &Key| &key.principal.key, Reader::get)?,
             sessions: r.get()?,
             evidence: r.get()?,
+            releases: r.get()?,
             idempotency: IdempotencyKeys::default(),
             windows: r.get()?,
             held: r.rising(
@@ -190,6 +196,7 @@ impl State {
             )?,
             legal_holds_version: r.get()?,
             overrides: r.get()?,
+            executions: r.get()?,
             last_override: r.get()?,
             spent: r.rising(|id| id, Reader::get)?,
             signers: r.list(Reader::get)?,
@@ -215,6 +222,7 @@ impl State {
             && self.permits.values().all(|open| open.index < size)
             && self.exceptions.all.values().all(|it| it.index < size)
             && self.overrides.is_within(size)
+            && self.executions.all.values().all(|it| it.index < size && it.started.index < size)
             && self.sessions.all.values().all(|session| session.index < size)
     }
 

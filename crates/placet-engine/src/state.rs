@@ -6,6 +6,7 @@ use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
 use crate::evidence::Evidence;
 use crate::exceptions::Exceptions;
+use crate::executions::Executions;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::measures::Measures;
@@ -15,6 +16,7 @@ use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
 use crate::rejection::Rejection;
+use crate::releases::Releases;
 use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
@@ -68,12 +70,18 @@ pub struct Bounds {
     pub sessions_max: usize,
     /// Of these, those that one actor stands behind.
     pub sessions_each: usize,
+    /// Releases that are remembered.
+    pub releases_max: usize,
+    /// Names that lead somewhere.
+    pub aliases_max: usize,
     /// Pieces of evidence.
     pub evidence_max: usize,
     /// Keys of issuers of evidence, revoked ones included.
     pub issuer_keys_max: usize,
     /// Tripped scopes besides everything and the workspace.
     pub overrides_max: usize,
+    /// Executions that run.
+    pub executions_max: usize,
 }
 
 impl Default for Bounds {
@@ -95,9 +103,12 @@ impl Default for Bounds {
             authors_max: 64,
             sessions_max: 1 << 16,
             sessions_each: 1024,
+            releases_max: 1 << 16,
+            aliases_max: 4096,
             evidence_max: 2_000_000,
             issuer_keys_max: 4096,
             overrides_max: 1024,
+            executions_max: 1 << 16,
         }
     }
 }
@@ -139,6 +150,7 @@ pub struct State {
     pub(crate) keys: Keys,
     pub(crate) sessions: Sessions,
     pub(crate) evidence: Evidence,
+    pub(crate) releases: Releases,
     pub(crate) idempotency: IdempotencyKeys,
     pub(crate) windows: Windows,
     pub(crate) held: BTreeMap<ApprovalId, Box<Held>>,
@@ -162,6 +174,7 @@ pub struct State {
     /// Raised with every change of the legal holds.
     pub(crate) legal_holds_version: u64,
     pub(crate) overrides: Overrides,
+    pub(crate) executions: Executions,
     pub(crate) last_override: Option<u64>,
     /// Decisions whose permit has made a key, armed a bundle, or changed signers or authors.
     pub(crate) spent: BTreeSet<DecisionId>,
@@ -368,6 +381,7 @@ impl State {
             keys: Keys::default(),
             sessions: Sessions::default(),
             evidence: Evidence::default(),
+            releases: Releases::default(),
             idempotency: IdempotencyKeys::default(),
             windows: Windows::default(),
             held: BTreeMap::new(),
@@ -388,6 +402,7 @@ impl State {
             legal_holds: BTreeMap::new(),
             legal_holds_version: 0,
             overrides: Overrides::default(),
+            executions: Executions::default(),
             last_override: None,
             spent: BTreeSet::new(),
             signers: Vec::new(),

@@ -6,6 +6,7 @@ use crate::delegations;
 use crate::demand::few;
 use crate::evidence;
 use crate::exceptions;
+use crate::executions;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::measures;
 use crate::overrides::{lift, trip};
@@ -13,6 +14,7 @@ use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
 use crate::release::{Reserve, Unmetered};
+use crate::releases;
 use crate::sessions;
 use crate::shadow;
 use crate::signers;
@@ -75,6 +77,8 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
+        Command::StartExecution(command) => executions::start(state, command, now),
+        Command::EndExecution(command) => executions::end(state, command),
         Command::CreateKey(command) => create_key(state, command, now),
         Command::RevokeKey { key, by } => revoke_key(state, *key, by),
         Command::OpenSession(command) => sessions::open(state, command, now),
@@ -99,6 +103,8 @@ pub fn step_with<H: Hasher>(
         Command::RevokeEvidence { evidence, reason, by } => {
             evidence::revoke(state, *evidence, reason, by)
         }
+        Command::RegisterRelease(command) => releases::register(state, command, now),
+        Command::ChangeAlias(command) => releases::change_alias(state, command),
         Command::ChangeIssuer(command) => evidence::change_issuer(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),

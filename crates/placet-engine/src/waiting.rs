@@ -183,6 +183,7 @@ impl State {
         state: HeldState,
         counter: Option<usize>,
     ) -> Result<(), &'static str> {
+        let rejected = state == HeldState::Rejected;
         self.change(id, "it ends an unknown approval", |held| {
             if !held.state.is_open() {
                 return Err("it changes an approval that is final");
@@ -194,6 +195,8 @@ impl State {
             held.marks = Vec::new();
             Ok(())
         })?;
+        let over = self.held.get(&id).map(|held| held.scopes.clone());
+        self.step_decided(over.as_deref().unwrap_or_default(), rejected);
         self.held_open = self.held_open.saturating_sub(1);
         if let Some(count) = counter.and_then(|at| self.counters.approvals.get_mut(at)) {
             *count = count.saturating_add(1);

@@ -7,6 +7,7 @@ mod engine {
     mod delegations;
     mod evidence;
     mod exceptions;
+    mod executions;
     mod fold;
     mod governance;
     mod measures;
@@ -18,6 +19,7 @@ mod engine {
     mod privacy;
     mod property;
     mod release;
+    mod releases;
     mod sessions;
     mod shadow;
     mod signers;

@@ -359,7 +359,12 @@ impl Bundle {
         let mut inner = scratch.derivers.take().unwrap_or_default();
         let derived = self.derivers.derive(request, caller, &mut inner);
         scratch.derivers = Some(inner);
-        derived.unwrap_or_default()
+        let mut derived = derived.unwrap_or_default();
+        // What the stores say is no less found out.
+        for (name, value) in request.found.facts.iter() {
+            derived.facts.set(name, value.clone());
+        }
+        derived
     }
 
     /// Reads what the first candidates lie in before any is verified. Taking a reference waits for
@@ -425,7 +430,7 @@ pub(crate) fn limit_values(key: &[LimitKey], facts: Facts<'_>) -> Vec<Option<Str
 
 /// Surfaces of Placet itself, known to every bundle.
 pub(crate) fn is_built_in(name: &str) -> bool {
-    name == "job"
+    ["execution", "job", "release.register", "alias.change"].contains(&name)
         || ["policy.", "override.", "role.", "key."].iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -3,6 +3,7 @@
 
 use crate::model::Retention;
 use crate::schema::Schema;
+use placet_types::evidence::FoundEvidence;
 use placet_types::ids::{ActorId, TimeMs};
 use placet_types::json::{Object, Value};
 use placet_types::policy::{Effect, Force, Hit, Layer, Outcome, Reason, RuleEffect};
@@ -154,22 +155,33 @@ fn is_id(text: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EvidenceSpec {
     pub(crate) max_age_ms: u64,
-    /// Any issuer where there is none.
+    /// Any issuer where there is none; of what is verified, any but whoever asks.
     pub(crate) issuers: BTreeSet<String>,
+    pub(crate) proof: Proof,
+}
+
+/// Whose word it takes that there is evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The client's.
+    #[default]
+    Asserted,
+    /// The store's: added by its issuer about what the request is about, and not taken back.
+    Verified,
+    /// As verified, and signed by a key of its issuer.
+    Attested,
 }
 
 /// Types of evidence are names that become part of a rule's id.
-pub(crate) fn is_evidence_type(text: &str) -> bool {
-    is_id(text)
-}
+pub(crate) use placet_types::evidence::is_evidence_type;
 
 /// Clocks of issuers may run ahead by so much.
 pub(crate) const EVIDENCE_SKEW_MS: u64 = 60_000;
 
-/// One piece of evidence as a request carries it. Its digest is what the store of evidence will be asked
-/// for; until then nobody but the client vouches for any of it.
+/// One piece of evidence as a request asserts it: nobody but the client vouches for any of it.
 struct Piece {
     kind: String,
+    digest: Digest,
     issuer: ActorId,
     issued: TimeMs,
     expires: Option<TimeMs>,
@@ -184,13 +196,13 @@ impl Piece {
             return None;
         }
         let text = |key: &str| object.get(key).and_then(Value::as_str);
-        Digest::parse(text("digest")?)?;
         let expires = match object.get("expires") {
             None => None,
             Some(expires) => Some(TimeMs::parse_rfc3339(expires.as_str()?)?),
         };
         let piece = Self {
             kind: text("type").filter(|it| is_evidence_type(it))?.to_owned(),
+            digest: Digest::parse(text("digest")?)?,
             issuer: ActorId::parse(text("issuer")?)?,
             issued: TimeMs::parse_rfc3339(text("issued")?)?,
             expires,
@@ -206,6 +218,55 @@ impl Piece {
     }
 }
 
+/// How the evidence of one type stands. What comes later is nearer to what is demanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// None is named.
+    Missing,
+    /// What is named is unknown here, of another issuer, or about something else.
+    Foreign,
+    /// It is not signed.
+    Unattested,
+    /// It was taken back.
+    Revoked,
+    /// It counts up to an instant, and from one on.
+    Counts(TimeMs, TimeMs),
+}
+
+fn standing(spec: &EvidenceSpec, kind: &str, request: &Request) -> Standing {
+    if spec.proof == Proof::Asserted {
+        let best = best(spec, kind, request);
+        return best.map_or(Standing::Missing, |(from, until)| Standing::Counts(until, from));
+    }
+    let found = &request.found;
+    let unknown = found.unknown.iter().any(|it| it.as_deref().is_none_or(|it| it == kind));
+    let nothing = if unknown { Standing::Foreign } else { Standing::Missing };
+    let pieces = found.evidence.iter().filter(|piece| piece.kind == kind);
+    let all = pieces.map(|piece| {
+        let known = match spec.issuers.is_empty() {
+            true => !piece.own,
+            false => spec.issuers.contains(&piece.issuer),
+        };
+        if !known || found.subject != Some(piece.subject) {
+            Standing::Foreign
+        } else if spec.proof == Proof::Attested && !piece.attested && !piece.revoked {
+            Standing::Unattested
+        } else if piece.revoked {
+            Standing::Revoked
+        } else {
+            let (from, until) = span(piece, spec.max_age_ms);
+            Standing::Counts(until, from)
+        }
+    });
+    all.max().unwrap_or(nothing)
+}
+
+/// From when to when a piece of the store counts.
+fn span(piece: &FoundEvidence, max_age_ms: u64) -> (TimeMs, TimeMs) {
+    let from = TimeMs(piece.issued.0.saturating_sub(EVIDENCE_SKEW_MS));
+    (from, piece.expires.min(piece.issued.plus(max_age_ms)))
+}
+
 /// What a request carries as evidence: types, from when and until when each counts.
 #[must_use]
 pub fn evidence_of(request: &Request) -> Vec<(String, TimeMs, Option<TimeMs>)> {
@@ -215,13 +276,21 @@ pub fn evidence_of(request: &Request) -> Vec<(String, TimeMs, Option<TimeMs>)> {
 }
 
 /// The evidence of a type that counts the longest: from when to when. A piece that is dated ahead is not
-/// passed over for another: whoever presents one is refused until its time has come.
+/// passed over for another: whoever presents one is refused until its time has come. What the store has is
+/// as good as what is asserted, and what was taken back there is not asserted any more.
 fn best(spec: &EvidenceSpec, kind: &str, request: &Request) -> Option<(TimeMs, TimeMs)> {
     let pieces = request.evidence.iter().filter_map(Piece::read);
+    let known = |issuer: &str| spec.issuers.is_empty() || spec.issuers.contains(issuer);
+    let stored = || request.found.evidence.iter().filter(|it| it.kind == kind);
     let fitting = pieces.filter(|it| {
-        it.kind == kind && (spec.issuers.is_empty() || spec.issuers.contains(it.issuer.as_str()))
+        it.kind == kind
+            && known(it.issuer.as_str())
+            && !stored().any(|stored| stored.revoked && stored.digest == it.digest)
     });
-    fitting.map(|it| it.counts(spec.max_age_ms)).max_by_key(|(from, until)| (*until, *from))
+    let stored = stored().filter(|it| !it.revoked && known(&it.issuer));
+    let asserted = fitting.map(|it| it.counts(spec.max_age_ms));
+    let all = asserted.chain(stored.map(|it| span(it, spec.max_age_ms)));
+    all.max_by_key(|(from, until)| (*until, *from))
 }
 
 /// One rule that follows from a surface.
@@ -240,6 +309,8 @@ enum What {
     Evidence(Box<(String, EvidenceSpec)>),
     /// It is not too old.
     Fresh(Box<(String, EvidenceSpec)>),
+    /// What is named of it stands no worse than this.
+    Stands(Box<(String, EvidenceSpec)>, Standing),
     Outcomes,
 }
 
@@ -266,11 +337,18 @@ impl Demand {
                 let context = request.context.as_ref().unwrap_or(&nothing);
                 (!schema.fits_object(context)).then_some(Force::Always)
             }
-            What::Evidence(of) => match best(&of.1, &of.0, request) {
-                None => Some(Force::Always),
-                Some((from, _)) => Some(Force::Until(from)),
+            What::Evidence(of) => match standing(&of.1, &of.0, request) {
+                Standing::Missing => Some(Force::Always),
+                Standing::Counts(_, from) => Some(Force::Until(from)),
+                _ => None,
             },
-            What::Fresh(of) => best(&of.1, &of.0, request).map(|(_, until)| Force::From(until)),
+            What::Fresh(of) => match standing(&of.1, &of.0, request) {
+                Standing::Counts(until, _) => Some(Force::From(until)),
+                _ => None,
+            },
+            What::Stands(of, fault) => {
+                (standing(&of.1, &of.0, request) == *fault).then_some(Force::Always)
+            }
             What::Outcomes => Some(Force::Always),
         }
     }
@@ -293,7 +371,13 @@ impl Demand {
                 let kind = &of.0;
                 format!("{kind} is there and counts from {}", from.rfc3339())
             }
-            (What::Evidence(of), _) => format!("no well-formed {} of a known issuer", of.0),
+            (What::Evidence(of), Some(_)) if of.1.proof != Proof::Asserted => {
+                format!("no {} of the store is named", of.0)
+            }
+            (What::Evidence(of), Some(_)) => format!("no well-formed {} of a known issuer", of.0),
+            (What::Evidence(of), None) => format!("{} is named, and does not count", of.0),
+            (What::Stands(of, _), Some(_)) => format!("no {} that is named counts", of.0),
+            (What::Stands(of, _), None) => format!("{} is not at fault in this way", of.0),
             (What::Fresh(of), Some(Force::From(until))) => {
                 let kind = &of.0;
                 format!("{kind} counts until {}", until.rfc3339())
@@ -366,6 +450,20 @@ impl Surface {
             let what = format!("fresh.{kind}");
             let demand = What::Fresh(Box::new((kind.clone(), spec.clone())));
             add(&what, Reason::EvidenceExpired, &text, None, demand);
+            if spec.proof == Proof::Asserted {
+                continue;
+            }
+            let mut faults = vec![
+                ("foreign", Standing::Foreign, Reason::EvidenceForeign),
+                ("revoked", Standing::Revoked, Reason::EvidenceRevoked),
+            ];
+            if spec.proof == Proof::Attested {
+                faults.push(("unattested", Standing::Unattested, Reason::EvidenceUnattested));
+            }
+            for (word, fault, cause) in faults {
+                let demand = What::Stands(Box::new((kind.clone(), spec.clone())), fault);
+                add(&format!("{word}.{kind}"), cause, cause.text(), None, demand);
+            }
         }
         if let Some(outcomes) = &self.outcomes {
             let text = Reason::OutcomeNotAllowed.text();
@@ -415,7 +513,9 @@ impl Surface {
                 let spec = Object::new()
                     .with("type", kind.as_str())
                     .with("max_age", spec.max_age_ms)
-                    .with_opt("issuers", issuers);
+                    .with_opt("issuers", issuers)
+                    .with_opt("verified", (spec.proof == Proof::Verified).then_some(true))
+                    .with_opt("attested", (spec.proof == Proof::Attested).then_some(true));
                 Value::Object(spec)
             })
             .collect();

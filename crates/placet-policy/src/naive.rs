@@ -30,7 +30,8 @@ pub fn evaluate(
     let (request, derived) = derive(bundle, request, caller, mutant);
     let naive = Naive { request: &request, caller, derived: &derived, mutant };
     let surfaces = bundle.model().surfaces.as_ref();
-    let built_in = request.surface == "job"
+    let built_in = ["execution", "job", "release.register", "alias.change"]
+        .contains(&&*request.surface)
         || matches!(
             request.surface.split_once('.'),
             Some(("policy" | "override" | "role" | "key", _))
@@ -151,6 +152,9 @@ fn derive(
     if let Some(tier) = levels.into_iter().max() {
         facts.set("risk_tier", tier.as_str());
         facts.set("risk_level", tier.level());
+    }
+    for (name, value) in request.found.facts.iter() {
+        facts.set(name, value.clone());
     }
     (out, facts)
 }

@@ -274,5 +274,5 @@ pub(crate) fn may_be_built_in(pattern: &str) -> bool {
     // Wildcards at the front may match what is built in.
     first.starts_with('*')
         || is_built_in(&format!("{first}."))
-        || pattern_covers(Dialect::Dotted, pattern, "job")
+        || ["execution", "job"].iter().any(|name| pattern_covers(Dialect::Dotted, pattern, name))
 }

@@ -14,6 +14,7 @@ use crate::workspace::{Committed, Workspace};
 use placet_engine::{Command, RevokePermit};
 use placet_tlog::Hash;
 use placet_tlog::merkle::leaf_hash;
+use placet_types::event::{Event, KillSource};
 use placet_types::policy::Reason;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -122,6 +123,17 @@ impl Committer {
             Ok(durable) => {
                 for pending in pending {
                     self.release(pending, &durable);
+                }
+                // An execution that a step of its own has killed is over in the state: from the next
+                // batch on no permit of it can be in any.
+                for (shared, committed) in durable.values() {
+                    for entry in &committed.entries {
+                        if let Event::KillTripped(kill) = &entry.event
+                            && kill.source == KillSource::Manifest
+                        {
+                            shared.halts.clear(&kill.scope);
+                        }
+                    }
                 }
                 releases.into_iter().for_each(|release| release());
             }

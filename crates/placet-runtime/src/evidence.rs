@@ -5,6 +5,8 @@
 use crate::crypto::{Fast, verify_ed25519};
 use crate::error::PlaneError;
 use crate::plane::{Plane, Principal};
+use crate::pseudonyms::Pseudonyms;
+use crate::releases::{ALIAS_CHANGE, RELEASE_REGISTER};
 use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
 use placet_engine::{
@@ -18,7 +20,7 @@ use placet_types::evidence::{FOUND_MAX, Found, FoundEvidence};
 use placet_types::hash::{Hasher, hex_encode};
 use placet_types::ids::{ActorId, ActorKind, DecisionId, EvidenceId, TimeMs};
 use placet_types::json::{Object, Value};
-use placet_types::{Digest, Request};
+use placet_types::{Caller, Digest, Request};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -198,11 +200,17 @@ impl Plane {
         &self,
         workspace: &Workspace,
         bundle: Option<&Bundle>,
-        request: &Request,
+        (request, caller): (&Request, &Caller),
     ) -> Result<Found, PlaneError> {
         let mut found = Found::default();
         if !request.evidence.is_empty() {
-            gather(&workspace.evidence.load(), workspace, bundle, request, &mut found);
+            let store = workspace.evidence.load_full();
+            found = find_evidence(&store, workspace.names(), bundle, request, caller);
+        }
+        if [RELEASE_REGISTER.0, ALIAS_CHANGE.0].contains(&request.surface.as_str())
+            && let Some(fact) = self.release_fact(workspace, request).await?
+        {
+            found.facts.set("release", fact);
         }
         Ok(found)
     }
@@ -215,9 +223,9 @@ impl Plane {
         &self,
         workspace: &Workspace,
         bundle: Option<&Bundle>,
-        request: &'r Request,
+        (request, caller): (&'r Request, &Caller),
     ) -> Result<Cow<'r, Request>, PlaneError> {
-        let found = self.found(workspace, bundle, request).await?;
+        let found = self.found(workspace, bundle, (request, caller)).await?;
         if found.is_empty() && request.found.is_empty() {
             return Ok(Cow::Borrowed(request));
         }
@@ -227,14 +235,15 @@ impl Plane {
 
 /// Looks up what a request names: `{"id": …}`, or `type` and `digest` among whatever else it says. What a
 /// client says of a piece beside them is not looked at.
-fn gather(
+#[must_use]
+pub fn find_evidence(
     store: &Evidence,
-    workspace: &Workspace,
+    names: &Pseudonyms,
     bundle: Option<&Bundle>,
     request: &Request,
-    found: &mut Found,
-) {
-    found.subject = request.subject::<Fast>();
+    caller: &Caller,
+) -> Found {
+    let mut found = Found { subject: request.subject::<Fast>(), ..Found::default() };
     let mut pieces: Vec<EvidencePiece> = Vec::new();
     for item in &request.evidence {
         let text = |key: &str| item.get(key).and_then(Value::as_str);
@@ -258,10 +267,12 @@ fn gather(
     let listed = bundle.into_iter().flat_map(|bundle| bundle.evidence_issuers(&request.surface));
     let people = listed.filter_map(ActorId::parse).filter(|it| it.kind() == ActorKind::Human);
     let people: Vec<(ActorRef, ActorId)> = match pieces.iter().any(|it| it.issuer.is_human()) {
-        true => people.map(|it| (workspace.actor_ref(&it), it)).collect(),
+        true => people.map(|it| (names.actor_ref(&it), it)).collect(),
         false => Vec::new(),
     };
-    let caller = |piece: &EvidencePiece| {
+    let asking = std::iter::once(&caller.actor).chain(&caller.chain).chain(&request.on_behalf_of);
+    let asking: Vec<ActorRef> = asking.map(|actor| names.actor_ref(actor)).collect();
+    let issuer = |piece: &EvidencePiece| {
         let known = people.iter().find(|(known, _)| *known == piece.issuer);
         known.map_or_else(|| piece.issuer.as_str().to_owned(), |(_, name)| name.to_string())
     };
@@ -272,14 +283,16 @@ fn gather(
             kind: piece.kind.clone(),
             digest: piece.digest,
             subject: piece.subject,
-            issuer: caller(piece),
+            issuer: issuer(piece),
             issued: piece.issued,
             expires: piece.expires,
             attested: piece.attested,
             // Nothing that a key signed counts once the key does not.
             revoked: piece.revoked || (piece.key.is_some() && !piece.attested),
+            own: asking.contains(&piece.issuer),
         })
         .collect();
+    found
 }
 
 /// The key whose signature makes an envelope the word of one issuer. Signatures of keys that are not known

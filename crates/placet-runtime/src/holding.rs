@@ -554,7 +554,7 @@ impl Plane {
             }
         }
         let bundle = workspace.bundle();
-        request.found = self.found(workspace, bundle.as_deref(), &request).await?;
+        request.found = self.found(workspace, bundle.as_deref(), (&request, &caller)).await?;
         let verdict = evaluate(bundle.as_deref(), &request, &caller);
         Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })
     }

@@ -218,7 +218,7 @@ impl Plane {
         };
         for _ in 0..MOVED_MAX {
             let bundle = workspace.bundle();
-            let request = self.with_found(workspace, bundle.as_deref(), request).await?;
+            let request = self.with_found(workspace, bundle.as_deref(), (request, caller)).await?;
             let request = request.as_ref();
             let proposal = Proposal { request, ..proposal };
             let verdict = evaluate(bundle.as_deref(), request, caller);

@@ -312,7 +312,8 @@ impl Plane {
         }
         for _ in 0..MOVED_MAX {
             let bundle_now = workspace.bundle();
-            request.found = self.found(workspace, bundle_now.as_deref(), &request).await?;
+            request.found =
+                self.found(workspace, bundle_now.as_deref(), (&request, &caller)).await?;
             let verdict = evaluate(bundle_now.as_deref(), &request, &caller);
             let command = ArmUnder {
                 by: self.who(workspace, principal),

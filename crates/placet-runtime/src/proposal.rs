@@ -11,7 +11,7 @@ use placet_engine::{Decide, Passing, Shadow, Who, is_governed};
 use placet_policy::{Bundle, Scratch, evidence_of};
 use placet_types::evidence::Found;
 use placet_types::hash::Hasher;
-use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
+use placet_types::ids::{ApprovalId, DecisionId, ExecutionId, KeyId, PermitId, TimeMs};
 use placet_types::json::{Object, Value, Writer};
 use placet_types::policy::Verdict;
 use placet_types::{Caller, Digest, Digests, Request};
@@ -115,7 +115,7 @@ impl Proposal<'_> {
             topic: request.topic.clone(),
             target: request.target.as_deref().map(|target| names.of("target", target)),
             subjects: names.subject_tags(&request.subjects),
-            trace: request.trace_id.clone(),
+            trace: request.trace_id.clone().or_else(|| run_of(request)),
             action_commitment: keys.commit(SaltFor::Action, &digests.action.0),
             request_commitment: keys.commit(SaltFor::Request, &digests.request.0),
             facts_commitment: keys.commit(SaltFor::Facts, &Fast::sha256(&[facts])),
@@ -143,6 +143,11 @@ impl Proposal<'_> {
 thread_local! {
     /// Buffers for the bundle in force, and for the one beside it: they have other dimensions.
     static SCRATCH: RefCell<[Scratch; 2]> = RefCell::default();
+}
+
+/// The execution of ours that a request names: steps without a trace of their own are found by it.
+fn run_of(request: &Request) -> Option<String> {
+    request.execution.clone().filter(|name| ExecutionId::parse(name).is_some())
 }
 
 /// Evaluates with a scratch of this thread.

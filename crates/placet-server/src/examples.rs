@@ -55,9 +55,16 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
             "digest": "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
             "subject": "sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
         }),
+        "ReleaseRequest" => json!({
+            "name": "app-1.4",
+            "subject": "sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
+        }),
+        "AliasRequest" => json!({"name": "assistant", "to": "model:small-1"}),
         "EvidenceRevokeRequest" => json!({"reason": "tests-were-wrong"}),
         "KillRequest" => json!({"scope": "workspace"}),
         "OverrideRequest" => json!({"scope": "capability", "value": "crm-writer", "mode": "kill"}),
+        "ExecutionRequest" => json!({"capability": "crm-writer"}),
+        "ExecutionEndRequest" => json!({"state": "succeeded"}),
         "OverrideLiftRequest" => json!({"scope": "capability:crm-writer"}),
         "KeyRequest" => json!({
             "actor": "agent:support", "environment": "production", "roles": [],

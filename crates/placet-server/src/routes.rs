@@ -7,8 +7,8 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, coverage, decisions, delegations,
-    events, evidence, exceptions, log, manage, measures, meta, overrides, policies, privacy,
-    sessions, shadow, signers,
+    events, evidence, exceptions, executions, log, manage, measures, meta, overrides, policies,
+    privacy, releases, sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -73,6 +73,10 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listOverrides", overrides::list);
     routes.add("stop", overrides::stop);
     routes.add("liftOverride", overrides::lift);
+    routes.add("startExecution", executions::start);
+    routes.add("listExecutions", executions::list);
+    routes.add("getExecution", executions::get);
+    routes.add("endExecution", executions::end);
     routes.add("listKeys", manage::keys);
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
@@ -119,6 +123,12 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listIssuerKeys", evidence::keys);
     routes.add("trustIssuerKey", evidence::trust);
     routes.add("revokeIssuerKey", evidence::distrust);
+    routes.add("listReleases", releases::list);
+    routes.add("registerRelease", releases::register);
+    routes.add("getRelease", releases::get);
+    routes.add("listAliases", releases::aliases);
+    routes.add("setAlias", releases::set_alias);
+    routes.add("getAlias", releases::get_alias);
     routes.add("listOutbox", channels::list);
     routes.add("replayDelivery", channels::replay);
     routes.add("getHealth", meta::health);

@@ -18,6 +18,8 @@ mod compat;
 mod evidence;
 #[path = "server/exceptions.rs"]
 mod exceptions;
+#[path = "server/executions.rs"]
+mod executions;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]
@@ -54,6 +56,8 @@ mod privacy;
 mod publishing;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/releases.rs"]
+mod releases;
 #[path = "server/rotation.rs"]
 mod rotation;
 #[path = "server/sign_in.rs"]

@@ -40,6 +40,8 @@ pub struct FoundEvidence {
     pub attested: bool,
     /// It was taken back.
     pub revoked: bool,
+    /// Whoever asks vouches for it, or those on whose behalf.
+    pub own: bool,
 }
 
 /// What was found for one request. A client cannot say any of it.
@@ -67,7 +69,8 @@ impl FoundEvidence {
             .with("issued_ms", self.issued.0)
             .with("expires_ms", self.expires.0)
             .with_opt("attested", self.attested.then_some(true))
-            .with_opt("revoked", self.revoked.then_some(true));
+            .with_opt("revoked", self.revoked.then_some(true))
+            .with_opt("own", self.own.then_some(true));
         Value::Object(object)
     }
 
@@ -85,6 +88,7 @@ impl FoundEvidence {
             expires: time("expires_ms")?,
             attested: flag("attested")?,
             revoked: flag("revoked")?,
+            own: flag("own")?,
         })
     }
 }

@@ -309,6 +309,8 @@ impl Request {
     /// (`image@sha256:…`). None where it names nothing, or two things that differ: nobody could say which of
     /// them a piece of evidence has to speak of.
     ///
+    /// On `release.register` it is `subject` of the arguments.
+    ///
     /// A change is named by the digest of its canonical bytes, or, where it is nothing but a digest, by that.
     #[must_use]
     pub fn subject<H: Hasher>(&self) -> Option<Digest> {
@@ -321,6 +323,10 @@ impl Request {
         let target = self.target.as_deref().and_then(|target| {
             Digest::parse(target.rsplit_once('@').map_or(target, |(_, digest)| digest))
         });
+        if self.surface == "release.register" {
+            let subject = self.arguments.as_ref().and_then(|it| it.get("subject"));
+            return subject.and_then(Value::as_str).and_then(Digest::parse);
+        }
         match (change, target) {
             (Some(change), Some(target)) => (change == target).then_some(change),
             (one, other) => one.or(other),

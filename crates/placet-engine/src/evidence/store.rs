@@ -166,6 +166,8 @@ impl<T: Ord + Clone> Names<T> {
 pub struct Evidence {
     /// Oldest first; none is empty.
     pub(crate) blocks: Vec<Arc<Vec<Kept>>>,
+    /// The id that each block begins with, side by side: what a look-up reads first. Follows from the blocks.
+    starts: Vec<EvidenceId>,
     /// Follows from the blocks.
     places: Vec<Arc<Vec<Place>>>,
     pub(crate) kinds: Arc<Names<String>>,
@@ -281,8 +283,7 @@ impl Evidence {
     }
 
     fn locate(&self, id: &EvidenceId) -> Option<(usize, usize)> {
-        let after = |block: &Arc<Vec<Kept>>| block.first().is_some_and(|it| it.id() <= *id);
-        let block = self.blocks.partition_point(after).checked_sub(1)?;
+        let block = self.starts.partition_point(|start| start <= id).checked_sub(1)?;
         let at = self.blocks.get(block)?.binary_search_by(|kept| kept.id().cmp(id)).ok()?;
         Some((block, at))
     }
@@ -346,6 +347,7 @@ impl Evidence {
                 let mut block = Vec::with_capacity(BLOCK);
                 block.push(kept);
                 self.blocks.push(Arc::new(block));
+                self.starts.push(kept.id());
             }
         }
         self.index(&kept);
@@ -354,6 +356,7 @@ impl Evidence {
     /// Puts back what a snapshot holds.
     pub(crate) fn restore(&mut self, block: Vec<Kept>) {
         block.iter().for_each(|kept| self.index(kept));
+        self.starts.extend(block.first().map(Kept::id));
         self.blocks.push(Arc::new(block));
     }
 
@@ -375,6 +378,7 @@ impl Evidence {
     }
 
     fn forget(&mut self, block: usize) {
+        self.starts.remove(block);
         let block = self.blocks.remove(block);
         self.len = self.len.saturating_sub(block.len());
         for kept in block.iter() {
@@ -441,7 +445,7 @@ mod tests {
     #[test]
     fn pieces_are_found_by_id_and_by_digest_whatever_was_forgotten() {
         let mut store = Evidence::default();
-        let most = 4 * BLOCK;
+        let most = 8 * BLOCK;
         for number in 0..5000 {
             let now = TimeMs(number);
             assert!(store.has_room(most, now));

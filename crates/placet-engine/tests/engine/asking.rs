@@ -8,15 +8,16 @@
 
 use super::notation::{Options, Scene, pairs, roles};
 use super::world::{digest, tag};
-use placet_engine::{Command, Decide, Delegate, Passing, Waiting};
+use placet_engine::{Command, Decide, Delegate, EndExecution, Passing, StartExecution, Waiting};
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, ApprovalReopened, ApprovalVoted, Event, KillScope, Pseudonym, Tag,
+    ActorRef, ApprovalReopened, ApprovalVoted, EndState, Event, KillScope, Pseudonym, Tag,
 };
-use placet_types::ids::{DecisionId, DelegationId, TimeMs};
+use placet_types::ids::{DecisionId, DelegationId, ExecutionId, TimeMs};
 use placet_types::policy::{ApprovalSpec, Hit, StepSpec, Verdict};
 use placet_types::surface::SurfacePattern;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// `operator:1,owner:2`
 pub(crate) fn counts(roles: &BTreeMap<String, u32>) -> String {
@@ -139,6 +140,7 @@ impl Scene {
             names.map(|name| self.who(name).actor).collect()
         };
         let (behalf, audience) = (actors("behalf"), actors("for").pop());
+        let under = self.under(options);
         let world = self.world();
         let deadline = options.get("deadline").map_or(2000, |ms| ms.parse::<i64>().unwrap());
         let scope = format!("{} {}", who.actor.as_str(), options.get("key").unwrap_or(name));
@@ -177,16 +179,53 @@ impl Scene {
                 recorded: None,
             },
             retroactive: options.has("retroactive"),
-            under: under(options),
+            under,
         }
     }
 }
 
-/// What a request can be stopped by besides its surface and its actors.
-fn under(options: &Options<'_>) -> Vec<KillScope> {
-    let kinds = ["alias", "branch", "capability", "execution", "job", "model"];
-    let named = kinds.iter().filter_map(|kind| Some((kind, options.get(kind)?)));
-    named.map(|(kind, value)| KillScope::of(kind, Some(value)).expect("a scope")).collect()
+impl Scene {
+    /// What a request can be stopped by besides its surface and its actors. `@d1` is the execution that
+    /// the decision `d1` permitted.
+    fn under(&self, options: &Options<'_>) -> Vec<KillScope> {
+        let kinds = ["alias", "branch", "capability", "execution", "job", "model"];
+        let named = kinds.iter().filter_map(|kind| Some((*kind, options.get(kind)?)));
+        let scope = |(kind, value): (&str, &str)| {
+            let value = match value.strip_prefix('@') {
+                Some(name) => self.execution(name).to_string(),
+                None => value.to_owned(),
+            };
+            KillScope::of(kind, Some(&value)).expect("a scope")
+        };
+        named.map(scope).collect()
+    }
+
+    pub(crate) fn execution(&self, name: &str) -> ExecutionId {
+        ExecutionId::from_bytes(*self.id(name).bytes())
+    }
+
+    /// `start bot d1 [parent=d0]`, `end bot d1 succeeded|failed`
+    pub(crate) fn running(&mut self, words: &[&str], options: &Options<'_>) -> Command {
+        let by = self.who(words[1]);
+        if words[0] == "end" {
+            let state = EndState::parse(words[3]).expect("a state");
+            let execution = self.execution(words[2]);
+            return Command::EndExecution(EndExecution { execution, by, state });
+        }
+        let id = self.id(words[2]);
+        let (index, prior) = self.world().decision(id);
+        let parent = options.get("parent").map(|name| self.execution(name));
+        let prior = Arc::new(prior);
+        Command::StartExecution(Box::new(StartExecution { by, index, prior, parent }))
+    }
+
+    /// How an execution stands: state, steps, those that wait.
+    pub(crate) fn stands(&mut self, name: &str) -> String {
+        let id = self.execution(name);
+        self.world().state.execution(id).map_or("forgotten".into(), |it| {
+            format!("{} steps {} waiting {}", it.state().as_str(), it.steps, it.waiting)
+        })
+    }
 }
 
 /// The windows of an actor's request.

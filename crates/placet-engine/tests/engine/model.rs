@@ -272,10 +272,12 @@ impl Model {
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
+            Event::ExecutionStarted(_) | Event::ExecutionEnded(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
             Event::IssuerTrusted(_) | Event::IssuerRevoked(_) => {}
+            Event::ReleaseRegistered(_) | Event::AliasChanged(_) => {}
             Event::ExceptionOpened(_)
             | Event::ExceptionEnded(_)
             | Event::ExceptionClosed(_)

@@ -24,7 +24,7 @@ use placet_types::event::{
     ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, OverrideMode, ReportedResult,
     SessionNarrowed, VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, HoldId, KeyId, PermitId};
+use placet_types::ids::{ApprovalId, DecisionId, ExecutionId, HoldId, KeyId, PermitId};
 use placet_types::json::Object;
 use placet_types::policy::{
     AfterSpec, ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec,
@@ -120,6 +120,7 @@ impl Scene {
                 return withheld.map_or("shown".into(), |why| format!("! {}", why.code()));
             }
             "owes" => return self.owes(words[1]),
+            "run" => return self.stands(words[1]),
             "sizes" => return format!("{:?}", self.world().state.sizes()),
             "held" => return self.world().state.held_open().to_string(),
             "counters" => {
@@ -163,6 +164,8 @@ impl Scene {
             held_max: bound("queue", default.held_max),
             reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
+            executions_max: bound("executions", default.executions_max),
+            overrides_max: bound("overrides", default.overrides_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
             exceptions_max: bound("exceptions", default.exceptions_max),
             delegations_max: bound("delegations", default.delegations_max),
@@ -247,6 +250,7 @@ impl Scene {
                 outcomes: options
                     .get("outcomes")
                     .map(|all| all.split(',').filter_map(Outcome::parse).collect()),
+                cause: if options.has("outside") { Reason::OutsideManifest } else { Reason::Rule },
                 ..RuleEffect::new(words[1], layer, effect)
             };
             let error = options.has("error").then_some(ConditionError::Missing);
@@ -311,7 +315,13 @@ impl Scene {
         let prior = prior.then(|| self.world().decision(id));
         let surface = prior.as_ref().map_or_else(String::new, |(_, prior)| prior.surface.clone());
         let who = |scene: &mut Self| scene.who(words[1]);
-        let scope = |word: &str| KillScope::parse(word).expect("a scope");
+        let scope = |scene: &Self, word: &str| match word.strip_prefix("execution:@") {
+            Some(name) => {
+                let id = scene.names.get(name).copied().expect("a decision");
+                KillScope::Execution(ExecutionId::from_bytes(*id.bytes()).to_string())
+            }
+            None => KillScope::parse(word).expect("a scope"),
+        };
         match words[0] {
             "decide" => Command::Decide(Box::new(self.decide(words, options))),
             "vote" => {
@@ -392,15 +402,17 @@ impl Scene {
             "trip" => {
                 let (source, who) = match words[1] {
                     "file" => (KillSource::File, None),
+                    "certificate" => (KillSource::Certificate, None),
                     "nobody" => (KillSource::Api, None),
                     _ => (KillSource::Api, Some(who(self))),
                 };
                 let mode = OverrideMode::ALL.into_iter().find(|mode| options.has(mode.as_str()));
                 let mode = mode.unwrap_or(OverrideMode::Kill);
-                Command::Trip(Trip { scope: scope(words[2]), mode, source, who })
+                let scope = scope(self, words[2]);
+                Command::Trip(Trip { scope, mode, source, who })
             }
             "lift" => Command::Lift(Lift {
-                scope: scope(words[2]),
+                scope: scope(self, words[2]),
                 who: who(self),
                 solo_delay_ms: 600_000,
             }),
@@ -422,6 +434,7 @@ impl Scene {
             }
             "except" | "endexc" | "revexc" => self.exception(words, options),
             "erase" | "hold" | "release" => self.privacy(words, options),
+            "start" | "end" => self.running(words, options),
             "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
             "login" | "handon" | "logout" => self.session(words),
             "tick" => Command::Tick,

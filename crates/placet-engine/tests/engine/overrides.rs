@@ -8,8 +8,8 @@ use placet_types::event::{KillScope, KillSource, OverrideMode};
 use placet_types::ids::TimeMs;
 use std::fmt::Write as _;
 
-/// Six zeros after the prefix would do for people; ids have 32.
-const RUN: &str = "exe_00000000000000000000000000000001";
+/// A run that is none of ours goes by its pseudonym.
+const RUN: &str = "abababababababababababababababababababababababababababababababab";
 const JOB: &str = "job_00000000000000000000000000000001";
 
 /// The request that all scopes of the table cover, and one that they do not.

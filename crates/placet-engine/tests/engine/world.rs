@@ -255,6 +255,7 @@ impl World {
         );
         let _ = writeln!(out, "{:?}", state.measures());
         let _ = writeln!(out, "{:?}", state.overrides().collect::<Vec<_>>());
+        let _ = writeln!(out, "{:?}", state.executions(None).collect::<Vec<_>>());
         for (principal, revoked) in state.keys() {
             let _ = writeln!(out, "{principal:?} {revoked}");
         }
@@ -294,6 +295,12 @@ impl World {
             let _ = writeln!(out, "{piece:?} {}", state.evidence().stands(&piece.id));
         }
         let _ = writeln!(out, "{:?}", state.evidence().keys().collect::<Vec<_>>());
+        let _ = writeln!(
+            out,
+            "{:?} {:?}",
+            state.releases(None).collect::<Vec<_>>(),
+            state.aliases().collect::<Vec<_>>()
+        );
         let pending = state.inbox(&Viewer::all(), None, usize::MAX, self.now);
         let waiting = state.approvals(None).filter(|held| held.state.is_pending());
         assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");

@@ -1,9 +1,10 @@
 //! Types and lowers a parsed condition. Owns which fields conditions read and what is known of
 //! their types before any request; refuses to know how a value is found.
 
-use super::types::{Item, Scope, Type};
+use super::types::{Item, Known, Record, Scope, Type};
 use super::{Ast, AstNode, Fault, Op, render};
 use placet_types::nearest::nearest;
+use std::sync::LazyLock;
 
 /// A field of the request or of the verified facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +71,18 @@ const UNREADABLE: [&str; 8] = [
     "trace_id",
 ];
 
+/// The fact about the release that an alias is to lead to: its name, and whether its papers are complete.
+const RELEASE: &str = "release";
+
+static RELEASE_FACT: LazyLock<Record> = LazyLock::new(|| Record {
+    fields: [("complete".to_owned(), Known::Bool), ("name".to_owned(), Known::Text)].into(),
+    closed: true,
+});
+
 impl Scope {
     /// Whether authentication finds a fact of this name.
     pub(crate) fn is_authenticated(name: &str) -> bool {
-        VERIFIED.iter().any(|(known, _)| *known == name)
+        VERIFIED.iter().any(|(known, _)| *known == name) || name == RELEASE
     }
 }
 
@@ -184,6 +193,9 @@ fn root_field<'s>(
     if let Some((_, field)) = fields.iter().find(|(known, _)| *known == name) {
         return Ok(Some(Root::Field(*field)));
     }
+    if root == "verified" && name == RELEASE {
+        return Ok(Some(Root::Derived(Type::Record(&RELEASE_FACT))));
+    }
     if root == "verified"
         && let Some(known) = scope.facts.get(name)
     {
@@ -196,6 +208,7 @@ fn root_field<'s>(
     let fault = Fault::typing(at, format!("unknown field `{root}.{name}`"));
     let mut names: Vec<&str> = fields.iter().map(|(known, _)| *known).collect();
     if root == "verified" {
+        names.push(RELEASE);
         names.extend(scope.facts.keys().map(String::as_str));
     }
     let elsewhere =

@@ -14,8 +14,11 @@ use crate::contract::Surface;
 use crate::documents::roles;
 use crate::model::{Deriver, Match, MatchKey, Rule};
 use crate::schema::Schema;
+use placet_types::evidence::FoundEvidence;
+use placet_types::ids::{EvidenceId, TimeMs};
 use placet_types::json::{Object, Value};
 use placet_types::policy::{Effect, Layer};
+use placet_types::{Digest, Request};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most granting rules that a restricting one is tried beside.
@@ -415,11 +418,14 @@ impl<'a> Aim<'a> {
                 }
             }
             "with" => draft::supply(&mut next, text),
-            "without" if text == "evidence" => next.0.evidence.clear(),
+            "without" if text == "evidence" => {
+                next.0.evidence.clear();
+                next.0.found.evidence.clear();
+            }
             "without" => draft::withdraw(&mut next, text),
             "evidence" => {
                 next.0.evidence.retain(|it| it.get("type") != value.get("type"));
-                next.0.evidence.push(value.clone());
+                present(&mut next.0, value.clone());
             }
             "role" => next.1.roles = [text.to_owned()].into(),
             _ => {}
@@ -436,6 +442,28 @@ fn only(key: MatchKey, name: &str) -> Match {
 
 pub(super) fn surface<'b>(bundle: &'b Bundle, name: &str) -> Option<&'b Surface> {
     bundle.model().surfaces.as_ref()?.get(name)
+}
+
+/// Presents a piece: as a client asserts it, and as the store would have it.
+pub(super) fn present(request: &mut Request, piece: Value) {
+    let text = |key: &str| piece.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let zero = Digest([0; 32]);
+    let issued = TimeMs::parse_rfc3339(&text("issued")).unwrap_or_default();
+    request.found.subject = Some(zero);
+    request.found.evidence.retain(|it| it.kind != text("type"));
+    request.found.evidence.push(FoundEvidence {
+        id: EvidenceId::from_bytes([0; 16]),
+        kind: text("type"),
+        digest: zero,
+        subject: zero,
+        issuer: text("issuer"),
+        issued,
+        expires: TimeMs(u64::MAX),
+        attested: true,
+        revoked: false,
+        own: false,
+    });
+    request.evidence.push(piece);
 }
 
 /// A piece of evidence: its times do not matter, since each of them is looked at.

@@ -150,7 +150,9 @@ impl Elements {
                 let prefixes = match member {
                     "" => vec![prefix],
                     "required" => vec![format!("{prefix}required.")],
-                    "evidence" => vec![format!("{prefix}evidence."), format!("{prefix}fresh.")],
+                    "evidence" => ["evidence", "fresh", "foreign", "revoked", "unattested"]
+                        .map(|word| format!("{prefix}{word}."))
+                        .into(),
                     "outcomes" => vec![format!("{prefix}outcomes")],
                     root => vec![format!("{prefix}{root}"), format!("{prefix}required.{root}")],
                 };

@@ -1,7 +1,7 @@
 //! Freeing a request of what stands between it and its goal: a missing field, a role, a rule that is stricter.
 //! Owns what is amended; whether that helped is evaluated.
 
-use super::aim::{Aim, Goal, piece, surface};
+use super::aim::{Aim, Goal, piece, present, surface};
 use super::draft::{self, Draft, place};
 use super::gather::{members, texts};
 use super::instances;
@@ -236,7 +236,7 @@ fn contract(surface: &Surface, what: &str, draft: &mut Draft) {
                 let issuer =
                     spec.issuers.iter().next().map_or("service:anything-else", String::as_str);
                 draft.0.evidence.retain(|it| it.get("type").and_then(Value::as_str) != Some(kind));
-                draft.0.evidence.push(piece(kind, issuer));
+                present(&mut draft.0, piece(kind, issuer));
             }
         }
     }

@@ -63,7 +63,7 @@ impl Gathered {
         if let Some(surfaces) = &model.surfaces {
             let known = all.texts.entry(Slot::Surface).or_default();
             known.extend(surfaces.keys().cloned());
-            known.insert("job".to_owned());
+            known.extend(["execution", "job"].map(str::to_owned));
             let built_in = ["policy", "override", "role", "key"];
             known.extend(built_in.map(|prefix| format!("{prefix}.*.**")));
             for (name, surface) in surfaces {

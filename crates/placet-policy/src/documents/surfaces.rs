@@ -84,6 +84,12 @@ pub(crate) const SURFACE: Shape = Shape::Record(&[
             Field::required("type", Shape::Matching(&EVIDENCE), "what it shows: test_report"),
             Field::required("max_age", Shape::Duration, "how old it may be"),
             Field::optional("issuers", Shape::Set(&Shape::Matching(&ISSUER)), "who may issue it"),
+            Field::optional(
+                "verified",
+                Shape::Bool,
+                "it has to be in the store, about what the request is about",
+            ),
+            Field::optional("attested", Shape::Bool, "as verified, and signed by its issuer"),
         ])),
         "evidence that the request has to carry",
     ),

@@ -3,7 +3,7 @@
 
 use super::{Mutant, Naive, compare_decimals, copy, decimal};
 use crate::bundle::Bundle;
-use crate::contract::{Needed, Surface};
+use crate::contract::{EvidenceSpec, Needed, Proof, Surface};
 use placet_types::ids::TimeMs;
 use placet_types::json::{Number, Object, Value as Json};
 use placet_types::policy::{Effect, Force, Hit, Layer, RuleEffect};
@@ -35,15 +35,39 @@ impl Naive<'_> {
             }
         }
         for (kind, spec) in &surface.evidence {
+            if spec.proof != Proof::Asserted {
+                found.extend(self.stored(kind, spec));
+                continue;
+            }
             let mut span: Option<(u64, u64)> = None;
             for piece in &request.evidence {
                 let Some((issuer, issued, expires)) = self.piece(piece, kind) else { continue };
                 let known = spec.issuers.is_empty() || spec.issuers.contains(&issuer);
+                let digest = piece.get("digest").and_then(Json::as_str).unwrap_or_default();
+                if request
+                    .found
+                    .evidence
+                    .iter()
+                    .any(|it| it.kind == *kind && it.revoked && it.digest.to_string() == digest)
+                {
+                    continue;
+                }
                 if !known && !self.is(Mutant::AnyIssuer) {
                     continue;
                 }
                 let until = (issued + spec.max_age_ms).min(expires);
                 let from = issued.saturating_sub(60_000);
+                if span.is_none_or(|(before, end)| (until, from) > (end, before)) {
+                    span = Some((from, until));
+                }
+            }
+            for piece in request.found.evidence.iter().filter(|it| it.kind == *kind && !it.revoked)
+            {
+                if !spec.issuers.is_empty() && !spec.issuers.contains(&piece.issuer) {
+                    continue;
+                }
+                let until = (piece.issued.0 + spec.max_age_ms).min(piece.expires.0);
+                let from = piece.issued.0.saturating_sub(60_000);
                 if span.is_none_or(|(before, end)| (until, from) > (end, before)) {
                     span = Some((from, until));
                 }
@@ -70,6 +94,41 @@ impl Naive<'_> {
             Hit { force, ..Hit::of(rule.unwrap_or_else(unknown)) }
         });
         hits.collect()
+    }
+
+    /// What a type of evidence comes to that has to be in the store: each test by itself, in the order in
+    /// which they are passed.
+    fn stored(&self, kind: &str, spec: &EvidenceSpec) -> Vec<(String, Force)> {
+        let found = &self.request.found;
+        let of_kind: Vec<_> = found.evidence.iter().filter(|it| it.kind == kind).collect();
+        let mut ours = of_kind.clone();
+        ours.retain(|it| Some(it.subject) == found.subject);
+        if spec.issuers.is_empty() {
+            ours.retain(|it| !it.own);
+        } else {
+            ours.retain(|it| spec.issuers.iter().any(|issuer| *issuer == it.issuer));
+        }
+        let mut signed = ours.clone();
+        signed.retain(|it| spec.proof != Proof::Attested || it.attested || it.revoked);
+        let mut standing = signed.clone();
+        standing.retain(|it| !it.revoked);
+        let stranger = found.unknown.iter().any(|it| it.is_none() || it.as_deref() == Some(kind));
+        let rule = |word: &str, force| vec![(format!("{word}.{kind}"), force)];
+        let times = standing.iter().map(|it| {
+            let until = (it.issued.0 + spec.max_age_ms).min(it.expires.0);
+            (until, it.issued.0.saturating_sub(60_000))
+        });
+        match times.max() {
+            Some((until, from)) => {
+                let mut both = rule("evidence", Force::Until(TimeMs(from)));
+                both.extend(rule("fresh", Force::From(TimeMs(until))));
+                both
+            }
+            None if !signed.is_empty() => rule("revoked", Force::Always),
+            None if !ours.is_empty() => rule("unattested", Force::Always),
+            None if !of_kind.is_empty() || stranger => rule("foreign", Force::Always),
+            None => rule("evidence", Force::Always),
+        }
     }
 
     fn has_field(&self, field: &str) -> bool {

@@ -3,7 +3,7 @@
 
 use super::{Form, Reader, SURFACES_MAX, retention, shape};
 use crate::condition::Asserted;
-use crate::contract::{EvidenceSpec, Needed, Receipts, Surface};
+use crate::contract::{EvidenceSpec, Needed, Proof, Receipts, Surface};
 use crate::diagnostic::{Code, Place, Report, Severity};
 use crate::documents::surfaces::{NAME, SURFACE};
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS};
@@ -162,6 +162,11 @@ fn evidence(
         let spec = EvidenceSpec {
             max_age_ms: item.get("max_age").and_then(Value::as_u64).unwrap_or_default(),
             issuers: words(item.get("issuers")).map(str::to_owned).collect(),
+            proof: match (flag(item, "attested"), flag(item, "verified")) {
+                (true, _) => Proof::Attested,
+                (_, true) => Proof::Verified,
+                _ => Proof::Asserted,
+            },
         };
         if out.insert(kind.to_owned(), spec).is_some() {
             let message = format!("evidence of type `{kind}` is demanded twice");
@@ -169,13 +174,17 @@ fn evidence(
             return None;
         }
     }
-    if form == Form::Document && !out.is_empty() {
-        let message = "evidence is what the client asserts: nothing verifies it yet";
-        let hint = "let no rule grant on it alone; `issuers` are checked as they are asserted";
+    if form == Form::Document && out.values().any(|it| it.proof == Proof::Asserted) {
+        let message = "evidence is what the client asserts: nobody else vouches for it";
+        let hint = "say `verified: true`, or `attested: true` where its issuer signs";
         let hint = Some(hint.to_owned());
         report.push(Code::EvidenceAsserted, Severity::Warning, member.place, message.into(), hint);
     }
     Some(out)
+}
+
+fn flag(item: &Value, name: &str) -> bool {
+    item.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn item_place(member: &Member, at: usize) -> Place {

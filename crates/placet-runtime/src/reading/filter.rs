@@ -25,6 +25,8 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::BundleArmed(event) => event.decision,
         Event::ReviewClosed(event) => Some(event.decision),
         Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => event.decision,
+        Event::ReleaseRegistered(event) => Some(event.decision),
+        Event::AliasChanged(event) => Some(event.decision),
         Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => event.decision,
         _ => None,
     }
@@ -100,6 +102,8 @@ pub fn actor_of(event: &Event) -> Option<&str> {
             event.by.as_ref().map(ActorRef::as_str)
         }
         Event::ExceptionReviewed(event) => Some(event.by.as_str()),
+        Event::ExecutionStarted(event) => Some(event.by.as_str()),
+        Event::ExecutionEnded(event) => Some(event.by.as_str()),
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),
         Event::SessionOpened(event) => Some(event.principal.actor.as_str()),
@@ -116,6 +120,8 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         Event::ReviewClosed(event) => Some(event.by.as_str()),
         Event::EvidenceAdded(event) => Some(event.by.as_str()),
         Event::EvidenceRevoked(event) => Some(event.by.as_str()),
+        Event::ReleaseRegistered(event) => Some(event.by.as_str()),
+        Event::AliasChanged(event) => Some(event.by.as_str()),
         Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => Some(event.by.as_str()),
         Event::AuthorTrusted(event) | Event::AuthorRevoked(event) => Some(event.by.as_str()),
         _ => None,

@@ -223,7 +223,7 @@ async fn bad_evidence_is_refused_with_its_field() {
         ("issuer", json!("human:ann"), "/issuer"),
         ("note", json!("x".repeat(2001)), "/note"),
         ("evidence", json!("x"), "/evidence"),
-        ("envelope", json!({}), "/envelope/payloadType"),
+        ("envelope", json!({}), "/digest"),
         ("envelope", signed, "/digest"),
     ];
     for (name, value, field) in cases {
@@ -242,9 +242,104 @@ async fn bad_evidence_is_refused_with_its_field() {
         let answer = world.post(PATH, &bot, &body.to_string()).await;
         assert_eq!(answer.refused(400, "field_missing")["field"], format!("/{name}"));
     }
+    let bare = world.post(PATH, &bot, r#"{"envelope":{"payloadType":"x"}}"#).await;
+    assert_eq!(bare.refused(400, "field_invalid")["field"], "/envelope/payloadType");
     let mut early = good;
     early["issued"] = json!("2999-01-01T00:00:00Z");
     world.post(PATH, &bot, &early.to_string()).await.refused(400, "evidence_time_invalid");
     world.get(&format!("{PATH}/evd_7"), &bot).await.refused(404, "not_found");
     world.get(&format!("{PATH}?about=x"), &bot).await.refused(400, "field_invalid");
+}
+
+/// A surface that asks the store, and one that is decided by people.
+const POLICY: &str = r#"
+version: v1
+surfaces:
+  infra.apply:
+    evidence: [{ type: test_report, max_age: 30d, issuers: ["service:ci", "human:rita"], verified: true }]
+  infra.held:
+    evidence: [{ type: test_report, max_age: 30d, issuers: ["service:ci"], verified: true }]
+rules:
+  - { id: apply, match: { surfaces: ["infra.apply"] }, decision: allow }
+  - { id: held, match: { surfaces: ["infra.held"] }, decision: require_approval }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_rest_on_what_the_store_has() {
+    let world = World::with(Some(POLICY), false, Default::default()).await;
+    let ci = world.key("service:ci", &[]).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let rita = world.key("human:rita", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let add = |what: &str| {
+        json!({"type": "test_report", "digest": sha(what), "subject": sha("app")}).to_string()
+    };
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let body = |surface: &str, target: &str, evidence: Value| {
+        let n = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        json!({"surface": surface, "action": "apply", "idempotency_key": format!("k{n}"),
+               "target": format!("registry/app@{}", sha(target)), "evidence": evidence,
+               "attempt_nonce": format!("nonce-{n:016}")})
+        .to_string()
+    };
+    let decide = async |target: &str, evidence: Value| {
+        let body = body("infra.apply", target, evidence);
+        let answer = world.post("/api/v1/decisions", &bot, &body).await.ok();
+        let reason = answer["reasons"][0]["code"].as_str().unwrap_or_default().to_owned();
+        format!("{} {reason}", at(&answer, "/outcome"))
+    };
+    let good = world.post(PATH, &ci, &add("junit")).await.json();
+    let by_id = json!([{"id": good["id"]}]);
+    let by_digest = json!([{"type": "test_report", "digest": sha("junit")}]);
+    assert_eq!(decide("app", by_id.clone()).await, "PERMIT rule");
+    assert_eq!(decide("app", by_digest.clone()).await, "PERMIT rule");
+    // People stand in entries by pseudonyms; policy names them.
+    let own = world.post(PATH, &rita, &add("read")).await.json();
+    assert_eq!(decide("app", json!([{"id": own["id"]}])).await, "PERMIT rule");
+    assert_eq!(decide("app", json!([])).await, "DENY evidence_missing");
+    assert_eq!(decide("other", by_id.clone()).await, "DENY evidence_foreign");
+    let unknown = json!([{"id": format!("evd_{}", "0".repeat(32))}]);
+    assert_eq!(decide("app", unknown).await, "DENY evidence_foreign");
+    let bots = world.post(PATH, &bot, &add("bots")).await.json();
+    assert_eq!(decide("app", json!([{"id": bots["id"]}])).await, "DENY evidence_foreign");
+    // Saying so does not make it so, whatever else is said of the piece.
+    let said = json!([{"type": "test_report", "digest": sha("x"), "issuer": "service:ci",
+                       "issued": "2026-01-01T00:00:00Z"}]);
+    assert_eq!(decide("app", said).await, "DENY evidence_foreign");
+    let forged = json!([{"id": bots["id"], "issuer": "service:ci", "subject": sha("app")}]);
+    assert_eq!(decide("app", forged).await, "DENY evidence_foreign");
+    // Of another workspace: it is not there.
+    let made = r#"{"name":"other","admin":"human:zoe"}"#;
+    let made = world.post("/api/v1/workspaces", &world.admin, made).await.json();
+    let zoes = world.post(PATH, at(&made, "/key"), &add("zoe")).await.json();
+    assert_eq!(decide("app", json!([{"id": zoes["id"]}])).await, "DENY evidence_foreign");
+    // What is held is released with the store as it is then.
+    let held = async || {
+        let body = body("infra.held", "app", by_id.clone());
+        let answer = world.post("/api/v1/decisions", &bot, &body).await.ok();
+        assert_eq!(answer["outcome"], "REQUIRE_APPROVAL", "{answer}");
+        (answer, body)
+    };
+    let approve = async |answer: &Value| {
+        let path = format!("/api/v1/approvals/{}/approve", at(answer, "/approval/id"));
+        let echo = json!({"action_digest": answer["action_digest"]}).to_string();
+        world.post(&path, &olga, &echo).await
+    };
+    let (first, again) = held().await;
+    approve(&first).await.ok();
+    let permitted = world.post("/api/v1/decisions", &bot, &again).await.ok();
+    assert_eq!(permitted["permit"]["state"], "granted", "{permitted}");
+    let (approved, again) = held().await;
+    let (pending, _) = held().await;
+    approve(&approved).await.ok();
+    let path = format!("{PATH}/{}/revoke", at(&good, "/id"));
+    world.post(&path, &ci, r#"{"reason":"flaky"}"#).await.ok();
+    assert_eq!(decide("app", by_id.clone()).await, "DENY evidence_revoked");
+    assert_eq!(decide("app", by_digest).await, "DENY evidence_revoked");
+    let ended = world.post("/api/v1/decisions", &bot, &again).await;
+    assert_ne!(ended.json()["permit"]["state"], "granted", "{ended:?}");
+    let vote = approve(&pending).await;
+    assert_ne!(vote.json()["state"], "approved", "{vote:?}");
+    let stands = format!("/api/v1/approvals/{}", at(&pending, "/approval/id"));
+    assert_eq!(world.get(&stands, &olga).await.ok()["state"], "invalidated");
 }

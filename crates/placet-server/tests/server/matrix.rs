@@ -234,6 +234,15 @@ impl Stage {
                 self.admin("/api/v1/kill", r#"{"scope":"workspace"}"#).await;
                 call(operation.path, r#"{"scope":"workspace"}"#)
             }
+            "startExecution" => {
+                call(operation.path, &format!(r#"{{"capability":"c","idempotency_key":"e{n}"}}"#))
+            }
+            "getExecution" | "endExecution" => {
+                let body = format!(r#"{{"capability":"c","idempotency_key":"e{n}"}}"#);
+                let bot = self.bot.clone();
+                let made = self.world.post("/api/v1/executions", &bot, &body).await.json();
+                self.at(operation, "{id}", at(&made, "/id"), r#"{"state":"succeeded"}"#)
+            }
             "stop" => call(operation.path, r#"{"scope":"capability:x","mode":"kill"}"#),
             "liftOverride" => {
                 self.admin("/api/v1/overrides", r#"{"scope":"capability:x","mode":"kill"}"#).await;
@@ -317,6 +326,14 @@ impl Stage {
                 let body = if operation.method == "POST" { r#"{"reason":"case-1"}"# } else { "" };
                 self.at(operation, "{id}", at(&made.json(), "/id"), body)
             }
+            // Nothing in the bundle grants it: what stands before the decision shows.
+            "registerRelease" => {
+                let digest = format!("sha256:{n:064x}");
+                let body = json!({"name": format!("r{n}"), "subject": digest}).to_string();
+                call(operation.path, &body)
+            }
+            "setAlias" => call(operation.path, &json!({"name": "a", "to": "model:m"}).to_string()),
+            "getRelease" | "getAlias" => self.at(operation, "{name}", "none", ""),
             "trustIssuerKey" => call(operation.path, &issuer_key(n)),
             "revokeIssuerKey" => {
                 let body = issuer_key(n);

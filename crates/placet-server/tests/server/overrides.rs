@@ -99,11 +99,11 @@ async fn scopes_that_mean_nothing_are_refused_by_field() {
 async fn nobody_has_a_revoked_role_until_two_people_give_it_back() {
     let world = World::new().await;
     let ann = world.admin.clone();
-    let bea = world.key("human:bea", &["admin"]).await;
     let olga = world.key("human:olga", &["operator"]).await;
     let aud = world.key("human:aud", &["auditor"]).await;
     let bot = world.key("agent:bot", &["auditor"]).await;
     let held = world.decide(&world.key("agent:a", &[]).await, "h", BIG).await;
+    let bea = world.key("human:bea", &["admin"]).await;
     world.get("/api/v1/keys", &aud).await.ok();
     let of = |role: &str| format!(r#"{{"scope":"role:{role}","mode":"revoke"}}"#);
     world.post(PATH, &ann, &of("auditor")).await.ok();

@@ -39,6 +39,9 @@ rules:
   - id: never
     match: { surfaces: ["payments.transfer"], risk_tags: ["never"] }
     decision: deny
+  - id: run
+    match: { surfaces: ["execution"] }
+    decision: allow
   - id: slow
     match: { surfaces: ["slow.*"] }
     decision: throttle

@@ -186,6 +186,10 @@ impl<'a> Facts<'a> {
             Event::KillTripped(event)
             | Event::KillLiftRequested(event)
             | Event::KillLifted(event) => by(event.by.as_ref()),
+            Event::ExecutionStarted(event) => {
+                Self { actor: Some(&event.by), ..about(event.decision()) }
+            }
+            Event::ExecutionEnded(event) => by(Some(&event.by)),
             Event::KeyCreated(event) => by(Some(&event.by)),
             Event::KeyRevoked(event) => by(Some(&event.by)),
             Event::SessionOpened(event) => by(Some(&event.principal.actor)),
@@ -214,6 +218,10 @@ impl<'a> Facts<'a> {
             }
             Event::EvidenceAdded(event) => by(Some(&event.by)),
             Event::EvidenceRevoked(event) => by(Some(&event.by)),
+            Event::ReleaseRegistered(event) => {
+                Self { actor: Some(&event.by), ..about(event.decision) }
+            }
+            Event::AliasChanged(event) => Self { actor: Some(&event.by), ..about(event.decision) },
             Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }

@@ -6,12 +6,14 @@ mod approval;
 mod decision;
 mod evidence;
 mod exception;
+mod execution;
 mod other;
 mod overrides;
 mod passage;
 mod policy;
 mod privacy;
 mod read;
+mod release;
 mod session;
 mod shadow;
 mod signer;
@@ -35,6 +37,7 @@ pub use exception::{
     ANY_SURFACE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened, ExceptionReviewed,
     ExceptionScope, Passage, Waived, Waives, exception_rule,
 };
+pub use execution::{EndState, ExecutionEnded, ExecutionStarted};
 pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
@@ -46,6 +49,7 @@ pub use policy::{
 };
 pub use privacy::{HoldPlaced, HoldReleased, HoldScope, PayloadErased};
 use read::Reader;
+pub use release::{AliasChanged, ReleaseRegistered};
 pub use session::{
     CHAIN_MAX, CloseReason, SessionClosed, SessionNarrowed, SessionOpened, TokenUse,
 };
@@ -177,6 +181,10 @@ pub enum Event {
     KillLiftRequested(KillEvent),
     /// `kill.lifted`
     KillLifted(KillEvent),
+    /// `execution.started`: a run of a capability.
+    ExecutionStarted(ExecutionStarted),
+    /// `execution.ended`: by whoever runs it.
+    ExecutionEnded(ExecutionEnded),
     /// `bundle.drafted`: uploaded, compiled, its cases passed.
     BundleDrafted(BundleDrafted),
     /// `bundle.armed`: in force from here on.
@@ -219,6 +227,10 @@ pub enum Event {
     IssuerTrusted(IssuerKey),
     /// `issuer.revoked`
     IssuerRevoked(IssuerKey),
+    /// `release.registered`: a name for a digest, with its papers.
+    ReleaseRegistered(ReleaseRegistered),
+    /// `alias.changed`: where a name leads.
+    AliasChanged(AliasChanged),
     /// `gap`: the store was down or the process was not there.
     Gap(Gap),
     /// `admission.refused`: requests refused before the log, per minute.
@@ -252,6 +264,8 @@ impl Event {
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",
+            Self::ExecutionStarted(_) => "execution.started",
+            Self::ExecutionEnded(_) => "execution.ended",
             Self::BundleDrafted(_) => "bundle.drafted",
             Self::BundleArmed(_) => "bundle.armed",
             Self::BundleShadowed(_) => "bundle.shadowed",
@@ -273,6 +287,8 @@ impl Event {
             Self::EvidenceRevoked(_) => "evidence.revoked",
             Self::IssuerTrusted(_) => "issuer.trusted",
             Self::IssuerRevoked(_) => "issuer.revoked",
+            Self::ReleaseRegistered(_) => "release.registered",
+            Self::AliasChanged(_) => "alias.changed",
             Self::Gap(_) => "gap",
             Self::AdmissionRefused(_) => "admission.refused",
         }

@@ -226,6 +226,8 @@ impl Event {
                 event.write(w);
             }
             Self::BundleShadowed(event) => event.write(w),
+            Self::ExecutionStarted(event) => event.write(w),
+            Self::ExecutionEnded(event) => event.write(w),
             Self::BundleDrafted(event) => event.write(w),
             Self::BundleArmed(event) => event.write(w),
             Self::BundleWithdrawn(event) => event.write(w),
@@ -251,6 +253,8 @@ impl Event {
             Self::EvidenceAdded(event) => event.write(w),
             Self::EvidenceRevoked(event) => event.write(w),
             Self::IssuerTrusted(event) | Self::IssuerRevoked(event) => event.write(w),
+            Self::ReleaseRegistered(event) => event.write(w),
+            Self::AliasChanged(event) => event.write(w),
             Self::Gap(event) => {
                 w.str("cause", &event.cause);
                 w.uint("from_ms", event.from.0);
@@ -317,6 +321,8 @@ impl Event {
             }
             "kill.tripped" => Self::KillTripped(super::KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(super::KillEvent::read(&mut r)?),
+            "execution.started" => Self::ExecutionStarted(super::ExecutionStarted::read(&mut r)?),
+            "execution.ended" => Self::ExecutionEnded(super::ExecutionEnded::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(super::KillEvent::read(&mut r)?),
             "bundle.shadowed" => Self::BundleShadowed(super::BundleShadowed::read(&mut r)?),
             "bundle.drafted" => Self::BundleDrafted(super::BundleDrafted::read(&mut r)?),
@@ -346,6 +352,10 @@ impl Event {
             "evidence.revoked" => Self::EvidenceRevoked(super::EvidenceRevoked::read(&mut r)?),
             "issuer.trusted" => Self::IssuerTrusted(super::IssuerKey::read(&mut r)?),
             "issuer.revoked" => Self::IssuerRevoked(super::IssuerKey::read(&mut r)?),
+            "release.registered" => {
+                Self::ReleaseRegistered(super::ReleaseRegistered::read(&mut r)?)
+            }
+            "alias.changed" => Self::AliasChanged(super::AliasChanged::read(&mut r)?),
             "gap" => Self::Gap(Gap {
                 from: TimeMs(r.uint("from_ms")?),
                 to: TimeMs(r.uint("to_ms")?),

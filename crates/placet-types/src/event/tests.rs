@@ -5,7 +5,8 @@ mod exceptions;
 use self::exceptions::exception;
 use super::*;
 use crate::ids::{
-    ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId,
+    ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, ExecutionId, HoldId, KeyId,
+    PermitId,
 };
 use crate::json::Object;
 use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
@@ -371,6 +372,20 @@ fn all() -> Vec<Event> {
             delegation: DelegationId::from_bytes([6; 16]),
             by: Some(actor()),
         }),
+        Event::ExecutionStarted(ExecutionStarted {
+            execution: ExecutionId::from_bytes([5; 16]),
+            index: 7,
+            by: actor(),
+            on_behalf_of: vec![ActorRef::parse("agent:outer").unwrap()],
+            capability: "refunds".into(),
+            branch: Some("b-1".into()),
+            parent: Some(ExecutionId::from_bytes([6; 16])),
+        }),
+        Event::ExecutionEnded(ExecutionEnded {
+            execution: ExecutionId::from_bytes([5; 16]),
+            by: actor(),
+            state: EndState::Failed,
+        }),
         Event::KillTripped(kill.clone()),
         Event::KillLiftRequested(kill.clone()),
         Event::KillLifted(kill),
@@ -425,6 +440,23 @@ fn all() -> Vec<Event> {
             reason: "case-2026.7".into(),
         }),
         Event::ReviewClosed(ReviewClosed { by: actor(), decision: decision_id }),
+        Event::ReleaseRegistered(ReleaseRegistered {
+            approvals: vec![approval],
+            by: actor(),
+            change: Some(decision_id),
+            decision: decision_id,
+            evaluations: vec![EvidenceId::from_bytes([9; 16])],
+            gaps: vec!["approval_own".into()],
+            name: "app-1.4".into(),
+            subject: Digest([2; 32]),
+        }),
+        Event::AliasChanged(AliasChanged {
+            alias: "app".into(),
+            before: Some("release:app-1.3".into()),
+            by: actor(),
+            decision: decision_id,
+            to: "release:app-1.4".into(),
+        }),
         Event::EvidenceAdded(evidence()),
         Event::EvidenceAdded(EvidenceAdded { key: None, ..evidence() }),
         Event::EvidenceRevoked(EvidenceRevoked {

@@ -68,6 +68,12 @@ pub enum Reason {
     EvidenceMissing,
     /// Evidence that the surface demands is too old.
     EvidenceExpired,
+    /// Evidence that the request names is not in this workspace, of another issuer, or about something else.
+    EvidenceForeign,
+    /// Evidence that the surface demands was taken back.
+    EvidenceRevoked,
+    /// Evidence that the surface demands is not signed by its issuer.
+    EvidenceUnattested,
     /// The model is on no allow list.
     ModelNotAllowed,
     /// What was granted needs the approval of further roles.
@@ -100,11 +106,19 @@ pub enum Reason {
     Disabled,
     /// The caller has a role that is revoked for everybody.
     RoleRevoked,
+    /// The request names an execution that is not known.
+    ExecutionUnknown,
+    /// The execution is another's.
+    ExecutionForeign,
+    /// The execution has ended.
+    ExecutionEnded,
+    /// The request names another capability or branch than its execution.
+    ExecutionMismatch,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 45] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -127,6 +141,9 @@ impl Reason {
         Self::ContextInvalid,
         Self::EvidenceMissing,
         Self::EvidenceExpired,
+        Self::EvidenceForeign,
+        Self::EvidenceRevoked,
+        Self::EvidenceUnattested,
         Self::ModelNotAllowed,
         Self::ApprovalRule,
         Self::OutcomeNotAllowed,
@@ -143,6 +160,10 @@ impl Reason {
         Self::Frozen,
         Self::Disabled,
         Self::RoleRevoked,
+        Self::ExecutionUnknown,
+        Self::ExecutionForeign,
+        Self::ExecutionEnded,
+        Self::ExecutionMismatch,
     ];
 
     /// The stable code.
@@ -171,6 +192,9 @@ impl Reason {
             Self::ContextInvalid => "context_invalid",
             Self::EvidenceMissing => "evidence_missing",
             Self::EvidenceExpired => "evidence_expired",
+            Self::EvidenceForeign => "evidence_foreign",
+            Self::EvidenceRevoked => "evidence_revoked",
+            Self::EvidenceUnattested => "evidence_unattested",
             Self::ModelNotAllowed => "model_not_allowed",
             Self::ApprovalRule => "approval_rule",
             Self::OutcomeNotAllowed => "outcome_not_allowed",
@@ -187,6 +211,10 @@ impl Reason {
             Self::Frozen => "frozen",
             Self::Disabled => "disabled",
             Self::RoleRevoked => "role_revoked",
+            Self::ExecutionUnknown => "execution_unknown",
+            Self::ExecutionForeign => "execution_foreign",
+            Self::ExecutionEnded => "execution_ended",
+            Self::ExecutionMismatch => "execution_mismatch",
         }
     }
 
@@ -220,6 +248,13 @@ impl Reason {
             Self::ContextInvalid => "the context does not fit what the surface demands",
             Self::EvidenceMissing => "the surface demands evidence that the request does not have",
             Self::EvidenceExpired => "evidence that the surface demands is too old",
+            Self::EvidenceForeign => {
+                "evidence that the request names is unknown here, of another issuer, or about something else"
+            }
+            Self::EvidenceRevoked => "evidence that the surface demands was taken back",
+            Self::EvidenceUnattested => {
+                "evidence that the surface demands is not signed by its issuer"
+            }
             Self::ModelNotAllowed => "the model is not on the allow list",
             Self::ApprovalRule => "what was granted needs the approval of further roles",
             Self::OutcomeNotAllowed => {
@@ -241,6 +276,14 @@ impl Reason {
             Self::Disabled => "something that this request uses is disabled",
             Self::RoleRevoked => {
                 "the caller has a role that is revoked for everybody until it is lifted"
+            }
+            Self::ExecutionUnknown => {
+                "no execution of this id is known; start one, or leave it out"
+            }
+            Self::ExecutionForeign => "this execution belongs to another actor",
+            Self::ExecutionEnded => "this execution has ended, and that is final",
+            Self::ExecutionMismatch => {
+                "the step names another capability or branch than its execution"
             }
         }
     }

@@ -4,6 +4,7 @@
 mod approvals;
 mod backtest;
 mod evaluate;
+mod evidence;
 mod floor;
 mod layers;
 mod load;

@@ -13,6 +13,7 @@ pub(crate) mod delegate;
 pub(crate) mod evidence;
 
 pub(crate) mod exception;
+pub(crate) mod execution;
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod key;
@@ -23,6 +24,7 @@ pub(crate) mod outbox;
 pub(crate) mod overrides;
 pub(crate) mod policy;
 pub(crate) mod publish;
+pub(crate) mod release;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod witness;

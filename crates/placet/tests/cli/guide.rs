@@ -55,6 +55,11 @@ fn what_is_held_is_decided_as_the_guide_says() {
 }
 
 #[test]
+fn a_release_shows_its_papers_as_the_guide_says() {
+    follow("docs/guides/release-papers.md", 6);
+}
+
+#[test]
 fn contracts_of_surfaces_hold_as_the_guide_says() {
     follow("docs/guides/surfaces.md", 5);
 }

@@ -81,7 +81,10 @@ fn activity(record: &Record<'_>) -> (u64, String) {
         Event::KeyCreated(_) | Event::Genesis(_) => "create".to_owned(),
         Event::KeyRevoked(_) => "delete".to_owned(),
         Event::BundleDrafted(_) | Event::AuthorTrusted(_) => "create".to_owned(),
-        Event::EvidenceAdded(_) | Event::IssuerTrusted(_) => "create".to_owned(),
+        Event::EvidenceAdded(_) | Event::IssuerTrusted(_) | Event::ReleaseRegistered(_) => {
+            "create".to_owned()
+        }
+        Event::AliasChanged(_) => "update".to_owned(),
         Event::EvidenceRevoked(_) | Event::IssuerRevoked(_) => "delete".to_owned(),
         Event::SessionNarrowed(_) => "update".to_owned(),
         Event::BundleArmed(_) | Event::BundleShadowed(_) | Event::ReviewClosed(_) => {

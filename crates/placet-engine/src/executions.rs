@@ -1,0 +1,466 @@
+//! Executions: runs of a capability, begun under a decision. Owns who may go on in one, that its end is
+//! final, and that a step outside its capability's manifest ends it.
+
+use crate::command::{Decide, Plan, Who};
+use crate::overrides::Stop;
+use crate::rejection::Rejection;
+use crate::state::{Held, HeldState, State};
+use crate::step::append;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use placet_types::event::{
+    DecisionEvent, EndState, Event, ExecutionEnded, ExecutionStarted, KillEvent, KillScope,
+    KillSource, OverrideMode,
+};
+use placet_types::ids::{ExecutionId, TimeMs};
+use placet_types::policy::{Combined, Reason};
+
+/// Surface and action on which the start of an execution is asked for.
+pub const EXECUTION: (&str, &str) = ("execution", "start");
+
+/// A run of a capability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// How it was started.
+    pub started: ExecutionStarted,
+    /// Log index of its start.
+    pub index: u64,
+    /// When.
+    pub since: TimeMs,
+    /// What can stop it.
+    pub scopes: Arc<[KillScope]>,
+    /// Decisions that name it.
+    pub steps: u64,
+    /// Those of them that are held and not released.
+    pub waiting: u64,
+    /// How it ended, and when.
+    pub ended: Option<(ExecutionState, TimeMs)>,
+}
+
+/// Where an execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExecutionState {
+    /// It goes on.
+    Running,
+    /// A step of it is held.
+    WaitingApproval,
+    /// It did what it was for.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// People rejected a step of it.
+    Rejected,
+    /// A kill ended it.
+    Killed,
+    /// A kill ended it that followed tampering.
+    KillSwitchTampered,
+}
+
+impl ExecutionState {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Running,
+        Self::WaitingApproval,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Rejected,
+        Self::Killed,
+        Self::KillSwitchTampered,
+    ];
+
+    /// The lower-case word of the APIs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::WaitingApproval => "waiting_approval",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Killed => "killed",
+            Self::KillSwitchTampered => "kill_switch_tampered",
+        }
+    }
+
+    /// Parses the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    pub(crate) fn is_killed(self) -> bool {
+        matches!(self, Self::Killed | Self::KillSwitchTampered)
+    }
+}
+
+impl Execution {
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> ExecutionState {
+        match self.ended {
+            Some((state, _)) => state,
+            None if self.waiting > 0 => ExecutionState::WaitingApproval,
+            None => ExecutionState::Running,
+        }
+    }
+}
+
+/// Start an execution.
+#[derive(Clone, Debug)]
+pub struct StartExecution {
+    /// Who proposed it.
+    pub by: Who,
+    /// Log index of the decision.
+    pub index: u64,
+    /// The decision's entry.
+    pub prior: Arc<DecisionEvent>,
+    /// The execution that it is a part of.
+    pub parent: Option<ExecutionId>,
+}
+
+/// Say how an execution ended.
+#[derive(Clone, Debug)]
+pub struct EndExecution {
+    /// Which.
+    pub execution: ExecutionId,
+    /// Who runs it.
+    pub by: Who,
+    /// How.
+    pub state: EndState,
+}
+
+/// The executions of a workspace.
+#[derive(Debug, Default)]
+pub(crate) struct Executions {
+    /// Those that run, and those that ended not long ago.
+    pub(crate) all: BTreeMap<ExecutionId, Execution>,
+    /// Those that ended, oldest first.
+    pub(crate) finals: VecDeque<ExecutionId>,
+    /// How many of those were killed; follows from them.
+    pub(crate) killed: usize,
+}
+
+impl Executions {
+    fn running(&self) -> usize {
+        self.all.len().saturating_sub(self.finals.len())
+    }
+}
+
+/// The execution of ours that these scopes name.
+fn named(scopes: &[KillScope]) -> Option<ExecutionId> {
+    scopes.iter().find_map(|scope| match scope {
+        KillScope::Execution(name) => ExecutionId::parse(name),
+        _ => None,
+    })
+}
+
+/// What can stop an execution: what could stop its start, itself, and those that it is a part of.
+fn scopes(state: &State, event: &ExecutionStarted) -> Vec<KillScope> {
+    let mut under = alloc::vec![
+        KillScope::Capability(event.capability.clone()),
+        KillScope::Execution(event.execution.to_string()),
+    ];
+    under.extend(event.branch.clone().map(KillScope::Branch));
+    let mut all = KillScope::all(EXECUTION.0, &event.by, &event.on_behalf_of, &under);
+    let parent = event.parent.and_then(|parent| state.executions.all.get(&parent));
+    let above = parent.into_iter().flat_map(|parent| parent.scopes.iter());
+    all.extend(above.filter(|scope| matches!(scope, KillScope::Execution(_))).cloned());
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// How many executions a chain of parents may have: each knows all above it.
+const DEPTH_MAX: usize = 8;
+
+pub(crate) fn start(
+    state: &State,
+    command: &StartExecution,
+    now: TimeMs,
+) -> Result<Plan, Rejection> {
+    let prior = &command.prior;
+    if (prior.surface.as_str(), prior.action.as_str()) != EXECUTION {
+        return Err(Rejection::NoPermit);
+    }
+    if prior.actor != command.by.actor {
+        return Err(Rejection::Foreign("the actor that proposed the execution"));
+    }
+    let execution = ExecutionId::from_bytes(*prior.decision.bytes());
+    if state.executions.all.contains_key(&execution) {
+        return Ok(Plan::Nothing);
+    }
+    let held = state.approval_of(prior.decision);
+    let permit = prior.permit.as_ref().or_else(|| match held.map(|held| &held.state) {
+        Some(HeldState::Consumed(permit)) => Some(permit),
+        _ => None,
+    });
+    let permit = permit.filter(|permit| permit.consumed).ok_or(Rejection::NoPermit)?;
+    let (own, index) = (prior.scopes(), command.index);
+    // A permit that was collected may be newer than a trip after its decision.
+    let withheld = state.withheld(index, &own).filter(|_| held.is_none());
+    if let Some(why) = state.stop(&own).map(Stop::rejection).or(withheld) {
+        return Err(why);
+    }
+    if state.reported.get(index) {
+        return Err(Rejection::PermitConsumed);
+    }
+    if now >= permit.expires {
+        return Err(Rejection::PermitExpired);
+    }
+    let mut capability = None;
+    let mut branch = None;
+    for scope in &prior.under {
+        match scope {
+            KillScope::Capability(name) => capability = Some(name.clone()),
+            KillScope::Branch(name) => branch = Some(name.clone()),
+            _ => {}
+        }
+    }
+    let capability = capability.ok_or(Rejection::NotFound("capability"))?;
+    if let Some(parent) = command.parent {
+        let above = state.executions.all.get(&parent).ok_or(Rejection::NotFound("execution"))?;
+        if !state.runs(above, &command.by) {
+            return Err(Rejection::Foreign("the actor that runs the parent"));
+        }
+        if above.ended.is_some() {
+            return Err(Rejection::ExecutionEnded(above.state().as_str()));
+        }
+        let runs = above.scopes.iter().filter(|it| matches!(it, KillScope::Execution(_)));
+        if runs.count() >= DEPTH_MAX {
+            return Err(Rejection::ChainTooDeep);
+        }
+    }
+    if state.executions.running() >= state.bounds.executions_max {
+        return Err(Rejection::ExecutionsFull);
+    }
+    let event = ExecutionStarted {
+        execution,
+        index,
+        by: prior.actor.clone(),
+        on_behalf_of: prior.on_behalf_of.clone(),
+        capability,
+        branch,
+        parent: command.parent,
+    };
+    if let Some(stop) = state.stop(&scopes(state, &event)) {
+        return Err(stop.rejection());
+    }
+    append(Event::ExecutionStarted(event))
+}
+
+pub(crate) fn end(state: &State, command: &EndExecution) -> Result<Plan, Rejection> {
+    let missing = Rejection::NotFound("execution");
+    let known = state.executions.all.get(&command.execution).ok_or(missing)?;
+    if !state.runs(known, &command.by) {
+        return Err(Rejection::Foreign("the actor that runs the execution"));
+    }
+    match known.ended {
+        Some((ended, _)) if ended == wanted(command.state) => Ok(Plan::Nothing),
+        Some((ended, _)) => Err(Rejection::ExecutionEnded(ended.as_str())),
+        None => append(Event::ExecutionEnded(ExecutionEnded {
+            execution: command.execution,
+            by: command.by.actor.clone(),
+            state: command.state,
+        })),
+    }
+}
+
+fn wanted(state: EndState) -> ExecutionState {
+    match state {
+        EndState::Succeeded => ExecutionState::Succeeded,
+        EndState::Failed => ExecutionState::Failed,
+    }
+}
+
+/// Why a request may not be a step of the execution that it names, if it names one of ours.
+pub(crate) fn barred(state: &State, command: &Decide) -> Option<Reason> {
+    let id = named(&command.under)?;
+    let Some(known) = state.executions.all.get(&id) else {
+        return Some(Reason::ExecutionUnknown);
+    };
+    if !state.runs(known, &command.who) {
+        return Some(Reason::ExecutionForeign);
+    }
+    if known.ended.is_some() {
+        return Some(Reason::ExecutionEnded);
+    }
+    // Without its capability a step would be measured by no manifest, or by another's.
+    let started = &known.started;
+    let capability = KillScope::Capability(started.capability.clone());
+    let branch = started.branch.clone().map(KillScope::Branch);
+    let of_step = command.under.iter().find(|it| matches!(it, KillScope::Branch(_)));
+    let same = command.under.contains(&capability) && of_step == branch.as_ref();
+    (!same).then_some(Reason::ExecutionMismatch)
+}
+
+/// The kill of an execution by a step outside of its capability's manifest.
+pub(crate) fn tripped_by(state: &State, command: &Decide, combined: &Combined) -> Option<Event> {
+    let outside = combined.deciding.iter().any(|rule| rule.cause == Reason::OutsideManifest);
+    let id = named(&command.under).filter(|_| outside)?;
+    let known = state.executions.all.get(&id)?;
+    (known.ended.is_none() && state.runs(known, &command.who)).then(|| {
+        Event::KillTripped(KillEvent {
+            scope: KillScope::Execution(id.to_string()),
+            mode: OverrideMode::Kill,
+            source: KillSource::Manifest,
+            by: None,
+            not_before: None,
+        })
+    })
+}
+
+impl State {
+    /// Executions from `after` on, oldest first: those that run, and those that ended not long ago.
+    pub fn executions(&self, after: Option<ExecutionId>) -> impl Iterator<Item = &Execution> {
+        use core::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.executions.all.range((from, Unbounded)).map(|(_, execution)| execution)
+    }
+
+    /// One execution, as long as state remembers it.
+    #[must_use]
+    pub fn execution(&self, id: ExecutionId) -> Option<&Execution> {
+        self.executions.all.get(&id)
+    }
+
+    /// Whether a caller goes on in an execution: who began it, or who acts for them as was verified.
+    pub fn runs(&self, execution: &Execution, who: &Who) -> bool {
+        let by = &execution.started.by;
+        let session = who.key.and_then(|key| self.sessions.all.get(&key));
+        who.actor == *by || session.is_some_and(|session| session.opened.chain.contains(by))
+    }
+
+    /// When the running execution began that these scopes name: what a freeze after it lets end.
+    pub(crate) fn began(&self, scopes: &[KillScope]) -> Option<u64> {
+        if self.executions.all.is_empty() {
+            return None;
+        }
+        let known = self.executions.all.get(&named(scopes)?)?;
+        known.ended.is_none().then_some(known.index)
+    }
+
+    /// The execution among these scopes that a kill has ended for good.
+    pub(crate) fn killed_execution(&self, scopes: &[KillScope]) -> Option<KillScope> {
+        if self.executions.killed == 0 {
+            return None;
+        }
+        let id = named(scopes)?;
+        let (state, _) = self.executions.all.get(&id)?.ended?;
+        state.is_killed().then(|| KillScope::Execution(id.to_string()))
+    }
+
+    /// Why a held step may not be released: its execution has ended.
+    pub(crate) fn step_over(&self, held: &Held) -> Option<Rejection> {
+        let (state, _) = self.executions.all.get(&named(&held.scopes)?)?.ended?;
+        Some(Rejection::ExecutionEnded(state.as_str()))
+    }
+
+    pub(crate) fn apply_started(
+        &mut self,
+        event: &ExecutionStarted,
+        index: u64,
+    ) -> Result<(), &'static str> {
+        if event.index >= index || self.reported.get(event.index) {
+            return Err("it starts an execution under a later decision, or one that is used up");
+        }
+        let above = event.parent.map(|parent| self.executions.all.get(&parent));
+        if above.is_some_and(|above| above.is_none_or(|above| above.ended.is_some())) {
+            return Err("it starts an execution within one that does not run");
+        }
+        let scopes: Arc<[KillScope]> = scopes(self, event).into();
+        self.not_stopped(&scopes)?;
+        // INVARIANT: one permit starts one execution. That it began is how the permitted act went.
+        self.reported.set(event.index);
+        self.counters.reported = self.counters.reported.saturating_add(1);
+        self.cover_execution(event.execution, &scopes);
+        let execution = Execution {
+            started: event.clone(),
+            index,
+            since: self.time,
+            scopes,
+            steps: 0,
+            waiting: 0,
+            ended: None,
+        };
+        match self.executions.all.insert(event.execution, execution) {
+            None => Ok(()),
+            Some(_) => Err("it starts an execution a second time"),
+        }
+    }
+
+    pub(crate) fn apply_execution_ended(
+        &mut self,
+        event: &ExecutionEnded,
+    ) -> Result<(), &'static str> {
+        let known = self.executions.all.get(&event.execution);
+        if known.is_none_or(|known| known.ended.is_some()) {
+            return Err("it ends an execution that does not run");
+        }
+        self.end_execution(event.execution, wanted(event.state));
+        Ok(())
+    }
+
+    /// Makes an execution final, unless it is, and forgets the oldest final ones beyond the bound.
+    fn end_execution(&mut self, id: ExecutionId, state: ExecutionState) {
+        let now = self.time;
+        // INVARIANT: a final state never changes.
+        let known = self.executions.all.get_mut(&id).filter(|known| known.ended.is_none());
+        let Some(known) = known else { return };
+        known.ended = Some((state, now));
+        let scopes = known.scopes.clone();
+        self.uncover_execution(id, &scopes);
+        if state.is_killed() {
+            self.executions.killed = self.executions.killed.saturating_add(1);
+        }
+        self.executions.finals.push_back(id);
+        while self.executions.finals.len() > self.bounds.final_max {
+            let Some(old) = self.executions.finals.pop_front() else { break };
+            let gone = self.executions.all.remove(&old).and_then(|gone| gone.ended);
+            if gone.is_some_and(|(state, _)| state.is_killed()) {
+                self.executions.killed = self.executions.killed.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Ends executions by a kill that covers them.
+    pub(crate) fn kill_executions(&mut self, ids: Vec<ExecutionId>, source: KillSource) {
+        let state = match source {
+            KillSource::Certificate => ExecutionState::KillSwitchTampered,
+            _ => ExecutionState::Killed,
+        };
+        for id in ids {
+            self.end_execution(id, state);
+        }
+    }
+
+    /// Counts a decision as a step of the execution that it names.
+    pub(crate) fn count_step(&mut self, event: &DecisionEvent) {
+        let foreign = event.reasons.contains(&Reason::ExecutionForeign);
+        let Some(id) = named(&event.under).filter(|_| !foreign) else { return };
+        if let Some(known) = self.executions.all.get_mut(&id) {
+            known.steps = known.steps.saturating_add(1);
+            if event.approval.is_some() {
+                known.waiting = known.waiting.saturating_add(1);
+            }
+        }
+    }
+
+    /// A step does not wait any more; rejected, it ends its execution.
+    pub(crate) fn step_decided(&mut self, scopes: &[KillScope], rejected: bool) {
+        let Some(id) = named(scopes) else { return };
+        if let Some(known) = self.executions.all.get_mut(&id) {
+            known.waiting = known.waiting.saturating_sub(1);
+        }
+        if rejected {
+            self.end_execution(id, ExecutionState::Rejected);
+        }
+    }
+
+    /// Executions that run, for a kill of all of them.
+    pub(crate) fn running_executions(&self) -> Vec<ExecutionId> {
+        let running = self.executions.all.iter().filter(|(_, it)| it.ended.is_none());
+        running.map(|(id, _)| *id).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! Releases and aliases in state: names for good, one permit for one thing, what a kill stops, bounds, and what
+//! becomes of it after a restart.
+
+use super::world::{Runs, World, actor, digest};
+use placet_engine::{
+    Bounds, ChangeAlias, Command, Lineage, LinkedApproval, LinkedChange, Plan, RegisterRelease,
+    Trip, Who,
+};
+use placet_types::event::{Event, KillScope, KillSource, OverrideMode};
+use placet_types::ids::{ApprovalId, DecisionId};
+
+fn world(bounds: Bounds) -> World {
+    let mut world = World::new(bounds, false, false);
+    let ann = world.principal("human:ann", &["admin"]);
+    world.genesis(vec![ann], None);
+    world
+}
+
+fn who() -> Who {
+    Who { actor: actor("agent:bot"), key: None, roles: [].into() }
+}
+
+fn lineage(subject: &str) -> Lineage {
+    Lineage { subject: digest(subject), change: None, evaluations: vec![], approvals: vec![] }
+}
+
+fn run(world: &mut World, command: Command) -> String {
+    match world.run(&command) {
+        Ok(Plan::Append(_)) => "done".into(),
+        Ok(_) => "nothing".into(),
+        Err(error) => error.code().into(),
+    }
+}
+
+fn register(world: &mut World, name: &str, decision: u8) -> String {
+    let (name, by, lineage) = (name.to_owned(), who(), lineage("app"));
+    let decision = DecisionId::from_bytes([decision; 16]);
+    run(world, Command::RegisterRelease(Box::new(RegisterRelease { name, by, decision, lineage })))
+}
+
+fn lead(world: &mut World, alias: &str, to: &str, decision: u8) -> String {
+    let (alias, to, by) = (alias.to_owned(), to.to_owned(), who());
+    let decision = DecisionId::from_bytes([decision; 16]);
+    run(world, Command::ChangeAlias(Box::new(ChangeAlias { alias, to, by, decision })))
+}
+
+#[test]
+fn a_name_is_for_good_and_a_permit_is_for_one_thing() {
+    let mut world = world(Bounds { releases_max: 3, aliases_max: 2, ..Bounds::default() });
+    assert_eq!(register(&mut world, "r1", 1), "done");
+    assert_eq!(register(&mut world, "r1", 2), "already_exists");
+    assert_eq!(register(&mut world, "r2", 1), "permit_consumed");
+    assert_eq!(lead(&mut world, "a", "release:r1", 1), "permit_consumed");
+    assert_eq!(lead(&mut world, "a", "release:r2", 2), "not_found");
+    assert_eq!(lead(&mut world, "a", "release:r1", 2), "done");
+    assert_eq!(lead(&mut world, "a", "model:m", 3), "done");
+    assert_eq!(world.state.alias("a").unwrap().event.before.as_deref(), Some("release:r1"));
+    assert_eq!(lead(&mut world, "b", "branch:b", 4), "done");
+    assert_eq!(lead(&mut world, "c", "branch:b", 5), "aliases_full");
+    assert_eq!(lead(&mut world, "b", "branch:c", 5), "done");
+    for number in 6..9 {
+        assert_eq!(register(&mut world, &format!("r{number}"), number), "done");
+    }
+    // The oldest is forgotten at the bound.
+    assert!(world.state.release("r1").is_none() && world.state.release("r6").is_some());
+    assert_eq!(world.state.lineage_share(), (3, 0));
+    world.check_replay();
+    for at in [1, 4, world.log.len()] {
+        let revived = world.revived(&mut Runs::default(), at);
+        assert_eq!(world.fingerprint(&world.state), world.fingerprint(&revived), "after {at}");
+    }
+    let twice = world.entries[1].event.clone();
+    let entry = world.entry(twice);
+    assert!(world.replayed().apply(&entry).is_err(), "the fold refuses what no step plans");
+    let Event::AliasChanged(mut moved) = world.entries[2].event.clone() else { panic!("an alias") };
+    moved.decision = DecisionId::from_bytes([99; 16]);
+    let entry = world.entry(Event::AliasChanged(moved));
+    assert!(world.replayed().apply(&entry).is_err(), "it led elsewhere before");
+    let scope = KillScope::Workspace;
+    let mode = OverrideMode::Kill;
+    let trip = Trip { scope, mode, source: KillSource::File, who: None };
+    world.run(&Command::Trip(trip)).unwrap();
+    assert_eq!(register(&mut world, "r10", 10), "killed");
+    assert_eq!(lead(&mut world, "a", "model:n", 10), "killed");
+}
+
+#[test]
+fn papers_are_complete_when_every_link_holds() {
+    let mut world = world(Bounds::default());
+    let add = placet_engine::AddEvidence {
+        by: Who { actor: actor("service:ci"), key: None, roles: [].into() },
+        digest: digest("report"),
+        expires: world.now.plus(1000),
+        issued: world.now,
+        issuer: actor("service:ci"),
+        key: None,
+        kind: "review".into(),
+        subject: digest("app"),
+    };
+    assert_eq!(run(&mut world, Command::AddEvidence(Box::new(add))), "done");
+    let piece = world.state.evidence().newest(None).next().unwrap();
+    let change = LinkedChange {
+        index: 0,
+        subject: Some(digest("app")),
+        permitted: true,
+        proposers: vec![actor("agent:bot"), actor("human:ann")],
+    };
+    let approval = LinkedApproval {
+        subject: Some(digest("app")),
+        given: Some(2),
+        voters: vec![actor("human:bob")],
+    };
+    let good = Lineage {
+        subject: digest("app"),
+        change: Some((DecisionId::from_bytes([1; 16]), Some(change))),
+        evaluations: vec![piece.id],
+        approvals: vec![(ApprovalId::from_bytes([1; 16]), Some(approval))],
+    };
+    type Break = fn(&mut Lineage);
+    fn change_of(lineage: &mut Lineage) -> &mut LinkedChange {
+        lineage.change.as_mut().unwrap().1.as_mut().unwrap()
+    }
+    fn approval_of(lineage: &mut Lineage) -> &mut LinkedApproval {
+        lineage.approvals[0].1.as_mut().unwrap()
+    }
+    let cases: [(Break, &str); 14] = [
+        (|_| {}, ""),
+        (|it| it.change = None, "change_missing"),
+        (|it| it.change.as_mut().unwrap().1 = None, "change_unknown"),
+        (|it| change_of(it).subject = None, "change_other_subject"),
+        (|it| change_of(it).permitted = false, "change_not_permitted"),
+        (|it| change_of(it).index = 1, "evaluation_before_change"),
+        (|it| it.evaluations.clear(), "evaluation_missing"),
+        (|it| it.approvals.clear(), "approval_missing"),
+        (|it| it.approvals[0].1 = None, "approval_unknown"),
+        (|it| approval_of(it).subject = None, "approval_other_subject"),
+        (|it| approval_of(it).given = None, "approval_not_given"),
+        (|it| approval_of(it).given = Some(1), "approval_before_evaluation"),
+        (|it| approval_of(it).voters = vec![actor("human:ann")], "approval_own"),
+        (
+            |it| it.subject = digest("b"),
+            "approval_other_subject change_other_subject evaluation_other_subject",
+        ),
+    ];
+    for (number, (broken, want)) in cases.into_iter().enumerate() {
+        let mut lineage = good.clone();
+        broken(&mut lineage);
+        assert_eq!(lineage.gaps(&world.state, world.now).join(" "), want);
+        let name = format!("r{number}");
+        let decision = DecisionId::from_bytes([number as u8 + 1; 16]);
+        let command = RegisterRelease { name: name.clone(), by: who(), decision, lineage };
+        assert_eq!(run(&mut world, Command::RegisterRelease(Box::new(command))), "done");
+        let release = world.state.release(&name).unwrap();
+        assert_eq!(world.state.release_gaps(release, world.now).join(" "), want);
+    }
+    assert_eq!(world.state.lineage_share(), (14, 1));
+    let gaps =
+        |world: &World| world.state.release_gaps(world.state.release("r0").unwrap(), world.now);
+    world.now = world.now.plus(1000);
+    assert_eq!(gaps(&world), ["evaluation_expired"]);
+    let by = Who { actor: actor("service:ci"), key: None, roles: [].into() };
+    let reason = "wrong".to_owned();
+    let revoke = Command::RevokeEvidence { evidence: piece.id, reason, by };
+    assert_eq!(run(&mut world, revoke), "done");
+    assert_eq!(gaps(&world), ["evaluation_revoked"]);
+    world.check_replay();
+}

@@ -1,0 +1,98 @@
+//! Executions over HTTP: begun under a decision, found again, ended, and killed by a step of their own.
+
+use crate::world::{BUNDLE, World, at};
+use placet_server::ServerOptions;
+use serde_json::Value;
+
+const PATH: &str = "/api/v1/executions";
+
+/// Anybody with a role runs the capability, which moves money and nothing else.
+fn bundle() -> String {
+    let rule = "  - id: mail\n    match: { surfaces: [\"mail\"] }\n    decision: allow\n";
+    let manifests = "capabilities:\n  crm: { allowed_roles: [\"*\"], surfaces: [execution, payments.transfer] }\n";
+    format!("{BUNDLE}{rule}{manifests}")
+}
+
+async fn step(world: &World, key: &str, surface: &str, name: &str, execution: &str) -> Value {
+    let body = format!(
+        r#"{{"surface":"{surface}","action":"create","idempotency_key":"{name}","arguments":{{"amount":1}},"capability":"crm","execution":"{execution}"}}"#
+    );
+    world.post("/api/v1/decisions", key, &body).await.ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_execution_is_begun_once_goes_on_after_a_restart_and_is_ended_by_its_runner() {
+    let world = World::with(Some(&bundle()), false, ServerOptions::default()).await;
+    let bot = world.key("agent:bot", &["runner"]).await;
+    let other = world.key("agent:other", &["runner"]).await;
+    let body = r#"{"capability":"crm","idempotency_key":"e1"}"#;
+    let begun = world.post(PATH, &bot, body).await;
+    assert_eq!(begun.status, 201, "{begun:?}");
+    let begun = begun.json();
+    let id = at(&begun, "/id").to_owned();
+    assert_eq!((at(&begun, "/state"), at(&begun, "/by")), ("running", "agent:bot"));
+    assert_eq!(at(&begun, "/decision")[4..], id[4..]);
+    assert_eq!(world.post(PATH, &bot, body).await.json(), begun);
+    assert_eq!(at(&step(&world, &bot, "payments.transfer", "s1", &id).await, "/outcome"), "PERMIT");
+    let foreign = step(&world, &other, "payments.transfer", "s2", &id).await;
+    assert_eq!(at(&foreign, "/reasons/0/code"), "execution_foreign");
+    let world = world.restart().await;
+    let path = format!("{PATH}/{id}");
+    let shown = world.get(&path, &bot).await.ok();
+    assert_eq!((at(&shown, "/state"), &shown["steps"]), ("running", &Value::from(1)));
+    world.get(&path, &other).await.refused(404, "not_found");
+    let listed = world.get(&format!("{PATH}?state=running"), &bot).await.ok();
+    assert_eq!(at(&listed, "/executions/0/id"), id);
+    let none = world.get(PATH, &other).await.ok();
+    assert_eq!(none["executions"].as_array().map(Vec::len), Some(0));
+    // Its steps are found by its id.
+    let steps = world.get(at(&shown, "/trace"), &world.admin).await.ok();
+    assert_eq!(steps["entries"].as_array().map(Vec::len), Some(2), "{steps}");
+    let end = format!("{path}/end");
+    world.post(&end, &bot, r#"{"state":"killed"}"#).await.refused(400, "field_invalid");
+    let ended = world.post(&end, &bot, r#"{"state":"failed"}"#).await.ok();
+    assert_eq!(at(&ended, "/state"), "failed");
+    world.post(&end, &bot, r#"{"state":"succeeded"}"#).await.refused(409, "execution_ended");
+    let late = step(&world, &bot, "payments.transfer", "s3", &id).await;
+    assert_eq!(at(&late, "/reasons/0/code"), "execution_ended");
+    world.post(PATH, &bot, "{}").await.refused(400, "field_missing");
+    world.post(PATH, &bot, r#"{"capability":"a b"}"#).await.refused(400, "field_invalid");
+    world.post(PATH, &bot, r#"{"capability":"none"}"#).await.refused(403, "not_permitted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_outside_the_manifest_kills_the_execution_and_a_kill_ends_it_for_good() {
+    let world = World::with(Some(&bundle()), false, ServerOptions::default()).await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &["runner"]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let begin = |name: &str| format!(r#"{{"capability":"crm","idempotency_key":"{name}"}}"#);
+    let first = world.post(PATH, &bot, &begin("a")).await.json();
+    let second = world.post(PATH, &bot, &begin("b")).await.json();
+    let (first, second) = (at(&first, "/id"), at(&second, "/id"));
+    let outside = step(&world, &bot, "mail", "m1", first).await;
+    assert_eq!(at(&outside, "/outcome"), "DENY");
+    let killed = world.get(&format!("{PATH}/{first}"), &bot).await.ok();
+    assert_eq!(at(&killed, "/state"), "killed");
+    let after = step(&world, &bot, "payments.transfer", "s1", first).await;
+    assert_eq!(at(&after, "/reasons/0/code"), "killed_execution");
+    assert_eq!(
+        at(&step(&world, &bot, "payments.transfer", "s2", second).await, "/outcome"),
+        "PERMIT"
+    );
+    let listed = world.get("/api/v1/overrides", &ann).await.ok();
+    assert_eq!(listed["overrides"].as_array().map(Vec::len), Some(0), "{listed}");
+    let trips = world.get("/api/v1/audit?type=kill.tripped", &ann).await.ok();
+    assert_eq!(trips["entries"].as_array().map(Vec::len), Some(1), "{trips}");
+    // What people kill stays killed after the lift.
+    let scope = r#"{"scope":"capability:crm","mode":"kill"}"#;
+    world.post("/api/v1/overrides", &olga, scope).await.ok();
+    for key in [&olga, &ann] {
+        world.post("/api/v1/overrides:lift", key, r#"{"scope":"capability:crm"}"#).await.ok();
+    }
+    let world = world.restart().await;
+    let killed = world.get(&format!("{PATH}/{second}"), &bot).await.ok();
+    assert_eq!(at(&killed, "/state"), "killed");
+    let third = world.post(PATH, &bot, &begin("c")).await.json();
+    assert_eq!(at(&third, "/state"), "running");
+}
