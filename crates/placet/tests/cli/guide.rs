@@ -74,6 +74,11 @@ fn what_runs_is_stopped_as_the_guide_says() {
     follow("docs/guides/stop.md", 6);
 }
 
+#[test]
+fn the_glass_is_broken_as_the_guide_says() {
+    follow("docs/guides/break-glass.md", 6);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     follow_on(&Server::dev(), guide, blocks_min, &[]);
 }
