@@ -64,6 +64,11 @@ fn what_runs_is_stopped_as_the_guide_says() {
     follow("docs/guides/stop.md", 6);
 }
 
+#[test]
+fn holes_are_found_as_the_guide_says() {
+    follow("docs/guides/coverage.md", 5);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     follow_on(&Server::dev(), guide, blocks_min, &[]);
 }
