@@ -47,7 +47,7 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("api", 120, false, Stages::api),
     ("chats", 60, false, Stages::chats),
     ("alerts", 15, false, Stages::alerts),
-    ("bench", 60, false, Stages::bench),
+    ("bench", 120, false, Stages::bench),
 ];
 
 /// Runs the stages.
@@ -282,17 +282,24 @@ impl Stages {
         Ok(good("rules hold what their tests say"))
     }
 
-    /// The benches run and report; on so little input their bars say nothing and are not held.
+    /// The benches run and report; on so little input their bars say nothing and are not held, but for what
+    /// must not happen at all, however little there is.
     fn bench(&self) -> Result<String> {
-        let mut rows = 0;
-        for name in ["evaluate", "serve", "verify", "backtest", "overload"] {
+        let (mut rows, mut exact) = (0, 0);
+        for name in ["evaluate", "serve", "verify", "backtest", "overload", "approvals"] {
             let mut command = Command::new(self.binary());
             let stdout = captured(command.args(["bench", name, "--smoke", "--json"]))?;
             let report: Value = serde_json::from_slice(&stdout)
                 .with_context(|| format!("bench {name} prints no JSON"))?;
             rows += bench_rows(&report).with_context(|| format!("bench {name}"))?;
+            exact += never(&report).with_context(|| format!("bench {name}"))?;
         }
-        Ok(good(format!("{rows} rows; bars are not held on so little input")))
+        if exact == 0 {
+            bail!("no bench says that something never happened");
+        }
+        Ok(good(format!(
+            "{rows} rows; {exact} things never happened; other bars are not held on so little input"
+        )))
     }
 
     fn binary(&self) -> PathBuf {
@@ -344,6 +351,20 @@ fn bench_rows(report: &Value) -> Result<usize> {
         bail!("figures without `machine` and `floor`");
     }
     Ok(rows.len())
+}
+
+/// Rows whose bar is that it never happens; an error for one that did.
+fn never(report: &Value) -> Result<usize> {
+    let rows = report["rows"].as_array().context("no `rows`")?;
+    let zero = |row: &&Value| {
+        let most = row["bar"].as_str().and_then(|bar| bar.strip_prefix("<= "));
+        most.and_then(|most| most.parse::<f64>().ok()) == Some(0.0)
+    };
+    let exact: Vec<&Value> = rows.iter().filter(zero).collect();
+    match exact.iter().find(|row| row["holds"] != true || row["value"].as_f64() != Some(0.0)) {
+        Some(row) => bail!("{} is {}", row["name"], row["value"]),
+        None => Ok(exact.len()),
+    }
 }
 
 /// The first line, from 1, in which the two differ.
@@ -437,6 +458,18 @@ mod tests {
         assert_eq!(bench_rows(&report(row)).unwrap(), 1);
         assert!(bench_rows(&report(json!({"name": "a"}))).is_err());
         assert!(bench_rows(&json!({"machine": {}, "floor": {}, "rows": []})).is_err());
+    }
+
+    #[test]
+    fn what_must_never_happen_is_held_on_little_input_too() {
+        let report = |value: f64, bar: &str| {
+            let holds = value <= 0.0;
+            json!({"rows": [{"name": "lost", "value": value, "bar": bar, "holds": holds}]})
+        };
+        assert_eq!(never(&report(0.0, "<= 0.0000")).unwrap(), 1);
+        assert_eq!(never(&report(7.0, "<= 5.00")).unwrap(), 0);
+        assert!(never(&report(1.0, "<= 0.0000")).is_err());
+        assert!(never(&json!({})).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! was acknowledged with what is there afterwards. Owns the order of events. What an answer must be
 //! is in `ledger`; proofs are checked by the product's verifier and by the one that shares no code.
 
+use crate::approvals::Course;
 use crate::http::Client;
 use crate::ledger::{Acked, Answer, Ledger, Permit, same};
 use crate::load::{BUNDLE, Load, Random, body, drive, nonce};
@@ -21,6 +22,8 @@ const START_MS: std::ops::Range<u64> = 1..80;
 const NONCES_MAX: usize = 100;
 /// Earlier decisions looked up again after each restart.
 const EARLIER_MAX: u64 = 300;
+/// Earlier held actions looked at again after each restart.
+const EARLIER_HELD_MAX: u64 = 30;
 /// Receipts given to one call of the verifier.
 const RECEIPTS_PER_CALL: usize = 400;
 /// Receipts given to the verifier that shares no code, at the end.
@@ -67,6 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         random: Random(seed),
         seed,
         ledger: Ledger::default(),
+        courses: Vec::new(),
         next: AtomicU64::new(0),
         receipts: Vec::new(),
         counts: Counts::default(),
@@ -82,6 +86,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 #[derive(Default)]
 struct Counts {
     retried: u64,
+    /// Looks at held actions.
+    approvals: u64,
     nonces: u64,
     verified: usize,
     refused: u64,
@@ -97,6 +103,8 @@ struct Test<'a> {
     random: Random,
     seed: u64,
     ledger: Ledger,
+    /// Held actions.
+    courses: Vec<Course>,
     next: AtomicU64,
     /// Files of receipts not verified yet.
     receipts: Vec<PathBuf>,
@@ -118,7 +126,8 @@ impl Test<'_> {
             }
             let load = self.load(&mut server)?;
             let acked = load.acked.len();
-            let first = self.ledger.len();
+            let (first, first_held) = (self.ledger.len(), self.courses.len());
+            self.courses.extend(load.courses);
             for acked in load.acked {
                 self.keep_receipt(&acked)?;
                 self.ledger.add(acked)?;
@@ -133,6 +142,7 @@ impl Test<'_> {
             }
             server = self.start()?;
             self.check_restarted(&server, first, &load.in_flight)
+                .and_then(|()| self.check_courses(&server, first_held))
                 .with_context(|| format!("after kill {round}\n{}", server.tail()))?;
             println!(
                 "crash: kill {round}/{}: {acked} acknowledged, {} in flight, {} in all, {:.0} s",
@@ -143,14 +153,17 @@ impl Test<'_> {
             );
         }
         self.finish(server)?;
-        let Counts { retried, nonces, verified, refused, starts_killed, from_snapshot } =
+        let Counts { retried, approvals, nonces, verified, refused, starts_killed, from_snapshot } =
             self.counts;
+        if self.options.kills >= 8 && approvals == 0 {
+            bail!("no held action was looked at");
+        }
         if self.options.kills >= 8 && from_snapshot == 0 {
             bail!("no start used a snapshot");
         }
         println!(
             "crash: {} kills under load and {starts_killed} during a start; {} decisions present, \
-             {retried} lost answers fetched, {nonces} permits not consumed twice, {verified} \
+             {retried} lost answers fetched, {approvals} looks at held actions, {nonces} permits not consumed twice, {verified} \
              receipts verified, {} checkpoints in one line, {refused} refusals under load, \
              {from_snapshot} starts from a snapshot; {:.0} s",
             self.options.kills,
@@ -203,6 +216,7 @@ impl Test<'_> {
                 let Ok(load) = thread.join() else { bail!("a thread of the load panicked") };
                 all.acked.extend(load.acked);
                 all.in_flight.extend(load.in_flight);
+                all.courses.extend(load.courses);
                 all.refused += load.refused;
                 all.wrong = all.wrong.take().or(load.wrong);
             }
@@ -256,6 +270,24 @@ impl Test<'_> {
         self.look_up(server, &[new, earlier.unwrap_or_default()].concat())?;
         self.fetch_trust(&mut client)?;
         self.verify_receipts()
+    }
+
+    /// No approval is lost, flipped or collected twice: those of this round, and some of those before.
+    fn check_courses(&mut self, server: &Server, first: usize) -> Result<()> {
+        let mut client = Client::new(server.address());
+        let mut which: Vec<usize> = (first..self.courses.len()).collect();
+        for _ in 0..EARLIER_HELD_MAX.min(first as u64) {
+            which.push(self.random.below(first as u64) as usize);
+        }
+        for at in which {
+            let Some(course) = self.courses.get_mut(at) else { continue };
+            course.check(&mut client, self.seed, at >= first)?;
+            if let Some(permit) = course.permit() {
+                self.ledger.permit(permit, course.serial())?;
+            }
+            self.counts.approvals += 1;
+        }
+        Ok(())
     }
 
     /// What the start folded is never more than the log, and mostly less: it used a snapshot.

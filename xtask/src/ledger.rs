@@ -162,6 +162,19 @@ impl Ledger {
         Ok(())
     }
 
+    /// Writes down the permit of a held action.
+    ///
+    /// # Errors
+    /// When another request has it.
+    pub(crate) fn permit(&mut self, permit: &str, serial: u64) -> Result<()> {
+        match self.permits.insert(permit.to_owned(), serial) {
+            Some(other) if other != serial => {
+                bail!("requests {other} and {serial} were both given {permit}")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes down the checkpoint of a receipt for the entry at `index`.
     ///
     /// # Errors

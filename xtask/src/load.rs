@@ -2,8 +2,10 @@
 //! connections until the server dies, and what was known at that moment. Owns rules and requests;
 //! judges nothing but the form of an answer.
 
+use crate::approvals::Course;
 use crate::http::Client;
 use crate::ledger::{Acked, Answer};
+use anyhow::Result;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ pub(crate) struct Load {
     pub(crate) acked: Vec<Acked>,
     /// Sent, and not answered.
     pub(crate) in_flight: Vec<u64>,
+    /// Held actions, and how far each of them came.
+    pub(crate) courses: Vec<Course>,
     /// Number refused before the log.
     pub(crate) refused: u64,
     /// An answer that should not be.
@@ -71,7 +75,23 @@ pub(crate) fn drive(
                     load.wrong = Some(format!("no receipt in {}", response.text()));
                     break;
                 }
-                Ok(answer) => load.acked.push(Acked { serial, answer }),
+                Ok(answer) => {
+                    let held = answer.outcome == "REQUIRE_APPROVAL";
+                    load.acked.push(Acked { serial, answer });
+                    match held.then(|| course(&mut client, seed, serial, &response.body)) {
+                        None => {}
+                        Some(Ok((course, goes_on))) => {
+                            load.courses.push(course);
+                            if !goes_on {
+                                break;
+                            }
+                        }
+                        Some(Err(error)) => {
+                            load.wrong = Some(format!("{error:#}"));
+                            break;
+                        }
+                    }
+                }
                 Err(error) => {
                     load.wrong = Some(format!("{error:#}"));
                     break;
@@ -90,6 +110,13 @@ pub(crate) fn drive(
         first.store(true, Ordering::Release);
     }
     load
+}
+
+/// What becomes of a held action, and whether the server still answers.
+fn course(client: &mut Client, seed: u64, serial: u64, answer: &[u8]) -> Result<(Course, bool)> {
+    let mut course = Course::of(serial, answer)?;
+    let goes_on = course.go(client, seed)?;
+    Ok((course, goes_on))
 }
 
 /// Body of request number `serial`: every outcome, the same bytes each time it is sent.

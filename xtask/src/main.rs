@@ -2,6 +2,7 @@
 //! test, the fault test and the flush trace. Owns how the product is checked. Refuses to be part of it: no crate of
 //! the product is a dependency, everything is reached through its command line and HTTP.
 
+mod approvals;
 mod args;
 mod ci;
 mod crash;

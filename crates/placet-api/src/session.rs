@@ -46,6 +46,16 @@ pub struct SessionDocument {
     pub expires: Option<Instant>,
 }
 
+/// A page of open sessions, oldest first.
+#[derive(Serialize, ToSchema)]
+pub struct SessionList {
+    /// The sessions.
+    pub sessions: Vec<SessionDocument>,
+    /// `cursor` of the next page, if there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
 /// A fresh session. Its key is shown here and never again.
 #[derive(Serialize, ToSchema)]
 pub struct SessionMadeDocument<'a> {

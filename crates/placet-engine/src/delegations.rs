@@ -4,7 +4,7 @@
 use crate::codec::{Code, Reader, Writer};
 use crate::command::{Delegate, Plan, Who};
 use crate::rejection::Rejection;
-use crate::state::{State, Timer};
+use crate::state::{Bounds, State, Timer};
 use crate::step::append;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -123,10 +123,22 @@ impl Delegations {
         Some(delegation.until)
     }
 
-    /// The oldest that has ended.
-    fn oldest_ended(&self) -> Option<DelegationId> {
-        let ended = |it: &&Delegation| it.standing != DelegationStanding::InForce;
-        self.all.values().find(ended).map(|it| it.delegation)
+    /// What is forgotten for another one that `by` gives; nothing where there is room, an error where
+    /// there is none and everything counts. First those that count no more, then whose time was up: under
+    /// those votes stand. Whoever fills their own share forgets their own, and nobody else's.
+    fn forgets(&self, by: &ActorRef, bounds: &Bounds) -> Result<Option<DelegationId>, Rejection> {
+        let own = |it: &&Delegation| it.by == *by;
+        let each = self.all.values().filter(own).count() >= bounds.delegations_each;
+        if !each && self.all.len() < bounds.delegations_max {
+            return Ok(None);
+        }
+        let oldest = |standing: DelegationStanding| {
+            let mut of = self.all.values().filter(|it| it.standing == standing);
+            of.find(|it| !each || own(it)).map(|it| it.delegation)
+        };
+        let found = oldest(DelegationStanding::Revoked);
+        let found = found.or_else(|| oldest(DelegationStanding::RunOut));
+        found.map(Some).ok_or(Rejection::DelegationsFull)
     }
 }
 
@@ -151,11 +163,7 @@ pub(crate) fn delegate(state: &State, command: &Delegate, now: TimeMs) -> Result
     if !state.dev && state.standing(to, now).next().is_none() {
         return Err(Rejection::NotFound("person"));
     }
-    let delegations = &state.delegations;
-    let full = delegations.all.len() >= state.bounds.delegations_max;
-    if full && delegations.oldest_ended().is_none() {
-        return Err(Rejection::DelegationsFull);
-    }
+    state.delegations.forgets(&by.actor, &state.bounds)?;
     append(Event::DelegationGranted(DelegationGranted {
         delegation: *delegation,
         by: by.actor.clone(),
@@ -209,9 +217,8 @@ impl State {
         if self.delegations.all.contains_key(&event.delegation) {
             return Err("its id is taken");
         }
-        if self.delegations.all.len() >= self.bounds.delegations_max
-            && let Some(oldest) = self.delegations.oldest_ended()
-        {
+        // A log that was written under other bounds is followed all the same.
+        if let Ok(Some(oldest)) = self.delegations.forgets(&event.by, &self.bounds) {
             self.delegations.all.remove(&oldest);
         }
         self.timers.insert((event.until, Timer::Delegation(event.delegation)));

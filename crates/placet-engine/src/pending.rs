@@ -43,6 +43,15 @@ impl Viewer {
         Self { actor: None, roles: BTreeSet::new(), oversees: true }
     }
 
+    /// Whether they see an approval by what they are themselves, or by what [`State::viewing`] added.
+    #[must_use]
+    pub fn sees(&self, held: &Held) -> bool {
+        self.oversees
+            || held.proposers.iter().any(|it| self.is(it))
+            || self.is(&held.audience)
+            || held.deciding_roles().any(|role| self.roles.contains(role))
+    }
+
     fn is(&self, actor: &ActorRef) -> bool {
         self.actor.as_ref() == Some(actor)
     }
@@ -117,16 +126,19 @@ impl State {
         self.pending.oldest().and_then(|id| self.held.get(&id)).map(|held| held.since)
     }
 
+    /// A reader together with what others let them decide: asked once, however many approvals they look at.
+    #[must_use]
+    pub fn viewing(&self, viewer: &Viewer, now: TimeMs) -> Viewer {
+        let mut viewer = viewer.clone();
+        if !viewer.oversees {
+            viewer.roles.extend(self.delegated_to(&viewer, now));
+        }
+        viewer
+    }
+
     /// Whether a reader may see an approval.
     #[must_use]
     pub fn may_see(&self, viewer: &Viewer, held: &Held, now: TimeMs) -> bool {
-        viewer.oversees
-            || held.proposers.iter().any(|it| viewer.is(it))
-            || viewer.is(&held.audience)
-            || held.deciding_roles().any(|role| viewer.roles.contains(role))
-            || {
-                let delegated = self.delegated_to(viewer, now);
-                held.deciding_roles().any(|role| delegated.contains(role))
-            }
+        viewer.sees(held) || self.viewing(viewer, now).sees(held)
     }
 }

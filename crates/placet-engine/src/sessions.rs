@@ -412,7 +412,7 @@ fn is_taken(state: &State, opened: &SessionOpened, now: TimeMs) -> bool {
     }
     let others = state.sessions.of_actor.get(actor).into_iter().flatten();
     let others = others.filter_map(|key| state.sessions.all.get(key));
-    let mut live = others.filter(|other| !other.closed && now < other.opened.expires);
+    let mut live = others.filter(|other| state.session_stands(other, now).is_ok());
     live.any(|other| other.opened.chain != opened.chain)
 }
 

@@ -45,6 +45,8 @@ pub struct Bounds {
     pub final_max: usize,
     /// Delegations that are remembered, those that have ended included.
     pub delegations_max: usize,
+    /// Of these, those that one person gave.
+    pub delegations_each: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
@@ -78,6 +80,7 @@ impl Default for Bounds {
             reserve: 1024,
             final_max: 1 << 16,
             delegations_max: 4096,
+            delegations_each: 64,
             legal_holds_max: 4096,
             signers_max: 1024,
             armed_max: 1024,

@@ -228,6 +228,17 @@ pub struct Call {
     pub done: Done,
 }
 
+/// Whether a call with these headers could prove that it comes from Slack, whatever its body: their forms and
+/// the time are as they have to be.
+#[must_use]
+pub fn may_be_proven(signature: Option<&str>, seconds: Option<&str>, now: TimeMs) -> bool {
+    let hex = |it: &str| it.len() == 64 && it.bytes().all(|b| b.is_ascii_hexdigit());
+    let digits = |it: &&str| (1..=15).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_digit());
+    let time = seconds.filter(digits).and_then(|it| it.parse::<u64>().ok());
+    signature.and_then(|it| it.strip_prefix("v0=")).is_some_and(hex)
+        && time.is_some_and(|time| (now.0 / 1000).abs_diff(time) <= SKEW_SECONDS)
+}
+
 /// Whether a call proves that it comes from Slack: headers `X-Slack-Signature` and
 /// `X-Slack-Request-Timestamp`, not older and not newer than five minutes.
 #[must_use]
@@ -239,14 +250,11 @@ pub fn is_proven<H: Hasher>(
     now: TimeMs,
 ) -> bool {
     let (Some(signature), Some(text)) = (signature, seconds) else { return false };
-    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    let Some(time) = text.parse::<u64>().ok().filter(|_| digits && !secret.is_empty()) else {
+    if secret.is_empty() || !may_be_proven(Some(signature), Some(text), now) {
         return false;
-    };
-    let now = now.0 / 1000;
+    }
     let expected = hex_encode(&H::hmac(secret, &[b"v0:", text.as_bytes(), b":", body]));
-    now.abs_diff(time) <= SKEW_SECONDS
-        && signature.strip_prefix("v0=").is_some_and(|it| same(it.as_bytes(), expected.as_bytes()))
+    signature.strip_prefix("v0=").is_some_and(|it| same(it.as_bytes(), expected.as_bytes()))
 }
 
 /// Reads the body of a call, `payload=<JSON>`; `None` where it is none.

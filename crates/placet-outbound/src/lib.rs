@@ -5,6 +5,10 @@
 //! would send a request, and the secrets in its headers, where the caller did not say.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod inside;
+
+pub use inside::Inside;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::http::uri::Scheme;
@@ -12,13 +16,18 @@ use hyper::http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tower::Service;
 
 /// Connections to one peer that are kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 4;
@@ -57,6 +66,8 @@ pub enum OutboundError {
         /// What is wrong with it.
         why: String,
     },
+    /// The host stands for addresses of this machine or its networks alone, which are not allowed.
+    Inside,
     /// Nothing complete within the bound.
     TimedOut,
     /// The answer is larger than the bound.
@@ -78,6 +89,9 @@ impl fmt::Display for OutboundError {
             Self::Roots { why } => write!(f, "the trust anchors cannot be read: {why}"),
             Self::Unreachable { why } => write!(f, "no connection: {why}"),
             Self::Untrusted { why } => write!(f, "the certificate is not trusted: {why}"),
+            Self::Inside => f.write_str(
+                "the address is inside; the operator allows those with `placet up --allow-inside`",
+            ),
             Self::TimedOut => f.write_str("no complete answer in time"),
             Self::TooLarge { answer_max } => {
                 write!(f, "the answer is larger than {answer_max} bytes")
@@ -92,7 +106,36 @@ impl StdError for OutboundError {}
 /// A client with a few kept connections. Cloning shares them.
 #[derive(Clone)]
 pub struct Outbound {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    inside: Option<Arc<Inside>>,
+}
+
+/// Names to addresses, of which only those stay that may be reached: what is checked is what is connected
+/// to.
+#[derive(Clone)]
+struct Resolver(Option<Arc<Inside>>);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn StdError + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let inside = self.0.clone();
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let found = GaiResolver::new().call(name).await?;
+            let found = match inside {
+                None => found.collect(),
+                Some(inside) => inside.admitted(&host, found)?,
+            };
+            Ok(found.into_iter())
+        })
+    }
 }
 
 impl fmt::Debug for Outbound {
@@ -102,12 +145,28 @@ impl fmt::Debug for Outbound {
 }
 
 impl Outbound {
-    /// With the trust anchors of the system and those in `extra_roots_pem`. A system without any is no
+    /// To any address: for those that an operator chose. With the trust anchors of the system and those in `extra_roots_pem`. A system without any is no
     /// error: plain HTTP works there, and HTTPS to peers under the additional anchors.
     ///
     /// # Errors
     /// [`OutboundError::Roots`] when `extra_roots_pem` holds no certificate, or something that is none.
     pub fn new(extra_roots_pem: Option<&[u8]>) -> Result<Self, OutboundError> {
+        Self::to(extra_roots_pem, None)
+    }
+
+    /// To addresses of the world and those inside that are allowed: for addresses that others chose. What a
+    /// name stands for is looked at when it is connected to.
+    ///
+    /// # Errors
+    /// As [`Outbound::new`].
+    pub fn outside(extra_roots_pem: Option<&[u8]>, inside: Inside) -> Result<Self, OutboundError> {
+        Self::to(extra_roots_pem, Some(Arc::new(inside)))
+    }
+
+    fn to(
+        extra_roots_pem: Option<&[u8]>,
+        inside: Option<Arc<Inside>>,
+    ) -> Result<Self, OutboundError> {
         let unreadable = |why: String| OutboundError::Roots { why };
         let mut roots = rustls::RootCertStore::empty();
         // Single anchors of the system that cannot be parsed are left out, as browsers do.
@@ -130,7 +189,7 @@ impl Outbound {
             .map_err(|error| unreadable(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut plain = HttpConnector::new();
+        let mut plain = HttpConnector::new_with_resolver(Resolver(inside.clone()));
         plain.set_nodelay(true);
         plain.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
@@ -144,7 +203,7 @@ impl Outbound {
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .build(connector);
-        Ok(Self { client })
+        Ok(Self { client, inside })
     }
 
     /// Sends one request once and reads the whole answer, whatever its status: a redirect is an answer
@@ -159,6 +218,13 @@ impl Outbound {
         bounds: Bounds,
     ) -> Result<Response<Bytes>, OutboundError> {
         check(request.uri())?;
+        // An address is not looked up, so it is looked at here.
+        if let (Some(inside), Some(host)) = (&self.inside, request.uri().host())
+            && let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>()
+            && !inside.admits(host, address)
+        {
+            return Err(OutboundError::Inside);
+        }
         announce(request.headers_mut());
         let exchange = async {
             let answer = self.client.request(request.map(Full::new)).await.map_err(refused)?;
@@ -193,8 +259,13 @@ fn announce(headers: &mut HeaderMap) {
 
 fn refused(error: hyper_util::client::legacy::Error) -> OutboundError {
     let why = innermost(&error);
-    if is_certificate(&error) {
+    let certificate = |it: &(dyn StdError + 'static)| {
+        matches!(it.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+    };
+    if is_caused(&error, certificate) {
         OutboundError::Untrusted { why }
+    } else if is_caused(&error, |it| it.is::<inside::IsInside>()) {
+        OutboundError::Inside
     } else if error.is_connect() {
         OutboundError::Unreachable { why }
     } else {
@@ -202,10 +273,13 @@ fn refused(error: hyper_util::client::legacy::Error) -> OutboundError {
     }
 }
 
-fn is_certificate(error: &(dyn StdError + 'static)) -> bool {
+fn is_caused(
+    error: &(dyn StdError + 'static),
+    by: impl Fn(&(dyn StdError + 'static)) -> bool,
+) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
+        if by(error) {
             return true;
         }
         // An I/O error's source is that of what it wraps; what it wraps is the one looked for.

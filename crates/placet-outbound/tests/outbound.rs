@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::http::Request;
-use placet_outbound::{Bounds, Outbound, OutboundError};
+use placet_outbound::{Bounds, Inside, Outbound, OutboundError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -216,4 +216,31 @@ fn trust_anchors_are_certificates() {
         let got = Outbound::new(Some(pem.as_bytes())).map(|_| ());
         assert!(matches!(got, Err(OutboundError::Roots { .. })), "{pem:?}: {got:?}");
     }
+}
+
+#[tokio::test]
+async fn addresses_inside_are_refused_unless_they_are_allowed() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let peer = peer(answer, false, None).await;
+    let port = peer.at.port();
+    let strict = Outbound::outside(None, Inside::default()).unwrap();
+    // By address, in forms that only a resolver understands, and by name.
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f.1", "localhost"] {
+        let got = strict.send(get(&format!("http://{host}:{port}/")), BOUNDS).await;
+        let refused = got.map(|_| ()).unwrap_err();
+        let unknown = matches!(refused, OutboundError::Unreachable { .. });
+        assert!(refused == OutboundError::Inside || unknown, "{host}: {refused:?}");
+        if host == "localhost" || host.starts_with("127.0") {
+            assert_eq!(refused, OutboundError::Inside, "{host}");
+        }
+    }
+    assert_eq!(peer.asked.load(Ordering::SeqCst), 0, "nothing was connected to");
+    for inside in [Inside::loopback(), Inside::default().allow("localhost").unwrap()] {
+        let outbound = Outbound::outside(None, inside).unwrap();
+        let url = format!("http://localhost:{port}/");
+        assert_eq!(outbound.send(get(&url), BOUNDS).await.unwrap().status().as_u16(), 200);
+    }
+    // What the operator chose is reached.
+    let own = Outbound::new(None).unwrap();
+    assert!(own.send(get(&format!("http://127.0.0.1:{port}/")), BOUNDS).await.is_ok());
 }

@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
 const LOOK_MAX: usize = 1024;
+/// Looks of one call; whoever wants more asks for the next page.
+const LOOKS_MAX: usize = 16;
 
 /// What somebody says to a held decision.
 #[derive(Clone, Copy, Debug)]
@@ -334,8 +336,10 @@ impl Plane {
         Viewer { actor: Some(actor), roles, oversees }
     }
 
-    /// Approvals from `after` on that a reader may see, final ones included, oldest first. Nothing of the
-    /// others is read; one whose payload cannot be read comes without it, as an erased one does.
+    /// Approvals from `after` on that a reader may see, final ones included, oldest first, and after which
+    /// one there may be more. Nothing of the others is read; one whose payload cannot be read comes without
+    /// it, as an erased one does. A page may be short, or empty, though there is more: no single call looks
+    /// at all that there ever was.
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -345,21 +349,22 @@ impl Plane {
         viewer: Viewer,
         after: Option<ApprovalId>,
         limit: usize,
-    ) -> Result<Vec<HeldView>, PlaneError> {
+    ) -> Result<(Vec<HeldView>, Option<ApprovalId>), PlaneError> {
         let now = self.clock.wall();
         let mut after = after;
         let mut kept: Vec<Held> = Vec::new();
-        loop {
+        for _ in 0..LOOKS_MAX {
             let (viewer, room) = (viewer.clone(), limit.saturating_sub(kept.len()));
             let (found, last) = self
                 .look(workspace.no, move |state| {
+                    let viewer = state.viewing(&viewer, now);
                     let mut found = Vec::new();
                     let mut seen = state.approvals(after).take(LOOK_MAX);
                     let mut last = None;
                     while found.len() < room {
                         let Some(held) = seen.next() else { break };
                         last = Some(held.approval);
-                        if state.may_see(&viewer, held, now) {
+                        if viewer.sees(held) {
                             found.push(state.shown(held));
                         }
                     }
@@ -372,7 +377,7 @@ impl Plane {
                 break;
             }
         }
-        self.held_views(workspace, kept).await
+        Ok((self.held_views(workspace, kept).await?, after))
     }
 
     /// Whether a reader may see an approval.

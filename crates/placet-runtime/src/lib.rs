@@ -47,6 +47,7 @@ pub mod replay;
 pub mod scan;
 mod sealed;
 mod seat;
+mod seeing;
 mod seeking;
 mod sequencer;
 mod sessions;

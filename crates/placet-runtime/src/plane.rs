@@ -333,7 +333,7 @@ impl Plane {
                 Ok(opened) => self.present(workspace, index, opened, nonce).await?,
                 Err(entry) => self.present_entry(workspace, index, entry, None, nonce).await?,
             };
-            self.may_see(workspace, principal, &answer)?;
+            self.may_see(workspace, principal, &answer).await?;
             let collected = self.try_collect(workspace, principal, &answer, nonce).await?;
             let answer = withheld(workspace, collected.unwrap_or(answer));
             let pending = answer.hold.as_ref().filter(|held| held.state == HeldState::Pending);
@@ -519,29 +519,6 @@ impl Plane {
             hold: status.held,
             event,
         })
-    }
-
-    fn may_see(
-        &self,
-        workspace: &Workspace,
-        principal: &Principal,
-        answer: &DecisionAnswer,
-    ) -> Result<(), PlaneError> {
-        let own = workspace.actor_ref(&principal.caller.actor);
-        let event = &answer.event;
-        let audience = event.permit.as_ref().map(|permit| &permit.audience);
-        let holder = event.approval.as_ref().map(|approval| &approval.audience);
-        let roles = workspace.halts.left_of(&principal.caller.roles);
-        let overseer = ["admin", "operator", "auditor"].iter().any(|role| roles.contains(*role))
-            || event.approval.as_ref().is_some_and(|a| a.roles.keys().any(|r| roles.contains(r)))
-            || answer
-                .hold
-                .as_ref()
-                .is_some_and(|it| it.deciding_roles().any(|r| roles.contains(r)));
-        if own == event.actor || audience == Some(&own) || holder == Some(&own) || overseer {
-            return Ok(());
-        }
-        Err(PlaneError::NotFound("decision"))
     }
 }
 

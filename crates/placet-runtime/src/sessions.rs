@@ -2,6 +2,8 @@
 //! tokens said that decides about roles. Owns how they are opened, handed on, closed, narrowed and read
 //! back; refuses to know tokens and their signatures.
 
+mod listing;
+
 use crate::crypto::Fast;
 use crate::directory::{ApiKey, Directory, KeyError, KeyRecord};
 use crate::error::PlaneError;

@@ -41,12 +41,15 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let plane = &call.server.plane;
     let workspace = &session.workspace;
     let viewer = viewer(&call, &session);
-    let page = match resolved {
-        false => plane.inbox(workspace, viewer, after, limit).await?,
-        true => plane.approvals_of(workspace, viewer, after, limit).await?,
+    let (page, next) = if resolved {
+        plane.approvals_of(workspace, viewer, after, limit).await?
+    } else {
+        let page = plane.inbox(workspace, viewer, after, limit).await?;
+        let last = page.last().filter(|_| page.len() == limit);
+        let next = last.map(|(held, ..)| held.approval);
+        (page, next)
     };
-    let last = page.last().filter(|_| page.len() == limit);
-    let next_cursor = last.map(|(held, ..)| held.approval.to_string());
+    let next_cursor = next.map(|next| next.to_string());
     let names = Names::of(&call.server, &session);
     let about = About { server: &call.server, workspace: &session.workspace, names: &names };
     let approvals = page.iter().map(|seen| about.document(seen, None)).collect::<Vec<_>>();

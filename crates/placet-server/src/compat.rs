@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{ApprovalStatusDocument, IdText, Instant, compat_status};
 use placet_engine::Held;
-use placet_runtime::{APPROVAL_REQUEST, DecisionAnswer};
+use placet_runtime::{APPROVAL_REQUEST, DecisionAnswer, PermitState};
 use placet_types::Request;
 use placet_types::ids::is_name;
 use placet_types::json::{Object, Value};
@@ -157,8 +157,12 @@ impl Status<'_> {
             (None, None) => outcome.as_str(),
         };
         let (mut status, mut reason) = (compat_status(state), None);
+        let permit = self.answer.permit.as_ref().map(|view| view.state);
         if status == "approved" && session.workspace.stops_all_of(event) {
             (status, reason) = ("pending", Some("a kill switch is in force".to_owned()));
+        } else if status == "approved" && permit == Some(PermitState::Revoked) {
+            // A kill took the permit back, and lifting it gave nothing back.
+            (status, reason) = ("rejected", Some("a kill switch revoked the permit".to_owned()));
         }
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         let decision = self.decision.as_ref().map(|bytes| RawValue::from_string(text(bytes)));

@@ -2,6 +2,7 @@
 
 use crate::auth::{Act, OVERSEERS};
 use crate::call::{self, Call};
+use crate::decisions::admit;
 use crate::document;
 use crate::names::Names;
 use crate::problem::Problem;
@@ -20,6 +21,7 @@ const PAGE_MAX: usize = 200;
 /// `POST /api/v1/delegations`
 pub(crate) async fn grant(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
+    admit(&call, &session, 1)?;
     let mut fields = call.object(&["roles", "surfaces", "to", "until"]).await?;
     let to = call::required(&mut fields, "to", 200)?;
     let to = ActorId::parse(&to)

@@ -55,6 +55,7 @@ use utoipa::OpenApi;
     api::KeyHeldDocument,
     api::SessionRequest,
     api::SessionDocument,
+    api::SessionList,
     api::SessionMadeDocument,
     api::WorkspaceRequest,
     api::WorkspaceDocument,

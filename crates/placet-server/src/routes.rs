@@ -72,6 +72,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("createKey", manage::create_key);
     routes.add("revokeKey", manage::revoke_key);
     routes.add("openSession", sessions::open);
+    routes.add("listSessions", sessions::list);
     routes.add("getSession", sessions::get);
     routes.add("closeSession", sessions::close);
     routes.add("listWorkspaces", manage::workspaces);

@@ -7,6 +7,7 @@ use crate::metrics::Counters;
 use crate::operations::OPERATIONS;
 use crate::publishing::WitnessPeer;
 use arc_swap::ArcSwap;
+use placet_outbound::Inside;
 use placet_policy::Bundle;
 use placet_runtime::{Admission, Plane};
 use placet_types::Digest;
@@ -45,6 +46,8 @@ pub struct ServerOptions {
     pub channels: Option<ChannelOptions>,
     /// Trust anchors besides those of the system for outgoing TLS, in PEM: for issuers of a company.
     pub trust_roots: Option<Vec<u8>>,
+    /// Addresses of this machine and its networks at which issuers may be that a bundle names.
+    pub inside: Inside,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
@@ -67,6 +70,7 @@ impl Default for ServerOptions {
             public_url: None,
             channels: None,
             trust_roots: None,
+            inside: Inside::default(),
             public_log: false,
         }
     }
@@ -121,7 +125,7 @@ impl Server {
     pub(crate) fn new(plane: Arc<Plane>, options: ServerOptions) -> Self {
         Self {
             admission: Admission::new(options.admission_per_second),
-            tokens: Tokens::new(options.trust_roots.clone()),
+            tokens: Tokens::new(options.trust_roots.clone(), options.inside.clone()),
             counters: Counters::new(OPERATIONS.len()),
             channels: options.channels.clone().map(|it| Arc::new(Channels::new(it))),
             stopping: watch::Sender::new(false),

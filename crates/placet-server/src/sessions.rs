@@ -4,16 +4,19 @@
 use crate::audit::instant_of;
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
+use crate::decisions::admit;
 use crate::document;
 use crate::manage::roles_of;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
-use placet_api::{Instant, SessionDocument, SessionMadeDocument};
+use placet_api::{Instant, SessionDocument, SessionList, SessionMadeDocument};
 use placet_runtime::{ApiKey, HandOn, Plane, PlaneError, SessionRecord};
 use placet_types::ids::{ActorId, KeyId};
 use placet_types::json::Object;
 
+/// Most sessions of one page.
+const PAGE_MAX: usize = 200;
 /// How long what is handed on lives where nothing is said.
 const HANDED_ON_MS: u64 = 3_600_000;
 /// How long it may live at most.
@@ -95,6 +98,26 @@ fn described(plane: &Plane, session: &SessionRecord) -> Result<SessionDocument, 
         parent: session.parent.map(|key| key.to_string()),
         expires: Some(Instant(session.expires)),
     })
+}
+
+/// `GET /api/v1/sessions`
+pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
+    let session = call.session(Act::Oversee)?;
+    admit(&call, &session, 1)?;
+    let query = call.query(&["cursor", "limit"])?;
+    let limit = query.limit(50, PAGE_MAX)?;
+    let after = query.parsed("cursor", "the id of a session", KeyId::parse)?;
+    let plane = &call.server.plane;
+    let own = (!session.has_any(&OVERSEERS)).then_some(&session.principal.caller.actor);
+    let page = plane.sessions_of(&session.workspace, own, after, limit);
+    let last = page.last().filter(|_| page.len() == limit);
+    let next_cursor = last.map(|(last, _)| last.record.key.to_string());
+    let described = page.iter().map(|(found, roles)| {
+        let roles = roles.iter().cloned().collect();
+        Ok(SessionDocument { roles, ..described(plane, found)? })
+    });
+    let sessions = described.collect::<Result<_, Problem>>()?;
+    document::answer(StatusCode::OK, &SessionList { sessions, next_cursor })
 }
 
 /// `GET /api/v1/sessions/{id}`

@@ -28,6 +28,8 @@ mod inbox;
 mod inputs;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/lending.rs"]
+mod lending;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/log.rs"]

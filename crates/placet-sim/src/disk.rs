@@ -258,6 +258,7 @@ impl Disk {
 }
 
 /// An entry as it lies on the disk.
+#[derive(Clone)]
 pub(crate) struct Stored {
     pub(crate) entry: Entry,
     pub(crate) bytes: Vec<u8>,

@@ -19,13 +19,19 @@ pub enum Mutant {
     ConsumedTwice,
     /// A held action is answered as permitted.
     HoldIgnored,
+    /// A no is released as if it had been a yes.
+    VoteFlipped,
+    /// The vote that completed an approval is lost, and its permit is not.
+    VoteLost,
+    /// Whoever proposed approved.
+    VoteOwn,
     /// Now and then a caller is never answered.
     AnswerLost,
 }
 
 impl Mutant {
     /// All of them, with their names on the command line and the checkers that must find them.
-    pub const ALL: [(Self, &'static str, &'static [&'static str]); 9] = [
+    pub const ALL: [(Self, &'static str, &'static [&'static str]); 12] = [
         (Self::AnswerBeforeFlush, "answer-before-flush", &["durable", "checkpoints"]),
         (Self::KeysForgotten, "keys-forgotten", &["idempotency"]),
         (Self::RevokeSkipped, "revoke-skipped", &["kill"]),
@@ -34,6 +40,9 @@ impl Mutant {
         (Self::KeysOutliveErasing, "keys-outlive-erasing", &["erased"]),
         (Self::ConsumedTwice, "consumed-twice", &["permits"]),
         (Self::HoldIgnored, "hold-ignored", &["approvals"]),
+        (Self::VoteFlipped, "vote-flipped", &["approvals"]),
+        (Self::VoteLost, "vote-lost", &["approvals"]),
+        (Self::VoteOwn, "vote-own", &["approvals"]),
         (Self::AnswerLost, "answer-lost", &["liveness"]),
     ];
 

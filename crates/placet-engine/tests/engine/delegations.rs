@@ -430,3 +430,50 @@ fn a_page_of_the_inbox_is_what_its_reader_may_see() {
     assert_eq!(page(&["security"]), 3);
     assert_eq!(page(&[]), 2);
 }
+
+#[test]
+fn nobody_fills_the_share_of_others_or_makes_their_votes_count_no_more() {
+    // One's own share, and what is forgotten for it is one's own.
+    check(
+        "world delegations=9 given=2
+         person ann operator
+         person own operator
+         person bob auditor
+         agent bot
+         rule h pay hold
+         delegate own bob g1 operator 1000             -> delegated
+         decide bot pay d1                             -> REQUIRE_APPROVAL operator:1
+         vote bob d1                                   -> approved for own
+         +1000
+         tick                                          -> run out
+         delegate ann bob g2 operator 60000            -> delegated
+         delegate ann bob g3 operator 60000            -> delegated
+         delegate ann bob g4 operator 60000            -> ! delegations_full
+         delegate own ann g4 operator 60000            -> delegated
+         undelegate ann g2                             -> ended
+         delegate ann bob g5 operator 60000            -> delegated
+         undelegate ann g5                             -> ended
+         delegate ann bob g6 operator 60000            -> delegated
+         undelegate ann g2                             -> ! not_found
+         collect bot d1                                -> collected consumed",
+    );
+    // Where all is full, what counts no more goes before that under which votes stand.
+    check(
+        "world delegations=3
+         person ann operator
+         person own operator
+         person bob auditor
+         agent bot
+         rule h pay hold
+         delegate own bob g1 operator 1000             -> delegated
+         decide bot pay d1                             -> REQUIRE_APPROVAL operator:1
+         vote bob d1                                   -> approved for own
+         +1000
+         tick                                          -> run out
+         delegate ann bob g2 operator 60000            -> delegated
+         delegate ann bob g3 operator 60000            -> delegated
+         undelegate ann g2                             -> ended
+         delegate ann bob g4 operator 60000            -> delegated
+         collect bot d1                                -> collected consumed",
+    );
+}

@@ -163,6 +163,7 @@ impl Scene {
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
             delegations_max: bound("delegations", default.delegations_max),
+            delegations_each: bound("given", default.delegations_each),
             sessions_max: bound("sessions", default.sessions_max),
             sessions_each: bound("each", default.sessions_each),
             drafts_max: bound("drafts", default.drafts_max),

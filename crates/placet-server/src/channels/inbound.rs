@@ -77,35 +77,49 @@ struct Called {
     channel: Channel,
 }
 
-/// The channel of a path; the same words for whatever of it there is not.
+/// The one answer to whoever proves nothing: which workspaces and channels there are, and how they are, is
+/// nobody's business out there.
+fn nothing_proven() -> Problem {
+    Problem::new("channel_unproven", "nothing proves that this call comes from the service")
+}
+
+/// The channel of a path.
 fn called(call: &Call, kind: &str) -> Result<Called, Problem> {
-    let unknown = || Problem::new("not_found", "there is no such channel");
     let server = call.server.clone();
-    let channels = server.channels.clone().ok_or_else(unknown)?;
-    let name = WorkspaceName::parse(&call.segment(2)?).ok_or_else(unknown)?;
-    let workspace = server.plane.workspace(&name).ok_or_else(unknown)?;
-    let id = call.segment(3)?;
-    let bundle = workspace.bundle().ok_or_else(unknown)?;
+    let channels = server.channels.clone().ok_or_else(nothing_proven)?;
+    let unproven = || {
+        channels.count(&channels.refused);
+        nothing_proven()
+    };
+    let name = call.segment(2).ok().and_then(|name| WorkspaceName::parse(&name));
+    let workspace = name.and_then(|name| server.plane.workspace(&name)).ok_or_else(unproven)?;
+    let id = call.segment(3).map_err(|_| unproven())?;
+    let bundle = workspace.bundle().ok_or_else(unproven)?;
     let channel = bundle.notify().channel(&id).filter(|it| it.kind.as_str() == kind).cloned();
-    let channel = channel.ok_or_else(unknown)?;
+    let channel = channel.ok_or_else(unproven)?;
     Ok(Called { server, channels, workspace, channel })
 }
 
 impl Called {
+    /// The secret that would prove the call; without it nothing does.
     fn secret(&self, name: &str) -> Result<zeroize::Zeroizing<String>, Problem> {
         self.channels.secret(&self.server.plane, &self.workspace, name).map_err(|why| {
-            self.channels.set_down(
-                &self.workspace,
-                &self.channel.id,
-                Some(format!("secret {name}: {why}")),
-            );
-            Problem::new("channel_down", "a secret of this channel cannot be read").retry(60_000)
+            let why = format!("secret {name}: {why}");
+            self.channels.set_down(&self.workspace, &self.channel.id, Some(why));
+            self.unproven()
         })
     }
 
     fn unproven(&self) -> Problem {
         self.channels.count(&self.channels.refused);
-        Problem::new("channel_unproven", "nothing proves that this call comes from the service")
+        nothing_proven()
+    }
+
+    /// Whatever does nothing is counted.
+    fn count<T>(&self, done: &Result<T, Unheard>) {
+        if matches!(done, Err(Unheard::Refused(_))) {
+            self.channels.count(&self.channels.refused);
+        }
     }
 
     async fn is_taken(&self, key: &[u8]) -> Result<bool, String> {
@@ -125,7 +139,7 @@ impl Called {
 async fn from_telegram(mut call: Call) -> Result<Response, Problem> {
     let about = called(&call, "telegram")?;
     let ChannelKind::Telegram { webhook: Some(secret) } = &about.channel.kind else {
-        return Err(Problem::new("not_found", "there is no such channel"));
+        return Err(about.unproven());
     };
     let secret = about.secret(secret)?;
     let header = call.header("x-telegram-bot-api-secret-token")?.map(str::to_owned);
@@ -161,19 +175,20 @@ pub(super) async fn heard(
     let key = [b"press:", press.query.as_bytes()].concat();
     let store = PlaneError::StoreFailed;
     if about.is_taken(&key).await.map_err(store)? {
+        channels.count(&channels.refused);
         return Ok(());
     }
     let here = press.chat.as_ref().is_none_or(|chat| *chat == channel.to);
     let done = if here {
         let (user, data) = (press.user.as_str(), press.data.as_deref());
-        match recognise(server, channels, workspace, channel, user, data).await {
+        match recognise(server, workspace, channel, user, data).await {
             Err(unheard) => Err(unheard),
             Ok(recognised) => vote(&about, &recognised).await,
         }
     } else {
-        channels.count(&channels.refused);
         Err(Unheard::Refused("This button belongs to another chat".to_owned()))
     };
+    about.count(&done);
     let text = match done {
         Ok(text) | Err(Unheard::Refused(text)) => text,
         Err(Unheard::Later(error)) => return Err(error),
@@ -199,13 +214,17 @@ async fn vote(about: &Called, press: &Press) -> Result<String, Unheard> {
 async fn from_slack(mut call: Call) -> Result<Response, Problem> {
     let about = called(&call, "slack")?;
     let ChannelKind::Slack { signing_secret } = &about.channel.kind else {
-        return Err(Problem::new("not_found", "there is no such channel"));
+        return Err(about.unproven());
     };
     let secret = about.secret(signing_secret)?;
     let header = |name: &str| call.header(name).map(|it| it.map(str::to_owned));
     let (signature, time) = (header("x-slack-signature")?, header("x-slack-request-timestamp")?);
-    let body = call.raw(forms::CALL_BYTES_MAX).await?;
     let (now, secret) = (about.server.plane.now(), secret.as_bytes());
+    // The signature is over the body; what cannot be one costs no reading of it.
+    if !forms::may_be_proven(signature.as_deref(), time.as_deref(), now) {
+        return Err(about.unproven());
+    }
+    let body = call.raw(forms::CALL_BYTES_MAX).await?;
     if !forms::is_proven::<Fast>(signature.as_deref(), time.as_deref(), &body, secret, now) {
         return Err(about.unproven());
     }
@@ -216,6 +235,7 @@ async fn from_slack(mut call: Call) -> Result<Response, Problem> {
     let key = [b"call:".as_slice(), &Fast::sha256(&[&body])].concat();
     let empty = || document::respond(StatusCode::OK, "text/plain", Body::empty());
     if about.is_taken(&key).await.map_err(unavailable)? {
+        about.channels.count(&about.channels.refused);
         return Ok(empty());
     }
     match called.done {
@@ -247,7 +267,8 @@ async fn from_slack(mut call: Call) -> Result<Response, Problem> {
 
 async fn review(about: Called, user: String, data: String, trigger: String) {
     let Called { server, channels, workspace, channel } = &about;
-    let seen = recognise(server, channels, workspace, channel, &user, Some(&data)).await;
+    let seen = recognise(server, workspace, channel, &user, Some(&data)).await;
+    about.count(&seen);
     let view = match seen {
         Ok(press) if press.token.verb == Verb::Review => {
             let key = Channels::button_key(workspace, channel);
@@ -274,7 +295,7 @@ async fn decide(
 ) {
     let Called { server, channels, workspace, channel } = about;
     // Whoever submits is looked at anew: a form may be open for hours.
-    let seen = recognise(server, channels, workspace, channel, user, Some(data)).await;
+    let seen = recognise(server, workspace, channel, user, Some(data)).await;
     let done = match seen {
         Ok(press) if press.token.verb == Verb::Review => {
             let via = VoteChannel::Slack;
@@ -283,6 +304,7 @@ async fn decide(
         Ok(_) => Err(Unheard::Refused("This form is not valid any more".to_owned())),
         Err(unheard) => Err(unheard),
     };
+    about.count(&done);
     if !matches!(done, Err(Unheard::Later(_)))
         && let Err(why) = about.take(key).await
     {

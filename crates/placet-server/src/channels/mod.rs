@@ -43,8 +43,10 @@ pub struct ChannelOptions {
     pub outbox: Arc<Outbox>,
     /// Tokens and keys that bundles name.
     pub secrets: Secrets,
-    /// How peers are reached.
+    /// How services are reached whose addresses are the operator's.
     pub outbound: Outbound,
+    /// How receivers are reached whose addresses are a bundle's.
+    pub outside: Outbound,
     /// Base URL of Telegram's Bot API.
     pub telegram: String,
     /// Base URL of Slack's API.

@@ -63,7 +63,7 @@ async fn call(channels: &Channels, token: &str, method: &str, body: Object) -> A
     let headers = [("authorization", format!("Bearer {token}"))];
     let body = Bytes::from(Value::Object(body).to_canonical());
     let kind = "application/json; charset=utf-8";
-    match send(channels, &url, kind, &headers, body, WITHIN).await {
+    match send(&channels.options.outbound, &url, kind, &headers, body, WITHIN).await {
         Err(error) => Attempt::Again(None, error.to_string()),
         Ok((status, after, body)) => slack::judge(status, after.as_deref(), &body),
     }

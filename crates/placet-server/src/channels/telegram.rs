@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, Method, Request, header};
 use placet_notify::telegram::{self, Message};
 use placet_notify::{Attempt, Brief};
-use placet_outbound::{Bounds, OutboundError};
+use placet_outbound::{Bounds, Outbound, OutboundError};
 use placet_runtime::crypto::Fast;
 use placet_types::json::{Object, Value};
 use std::time::Duration;
@@ -99,7 +99,7 @@ async fn call(
     }
     let url = format!("{}/bot{token}/{method}", channels.options.telegram);
     let body = Bytes::from(Value::Object(body).to_canonical());
-    match send(channels, &url, "application/json", &[], body, within).await {
+    match send(&channels.options.outbound, &url, "application/json", &[], body, within).await {
         Err(error) => Attempt::Again(None, error.to_string()),
         Ok((status, _, body)) => telegram::judge(status, &body),
     }
@@ -107,7 +107,7 @@ async fn call(
 
 /// Posts `body`; status, header `Retry-After` and body of the answer.
 pub(super) async fn send(
-    channels: &Channels,
+    outbound: &Outbound,
     url: &str,
     kind: &'static str,
     headers: &[(&'static str, String)],
@@ -126,7 +126,7 @@ pub(super) async fn send(
     }
     let request = request.body(body).map_err(|_| OutboundError::Address)?;
     let bounds = Bounds { within, answer_max: ANSWER_MAX };
-    let answer = channels.options.outbound.send(request, bounds).await?;
+    let answer = outbound.send(request, bounds).await?;
     let after = answer.headers().get(header::RETRY_AFTER);
     let after = after.and_then(|value| value.to_str().ok()).map(str::to_owned);
     Ok((answer.status().as_u16(), after, answer.into_body()))

@@ -72,17 +72,17 @@ mod tests {
     fn everybody_gets_a_turn_in_the_end() {
         let mut turns = Turns::default();
         let row: Vec<Destination> = (0..10).flat_map(|no| many(no, 20)).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        let mut rounds = 0;
-        while seen.len() < row.len() {
+        let mut had: HashMap<Destination, u32> = HashMap::new();
+        for _ in 0..12 {
             let took = turns.next(row.clone(), [].iter());
-            assert!(took.len() <= AT_ONCE && !took.is_empty());
+            assert_eq!(took.len(), AT_ONCE, "no place stays empty while somebody waits");
             for destination in took {
-                assert!(seen.insert(destination), "a second turn before the first of others");
+                *had.entry(destination).or_default() += 1;
             }
-            rounds += 1;
         }
-        assert_eq!(rounds, row.len().div_ceil(AT_ONCE));
+        // Of a workspace at most eight at once, so some come again before the last of others come first.
+        assert_eq!(had.len(), row.len(), "somebody was passed over");
+        assert!(had.values().all(|turns| *turns <= 3), "{had:?}");
     }
 
     #[test]

@@ -62,19 +62,14 @@ fn unheard(error: PlaneError) -> Unheard {
 /// Who presses what. Membership of a chat is nothing: the person is on the channel's list.
 pub(super) async fn recognise(
     server: &Arc<Server>,
-    channels: &Channels,
     workspace: &Arc<Workspace>,
     channel: &Channel,
     user: &str,
     data: Option<&str>,
 ) -> Result<Press, Unheard> {
-    let Some(person) = channel.approvers.get(user) else {
-        channels.count(&channels.refused);
-        return Err(refused("You may not decide here"));
-    };
+    let person = channel.approvers.get(user).ok_or_else(|| refused("You may not decide here"))?;
     let not_ours = || refused("This button is not valid any more");
-    let token = data.and_then(Token::read).ok_or_else(not_ours);
-    let token = token.inspect_err(|_| channels.count(&channels.refused))?;
+    let token = data.and_then(Token::read).ok_or_else(not_ours)?;
     let brief = brief(server, workspace, token.approval).await.map_err(unheard)?;
     let brief = brief.ok_or_else(not_ours)?;
     let bound = brief.bound(&channel.id);
@@ -82,7 +77,6 @@ pub(super) async fn recognise(
         bound.ok_or_else(|| refused("What it asked for was erased; it cannot be approved"))?;
     let key = Channels::button_key(workspace, channel);
     if !token.is_for::<Fast>(&key, &bound) {
-        channels.count(&channels.refused);
         return Err(not_ours());
     }
     Ok(Press { token, person: person.clone(), brief })

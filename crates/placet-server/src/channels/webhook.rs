@@ -47,7 +47,8 @@ pub(super) async fn deliver(
         ("webhook-id", id),
         ("webhook-timestamp", seconds.to_string()),
     ];
-    let sent = send(channels, &channel.to, CONTENT_TYPE, &headers, Bytes::from(body), WITHIN);
+    let (outside, body) = (&channels.options.outside, Bytes::from(body));
+    let sent = send(outside, &channel.to, CONTENT_TYPE, &headers, body, WITHIN);
     match sent.await {
         Err(error) => Tried::Again(None, error.to_string()),
         Ok((status, after, _)) => webhook::judge(status, after.as_deref()).into(),

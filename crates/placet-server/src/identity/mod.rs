@@ -5,17 +5,16 @@
 mod keys;
 mod token;
 
-use crate::auth::is_named;
 use crate::call::header_of;
 use crate::problem::Problem;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use hyper::Request;
 use keys::{Found, KeySet, is_signed};
-use placet_outbound::{Bounds, Outbound};
+use placet_outbound::{Bounds, Inside, Outbound};
 use placet_policy::{Bundle, Issuer, TokenAlgorithm};
 use placet_runtime::{ApiKey, Credential, KeyError, Plane, PlaneError, VerifiedToken, Workspace};
-use placet_types::ids::{KeyId, TimeMs};
+use placet_types::ids::{KeyId, TimeMs, WorkspaceName};
 use placet_types::json::{self, Limits, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -55,6 +54,7 @@ struct Source {
 /// Signing in with tokens.
 pub(crate) struct Tokens {
     roots: Option<Vec<u8>>,
+    inside: Inside,
     bounds: Bounds,
     outbound: OnceLock<Result<Outbound, String>>,
     sources: Mutex<HashMap<Origin, Arc<Source>>>,
@@ -76,10 +76,12 @@ impl Trusting {
 }
 
 impl Tokens {
-    /// `roots` are trust anchors besides those of the system, in PEM.
-    pub(crate) fn new(roots: Option<Vec<u8>>) -> Self {
+    /// `roots` are trust anchors besides those of the system, in PEM; `inside` are addresses at which issuers
+    /// may be although they are not of the world: a bundle names issuers, and a bundle is a tenant's.
+    pub(crate) fn new(roots: Option<Vec<u8>>, inside: Inside) -> Self {
         Self {
             roots,
+            inside,
             bounds: ANSWER,
             outbound: OnceLock::new(),
             sources: Mutex::default(),
@@ -151,18 +153,8 @@ impl Tokens {
         let digest = hash(presented.signed);
         let shard = usize::from(digest.0.first().copied().unwrap_or(0)) % self.opening.len();
         for _ in 0..MOVED_MAX {
-            let mut trusting = trusting(plane, &presented, named)?;
-            let first = trusting.pop().ok_or_else(|| {
-                let text = "no workspace that this call could mean trusts the issuer and the \
-                            audience of the token";
-                Problem::new("issuer_unknown", text)
-            })?;
-            let verified = self.verify(&presented, first.issuer()?, plane.now(), now_ms).await?;
-            // Said only to whoever has a good token.
-            if !trusting.is_empty() {
-                let text = "several workspaces trust this token; name one: Placet-Workspace";
-                return Err(Problem::new("workspace_unclear", text));
-            }
+            let trusting = trusting(plane, &presented, named)?;
+            let verified = self.verify(&presented, trusting.issuer()?, plane.now(), now_ms).await?;
             let _one = match self.opening.get(shard) {
                 Some(shard) => Some(shard.lock().await),
                 None => None,
@@ -172,8 +164,8 @@ impl Tokens {
                 Some(_) => return Err(used()),
                 None => {}
             }
-            let by = (first.bundle.as_ref(), first.issuer()?);
-            match plane.open_session(&first.workspace, by, &verified, exchange).await {
+            let by = (trusting.bundle.as_ref(), trusting.issuer()?);
+            match plane.open_session(&trusting.workspace, by, &verified, exchange).await {
                 Ok(Some(opened)) => return Ok(opened),
                 Ok(None) => {
                     let text = "the token is good, and no grant of its issuer meets its claims";
@@ -281,7 +273,8 @@ impl Tokens {
 
     async fn get(&self, url: &str) -> Result<Bytes, String> {
         let outbound = self.outbound.get_or_init(|| {
-            Outbound::new(self.roots.as_deref()).map_err(|error| error.to_string())
+            Outbound::outside(self.roots.as_deref(), self.inside.clone())
+                .map_err(|error| error.to_string())
         });
         let outbound = outbound.as_ref().map_err(Clone::clone)?;
         let request = Request::get(url).header("accept", "application/json");
@@ -349,25 +342,35 @@ fn discovered(issuer: &str, document: &[u8]) -> Result<String, String> {
     Ok(uri.to_owned())
 }
 
-/// Workspaces that trust issuer and audience of a token, of those that the call could mean.
+/// The workspace that a call means, where it trusts issuer and audience of the token: the one that is named,
+/// or the first. No other is looked at: what one workspace trusts is nothing to the users of another, and
+/// whoever writes a bundle there must not be asked whose token it is.
 fn trusting(
     plane: &Plane,
     presented: &Presented<'_>,
     named: Option<&str>,
-) -> Result<Vec<Trusting>, Problem> {
+) -> Result<Trusting, Problem> {
     let issuer = presented.issuer()?;
-    let mut out = Vec::new();
-    for workspace in plane.all_workspaces() {
-        if !is_named(named, &workspace) {
-            continue;
+    let workspace = match named {
+        None => plane.root(),
+        Some(name) => WorkspaceName::parse(name).and_then(|name| plane.workspace(&name)),
+    };
+    let trusts = |it: &Issuer| it.issuer == issuer && presented.is_for(&it.audience);
+    let found = workspace.and_then(|workspace| {
+        let bundle = workspace.bundle()?;
+        let at = bundle.issuers().iter().position(trusts)?;
+        Some(Trusting { workspace, bundle, at })
+    });
+    found.ok_or_else(|| {
+        if named.is_none() && plane.all_workspaces().len() > 1 {
+            let text = "the first workspace does not trust this token; name the one that it is for: \
+                        Placet-Workspace";
+            return Problem::new("workspace_unclear", text);
         }
-        let Some(bundle) = workspace.bundle() else { continue };
-        let trusts = |it: &Issuer| it.issuer == issuer && presented.is_for(&it.audience);
-        if let Some(at) = bundle.issuers().iter().position(trusts) {
-            out.push(Trusting { workspace, bundle, at });
-        }
-    }
-    Ok(out)
+        let text = "the workspace that this call means does not trust the issuer and the audience of \
+                    the token";
+        Problem::new("issuer_unknown", text)
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

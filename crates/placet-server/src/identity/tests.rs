@@ -2,6 +2,7 @@
 
 use super::token::Presented;
 use super::{Bounds, KEEP_MS, RETRY_MS, Tokens, UNKNOWN_MS};
+use placet_outbound::Inside;
 use placet_policy::{Bundle, Issuer as Trusted, Source};
 use placet_runtime::VerifiedToken;
 use placet_runtime::crypto::Fast;
@@ -33,7 +34,7 @@ impl World {
         );
         let source = Source { name: "a.yaml".into(), text };
         let bundle = Bundle::compile::<Fast>(&[source]).unwrap_or_else(|e| panic!("{e:?}"));
-        let mut tokens = Tokens::new(None);
+        let mut tokens = Tokens::new(None, Inside::loopback());
         // Long enough for whoever answers, and no test waits for more than this.
         tokens.bounds = Bounds { within: Duration::from_millis(700), ..tokens.bounds };
         Self { issuer, bundle, tokens }
@@ -100,7 +101,7 @@ async fn every_kind_of_key_is_checked_with_its_own_algorithms() {
     let token = keys[2].token(&json!({"alg": "EdDSA"}), &claims);
     assert_eq!(world.code(&token, 0).await, "good", "the only key of this kind");
     world.issuer.rotate(vec![keys[2].clone(), Key::new("other", "EdDSA")]);
-    let world = World { tokens: Tokens::new(None), ..world };
+    let world = World { tokens: Tokens::new(None, Inside::loopback()), ..world };
     assert_eq!(world.code(&token, 0).await, "token_invalid", "one of two");
     assert_eq!(world.issuer.asked(), 2);
 }
@@ -339,7 +340,7 @@ async fn an_issuer_that_is_down_is_not_missed_for_a_while() {
         assert_eq!(world.code(&unknown, now).await, "token_invalid", "{mode:?}");
         assert_eq!(world.code(&token, now).await, "good", "the set before is kept: {mode:?}");
         let fresh = World {
-            tokens: Tokens { bounds: world.tokens.bounds, ..Tokens::new(None) },
+            tokens: Tokens { bounds: world.tokens.bounds, ..Tokens::new(None, Inside::loopback()) },
             ..World::new()
         };
         fresh.issuer.set(mode.clone());

@@ -12,7 +12,7 @@ use crate::stubs::receiver::Receiver;
 use crate::stubs::slack::{self, Slack};
 use crate::stubs::telegram::{self, Telegram};
 use crate::world::{BIG, World, at};
-use placet_outbound::Outbound;
+use placet_outbound::{Inside, Outbound};
 use placet_runtime::ports::{Clock, Sleep};
 use placet_server::{ChannelOptions, Secrets, ServerOptions};
 use placet_store::{Create, DataDir};
@@ -94,6 +94,11 @@ impl Scene {
 
     /// Under another bundle than the usual one.
     async fn under(mode: &str, change: impl FnOnce(String) -> String) -> Self {
+        Self::within(mode, Inside::loopback(), change).await
+    }
+
+    /// Where other receivers inside may be reached than those on this machine.
+    async fn within(mode: &str, inside: Inside, change: impl FnOnce(String) -> String) -> Self {
         let (telegram, slack, receiver) =
             (Telegram::start().await, Slack::start().await, Receiver::start().await);
         let secrets = TempDir::new().unwrap();
@@ -112,6 +117,7 @@ impl Scene {
             outbox: Arc::new(pattern.outbox().unwrap()),
             secrets: Secrets::new(Some(secrets.path().to_owned())),
             outbound: Outbound::new(None).unwrap(),
+            outside: Outbound::outside(None, inside).unwrap(),
             telegram: telegram.url(),
             slack: slack.url(),
         };

@@ -3,11 +3,16 @@
 //! comes of it stands in `matrix.txt`, to be reviewed; a cell that is missing there or has changed fails.
 
 use crate::world::{BIG, BUNDLE, World, at, request};
+use placet_outbound::{Inside, Outbound};
 use placet_policy::built_in_roles;
-use placet_server::{OPERATIONS, Operation};
+use placet_server::{ChannelOptions, OPERATIONS, Operation, Secrets, ServerOptions};
+use placet_store::{Create, DataDir};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
 /// A caller: name in the file, key, and the workspace that the call names.
@@ -33,13 +38,37 @@ struct Stage {
     zoe: String,
     zed: String,
     count: u32,
+    _secrets: TempDir,
 }
+
+/// A receiver that nobody is allowed to call: what is told to it waits.
+const CHANNEL: &str = r#"channels:
+  - { id: siem, kind: webhook, to: "http://127.0.0.1:9/", secret: siem }
+notify:
+  - { id: ask, on: [approval.opened], channels: [siem] }
+"#;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 impl Stage {
     async fn new() -> Self {
-        let world = World::new().await;
+        // With a channel: without one there is nothing to replay.
+        let (secrets, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let secret = secrets.path().join("siem");
+        std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let pattern = DataDir::open(&scratch.path().join("data"), Create::Yes).unwrap();
+        let channels = ChannelOptions {
+            outbox: Arc::new(pattern.outbox().unwrap()),
+            secrets: Secrets::new(Some(secrets.path().to_owned())),
+            outbound: Outbound::new(None).unwrap(),
+            outside: Outbound::outside(None, Inside::default()).unwrap(),
+            telegram: String::new(),
+            slack: String::new(),
+        };
+        let options = ServerOptions { channels: Some(channels), ..ServerOptions::default() };
+        let bundle = format!("{BUNDLE}{CHANNEL}");
+        let world = World::with(Some(&bundle), false, options).await;
         let olga = world.key("human:olga", &["operator"]).await;
         let bot = world.key("agent:bot", &[]).await;
         let made = world
@@ -48,7 +77,10 @@ impl Stage {
         let zoe = at(&made.json(), "/key").to_owned();
         let body = r#"{"actor":"human:zed","environment":"production","roles":["operator"]}"#;
         let zed = at(&world.post("/api/v1/keys", &zoe, body).await.json(), "/key").to_owned();
-        Self { world, olga, bot, zoe, zed, count: 0 }
+        let stage = Self { world, olga, bot, zoe, zed, count: 0, _secrets: secrets };
+        stage.world.decide(&stage.bot, "told", BIG).await;
+        stage.delivery().await;
+        stage
     }
 
     async fn callers(&self) -> Vec<Caller> {
@@ -108,7 +140,25 @@ impl Stage {
         let n = self.fresh();
         let rule =
             format!("  - id: x{n}\n    match: {{ surfaces: [\"x.y\"] }}\n    decision: allow\n");
-        json!({"sources": [{"name": "a.yaml", "text": format!("{BUNDLE}{rule}")}]}).to_string()
+        json!({"sources": [{"name": "a.yaml", "text": format!("{BUNDLE}{rule}{CHANNEL}")}]})
+            .to_string()
+    }
+
+    /// A delegation of the role that most callers who may delegate have.
+    fn lent(&self, to: &str) -> String {
+        let until = self.world.plane.now().plus(3_600_000).rfc3339();
+        json!({"to": to, "roles": ["operator"], "until": until}).to_string()
+    }
+
+    /// Something that waits for a receiver which never answers.
+    async fn delivery(&self) -> String {
+        loop {
+            let outbox = self.world.get("/api/v1/outbox?limit=1", &self.world.admin).await.ok();
+            if let Some(id) = outbox["deliveries"][0]["id"].as_u64() {
+                return id.to_string();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 
     fn author(&self) -> String {
@@ -157,6 +207,24 @@ impl Stage {
                     _ => format!(r#"{{"action_digest":"{}"}}"#, at(&held, "/action_digest")),
                 };
                 self.at(operation, "{id}", at(&held, "/approval/id"), &body)
+            }
+            "getApprovalStatus" | "getGovernanceRequest" => {
+                let held = self.held().await;
+                self.at(operation, "{id}", at(&held, "/approval/id"), "")
+            }
+            "askApproval" => {
+                call(operation.path, &format!(r#"{{"run_id":"r{n}","phase_id":"p"}}"#))
+            }
+            "delegate" => call(operation.path, &self.lent("human:olga")),
+            "endDelegation" => {
+                let lent = self.lent("human:plain");
+                let made = self.world.post("/api/v1/delegations", &self.olga, &lent).await;
+                assert_eq!(made.status, 201, "{made:?}");
+                self.at(operation, "{id}", at(&made.json(), "/id"), "")
+            }
+            "replayDelivery" => {
+                let id = self.delivery().await;
+                self.at(operation, "{id}", &id, "{}")
             }
             "getPublished" => call("/log/main/checkpoint", ""),
             "getTile" => call("/log/main/tile/entries/000.p/1", ""),

@@ -122,6 +122,7 @@ async fn every_operation_is_reached() {
         ("DELETE", released, &ann, none.clone()),
         ("POST", "/api/v1/audit/erase".to_owned(), &ann, r#"{"before":"1h"}"#.to_owned()),
         get("/api/v1/surfaces"),
+        get("/api/v1/sessions"),
         get("/api/v1/kill"),
         ("POST", "/api/v1/kill".to_owned(), &ann, scope.clone()),
         ("POST", "/api/v1/lift".to_owned(), &ann, scope.clone()),

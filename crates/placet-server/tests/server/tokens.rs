@@ -1,9 +1,10 @@
 //! What a token is worth after it was used, and what a session may go on doing when it has less.
 
 use crate::issuer::{Issuer, Key, b64};
-use crate::world::{BUNDLE, World};
+use crate::world::{BUNDLE, World, at};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use placet_outbound::Inside;
 use placet_server::ServerOptions;
 use serde_json::json;
 use std::time::Duration;
@@ -95,4 +96,52 @@ async fn a_stream_ends_with_the_role_that_may_read_it() {
     let mut seen = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut seen)).await;
     assert!(ended.is_ok(), "the stream goes on: {}", String::from_utf8_lossy(&seen));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_inside_is_asked_only_where_the_operator_allows_it() {
+    let issuer = Issuer::start();
+    let inside = Inside::default().allow("10.9.8.0/24").unwrap();
+    let options = ServerOptions { inside, ..ServerOptions::default() };
+    let world = World::with(Some(&identity(&issuer, GRANTS)), false, options).await;
+    let token = issuer.token("ann", &json!({"groups": ["ops"]}));
+    let path = "/api/v1/sessions/current";
+    world.get(path, &token).await.refused(503, "issuer_unavailable");
+    assert_eq!(issuer.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_workspace_has_no_say_about_tokens_of_anothers_users() {
+    let issuer = Issuer::start();
+    let world =
+        World::with(Some(&identity(&issuer, GRANTS)), false, ServerOptions::default()).await;
+    let body = r#"{"name":"other","admin":"human:zoe"}"#;
+    let zoe = world.post("/api/v1/workspaces", &world.admin, body).await.json();
+    let zoe = at(&zoe, "/key").to_owned();
+    // Its bundle claims the same issuer, with keys of its own.
+    let theirs = Issuer::start();
+    let keys = format!("    jwks_uri: {}/keys\n    audience: placet\n", theirs.url);
+    let claims = identity(&issuer, GRANTS).replace("    audience: placet\n", &keys);
+    let body = json!({"sources": [{"name": "policy.yaml", "text": claims}]}).to_string();
+    world.post("/api/v1/policies", &zoe, &body).await.ok();
+    let path = "/api/v1/sessions/current";
+    let ops = json!({"groups": ["ops"]});
+    let ann = issuer.token("ann", &ops);
+    assert_eq!(at(&world.get(path, &ann).await.ok(), "/workspace"), "main");
+    assert_eq!(theirs.asked(), 0, "they were asked for keys");
+    // Without trust in the first workspace, a token is for nobody who is not named.
+    let body = json!({"sources": [{"name": "policy.yaml", "text": BUNDLE}]}).to_string();
+    world.post("/api/v1/policies", &world.admin, &body).await.ok();
+    let bob = issuer.token("bob", &ops);
+    world.get(path, &bob).await.refused(400, "workspace_unclear");
+    world.post("/api/v1/sessions", &bob, "").await.refused(400, "workspace_unclear");
+    let named = [("placet-workspace", "main")];
+    world.call("GET", path, &bob, &named, "").await.refused(401, "issuer_unknown");
+    assert_eq!(theirs.asked(), 0, "the token was taken elsewhere");
+    let key = theirs.key();
+    let header = json!({"alg": key.alg(), "kid": key.kid});
+    let carl = key.token(&header, &issuer.claims("carl", &ops));
+    let named = [("placet-workspace", "other")];
+    let who = world.call("GET", path, &carl, &named, "").await.ok();
+    assert_eq!(at(&who, "/workspace"), "other");
 }

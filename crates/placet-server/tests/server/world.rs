@@ -1,5 +1,6 @@
 //! A started server in a scratch directory and a small HTTP client.
 
+use placet_outbound::Inside;
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
 use placet_runtime::ports::Clock;
@@ -144,6 +145,10 @@ impl World {
         let mut stores = open_stores(&data).unwrap();
         change(&mut stores);
         let mut served = options.clone();
+        if served.inside == Inside::default() {
+            // Where the issuers of the tests are.
+            served.inside = Inside::loopback();
+        }
         if let Some(channels) = &mut served.channels {
             // What was given is a pattern: the outbox is this directory's.
             channels.outbox = Arc::new(data.outbox().unwrap());

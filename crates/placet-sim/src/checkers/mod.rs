@@ -11,6 +11,7 @@ pub(crate) mod idempotency;
 pub(crate) mod kill;
 pub(crate) mod liveness;
 pub(crate) mod permits;
+mod planted;
 pub(crate) mod replay;
 
 use crate::disk::{Disk, Stored};
@@ -54,7 +55,10 @@ impl Checkers {
         self.durable.at_rest(&logs)?;
         self.checkpoints.at_rest(&logs)?;
         self.permits.at_rest(&logs)?;
-        self.approvals.at_rest(&logs)?;
+        match planted::votes(disk.mutant, &logs) {
+            Some(altered) => self.approvals.at_rest(&altered)?,
+            None => self.approvals.at_rest(&logs)?,
+        }
         gaps::at_rest(&logs)?;
         erased::at_rest(disk, &logs)
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,8 @@ const WIDTH: usize = 256;
 const PAGE: usize = 50;
 /// Held actions with a short life: they escalate, remind and expire while the others wait.
 const BRIEF: usize = 200;
+/// Held actions that escalate and remind while the server is down.
+const LATER: usize = 50;
 /// Bytes of a batch with one vote and its permit.
 const VOTE_BYTES: usize = 2048;
 
@@ -56,7 +58,14 @@ rules:
     decision: require_approval
     approval: { roles: { approver: 1 }, expires: 24h, use_within: 24h }
   - { id: brief, match: { surfaces: [payments.brief] }, decision: allow }
+  - { id: later, match: { surfaces: [payments.later] }, decision: allow }
 approvals:
+  - id: later
+    match: { surfaces: [payments.later] }
+    roles: { approver: 1 }
+    expires: 24h
+    escalate: [{ after: 1s, roles: { duty: 1 } }]
+    remind: 2s
   - id: brief
     match: { surfaces: [payments.brief] }
     roles: { approver: 1 }
@@ -122,6 +131,7 @@ async fn measure_all(args: &Approvals, scratch: &Path) -> Result<Report> {
 
     // Whatever it was doing: no leave is taken.
     let brief = brief(&people.agent, "restart").await?;
+    let later = later(&people.agent).await?;
     server.stop().await?;
     tokio::time::sleep(Duration::from_millis(4200)).await;
     let started = Instant::now();
@@ -129,7 +139,9 @@ async fn measure_all(args: &Approvals, scratch: &Path) -> Result<Report> {
     rows.push(Row::new("start after a kill", started.elapsed().as_secs_f64(), "s").at_most(3.0));
     let people = people.moved(&server.address)?;
     let waits: BTreeSet<&String> = held.iter().filter(|id| !decided.contains(*id)).collect();
+    let waits = waits.into_iter().chain(later.values()).collect();
     after_restart(&people, &waits, &brief, rows).await?;
+    rung(&people, &later, rows).await?;
     let memory = resident_bytes(server.pid()?)?;
     rows.push(Row::new("memory after the restart", memory / 1e6, "MB").at_most(500.0));
     server.stop().await?;
@@ -323,6 +335,50 @@ async fn brief(agent: &Client, run: &str) -> Result<BTreeSet<String>> {
         held.insert(decision);
     }
     Ok(held)
+}
+
+/// Holds actions that are to be escalated and reminded of while nobody is there: decisions and approvals.
+async fn later(agent: &Client) -> Result<BTreeMap<String, String>> {
+    let mut held = BTreeMap::new();
+    for at in 0..LATER {
+        let [decision, approval, ..] =
+            hold(agent, "payments.later", &format!("later-{at}")).await?;
+        held.insert(decision, approval);
+    }
+    Ok(held)
+}
+
+/// Whatever rang while nobody was there rings once afterwards.
+async fn rung(
+    people: &People,
+    later: &BTreeMap<String, String>,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    let patience = Instant::now() + Duration::from_secs(20);
+    let wrong = loop {
+        let mut wrong = 0;
+        for kind in ["approval.escalated", "approval.reminded"] {
+            // What searches is filled behind the log, and says so until it has caught up.
+            let found = match entries(&people.admin, kind).await {
+                Err(_) if Instant::now() < patience => Vec::new(),
+                found => found?,
+            };
+            let mut times: BTreeMap<&str, u32> = BTreeMap::new();
+            for entry in &found {
+                let decision = entry.pointer("/entry/predicate/data/decision");
+                *times.entry(decision.and_then(Value::as_str).unwrap_or_default()).or_default() +=
+                    1;
+            }
+            wrong += later.keys().filter(|it| times.get(it.as_str()) != Some(&1)).count();
+        }
+        if wrong == 0 || Instant::now() >= patience {
+            break wrong;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let name = "escalations and reminders over the restart that did not come once";
+    rows.push(Row::new(name, wrong as f64, "").at_most(0.0));
+    Ok(())
 }
 
 /// How late the entries of timers are, and that there is one of each kind for each action.

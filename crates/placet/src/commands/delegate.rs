@@ -18,7 +18,7 @@ const PAGES_MAX: usize = 100;
 
 /// Let somebody else approve in your place, for a while.
 ///
-/// The other person fills the roles as you do, and never approves what either of you proposed.
+/// The other person fills the roles as you do, and never in your right approves what either of you proposed.
 #[derive(Args, Debug)]
 #[command(
     group = ArgGroup::new("end").required(true).args(["for_", "until"]),

@@ -5,7 +5,7 @@ use crate::exit::Fault;
 use crate::local;
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_outbound::Outbound;
+use placet_outbound::{Inside, Outbound};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{Options, Plane, SnapshotPlan, Started};
 use placet_server::open_stores;
@@ -73,6 +73,10 @@ pub(crate) struct Up {
     /// Trust anchors besides those of the system for outgoing TLS, in PEM: for issuers of tokens
     #[arg(long, value_name = "FILE")]
     pub(crate) trust_roots: Option<PathBuf>,
+    /// Host, address or network of this machine or its surroundings that a policy may name, for issuers of
+    /// tokens and webhooks: 10.1.0.0/16, login.internal; repeatable. With --dev this machine is allowed
+    #[arg(long, value_name = "HOST|CIDR")]
+    pub(crate) allow_inside: Vec<String>,
     /// Serve checkpoints and tiles under /log/ to anybody: entries hold no personal data
     #[arg(long)]
     pub(crate) public_log: bool,
@@ -149,9 +153,22 @@ pub(crate) fn options(up: &Up) -> Result<ServerOptions> {
         witnesses: witnesses.collect::<Result<_>>()?,
         public_log: up.public_log,
         trust_roots: up.trust_roots.as_deref().map(trust_roots).transpose()?,
+        inside: inside(up)?,
         public_url: up.public_url.as_deref().map(public_url).transpose()?,
         ..ServerOptions::default()
     })
+}
+
+/// What of its surroundings a policy may have the server call.
+fn inside(up: &Up) -> Result<Inside> {
+    let mut inside = if up.dev { Inside::loopback() } else { Inside::default() };
+    for text in &up.allow_inside {
+        inside = inside.allow(text).map_err(|why| {
+            Fault::usage(format!("--allow-inside {text:?}: {why}"))
+                .next("name a host (login.internal), an address, or a network (10.1.0.0/16)")
+        })?;
+    }
+    Ok(inside)
 }
 
 /// Certificates in PEM; found to be some before anything needs them.
@@ -225,8 +242,11 @@ fn channels(up: &Up, outbox: Outbox) -> Result<ChannelOptions> {
     }
     let roots = up.trust_roots.as_deref().map(trust_roots).transpose()?;
     let outbound = Outbound::new(roots.as_deref()).context("the trust anchors of this system")?;
+    let outside = Outbound::outside(roots.as_deref(), inside(up)?)
+        .context("the trust anchors of this system")?;
     Ok(ChannelOptions {
         outbox: Arc::new(outbox),
+        outside,
         secrets: Secrets::new(up.secrets.clone()),
         outbound,
         telegram: up.telegram_api.trim_end_matches('/').to_owned(),

@@ -78,6 +78,7 @@ impl World {
             slack_api: String::new(),
             public_log: false,
             trust_roots: None,
+            allow_inside: Vec::new(),
             public_url: None,
             snapshot_entries: 100_000,
             idle_after: 0,

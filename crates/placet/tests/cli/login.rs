@@ -26,7 +26,7 @@ impl World {
         );
         std::fs::write(bundle.join("identity.yaml"), text).unwrap();
         let data = dir.path().join("data");
-        let mut up = command(&["up", "--listen", "127.0.0.1:0"]);
+        let mut up = command(&["up", "--listen", "127.0.0.1:0", "--allow-inside", "127.0.0.1"]);
         up.arg("--bundle").arg(&bundle).arg("--data").arg(&data);
         let server = Server::listening(up, tempfile::tempdir().unwrap());
         Self { issuer, server, dir }

@@ -126,7 +126,8 @@ async fn telegrams_calls_prove_where_they_come_from() {
         "/channels/telegram/other/chat",
         "/channels/slack/main/chat",
     ] {
-        call(other, HOOK_TOKEN, &update).await.refused(404, "not_found");
+        // What there is not looks like what is not proven.
+        call(other, HOOK_TOKEN, &update).await.refused(401, "channel_unproven");
     }
     for bad in [
         "",
@@ -150,7 +151,7 @@ async fn telegrams_calls_prove_where_they_come_from() {
     assert_eq!(scene.telegram.calls("answerCallbackQuery"), [200]);
     assert!(scene.telegram.calls("getUpdates").is_empty(), "nobody polls here");
     std::fs::remove_file(scene.secrets.path().join("hook")).unwrap();
-    call(path, HOOK_TOKEN, &update).await.refused(503, "channel_down");
+    call(path, HOOK_TOKEN, &update).await.refused(401, "channel_unproven");
 }
 
 /// Headers as the client of the tests takes them.
