@@ -200,6 +200,18 @@ class Server:
                 return {}, body, "operator"
             made = self.good("POST", "/api/v1/delegations", body, "operator")
             return {"id": made["id"]}, None, "operator"
+        if operation in ("openException", "getException", "closeException", "reviewException"):
+            body = {"surface": "x." + self.unique(), "actor": "agent:x", "waives": ["floor"], "reason": "drill",
+                    "duration": "1m"}
+            if operation == "openException":
+                return {}, body, "admin"
+            self.agreed("/api/v1/exceptions", dict(body, idempotency_key=self.unique()))
+            opened = self.good("GET", "/api/v1/exceptions?limit=1")["exceptions"][0]
+            path = "/api/v1/exceptions/" + opened["id"]
+            if operation == "reviewException":
+                self.good("POST", path + "/close", {})
+                return {"id": opened["id"]}, {"justified": True, "note": "seen"}, "second"
+            return {"id": opened["id"]}, None, "admin"
         if operation in ("addEvidence", "getEvidence", "revokeEvidence"):
             digest = "sha256:" + self.unique().rjust(64, "0")
             body = {"type": "review", "digest": digest, "subject": digest}

@@ -2,9 +2,9 @@
 //! was acknowledged with what is there afterwards. Owns the order of events. What an answer must be
 //! is in `ledger`; proofs are checked by the product's verifier and by the one that shares no code.
 
-use crate::approvals::Course;
+use crate::approvals::{Course, collects};
 use crate::http::Client;
-use crate::ledger::{Acked, Answer, Ledger, Permit, same};
+use crate::ledger::{Acked, Answer, Ledger, Permit, collected, same};
 use crate::load::{BUNDLE, Load, Random, body, drive, nonce};
 use crate::server::{Scratch, Server, start_and_kill};
 use anyhow::{Context, Result, bail};
@@ -355,7 +355,11 @@ impl Test<'_> {
                         if response.status != 200 {
                             bail!("{} is gone: {}", before.id, response.text());
                         }
-                        same(before, &Answer::parse(&response.body)?)?;
+                        let now = Answer::parse(&response.body)?;
+                        same(before, &now)?;
+                        if collected(before, &now) && !collects(all[*at].serial) {
+                            bail!("{} was collected, and nobody asked for that", before.id);
+                        }
                     }
                     Ok(())
                 }));

@@ -195,6 +195,11 @@ impl Ledger {
     }
 }
 
+/// Whether a held action was approved and its permit collected since.
+pub(crate) fn collected(before: &Answer, now: &Answer) -> bool {
+    before.outcome == "REQUIRE_APPROVAL" && now.outcome == "PERMIT" && now.permit != Permit::None
+}
+
 /// Whether `now` is the decision that was answered as `before`.
 ///
 /// # Errors
@@ -203,7 +208,7 @@ pub(crate) fn same(before: &Answer, now: &Answer) -> Result<()> {
     if before.id != now.id {
         bail!("{} became {}", before.id, now.id);
     }
-    if before.outcome != now.outcome {
+    if before.outcome != now.outcome && !collected(before, now) {
         bail!("{}: {} became {}", before.id, before.outcome, now.outcome);
     }
     if before.index != now.index {

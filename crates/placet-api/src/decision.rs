@@ -3,7 +3,7 @@
 
 use crate::text::{IdText, Instant, JsonObject, Sha};
 use placet_types::event::{DecisionEvent, Matched, PermitIssued};
-use placet_types::ids::{Approval, Decision, Permit, TimeMs};
+use placet_types::ids::{Approval, Decision, Exception, Permit, TimeMs};
 use placet_types::json::Object;
 use placet_types::policy::{Outcome, Reason};
 use placet_types::{Digest, Digests};
@@ -146,12 +146,31 @@ pub struct DecisionDocument<'a> {
     /// Its permit was used and nobody said how it went.
     #[serde(skip_serializing_if = "is_false")]
     pub outcome_unknown: bool,
+    /// The exception from policy that it rests on, `exc_…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exception: Option<ExceptionPart<'a>>,
+    /// Filed for what was done already: what policy came to. Nothing is permitted by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retroactive: Option<&'static str>,
     /// The receipt (C2SP tlog-proof), when it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<&'a str>,
     /// Nothing was recorded.
     #[serde(skip_serializing_if = "is_false")]
     pub dry_run: bool,
+}
+
+/// The exception within a decision.
+#[derive(Serialize, ToSchema)]
+pub struct ExceptionPart<'a> {
+    /// Id, `exc_…`.
+    #[schema(value_type = String)]
+    pub id: IdText<Exception>,
+    /// The rules that applied and were waived, at most 16.
+    pub waived: &'a [String],
+    /// How many there were, where that is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waived_all: Option<u64>,
 }
 
 /// One reason.
@@ -314,6 +333,12 @@ impl<'a> DecisionDocument<'a> {
             replayed: parts.replayed,
             reported: parts.reported,
             outcome_unknown: parts.outcome_unknown,
+            exception: event.exception.as_ref().map(|it| ExceptionPart {
+                id: IdText(it.exception),
+                waived: &it.waived,
+                waived_all: it.waived_all,
+            }),
+            retroactive: event.retroactive.map(Outcome::as_str),
             receipt: parts.receipt,
             dry_run: parts.dry_run,
         }

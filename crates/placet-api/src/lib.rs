@@ -17,6 +17,7 @@ mod decision;
 mod delegation;
 pub mod error;
 mod evidence;
+mod exception;
 mod manage;
 mod measures;
 mod outbox;
@@ -58,14 +59,18 @@ pub use coverage::{
     PassageDocument, PassageRequest, PassagesDocument, UnknownSurfaces,
 };
 pub use decision::{
-    ApprovalPart, DecisionDocument, LogPlace, MatchedDocument, Parts, PermitDocument, PermitPart,
-    ReasonDocument, Renewed,
+    ApprovalPart, DecisionDocument, ExceptionPart, LogPlace, MatchedDocument, Parts,
+    PermitDocument, PermitPart, ReasonDocument, Renewed,
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
 pub use error::{CODES, ProblemDocument};
 pub use evidence::{
     EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
     IssuerKeyList, IssuerKeyRequest,
+};
+pub use exception::{
+    ExceptionControl, ExceptionDocument, ExceptionList, ExceptionPassageDocument, ExceptionRequest,
+    ExceptionReview, ExceptionReviewRequest, ExceptionSpan,
 };
 pub use manage::{
     BatchRequest, ConsumeRequest, ExecutionRequestDocument, KeyDocument, KeyHeldDocument, KeyList,

@@ -48,6 +48,8 @@ pub struct ExecutionRequestDocument {
     pub step: Option<String>,
     /// Decision of the outer gate, `dec_…`.
     pub parent_decision: Option<String>,
+    /// It was done already: it is decided and recorded, and nothing is permitted.
+    pub retroactive: Option<bool>,
     /// Trace id, up to 200 bytes.
     pub trace_id: Option<String>,
     /// Model to be called.
@@ -253,4 +255,7 @@ pub struct StatusDocument {
     /// Version of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'static str>,
+    /// Live exceptions on this server that waive all of policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ungoverned: Option<u64>,
 }

@@ -139,6 +139,11 @@ impl State {
             Event::ApprovalReminded(reminded) => self.apply_reminded(reminded.approval)?,
             Event::DelegationGranted(granted) => self.apply_granted(granted)?,
             Event::DelegationEnded(ended) => self.apply_ended(ended)?,
+            Event::ExceptionOpened(opened) => self.apply_exception(opened, index)?,
+            Event::ExceptionEnded(ended) | Event::ExceptionClosed(ended) => {
+                self.apply_exception_ended(ended)?;
+            }
+            Event::ExceptionReviewed(reviewed) => self.apply_exception_reviewed(reviewed)?,
             Event::KillTripped(kill) => self.apply_trip(kill, index)?,
             Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
             Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
@@ -184,8 +189,16 @@ impl State {
         {
             return Err("its outcome has no permit or approval, or one of another outcome");
         }
+        // INVARIANT: what was done already is never permitted.
+        if event.retroactive.is_some() && (event.permit.is_some() || event.approval.is_some()) {
+            return Err("it permits what was done already");
+        }
         if event.permit.is_some() && self.override_count() > 0 {
             self.not_stopped(&event.scopes())?;
+        }
+        let answerable: Vec<_> = self.answerable(event.exception.as_ref()).collect();
+        if let Some(passage) = &event.exception {
+            self.apply_passage(passage, event)?;
         }
         self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.
@@ -253,13 +266,14 @@ impl State {
                 action_commitment: event.action_commitment,
                 audience: opened.audience.clone(),
                 actor: event.actor.clone(),
-                proposers: few(proposers(event).cloned()),
+                proposers: few(proposers(event).cloned().chain(answerable)),
                 reach: Reach::of(&event.surface),
                 full: full.map(|matched| matched.rule.clone()).collect(),
                 marks: marks(event),
                 scopes: event.scopes().into(),
                 votes: Vec::new(),
                 rejected_by: None,
+                exception: event.exception.as_ref().map(|it| it.exception),
                 state: HeldState::Pending,
             });
             self.demands.share(&mut held.demand);

@@ -1,7 +1,10 @@
 //! Commands and plans: all that may be asked of a workspace, with every fact it rests on, and what
 //! comes of it.
 
+mod signing;
+
 use crate::decide::Asked;
+use crate::exceptions::{OpenException, Passing};
 use crate::measures::ReportPassage;
 use crate::shadow::{Shadow, ShadowBundle};
 use alloc::boxed::Box;
@@ -16,10 +19,12 @@ use placet_types::event::{
     Signed, Tag, VoteChannel,
 };
 use placet_types::ids::{
-    ApprovalId, DecisionId, DelegationId, EvidenceId, HoldId, KeyId, PermitId, TimeMs,
+    ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId, TimeMs,
 };
 use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
+
+pub use signing::{AuthorChange, RevokeSigner, RotateSigner};
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,24 @@ pub enum Command {
         /// Which.
         delegation: DelegationId,
         /// Who gave it, who has it, or an admin.
+        by: Who,
+    },
+    /// Open an exception.
+    OpenException(Box<OpenException>),
+    /// End an exception before its time.
+    CloseException {
+        /// Which.
+        exception: ExceptionId,
+        /// Its owner, who opened it, an admin or an operator.
+        by: Who,
+    },
+    /// Review what passed under an exception.
+    ReviewException {
+        /// Which.
+        exception: ExceptionId,
+        /// Whether it was right to open it.
+        justified: bool,
+        /// Another person.
         by: Who,
     },
     /// Consume a permit that was handed to another gate.
@@ -167,8 +190,11 @@ impl Command {
             Self::Lift(command) => Some(&command.who),
             Self::CreateKey(command) => Some(&command.by),
             Self::Delegate(command) => Some(&command.by),
+            Self::OpenException(command) => Some(&command.by),
             Self::Withdraw { by, .. }
             | Self::EndDelegation { by, .. }
+            | Self::CloseException { by, .. }
+            | Self::ReviewException { by, .. }
             | Self::RevokeKey { by, .. }
             | Self::CloseSession { by, .. }
             | Self::WithdrawBundle { by, .. }
@@ -246,6 +272,10 @@ pub struct Decide {
     pub windows: Vec<Option<Tag>>,
     /// What the shadow bundle says, where there is one.
     pub shadow: Option<Box<Shadow>>,
+    /// What an exception may ask for besides.
+    pub passing: Passing,
+    /// It was done already, and is filed afterwards.
+    pub retroactive: bool,
     /// What an override can stop it by besides its surface and its actors, in the order of the texts.
     pub under: Vec<KillScope>,
 }
@@ -451,34 +481,6 @@ pub struct PlaceHold {
     pub by: Who,
 }
 
-/// Hand over from the signing key in force to another one.
-#[derive(Clone, Debug)]
-pub struct RotateSigner {
-    /// Who; absent where a start completes what a crash has cut short.
-    pub by: Option<Who>,
-    /// The decision that permitted it.
-    pub decision: Option<DecisionId>,
-    /// Verifier key in force.
-    pub old: String,
-    /// Verifier key that follows.
-    pub new: String,
-    /// The handover at the next index, signed by both. Whoever owns the order of the log writes it.
-    pub note: String,
-}
-
-/// Revoke a former signing key.
-#[derive(Clone, Debug)]
-pub struct RevokeSigner {
-    /// Who.
-    pub by: Who,
-    /// The decision that permitted it.
-    pub decision: Option<DecisionId>,
-    /// Its verifier key.
-    pub vkey: String,
-    /// From this size on; without it, altogether.
-    pub from_size: Option<u64>,
-}
-
 /// An upload.
 #[derive(Clone, Debug)]
 pub struct DraftBundle {
@@ -559,19 +561,6 @@ pub struct IssuerChange {
     /// Whose key.
     pub issuer: ActorRef,
     /// Verifier key.
-    pub key: String,
-    /// Whether it counts from here on.
-    pub trust: bool,
-    /// Who.
-    pub by: Who,
-    /// The decision that permitted it.
-    pub decision: Option<DecisionId>,
-}
-
-/// Whose signature counts.
-#[derive(Clone, Debug)]
-pub struct AuthorChange {
-    /// Verifier key of the author.
     pub key: String,
     /// Whether it counts from here on.
     pub trust: bool,

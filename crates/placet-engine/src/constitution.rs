@@ -3,6 +3,7 @@
 //! `policy.*` they cannot close the way to another bundle.
 
 use crate::command::Who;
+use crate::exceptions::{self, EXCEPTION};
 use crate::state::State;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -95,6 +96,9 @@ pub fn arming_of(surface: &str, action: &str) -> Option<Arming> {
 /// urgent and takes one admin or operator, unless a review of theirs is overdue. An agent never
 /// writes policy or its own limits, whatever its key says.
 pub(crate) fn hit(state: &State, who: &Who, place: (&str, &str), now: TimeMs) -> Hit {
+    if place.0 == EXCEPTION {
+        return exceptions::hit(state, who, place.1, now);
+    }
     if place == EMERGENCY {
         return if !who.actor.is_human() || !URGENT.iter().any(|role| who.roles.contains(*role)) {
             rule("constitution.operator-only", Effect::Deny, None)
@@ -184,6 +188,11 @@ fn demand<'a>(
         };
         Hit { error: hit.error, force: hit.force, ..Hit::of(Arc::new(rule)) }
     })
+}
+
+/// A rule of the constitution that grants or refuses.
+pub(crate) fn says(id: &str, effect: Effect) -> Hit {
+    rule(id, effect, None)
 }
 
 fn rule(id: &str, effect: Effect, approval: Option<ApprovalSpec>) -> Hit {

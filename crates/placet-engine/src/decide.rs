@@ -3,6 +3,7 @@
 
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
+use crate::exceptions;
 use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
@@ -12,8 +13,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{
-    ActorRef, ApprovalOpened, DecisionEvent, Event, KillScope, Matched, OverrideMode, PermitIssued,
-    Tag, WindowUse,
+    ActorRef, ApprovalOpened, DecisionEvent, EXCEPTION_RULE, Event, KillScope, Matched,
+    OverrideMode, PermitIssued, Tag, WindowUse,
 };
 use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Writer};
@@ -67,10 +68,28 @@ pub(crate) fn decide<H: Hasher>(
     let verdict = timely.as_ref().unwrap_or(verdict);
     // Whatever stands in the way of a grant, a surface that does not allow the answer denies instead.
     let combined = restrict(verdict, outcome(state, command, verdict, reach, now));
+    // Bundles are compared by what they say, whatever an exception makes of it.
+    let would = shadow::would(state, command, &combined, now);
+    let passed = exceptions::passage(state, command, verdict, &combined, reach, now);
+    let (verdict, combined, passage) = match &passed {
+        Some(it) => (&it.verdict, it.combined.clone(), Some(it.passage.clone())),
+        None => (verdict, combined, None),
+    };
+    let (combined, retroactive) = match command.retroactive {
+        false => (combined, None),
+        true => {
+            let (combined, was) = exceptions::afterwards(combined);
+            (combined, Some(was))
+        }
+    };
     let decided = without_guards(verdict, &combined);
     let verdict = decided.as_ref().unwrap_or(verdict);
-    let would = shadow::would(state, command, &combined, now);
-    let event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
+    let mut event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
+    (event.exception, event.retroactive) = (passage, retroactive);
+    // No permit outlives the exception that it rests on.
+    if let (Some(permit), Some(passed)) = (&mut event.permit, &passed) {
+        permit.expires = permit.expires.min(passed.ends);
+    }
     let event = match would {
         None => event,
         would => shadow::bounded(DecisionEvent { would, ..event }),
@@ -151,14 +170,19 @@ fn outcome(
     reach: Reach,
     now: TimeMs,
 ) -> Combined {
-    if let Some(stop) = stopped(state, command) {
-        return Combined::refusal(Outcome::Deny, stop.reason());
-    }
-    if now > command.deadline {
-        return Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded);
+    if let Some(refused) = barred(state, command, now) {
+        return refused;
     }
     let asked = Asked { verdict: &command.verdict, windows: &command.windows };
     ruled(state, command, asked, verdict, reach, now)
+}
+
+/// What stands before every rule: no policy and no exception has a say in it.
+pub(crate) fn barred(state: &State, command: &Decide, now: TimeMs) -> Option<Combined> {
+    if let Some(stop) = stopped(state, command) {
+        return Some(Combined::refusal(Outcome::Deny, stop.reason()));
+    }
+    (now > command.deadline).then(|| Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded))
 }
 
 /// What the rules come to, within the bounds of the workspace.
@@ -220,7 +244,7 @@ fn stopped(state: &State, command: &Decide) -> Option<Stop> {
 
 /// The window of a hit and what it says. A window without a tag cannot be looked up, so it counts
 /// as full: the rule restricts.
-fn window(
+pub(crate) fn window(
     state: &State,
     asked: Asked<'_>,
     hit: &Hit,
@@ -314,6 +338,8 @@ fn event<H: Hasher>(
         permit: issued,
         deadline: command.deadline,
         would: None,
+        exception: None,
+        retroactive: None,
         under: command.under.clone(),
     }
 }
@@ -348,6 +374,8 @@ fn matched<H: Hasher>(
     // What fills a window goes before what only looks at one: the fold needs it.
     all.sort_by_key(|matched| match matched.window {
         Some(window) if window.count > 0 => 0,
+        // Nor may it be left out under which exception something passed.
+        None if matched.rule.starts_with(EXCEPTION_RULE) => 0,
         Some(_) => 1,
         None => 2,
     });

@@ -10,7 +10,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use placet_types::event::{
     ApprovalClosed, ApprovalEscalated, ApprovalReminded, ApprovalVoted, CloseState,
-    DelegationEnded, Event, PermitCollected, PermitEnded, PermitIssued,
+    DelegationEnded, Event, ExceptionEnded, PermitCollected, PermitEnded, PermitIssued,
 };
 use placet_types::ids::{DecisionId, PermitId, TimeMs};
 use placet_types::{Digest, Hasher};
@@ -265,6 +265,11 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
                         reason: None,
                     })
                 }));
+                continue;
+            }
+            Timer::Exception(exception) => {
+                let exception = *exception;
+                events.push(Event::ExceptionEnded(ExceptionEnded { exception, by: None }));
                 continue;
             }
             Timer::Delegation(delegation) => {

@@ -35,6 +35,7 @@ mod decide;
 mod delegations;
 mod demand;
 mod evidence;
+mod exceptions;
 mod hold;
 mod idempotency;
 mod keys;
@@ -66,6 +67,10 @@ pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, Delega
 pub use demand::Demand;
 pub use evidence::{
     EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
+};
+pub use exceptions::{
+    BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
+    OpenException, Passing, Reviewed,
 };
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;

@@ -34,6 +34,18 @@ pub enum Rejection {
     DelegationEnd(TimeMs),
     /// The bound of delegations is reached.
     DelegationsFull,
+    /// What an exception covers, waives or names cannot be.
+    ExceptionScope(&'static str),
+    /// The policy lets an exception last no longer, in milliseconds.
+    ExceptionTooLong(u64),
+    /// The policy wants its review within so many milliseconds after its end.
+    ExceptionReviewLate(u64),
+    /// The bound of exceptions is reached.
+    ExceptionsFull,
+    /// It is not over yet.
+    ExceptionLive,
+    /// The exception that the permit rests on is over.
+    ExceptionEnded,
     /// Only people decide approvals and kill switches.
     NotHuman,
     /// The caller lacks a role; any of these would do.
@@ -167,6 +179,12 @@ impl Rejection {
             Self::OwnDelegation => "own_delegation",
             Self::DelegationEnd(_) => "delegation_end_invalid",
             Self::DelegationsFull => "delegations_full",
+            Self::ExceptionScope(_) => "exception_scope_invalid",
+            Self::ExceptionTooLong(_) => "exception_too_long",
+            Self::ExceptionReviewLate(_) => "exception_review_late",
+            Self::ExceptionsFull => "exceptions_full",
+            Self::ExceptionLive => "exception_live",
+            Self::ExceptionEnded => "exception_ended",
             Self::NotHuman => "not_human",
             Self::RoleMissing(_) => "role_missing",
             Self::Foreign(_) => "foreign",
@@ -255,6 +273,21 @@ impl fmt::Display for Rejection {
                 write!(f, "a delegation ends in the future, and not after {}", latest.rfc3339())
             }
             Self::DelegationsFull => f.write_str("too many delegations are in force; end some"),
+            Self::ExceptionScope(why) => f.write_str(why),
+            Self::ExceptionTooLong(0) => {
+                f.write_str("the policy allows no exception here; add or widen its `exceptions:`")
+            }
+            Self::ExceptionTooLong(ms) => {
+                write!(f, "the policy lets this exception last {} s at most", ms / 1000)
+            }
+            Self::ExceptionReviewLate(ms) => {
+                write!(f, "the policy wants its review within {} s after its end", ms / 1000)
+            }
+            Self::ExceptionsFull => f.write_str(
+                "too many exceptions cover this surface and actor, or too many wait for their review",
+            ),
+            Self::ExceptionLive => f.write_str("the exception is not over; close it first"),
+            Self::ExceptionEnded => f.write_str("the exception that this rests on is over"),
             Self::NotHuman => f.write_str("only a person can do this"),
             Self::RoleMissing(roles) => {
                 f.write_str("the caller needs one of the roles ")?;

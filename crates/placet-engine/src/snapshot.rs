@@ -4,6 +4,7 @@
 
 mod approvals;
 mod evidence;
+mod exceptions;
 mod measures;
 mod overrides;
 mod policies;
@@ -57,6 +58,7 @@ impl State {
             // Follows from the held decisions.
             pending: _,
             delegations,
+            exceptions,
             finals,
             timers,
             permits,
@@ -97,6 +99,7 @@ impl State {
         });
         w.put(&(*held_open as u64));
         w.put(delegations);
+        w.put(exceptions);
         w.list(finals.iter(), Writer::put);
         w.list(timers.iter(), |w, (time, timer)| {
             w.put(time);
@@ -169,6 +172,7 @@ impl State {
             demands: Demands::default(),
             pending: Pending::default(),
             delegations: r.get()?,
+            exceptions: r.get()?,
             finals: r.list(Reader::get)?,
             timers: r.rising(|timer| timer, |r| Some((r.get()?, r.get()?)))?,
             permits: r.rising(|(id, _)| id, |r| Some((r.get()?, r.get()?)))?,
@@ -209,6 +213,7 @@ impl State {
             && self.evidence.newest(None).next().is_none_or(|piece| piece.index < size)
             && self.held.values().all(|held| held.index < size)
             && self.permits.values().all(|open| open.index < size)
+            && self.exceptions.all.values().all(|it| it.index < size)
             && self.overrides.is_within(size)
             && self.sessions.all.values().all(|session| session.index < size)
     }

@@ -5,6 +5,7 @@ use crate::constitution::Reach;
 use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
 use crate::evidence::Evidence;
+use crate::exceptions::Exceptions;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::measures::Measures;
@@ -28,7 +29,9 @@ use placet_types::Digest;
 use placet_types::event::{
     ActorRef, EscalationStep, KillScope, KillSource, OverrideMode, PermitIssued, Principal, Tag,
 };
-use placet_types::ids::{ApprovalId, DecisionId, DelegationId, HoldId, TimeMs, WorkspaceName};
+use placet_types::ids::{
+    ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, TimeMs, WorkspaceName,
+};
 
 /// How much a workspace may hold.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,8 @@ pub struct Bounds {
     pub delegations_max: usize,
     /// Of these, those that one person gave.
     pub delegations_each: usize,
+    /// Exceptions that are remembered; those that nobody has reviewed are never forgotten.
+    pub exceptions_max: usize,
     /// Legal holds in force.
     pub legal_holds_max: usize,
     /// Keys that have signed the log.
@@ -81,6 +86,7 @@ impl Default for Bounds {
             final_max: 1 << 16,
             delegations_max: 4096,
             delegations_each: 64,
+            exceptions_max: 1 << 15,
             legal_holds_max: 4096,
             signers_max: 1024,
             armed_max: 1024,
@@ -142,6 +148,7 @@ pub struct State {
     /// Pending approvals by who may see them; follows from `held`.
     pub(crate) pending: Pending,
     pub(crate) delegations: Delegations,
+    pub(crate) exceptions: Exceptions,
     pub(crate) finals: VecDeque<ApprovalId>,
     pub(crate) timers: BTreeSet<(TimeMs, Timer)>,
     pub(crate) permits: BTreeMap<DecisionId, OpenPermit>,
@@ -172,6 +179,7 @@ pub(crate) enum Timer {
     Escalation(ApprovalId),
     Reminder(ApprovalId),
     Delegation(DelegationId),
+    Exception(ExceptionId),
 }
 
 /// A permit that was handed to another gate, or consumed by it a moment ago.
@@ -232,6 +240,8 @@ pub struct Held {
     pub votes: Vec<Cast>,
     /// Who rejected it.
     pub rejected_by: Option<ActorRef>,
+    /// The exception that it rests on.
+    pub exception: Option<ExceptionId>,
     /// Where it stands.
     pub state: HeldState,
 }
@@ -366,6 +376,7 @@ impl State {
             held_open: 0,
             pending: Pending::default(),
             delegations: Delegations::default(),
+            exceptions: Exceptions::default(),
             finals: VecDeque::new(),
             timers: BTreeSet::new(),
             permits: BTreeMap::new(),

@@ -5,6 +5,7 @@ use crate::decide::{decide, proposers};
 use crate::delegations;
 use crate::demand::few;
 use crate::evidence;
+use crate::exceptions;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::measures;
 use crate::overrides::{lift, trip};
@@ -63,6 +64,11 @@ pub fn step_with<H: Hasher>(
         Command::Withdraw { decision, by } => withdraw(state, *decision, by),
         Command::Delegate(command) => delegations::delegate(state, command, now),
         Command::EndDelegation { delegation, by } => delegations::end(state, *delegation, by),
+        Command::OpenException(command) => exceptions::open(state, command, now),
+        Command::CloseException { exception, by } => exceptions::close(state, *exception, by, now),
+        Command::ReviewException { exception, justified, by } => {
+            exceptions::review(state, *exception, *justified, by, now)
+        }
         Command::Consume(command) => consume(state, command, now),
         Command::Report(command) => report(state, command),
         Command::ReportPassage(command) => measures::passage(command, now),
@@ -140,6 +146,7 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
         let same = nonce.is_some() && *nonce == command.nonce;
         return if same { Ok(Plan::Nothing) } else { Err(Rejection::PermitConsumed) };
     }
+    state.rests(command.prior.exception.as_ref(), now)?;
     append(Event::PermitConsumed(PermitConsumed {
         decision: command.decision,
         permit: open.permit.id,

@@ -6,6 +6,7 @@ mod engine {
     mod decisions;
     mod delegations;
     mod evidence;
+    mod exceptions;
     mod fold;
     mod governance;
     mod measures;

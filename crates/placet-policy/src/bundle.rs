@@ -5,6 +5,7 @@ use crate::access;
 use crate::condition::{Condition, Facts};
 use crate::derive::{Derived, Derivers};
 use crate::diagnostic::{Code, Diagnostic, Place, Report, Severity, Totals};
+use crate::exceptions::ExceptionPolicy;
 use crate::identity::{self, Issuer};
 use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
@@ -58,6 +59,7 @@ pub struct Bundle {
     model: Model,
     notify: Notify,
     issuers: Vec<Issuer>,
+    exceptions: ExceptionPolicy,
     warnings: Vec<Diagnostic>,
     warned: Totals,
 }
@@ -159,6 +161,7 @@ impl Bundle {
         let layers = Layers::new(&model);
         let notify = Notify::of(&model.documents);
         let issuers = identity::issuers(&model.documents);
+        let exceptions = ExceptionPolicy::of(&model.documents);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -171,6 +174,7 @@ impl Bundle {
             notify,
             warned: report.totals(),
             issuers,
+            exceptions,
             warnings: report.finish(),
         })
     }
@@ -272,6 +276,12 @@ impl Bundle {
     #[must_use]
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
+    }
+
+    /// What it allows of exceptions.
+    #[must_use]
+    pub fn exceptions(&self) -> &ExceptionPolicy {
+        &self.exceptions
     }
 
     /// How long a surface keeps its payloads: for good where the bundle says nothing.

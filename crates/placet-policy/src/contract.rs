@@ -206,6 +206,14 @@ impl Piece {
     }
 }
 
+/// What a request carries as evidence: types, from when and until when each counts.
+#[must_use]
+pub fn evidence_of(request: &Request) -> Vec<(String, TimeMs, Option<TimeMs>)> {
+    let pieces = request.evidence.iter().filter_map(Piece::read);
+    let from = |it: &Piece| TimeMs(it.issued.0.saturating_sub(EVIDENCE_SKEW_MS));
+    pieces.map(|it| (it.kind.clone(), from(&it), it.expires)).collect()
+}
+
 /// The evidence of a type that counts the longest: from when to when. A piece that is dated ahead is not
 /// passed over for another: whoever presents one is refused until its time has come.
 fn best(spec: &EvidenceSpec, kind: &str, request: &Request) -> Option<(TimeMs, TimeMs)> {

@@ -219,6 +219,7 @@ fn request(
         audience: None,
         attempt_nonce: None,
         subjects: BTreeSet::new(),
+        retroactive: false,
     };
     let caller = Caller {
         workspace: WorkspaceName::parse("default")?,

@@ -21,6 +21,8 @@ mod diagnostics;
 mod diff;
 #[path = "policy/diff_mutants.rs"]
 mod diff_mutants;
+#[path = "policy/exceptions.rs"]
+mod exceptions;
 #[path = "policy/format.rs"]
 mod format;
 #[path = "policy/generated.rs"]

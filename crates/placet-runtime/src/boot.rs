@@ -201,6 +201,8 @@ pub(crate) fn assemble(
         }
         shared.evidence.store(Arc::new(folded.state.evidence().clone()));
         shared.killed.store(folded.state.is_killed(), Ordering::SeqCst);
+        let (_, ungoverned, _) = folded.state.exception_counts();
+        shared.ungoverned.store(ungoverned as u64, Ordering::Relaxed);
         shared.halts.follow(&folded.state);
         positions.insert(no, stores.model_writer.position(no)?);
         let solo = folded.state.solo();

@@ -40,6 +40,10 @@ pub struct Summary {
     pub legal_holds_version: u64,
     /// What is counted for people who oversee, since the log began.
     pub measured: Tally,
+    /// Live exceptions, those of them that waive all of policy, and passages since genesis.
+    pub exceptions: (usize, usize, u64),
+    /// Reviews of exceptions that are not done.
+    pub reviews_open: usize,
 }
 
 impl Summary {
@@ -52,6 +56,8 @@ impl Summary {
             killed: [everything.is_some(), own.is_some()],
             legal_holds_version: state.legal_holds_version(),
             measured: state.measures().total().clone(),
+            exceptions: state.exception_counts(),
+            reviews_open: state.exception_reviews().count(),
         }
     }
 }
@@ -161,6 +167,8 @@ impl Idle {
         let idle = |seat: &Seat| {
             unused(seat)
                 && seat.state.next_timer().is_none()
+                // Whether a review is overdue depends on the time.
+                && seat.state.exception_reviews().next().is_none()
                 // One that was never founded may be founded still, with a handle of its own.
                 && seat.state.next_index() > 0
                 // What is being flushed is not in the journal yet.

@@ -18,6 +18,7 @@ pub mod driver;
 mod dry;
 mod error;
 mod evidence;
+mod excepting;
 mod fold;
 mod follower;
 pub mod frame;
@@ -73,6 +74,7 @@ pub use dry::{
 };
 pub use error::PlaneError;
 pub use evidence::{AddSpec, issuer_request};
+pub use excepting::{ExceptionSpec, ExceptionView, is_party};
 pub use holding::{Ballot, CastVote, Course, HeldView, Shown, approval_after};
 pub use idle::{IdleTotals, Summary};
 pub use keeping::Disclosed;

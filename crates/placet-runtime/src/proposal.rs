@@ -7,8 +7,8 @@ use crate::error::PlaneError;
 use crate::frame::{SaltFor, SlotKeys};
 use crate::pseudonyms::Pseudonyms;
 use crate::sequencer::Payload;
-use placet_engine::{Decide, Shadow, Who, is_governed};
-use placet_policy::{Bundle, Scratch};
+use placet_engine::{Decide, Passing, Shadow, Who, is_governed};
+use placet_policy::{Bundle, Scratch, evidence_of};
 use placet_types::evidence::Found;
 use placet_types::hash::Hasher;
 use placet_types::ids::{ApprovalId, DecisionId, KeyId, PermitId, TimeMs};
@@ -128,6 +128,13 @@ impl Proposal<'_> {
             windows: tags(&verdict),
             verdict,
             shadow,
+            passing: Passing {
+                capability: request.capability.clone(),
+                execution: request.execution.as_deref().map(|it| names.of("execution", it)),
+                evidence: evidence_of(request),
+                recorded: None,
+            },
+            retroactive: request.retroactive,
             under: names.scopes(request),
         }
     }

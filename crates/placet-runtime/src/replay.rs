@@ -11,10 +11,12 @@ use crate::ports::{JournalReader, SlotReader, WorkspaceKeys, WorkspaceNo};
 use crate::proposal::{Given, Proposal, evaluate, evaluate_beside, reread};
 use crate::pseudonyms::Pseudonyms;
 use crate::workspace::parse_batch;
-use placet_engine::{Bounds, Command, Decide, Plan, Rejection, State, Who, is_governed, step};
+use placet_engine::{
+    Bounds, Command, Decide, EXCEPTION, Passing, Plan, Rejection, State, Who, is_governed, step,
+};
 use placet_policy::Bundle;
 use placet_types::Digest;
-use placet_types::event::{DecisionEvent, Entry, Event, Tag, Would};
+use placet_types::event::{DecisionEvent, EXCEPTION_RULE, Entry, Event, Tag, Would};
 use placet_types::ids::{ApprovalId, DecisionId, PermitId, WorkspaceName};
 use placet_types::policy::{Hit, Reason, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -200,7 +202,7 @@ impl Context<'_> {
                 let given = given(entry, event);
                 proposal.command(&SlotKeys::new(&secret), (verdict, shadow), given)
             }
-            _ if event.matched_all.is_some() => {
+            _ if is_cut(event) => {
                 report.not_replayable += 1;
                 return Ok(Derived::Unknown);
             }
@@ -235,6 +237,12 @@ impl Context<'_> {
     }
 }
 
+/// Whether the entry does not list all rules that matched, or all that an exception waived.
+fn is_cut(event: &DecisionEvent) -> bool {
+    let waived = event.exception.as_ref().and_then(|it| it.waived_all);
+    event.matched_all.is_some() || waived.is_some()
+}
+
 fn rejected(error: &Rejection) -> String {
     format!("rejected: {error}")
 }
@@ -264,7 +272,9 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
     let mut hits = Vec::new();
     let mut windows = Vec::new();
     for matched in &event.matched {
-        if governed && matched.rule.starts_with("constitution.") {
+        // What follows from the state follows from it again.
+        let own = governed && matched.rule.starts_with("constitution.");
+        if own || matched.rule.starts_with(EXCEPTION_RULE) {
             continue;
         }
         let rule = bundle.and_then(|b| b.rule(&matched.rule));
@@ -273,10 +283,22 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
             windows.push(matched.window.map(|window| window.tag));
         }
     }
+    for id in event.exception.iter().flat_map(|passage| &passage.waived) {
+        if let Some(rule) = bundle.and_then(|bundle| bundle.rule(id)) {
+            hits.push(Hit::of(rule.clone()));
+            windows.push(None);
+        }
+    }
     // The constitution asks for the role alone, and only requests without it are denied for that.
     let lacks = ["constitution.admin-only", "constitution.operator-only"];
     let admin = event.matched.iter().all(|matched| !lacks.contains(&matched.rule.as_str()));
-    let roles = if admin { ["admin".to_owned()].into() } else { [].into() };
+    // For an exception two people are needed even where its proposer is no admin.
+    let held = event.matched.iter().any(|matched| matched.rule == "constitution.two-admins");
+    let roles = match admin {
+        true if held && event.surface == EXCEPTION => ["operator".to_owned()].into(),
+        true => ["admin".to_owned()].into(),
+        false => [].into(),
+    };
     let verdict = Verdict {
         policy: event.policy,
         surface_known: event.surface_known,
@@ -309,6 +331,11 @@ pub(crate) fn as_recorded(
         topic: event.topic.clone(),
         target: event.target,
         subjects: event.subjects.clone(),
+        passing: Passing {
+            recorded: Some(event.exception.as_ref().map(|it| it.exception)),
+            ..Passing::default()
+        },
+        retroactive: event.retroactive.is_some(),
         trace: event.trace.clone(),
         action_commitment: event.action_commitment,
         request_commitment: event.request_commitment,
@@ -372,6 +399,8 @@ fn differing(a: &DecisionEvent, b: &DecisionEvent) -> String {
         ("idempotency", a.idempotency == b.idempotency),
         ("previous", a.previous == b.previous),
         ("would", a.would == b.would),
+        ("exception", a.exception == b.exception),
+        ("retroactive", a.retroactive == b.retroactive),
     ];
     let differing = parts.into_iter().find(|(_, same)| !same);
     differing.map_or("event", |(name, _)| name).to_owned()

@@ -11,6 +11,7 @@ use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap, KillEvent, KillSco
 use placet_types::ids::{EventId, TimeMs};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// A workspace as the sequencer holds it.
@@ -111,7 +112,14 @@ impl Seat {
             }
             open.entries.push(entry);
         }
+        self.show_ungoverned();
         Ok(open.entries.len() - own..open.entries.len())
+    }
+
+    /// How many exceptions waive all of policy now: louder too early than too late.
+    pub(crate) fn show_ungoverned(&self) {
+        let (_, count, _) = self.state.exception_counts();
+        self.shared.ungoverned.store(count as u64, Ordering::Relaxed);
     }
 
     fn encode(

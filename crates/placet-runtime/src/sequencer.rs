@@ -442,6 +442,7 @@ impl Sequencer {
             Command::Vote(vote) => differs(vote.verdict.policy),
             Command::Collect(collect) => differs(collect.verdict.policy),
             Command::ArmUnder(arm) => differs(arm.verdict.policy),
+            Command::OpenException(open) => differs(open.policy),
             Command::Erase(erase) => erase.policy != policy,
             Command::OpenSession(open) => open.by.is_none() && differs(open.policy),
             _ => false,

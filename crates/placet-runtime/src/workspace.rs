@@ -45,6 +45,8 @@ pub struct Workspace {
     pub(crate) published: ArcSwap<SignedHead>,
     /// Set before a trip is written; the answer of a permit checks it after the flush.
     pub(crate) killed: AtomicBool,
+    /// Live exceptions that waive all of policy: shown loudly wherever the workspace answers.
+    pub(crate) ungoverned: AtomicU64,
     /// What is stopped besides everything and the workspace.
     pub(crate) halts: Halts,
     /// Size of the durable log.
@@ -144,6 +146,7 @@ impl Workspace {
             published: ArcSwap::from_pointee(head.clone()),
             head: ArcSwap::from_pointee(head),
             killed: AtomicBool::new(false),
+            ungoverned: AtomicU64::new(0),
             halts: Halts::default(),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
@@ -253,6 +256,12 @@ impl Workspace {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Live exceptions that waive all of policy.
+    #[must_use]
+    pub fn ungoverned(&self) -> u64 {
+        self.ungoverned.load(Ordering::Relaxed)
     }
 
     /// Whether a kill has taken effect that withholds the permit of a decision.

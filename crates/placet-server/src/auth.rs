@@ -76,7 +76,10 @@ impl Call {
     /// `key_missing`, `key_unknown`, `key_revoked`, `session_closed`, `session_ended`,
     /// `workspace_not_found`.
     pub(crate) fn session(&self, act: Act) -> Result<Session, Problem> {
-        session(&self.server.plane, &self.parts.headers, act)
+        let session = session(&self.server.plane, &self.parts.headers, act)?;
+        // A second look at the same caller finds the same workspace.
+        let _ = self.seen.set(session.workspace.clone());
+        Ok(session)
     }
 }
 

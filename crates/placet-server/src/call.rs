@@ -7,9 +7,10 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
+use placet_runtime::Workspace;
 use placet_types::Digest;
 use placet_types::json::{self, Limits, Object, Value};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -28,12 +29,14 @@ pub(crate) struct Call {
     body: Mutex<Body>,
     /// What the body counts against the bytes of all calls, until this one ends.
     place: Option<OwnedSemaphorePermit>,
+    /// The workspace of the caller, once it is known, for the head of the answer.
+    pub(crate) seen: Arc<OnceLock<Arc<Workspace>>>,
 }
 
 impl Call {
     pub(crate) fn new(server: Arc<Server>, request: axum::extract::Request) -> Self {
         let (parts, body) = request.into_parts();
-        Self { server, parts, body: Mutex::new(body), place: None }
+        Self { server, parts, body: Mutex::new(body), place: None, seen: Arc::default() }
     }
 
     /// Segment `at` of the path, decoded; 0 is `api`.

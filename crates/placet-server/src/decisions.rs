@@ -4,6 +4,7 @@
 use crate::auth::{Act, Session};
 use crate::call::{self, Call};
 use crate::document;
+use crate::exceptions;
 use crate::problem::Problem;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -38,7 +39,9 @@ pub(crate) async fn decide(mut call: Call) -> Result<Response, Problem> {
     let plane = &call.server.plane;
     let decided = plane.decide(&session.workspace, &session.principal, &request).await?;
     let body = decided_document(&call, &session, &decided, inline).await?;
-    Ok(document::json(StatusCode::OK, body))
+    let mut response = document::json(StatusCode::OK, body);
+    exceptions::mark(&mut response, &decided.answer.event);
+    Ok(response)
 }
 
 async fn decided_document(
@@ -220,7 +223,9 @@ async fn present(
     answer: &DecisionAnswer,
 ) -> Result<Response, Problem> {
     let body = document::decision(&call.server, session, answer, None, false).await?;
-    Ok(document::json(StatusCode::OK, body))
+    let mut response = document::json(StatusCode::OK, body);
+    exceptions::mark(&mut response, &answer.event);
+    Ok(response)
 }
 
 /// `POST /api/v1/decisions/{id}/consume`

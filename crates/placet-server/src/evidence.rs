@@ -252,7 +252,7 @@ async fn change(mut call: Call, trust: bool) -> Result<Response, Problem> {
         changed?;
     }
     let status = if trust { "trusted" } else { "revoked" };
-    document::answer(StatusCode::OK, &StatusDocument { status, version: None })
+    document::answer(StatusCode::OK, &StatusDocument { status, version: None, ungoverned: None })
 }
 
 fn build(piece: &EvidencePiece, names: &Names<'_>, now: TimeMs) -> EvidenceDocument {

@@ -17,6 +17,7 @@ mod document;
 mod events;
 mod evidence;
 mod examples;
+mod exceptions;
 mod governed;
 mod identity;
 mod listen;

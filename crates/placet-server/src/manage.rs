@@ -225,7 +225,10 @@ pub(crate) async fn confirm_clock(mut call: Call) -> Result<Response, Problem> {
     demand_human(&session)?;
     call.object(&[]).await?;
     call.server.plane.confirm_clock()?;
-    document::answer(StatusCode::OK, &StatusDocument { status: "confirmed", version: None })
+    document::answer(
+        StatusCode::OK,
+        &StatusDocument { status: "confirmed", version: None, ungoverned: None },
+    )
 }
 
 /// `POST /api/v1/audit/reindex`: one read model serves all workspaces, so those of the first ask.
@@ -235,5 +238,8 @@ pub(crate) async fn reindex(mut call: Call) -> Result<Response, Problem> {
     session.demand(&["admin", "operator"])?;
     call.object(&[]).await?;
     call.server.plane.reindex();
-    document::answer(StatusCode::ACCEPTED, &StatusDocument { status: "begun", version: None })
+    document::answer(
+        StatusCode::ACCEPTED,
+        &StatusDocument { status: "begun", version: None, ungoverned: None },
+    )
 }

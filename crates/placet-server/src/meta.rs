@@ -12,9 +12,10 @@ use placet_api::{OwnedJson, StatusDocument, SurfaceList};
 use placet_types::json::Value;
 
 /// `GET /healthz`
-pub(crate) async fn health(_: Call) -> Result<Response, Problem> {
+pub(crate) async fn health(call: Call) -> Result<Response, Problem> {
     let version = Some(env!("CARGO_PKG_VERSION"));
-    document::answer(StatusCode::OK, &StatusDocument { status: "ok", version })
+    let ungoverned = Some(call.server.plane.ungoverned()).filter(|count| *count > 0);
+    document::answer(StatusCode::OK, &StatusDocument { status: "ok", version, ungoverned })
 }
 
 /// `GET /readyz`
@@ -25,7 +26,8 @@ pub(crate) async fn ready(call: Call) -> Result<Response, Problem> {
     match call.server.plane.not_ready() {
         Some(error) => Err(error.into()),
         None => {
-            document::answer(StatusCode::OK, &StatusDocument { status: "ready", version: None })
+            let ready = StatusDocument { status: "ready", version: None, ungoverned: None };
+            document::answer(StatusCode::OK, &ready)
         }
     }
 }

@@ -98,14 +98,28 @@ struct Figures {
     measured: Tally,
     /// Entries of the policy without an owner, and with one that has left.
     unowned: Option<(u64, u64)>,
+    exceptions: [u64; 4],
 }
 
 impl Figures {
     async fn of(server: &Server, workspace: &Arc<Workspace>) -> Result<Self, PlaneError> {
         let indexed = server.plane.indexed(workspace)?;
         let size = *workspace.watch_size().borrow();
-        let Summary { counters, held_open, oldest_held, killed, measured, .. } =
-            server.plane.summary(workspace.no).await?;
+        let Summary {
+            counters,
+            held_open,
+            oldest_held,
+            killed,
+            measured,
+            exceptions,
+            reviews_open,
+            ..
+        } = server.plane.summary(workspace.no).await?;
+        let (live, ungoverned, passages) = exceptions;
+        let overdue = match reviews_open {
+            0 => 0,
+            _ => server.plane.overdue_reviews(workspace).await?,
+        };
         Ok(Self {
             decisions: counters.decisions,
             pending: held_open as u64,
@@ -116,6 +130,7 @@ impl Figures {
             waiting: workspace.waiting_callers() as u64,
             measured,
             unowned: crate::measures::unowned(server, workspace).await.unwrap_or_default(),
+            exceptions: [live as u64, ungoverned as u64, overdue as u64, passages],
         })
     }
 
@@ -138,6 +153,9 @@ impl Figures {
             (Some(mine), Some(theirs)) => Some((mine.0 + theirs.0, mine.1 + theirs.1)),
             (mine, theirs) => mine.or(theirs),
         };
+        for (mine, theirs) in self.exceptions.iter_mut().zip(other.exceptions) {
+            *mine += theirs;
+        }
     }
 }
 
@@ -175,13 +193,20 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
         }
     }
     type Gauge = (&'static str, &'static str, fn(&Figures, TimeMs) -> u64);
-    let gauges: [Gauge; 5] = [
+    let gauges: [Gauge; 8] = [
         ("placet_read_model_lag", "Entries not searchable yet.", |f, _| f.lag),
         ("placet_approvals_pending", "Decisions waiting for people.", |f, _| f.pending),
         ("placet_approvals_oldest_seconds", "Age of the oldest of them.", |f, now| {
             f.oldest.map_or(0, |since| now.since(since) / 1000)
         }),
         ("placet_callers_waiting", "Callers that wait for an approval.", |f, _| f.waiting),
+        ("placet_exceptions_live", "Exceptions that cover something.", |f, _| f.exceptions[0]),
+        ("placet_exceptions_ungoverned", "Of these, those that waive all of policy.", |f, _| {
+            f.exceptions[1]
+        }),
+        ("placet_exceptions_overdue_reviews", "Exceptions not reviewed in time.", |f, _| {
+            f.exceptions[2]
+        }),
         ("placet_outcome_unknown", "Permits used and never reported.", |f, _| f.unknown),
     ];
     for (metric, help, value) in gauges {
@@ -189,6 +214,12 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
         for (name, figures) in rows {
             line(out, metric, &format!("workspace=\"{name}\""), value(figures, now));
         }
+    }
+    let help = "Decisions that passed under an exception, since genesis.";
+    head(out, "placet_exception_passages_total", "counter", help);
+    for (name, figures) in rows {
+        let labels = format!("workspace=\"{name}\"");
+        line(out, "placet_exception_passages_total", &labels, figures.exceptions[3]);
     }
     head(out, "placet_killed", "gauge", "1 while a kill switch is tripped.");
     for (name, figures) in rows {

@@ -265,7 +265,10 @@ pub(crate) async fn withdraw(mut call: Call) -> Result<Response, Problem> {
     }
     let (workspace, principal) = (&session.workspace, &session.principal);
     call.server.plane.withdraw_bundle(workspace, principal, digest, reason).await?;
-    document::answer(StatusCode::OK, &StatusDocument { status: "withdrawn", version: None })
+    document::answer(
+        StatusCode::OK,
+        &StatusDocument { status: "withdrawn", version: None, ungoverned: None },
+    )
 }
 
 /// `POST /api/v1/policies/reviews/{decision}`
@@ -277,7 +280,10 @@ pub(crate) async fn review(mut call: Call) -> Result<Response, Problem> {
     let note = call::text(&mut fields, "note", REASON_MAX)?;
     let (workspace, principal) = (&session.workspace, &session.principal);
     call.server.plane.close_review(workspace, principal, decision, note.as_deref()).await?;
-    document::answer(StatusCode::OK, &StatusDocument { status: "reviewed", version: None })
+    document::answer(
+        StatusCode::OK,
+        &StatusDocument { status: "reviewed", version: None, ungoverned: None },
+    )
 }
 
 /// `POST /api/v1/policies/authors`
@@ -316,7 +322,7 @@ async fn change_author(mut call: Call, trust: bool) -> Result<Response, Problem>
         changed?;
     }
     let status = if trust { "trusted" } else { "revoked" };
-    document::answer(StatusCode::OK, &StatusDocument { status, version: None })
+    document::answer(StatusCode::OK, &StatusDocument { status, version: None, ungoverned: None })
 }
 
 fn view(

@@ -7,8 +7,8 @@ use crate::problem::Problem;
 use crate::server::{Server, ServerOptions};
 use crate::{
     approvals, audit, authoring, authzen, channels, compat, coverage, decisions, delegations,
-    events, evidence, log, manage, measures, meta, overrides, policies, privacy, sessions, shadow,
-    signers,
+    events, evidence, exceptions, log, manage, measures, meta, overrides, policies, privacy,
+    sessions, shadow, signers,
 };
 use axum::Router;
 use axum::body::Body;
@@ -53,6 +53,11 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("listDelegations", delegations::list);
     routes.add("delegate", delegations::grant);
     routes.add("endDelegation", delegations::end);
+    routes.add("listExceptions", exceptions::list);
+    routes.add("openException", exceptions::open);
+    routes.add("getException", exceptions::get);
+    routes.add("closeException", exceptions::close);
+    routes.add("reviewException", exceptions::review);
     routes.add("askApproval", compat::ask);
     routes.add("getApprovalStatus", compat::status);
     routes.add("approveAsked", compat::approve);
@@ -155,6 +160,7 @@ impl Routes {
             let id = operation.echoes().then(|| request.headers().get(REQUEST_ID).cloned());
             // In a box: each layer that holds it would have its kilobytes in its own future.
             let call = Call::new(server.clone(), request);
+            let seen = call.seen.clone();
             let handler = handler.clone();
             let work = Box::pin(async move {
                 // A token opens its session before its first use; an exchange is a use of its own.
@@ -168,6 +174,10 @@ impl Routes {
             } else {
                 run(server, at, work).await
             };
+            let ungoverned = seen.get().map(|workspace| workspace.ungoverned());
+            if let Some(count) = ungoverned.filter(|count| *count > 0) {
+                response.headers_mut().insert(exceptions::UNGOVERNED, count.into());
+            }
             if let Some(id) = id.flatten() {
                 response.headers_mut().insert(REQUEST_ID, id);
             }

@@ -18,6 +18,8 @@ mod compat;
 mod coverage;
 #[path = "server/evidence.rs"]
 mod evidence;
+#[path = "server/exceptions.rs"]
+mod exceptions;
 #[path = "server/flows.rs"]
 mod flows;
 #[path = "server/idle.rs"]

@@ -76,6 +76,8 @@ fn entry(n: u64, workspace: &WorkspaceName) -> Option<Entry> {
             permit: None,
             deadline: TimeMs(0),
             would: None,
+            exception: None,
+            retroactive: None,
             under: Vec::new(),
         })),
     })

@@ -132,6 +132,8 @@ id_kinds! {
     Hold HoldId "hld_";
     /// A delegation of the right to approve.
     Delegation DelegationId "dlg_";
+    /// An exception from policy.
+    Exception ExceptionId "exc_";
     /// A piece of evidence: named after the time and the index of its entry.
     Evidence EvidenceId "evd_";
     /// Any other event.

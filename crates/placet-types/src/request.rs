@@ -1,6 +1,8 @@
 //! The execution request: its fields, their bounds, defaults and digests. Owns what a client may
 //! say; everything else about the caller comes from authentication as [`Caller`].
 
+mod error;
+
 use crate::evidence::Found;
 use crate::hash::{Digest, Hasher};
 use crate::ids::{ActorId, Amount, DecisionId, WorkspaceName, is_dotted_name, is_label, is_name};
@@ -11,7 +13,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
+
+pub use error::RequestError;
 
 /// Who asks, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,48 +119,15 @@ pub struct Request {
     pub attempt_nonce: Option<String>,
     /// Whose personal data the payload holds, for erasing.
     pub subjects: BTreeSet<String>,
+    /// It was done already: it is decided and recorded, and nothing is permitted.
+    pub retroactive: bool,
     /// What the server's own stores say about what the request names. No field of a body: reading leaves
     /// it empty, and it is recorded with the verified facts.
     pub found: Found,
 }
 
-/// Why a body is no execution request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestError {
-    code: &'static str,
-    field: String,
-    expected: String,
-}
-
-impl RequestError {
-    fn new(code: &'static str, field: &str, expected: impl Into<String>) -> Self {
-        Self { code, field: field.to_owned(), expected: expected.into() }
-    }
-
-    /// `field_missing`, `field_invalid`, `field_unknown`, `actor_mismatch` or
-    /// `workspace_mismatch`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// JSON pointer of the field.
-    #[must_use]
-    pub fn field(&self) -> &str {
-        &self.field
-    }
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.expected)
-    }
-}
-
-impl core::error::Error for RequestError {}
-
 /// All fields a body may have.
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 27] = [
     "action",
     "actor",
     "arguments",
@@ -176,6 +146,7 @@ const FIELDS: [&str; 26] = [
     "model",
     "on_behalf_of",
     "parent_decision",
+    "retroactive",
     "risk_tags",
     "step",
     "subjects",
@@ -267,6 +238,7 @@ impl Request {
                 "a random string of 16 to 200 bytes",
             )?,
             subjects: fields.subjects()?,
+            retroactive: fields.flag("retroactive")?,
             found: Found::default(),
         })
     }
@@ -298,6 +270,7 @@ impl Request {
             w.strings("on_behalf_of", self.on_behalf_of.iter().map(ActorId::as_str));
         }
         w.str_opt("parent_decision", self.parent_decision.map(|id| id.to_string()).as_deref());
+        w.flag("retroactive", self.retroactive);
         if !self.risk_tags.is_empty() {
             w.strings("risk_tags", &self.risk_tags);
         }
@@ -412,6 +385,7 @@ impl Request {
             w.str("idempotency_key", &self.idempotency_key);
             self.write_labels(w);
             w.str_opt("parent_decision", self.parent_decision.map(|id| id.to_string()).as_deref());
+            w.flag("retroactive", self.retroactive);
             if !self.risk_tags.is_empty() {
                 w.strings("risk_tags", &self.risk_tags);
             }
@@ -443,6 +417,14 @@ fn is_short(text: &str) -> bool {
 struct Fields(Object);
 
 impl Fields {
+    fn flag(&mut self, key: &str) -> Result<bool, RequestError> {
+        match self.0.remove(key) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(RequestError::new("field_invalid", &format!("/{key}"), "true or false")),
+        }
+    }
+
     fn text(
         &mut self,
         key: &str,

@@ -3,6 +3,7 @@
 
 use crate::credentials;
 use crate::exit::Fault;
+use crate::loud;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
@@ -156,6 +157,7 @@ impl Client {
         let answer = tokio::time::timeout(PATIENCE, async {
             let response = self.answer(request).await?;
             let status = response.status().as_u16();
+            loud::banner(response.headers());
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| self.unreachable(&error.to_string()))?.to_bytes();
             Ok::<_, Fault>(Reply { status, body })

@@ -8,6 +8,7 @@ mod credentials;
 mod demo;
 mod exit;
 mod local;
+mod loud;
 mod output;
 mod presets;
 mod stream;
@@ -74,6 +75,7 @@ enum Command {
     Backup(commands::backup::BackupArgs),
     Restore(commands::backup::RestoreArgs),
     Data(commands::data::DataArgs),
+    Exception(commands::exception::ExceptionArgs),
     Hold(commands::hold::HoldArgs),
     Outbox(commands::outbox::OutboxArgs),
     Metrics(commands::metrics::MetricsArgs),
@@ -97,6 +99,7 @@ enum Command {
 const BLOCKING_MAX: usize = 24;
 
 fn main() -> ExitCode {
+    loud::disobey(std::env::vars_os());
     let json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -148,6 +151,7 @@ async fn run(command: Command) -> exit::Done {
         Command::Backup(args) => commands::backup::run(&args),
         Command::Restore(args) => commands::backup::restore(&args),
         Command::Data(args) => commands::data::run(args),
+        Command::Exception(args) => commands::exception::run(args).await,
         Command::Hold(args) => commands::hold::run(args).await,
         Command::Outbox(args) => commands::outbox::run(args).await,
         Command::Metrics(args) => commands::metrics::run(args).await,

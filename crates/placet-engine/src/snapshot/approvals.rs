@@ -108,6 +108,10 @@ impl Code for Timer {
                 w.put(&4_u8);
                 w.put(id);
             }
+            Self::Exception(id) => {
+                w.put(&5_u8);
+                w.put(id);
+            }
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
@@ -117,6 +121,7 @@ impl Code for Timer {
             2 => r.get().map(Self::Escalation),
             3 => r.get().map(Self::Reminder),
             4 => r.get().map(Self::Delegation),
+            5 => r.get().map(Self::Exception),
             _ => None,
         }
     }
@@ -179,6 +184,7 @@ impl Code for Held {
             scopes,
             votes,
             rejected_by,
+            exception,
             state,
         } = self;
         let Demand { roles, requirement, rules, constraints } = &**demand;
@@ -207,6 +213,7 @@ impl Code for Held {
         w.put(scopes);
         w.list(votes.iter(), Writer::put);
         w.put(rejected_by);
+        w.put(exception);
         w.put(state);
     }
 
@@ -242,6 +249,7 @@ impl Code for Held {
             },
             votes: r.list(Reader::get)?,
             rejected_by: r.get()?,
+            exception: r.get()?,
             state: r.get()?,
             demand: Arc::default(),
         };

@@ -8,9 +8,11 @@
 
 use super::notation::{Options, Scene, pairs, roles};
 use super::world::{digest, tag};
-use placet_engine::{Command, Decide, Delegate, Waiting};
+use placet_engine::{Command, Decide, Delegate, Passing, Waiting};
 use placet_types::Digest;
-use placet_types::event::{ActorRef, ApprovalReopened, ApprovalVoted, Event, KillScope, Tag};
+use placet_types::event::{
+    ActorRef, ApprovalReopened, ApprovalVoted, Event, KillScope, Pseudonym, Tag,
+};
 use placet_types::ids::{DecisionId, DelegationId, TimeMs};
 use placet_types::policy::{ApprovalSpec, Hit, StepSpec, Verdict};
 use placet_types::surface::SurfacePattern;
@@ -149,11 +151,11 @@ impl Scene {
             who,
             on_behalf_of: behalf,
             audience,
-            environment: "production".into(),
+            environment: options.get("env").unwrap_or("production").into(),
             surface: surface.into(),
             action: options.get("action").unwrap_or("do").into(),
             topic: None,
-            target: None,
+            target: options.get("target").map(|it| Pseudonym(digest(it).0)),
             subjects: options.get("about").into_iter().map(tag).collect(),
             trace: None,
             window_ms: options.num("window").unwrap_or(86_400_000),
@@ -164,6 +166,17 @@ impl Scene {
             verdict,
             windows,
             shadow: None,
+            passing: Passing {
+                capability: options.get("cap").map(Into::into),
+                execution: options.get("exe").map(|it| Pseudonym(digest(it).0)),
+                evidence: options
+                    .get("ev")
+                    .map(|it| (it.into(), TimeMs(0), None))
+                    .into_iter()
+                    .collect(),
+                recorded: None,
+            },
+            retroactive: options.has("retroactive"),
             under: under(options),
         }
     }

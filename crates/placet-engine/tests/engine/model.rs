@@ -276,7 +276,13 @@ impl Model {
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
             Event::IssuerTrusted(_) | Event::IssuerRevoked(_) => {}
-            Event::Gap(_) | Event::AdmissionRefused(_) | Event::PassageReported(_) => {}
+            Event::ExceptionOpened(_)
+            | Event::ExceptionEnded(_)
+            | Event::ExceptionClosed(_)
+            | Event::ExceptionReviewed(_)
+            | Event::Gap(_)
+            | Event::PassageReported(_)
+            | Event::AdmissionRefused(_) => {}
         }
     }
 

@@ -13,6 +13,7 @@
 //! ```
 
 use super::asking::{counts, later, windows};
+use super::exceptions::under;
 use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
     Bounds, Collect, Command, Consume, CreateKey, Erase, Lift, PlaceHold, Plan, Rejection, Report,
@@ -118,6 +119,7 @@ impl Scene {
                 let withheld = self.world().state.withheld(index, &event.scopes());
                 return withheld.map_or("shown".into(), |why| format!("! {}", why.code()));
             }
+            "owes" => return self.owes(words[1]),
             "sizes" => return format!("{:?}", self.world().state.sizes()),
             "held" => return self.world().state.held_open().to_string(),
             "counters" => {
@@ -162,6 +164,7 @@ impl Scene {
             reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
+            exceptions_max: bound("exceptions", default.exceptions_max),
             delegations_max: bound("delegations", default.delegations_max),
             delegations_each: bound("given", default.delegations_each),
             sessions_max: bound("sessions", default.sessions_max),
@@ -417,6 +420,7 @@ impl Scene {
                 let key = key.unwrap_or(placet_types::ids::KeyId::from_bytes([0; 16]));
                 Command::RevokeKey { key, by: who(self) }
             }
+            "except" | "endexc" | "revexc" => self.exception(words, options),
             "erase" | "hold" | "release" => self.privacy(words, options),
             "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
             "login" | "handon" | "logout" => self.session(words),
@@ -516,7 +520,7 @@ impl Scene {
                 if let Some(previous) = event.previous {
                     let _ = write!(out, " after {}", self.name_at(previous));
                 }
-                out
+                out + &under(event)
             }
             Event::ApprovalClosed(event) => event.state.as_str().into(),
             Event::PermitCollected(event) => {

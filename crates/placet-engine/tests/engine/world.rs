@@ -284,6 +284,9 @@ impl World {
             assert_eq!(state.approval(held.approval).map(|h| h.decision), Some(held.decision));
             let _ = writeln!(out, "{held:?} {:?}", state.missing(held));
         }
+        for exception in state.exceptions() {
+            let _ = writeln!(out, "{exception:?} {:?}", state.exception_counts());
+        }
         for delegation in state.delegations() {
             let _ = writeln!(out, "{delegation:?}");
         }

@@ -112,7 +112,7 @@ const SILENT: [&str; 12] = [
     "type",
 ];
 /// Kinds that no request is decided by.
-const SILENT_KINDS: [&str; 5] = ["channels", "identity", "notify", "tests", "type"];
+const SILENT_KINDS: [&str; 6] = ["channels", "exceptions", "identity", "notify", "tests", "type"];
 
 impl Elements {
     pub(super) fn of(parts: &[Part]) -> Self {

@@ -16,7 +16,7 @@ use placet_types::json::{self, Limits, Object, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds of documents whose whole meaning the axes cover.
-const COVERED: [&str; 13] = [
+const COVERED: [&str; 14] = [
     "type",
     "floor",
     "rules",
@@ -27,6 +27,7 @@ const COVERED: [&str; 13] = [
     "surfaces",
     "derivers",
     "channels",
+    "exceptions",
     "identity",
     "notify",
     "tests",

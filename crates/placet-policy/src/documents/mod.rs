@@ -6,6 +6,7 @@ pub(crate) mod budgets;
 mod capabilities;
 mod changes;
 pub(crate) mod channels;
+pub(crate) mod exceptions;
 mod identity;
 mod models;
 mod modes;
@@ -35,6 +36,7 @@ pub(crate) const DECLARED: &[Kind] = &[
     capabilities::KIND,
     changes::KIND,
     channels::KIND,
+    exceptions::KIND,
     identity::KIND,
     models::KIND,
     modes::KIND,

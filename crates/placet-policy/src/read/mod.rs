@@ -4,6 +4,7 @@
 mod approvals;
 mod channels;
 mod deriver;
+mod exceptions;
 pub(crate) mod fields;
 mod identity;
 pub(crate) mod matches;
@@ -97,6 +98,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         self.mentions.check(&self.model, self.report);
         self.reached.check(&self.model, self.report);
         identity::check(&self.model.documents, self.report);
+        exceptions::check(&self.model.documents, self.report);
         roles::approvers(&self.model, &self.ids, self.report);
         if self.model.rules.len() > RULES_MAX {
             let message = format!("a bundle has at most {RULES_MAX} rules, implied ones included");

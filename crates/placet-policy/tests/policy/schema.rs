@@ -222,7 +222,7 @@ const BEYOND: [Code; 6] = [
     Code::Bound,
 ];
 /// As above, with codes that are of both kinds.
-const BEYOND_TEXTS: [&str; 16] = [
+const BEYOND_TEXTS: [&str; 17] = [
     "this schedule never applies",
     "cannot be read",
     "constrains nothing",
@@ -238,13 +238,26 @@ const BEYOND_TEXTS: [&str; 16] = [
     "is no code of a reason",
     "unknown component",
     "occurs twice",
+    "either `max` or `none: true`",
     "`roles` names 1 to 16 roles",
 ];
 
 /// The kinds whose readers are held to their schema here.
-const KINDS: [&str; 13] = [
-    "rules", "floor", "derivers", "budgets", "changes", "channels", "identity", "models", "modes",
-    "notify", "outputs", "tests", "topics",
+const KINDS: [&str; 14] = [
+    "rules",
+    "floor",
+    "derivers",
+    "budgets",
+    "changes",
+    "channels",
+    "exceptions",
+    "identity",
+    "models",
+    "modes",
+    "notify",
+    "outputs",
+    "tests",
+    "topics",
 ];
 
 #[test]

@@ -21,6 +21,7 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
         Event::SignerRotated(event) => event.decision,
         Event::BundleShadowed(event) => event.decision,
         Event::SignerRevoked(event) => event.decision,
+        Event::ExceptionOpened(event) => Some(event.decision),
         Event::BundleArmed(event) => event.decision,
         Event::ReviewClosed(event) => Some(event.decision),
         Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => event.decision,
@@ -94,6 +95,11 @@ pub fn actor_of(event: &Event) -> Option<&str> {
         }
         Event::DelegationGranted(event) => Some(event.by.as_str()),
         Event::DelegationEnded(event) => event.by.as_ref().map(ActorRef::as_str),
+        Event::ExceptionOpened(event) => Some(event.by.as_str()),
+        Event::ExceptionEnded(event) | Event::ExceptionClosed(event) => {
+            event.by.as_ref().map(ActorRef::as_str)
+        }
+        Event::ExceptionReviewed(event) => Some(event.by.as_str()),
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),
         Event::SessionOpened(event) => Some(event.principal.actor.as_str()),

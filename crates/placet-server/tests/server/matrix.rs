@@ -298,6 +298,19 @@ impl Stage {
                     self.world.post("/api/v1/policies/rollback", &self.olga, "{}").await.ok();
                 self.at(operation, "{decision}", at(&back, "/decision"), "")
             }
+            "openException" => call(operation.path, &exception(n)),
+            "getException" | "closeException" | "reviewException" => {
+                let opened = self.admin("/api/v1/exceptions", &exception(n)).await;
+                let id = at(&opened, "/id").to_owned();
+                let body = match operation.id {
+                    "reviewException" => {
+                        self.admin(&format!("/api/v1/exceptions/{id}/close"), "").await;
+                        r#"{"justified":true,"note":"seen"}"#
+                    }
+                    _ => "",
+                };
+                self.at(operation, "{id}", &id, body)
+            }
             "addEvidence" => call(operation.path, &piece(n)),
             "getEvidence" | "revokeEvidence" => {
                 let made = self.world.post("/api/v1/evidence", &self.bot, &piece(n)).await;
@@ -400,6 +413,13 @@ impl Stage {
         self.restore(operation).await;
         result
     }
+}
+
+/// An exception that nothing passes under.
+fn exception(n: u32) -> String {
+    format!(
+        r#"{{"surface":"x.y","actor":"agent:x{n}","waives":["floor"],"reason":"case-1","duration":"1m"}}"#
+    )
 }
 
 /// A piece of evidence like no other.

@@ -88,6 +88,10 @@ async fn every_operation_is_reached() {
     let lent = format!(r#"{{"to":"human:olga","roles":["admin"],"until":"{until}"}}"#);
     let given = world.post("/api/v1/delegations", &ann, &lent).await;
     let ended = format!("/api/v1/delegations/{}", at(&given.json(), "/id"));
+    let excepted = r#"{"surface":"x.y","actor":"agent:bot","waives":["floor"],"reason":"case-1"}"#;
+    let exception = world.post("/api/v1/exceptions", &ann, excepted).await.json();
+    let exception = format!("/api/v1/exceptions/{}", at(&exception, "/id"));
+    let seen = r#"{"justified":true,"note":"seen"}"#.to_owned();
     let sha = format!("sha256:{:064x}", 7);
     let piece = serde_json::json!({"type": "review", "digest": sha, "subject": sha}).to_string();
     let made = world.post("/api/v1/evidence", &bot, &piece).await;
@@ -165,6 +169,11 @@ async fn every_operation_is_reached() {
         get("/api/v1/delegations"),
         ("POST", "/api/v1/delegations".to_owned(), &ann, lent),
         ("DELETE", ended, &ann, none.clone()),
+        get("/api/v1/exceptions"),
+        ("POST", "/api/v1/exceptions".to_owned(), &ann, excepted.to_owned()),
+        get(&exception),
+        ("POST", format!("{exception}/close"), &ann, none.clone()),
+        ("POST", format!("{exception}/review"), &olga, seen),
         get("/api/v1/workspaces"),
         ("POST", "/api/v1/workspaces".to_owned(), &ann, r#"{"name":"w","admin":"human:w"}"#.into()),
         ("POST", "/api/v1/clock/confirm".to_owned(), &ann, none.clone()),

@@ -178,6 +178,11 @@ impl<'a> Facts<'a> {
             Event::ApprovalReminded(event) => about(event.decision),
             Event::DelegationGranted(event) => by(Some(&event.by)),
             Event::DelegationEnded(event) => by(event.by.as_ref()),
+            Event::ExceptionOpened(event) => {
+                Self { actor: Some(&event.by), ..about(event.decision) }
+            }
+            Event::ExceptionEnded(event) | Event::ExceptionClosed(event) => by(event.by.as_ref()),
+            Event::ExceptionReviewed(event) => by(Some(&event.by)),
             Event::KillTripped(event)
             | Event::KillLiftRequested(event)
             | Event::KillLifted(event) => by(event.by.as_ref()),

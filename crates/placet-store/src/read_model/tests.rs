@@ -68,6 +68,8 @@ fn decision() -> impl Strategy<Value = Event> {
                 permit: None,
                 deadline: TimeMs(0),
                 // On half of the decisions a shadow says something, on some of those something else.
+                exception: None,
+                retroactive: None,
                 would: match (id % 2, tag) {
                     (0, 0) => Some(Would::Skipped),
                     (0, _) => Some(Would::Differ(Differing {

@@ -2,6 +2,7 @@
 //! personal is in it but commitments and pseudonyms.
 
 use super::approval::{EscalationStep, read_steps, write_counts, write_steps};
+use super::exception::Passage;
 use super::overrides::read_under;
 use super::read::Reader;
 use super::shadow::Would;
@@ -81,6 +82,10 @@ pub struct DecisionEvent {
     pub deadline: TimeMs,
     /// What the shadow bundle would have said, where that is something else.
     pub would: Option<Would>,
+    /// The exception that it rests on.
+    pub exception: Option<Passage>,
+    /// For what was done already: what policy came to. Nothing is permitted by it.
+    pub retroactive: Option<Outcome>,
     /// What an override can stop it by besides its surface and its actors: capability, branch, model,
     /// execution, job, and the alias that it changes. In the order of their texts.
     pub under: Vec<KillScope>,
@@ -188,6 +193,9 @@ impl DecisionEvent {
         w.uint("deadline_ms", self.deadline.0);
         w.str("decision", &self.decision.to_string());
         w.str("environment", &self.environment);
+        if let Some(passage) = &self.exception {
+            w.nested("exception", |w| passage.write(w));
+        }
         w.digest("facts_commitment", &self.facts_commitment);
         w.hex_member("idempotency", &self.idempotency);
         w.str_opt("key", self.key.map(|key| key.to_string()).as_deref());
@@ -210,6 +218,7 @@ impl DecisionEvent {
         w.uint_opt("previous", self.previous);
         w.strings("reasons", self.reasons.iter().map(|reason| reason.as_str()));
         w.digest("request_commitment", &self.request_commitment);
+        w.str_opt("retroactive", self.retroactive.map(Outcome::as_str));
         w.uint_opt("retry_after_ms", self.retry_after_ms);
         w.strings("rules", &self.rules);
         if !self.subjects.is_empty() {
@@ -293,6 +302,8 @@ impl DecisionEvent {
             permit: r.object_opt("permit")?.map(PermitIssued::read).transpose()?,
             deadline: TimeMs(r.uint("deadline_ms")?),
             would: r.object_opt("would")?.map(Would::read).transpose()?,
+            exception: r.object_opt("exception")?.map(Passage::read).transpose()?,
+            retroactive: r.parsed_opt("retroactive", Outcome::parse)?,
             under: read_under(r)?,
         })
     }

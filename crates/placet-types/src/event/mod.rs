@@ -5,6 +5,7 @@
 mod approval;
 mod decision;
 mod evidence;
+mod exception;
 mod other;
 mod overrides;
 mod passage;
@@ -30,6 +31,10 @@ pub use approval::{
 };
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use evidence::{EvidenceAdded, EvidenceRevoked, IssuerKey};
+pub use exception::{
+    ANY_SURFACE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened, ExceptionReviewed,
+    ExceptionScope, Passage, Waived, Waives, exception_rule,
+};
 pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
@@ -158,6 +163,14 @@ pub enum Event {
     DelegationGranted(DelegationGranted),
     /// `delegation.ended`
     DelegationEnded(DelegationEnded),
+    /// `exception.opened`: a deviation from policy.
+    ExceptionOpened(Arc<ExceptionOpened>),
+    /// `exception.ended`: its time was up.
+    ExceptionEnded(ExceptionEnded),
+    /// `exception.closed`: before its time.
+    ExceptionClosed(ExceptionEnded),
+    /// `exception.reviewed`: another person has looked at it.
+    ExceptionReviewed(ExceptionReviewed),
     /// `kill.tripped`
     KillTripped(KillEvent),
     /// `kill.lift_requested`
@@ -232,6 +245,10 @@ impl Event {
             Self::ApprovalReminded(_) => "approval.reminded",
             Self::DelegationGranted(_) => "delegation.granted",
             Self::DelegationEnded(_) => "delegation.ended",
+            Self::ExceptionOpened(_) => "exception.opened",
+            Self::ExceptionEnded(_) => "exception.ended",
+            Self::ExceptionClosed(_) => "exception.closed",
+            Self::ExceptionReviewed(_) => "exception.reviewed",
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",

@@ -219,6 +219,9 @@ impl Event {
             Self::ApprovalReminded(event) => event.write(w),
             Self::DelegationGranted(event) => event.write(w),
             Self::DelegationEnded(event) => event.write(w),
+            Self::ExceptionOpened(event) => event.write(w),
+            Self::ExceptionEnded(event) | Self::ExceptionClosed(event) => event.write(w),
+            Self::ExceptionReviewed(event) => event.write(w),
             Self::KillTripped(event) | Self::KillLiftRequested(event) | Self::KillLifted(event) => {
                 event.write(w);
             }
@@ -304,6 +307,14 @@ impl Event {
                 Self::DelegationGranted(super::DelegationGranted::read(&mut r)?)
             }
             "delegation.ended" => Self::DelegationEnded(super::DelegationEnded::read(&mut r)?),
+            "exception.opened" => {
+                Self::ExceptionOpened(Arc::new(super::ExceptionOpened::read(&mut r)?))
+            }
+            "exception.ended" => Self::ExceptionEnded(super::ExceptionEnded::read(&mut r)?),
+            "exception.closed" => Self::ExceptionClosed(super::ExceptionEnded::read(&mut r)?),
+            "exception.reviewed" => {
+                Self::ExceptionReviewed(super::ExceptionReviewed::read(&mut r)?)
+            }
             "kill.tripped" => Self::KillTripped(super::KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(super::KillEvent::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(super::KillEvent::read(&mut r)?),

@@ -1,7 +1,9 @@
 //! Every event type once: written, read back equal, and refused when a byte or member differs.
 
 use super::*;
-use crate::ids::{ApprovalId, DecisionId, DelegationId, EvidenceId, HoldId, KeyId, PermitId};
+use crate::ids::{
+    ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId,
+};
 use crate::json::Object;
 use crate::policy::{Aspect, ConditionError, Effect, Layer, Outcome, Reason};
 use crate::surface::SurfacePattern;
@@ -94,6 +96,12 @@ fn decision() -> DecisionEvent {
             aspects: vec![Aspect::Constraints, Aspect::Rules],
             rules: vec!["stricter".into()],
         })),
+        exception: Some(Passage {
+            exception: ExceptionId::from_bytes([6; 16]),
+            waived: vec!["floor-rule".into(), "surface:git:field.x".into()],
+            waived_all: Some(17),
+        }),
+        retroactive: Some(Outcome::Permit),
     }
 }
 
@@ -113,6 +121,40 @@ fn hold(scope: HoldScope) -> Event {
 
 fn signed() -> Signed {
     Signed { key: "ann+00000001+A".into(), signature: "c2ln".into() }
+}
+
+fn exception() -> ExceptionOpened {
+    let mut waives = Waives::default();
+    for text in ["floor", "evidence", "rule:no-git", "rule:surface:git.change:field.x"] {
+        assert!(waives.add(text), "{text}");
+    }
+    let controls = ["constraint:{\"read_only\":true}", "evidence:ticket", "max_uses:3"];
+    let more = ["notify:ops", "second_person"];
+    let controls = controls.into_iter().chain(more).map(|it| Control::parse(it).unwrap());
+    ExceptionOpened {
+        exception: ExceptionId::from_bytes([6; 16]),
+        scope: ExceptionScope {
+            surface: "git.change".into(),
+            actor: actor(),
+            action: Some("push".into()),
+            environment: Some("production".into()),
+            capability: Some("crm-writer".into()),
+            target: Some(Pseudonym([1; 32])),
+            execution: Some(Pseudonym([2; 32])),
+        },
+        waives,
+        controls: controls.collect(),
+        reason: "incident-7".into(),
+        owner: actor(),
+        by: actor(),
+        key: Some(KeyId::from_bytes([4; 16])),
+        decision: DecisionId::from_bytes([1; 16]),
+        break_glass: true,
+        ends: TimeMs(9),
+        review_ms: 86_400_000,
+        retroactive: Some((TimeMs(1), TimeMs(2))),
+        policy: Some(Digest([1; 32])),
+    }
 }
 
 fn author() -> AuthorKey {
@@ -324,6 +366,38 @@ fn all() -> Vec<Event> {
             surfaces: vec![SurfacePattern::parse("payments.**").unwrap()],
             until: TimeMs(9),
         }),
+        Event::ExceptionOpened(Arc::new(exception())),
+        Event::ExceptionOpened(Arc::new(ExceptionOpened {
+            scope: ExceptionScope {
+                surface: ANY_SURFACE.into(),
+                actor: actor(),
+                action: None,
+                environment: None,
+                capability: None,
+                target: None,
+                execution: None,
+            },
+            controls: Vec::new(),
+            key: None,
+            break_glass: false,
+            retroactive: None,
+            policy: None,
+            ..exception()
+        })),
+        Event::ExceptionEnded(ExceptionEnded {
+            exception: ExceptionId::from_bytes([6; 16]),
+            by: None,
+        }),
+        Event::ExceptionClosed(ExceptionEnded {
+            exception: ExceptionId::from_bytes([6; 16]),
+            by: Some(actor()),
+        }),
+        Event::ExceptionReviewed(ExceptionReviewed {
+            exception: ExceptionId::from_bytes([6; 16]),
+            by: actor(),
+            justified: false,
+            passages: 12,
+        }),
         Event::DelegationEnded(DelegationEnded {
             delegation: DelegationId::from_bytes([6; 16]),
             by: Some(actor()),
@@ -533,4 +607,32 @@ fn erased_indices_and_subjects_have_one_order_and_a_reason_is_a_code() {
     refused(&decided, &listed, &alloc::format!("[\"{two}\",\"{one}\"]"));
     refused(&decided, &listed, "[]");
     refused(&decided, &listed, "[\"01\"]");
+}
+
+#[test]
+fn what_an_exception_waives_and_asks_for_is_read_strictly() {
+    let bytes = exception().to_bytes();
+    assert_eq!(ExceptionOpened::from_bytes(&bytes), Some(exception()));
+    assert_eq!(ExceptionOpened::from_bytes(&bytes[1..]), None);
+    for bad in ["", "everything", "rule:", "rule:constitution.two-admins", "Floor", "layer:floor"] {
+        assert!(!Waives::default().add(bad), "{bad}");
+    }
+    let mut twice = Waives::default();
+    assert!(twice.add("floor") && !twice.add("floor"));
+    for bad in [
+        "",
+        "second_person:2",
+        "max_uses:0",
+        "max_uses:01",
+        "max_uses:-1",
+        "notify:",
+        "notify:a b",
+        "evidence:",
+        "constraint:",
+        "constraint:{}",
+        "constraint:{\"unknown\":1}",
+        "constraint:[]",
+    ] {
+        assert_eq!(Control::parse(bad), None, "{bad}");
+    }
 }

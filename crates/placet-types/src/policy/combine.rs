@@ -74,6 +74,10 @@ pub enum Reason {
     ApprovalRule,
     /// The surface does not allow the outcome that the rules came to.
     OutcomeNotAllowed,
+    /// An exception from policy is used.
+    Exception,
+    /// It was filed for what was done already.
+    Retroactive,
     /// The kill switch of an actor behind the request is tripped.
     KilledActor,
     /// The kill switch of a name that the request uses is tripped.
@@ -100,7 +104,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -126,6 +130,8 @@ impl Reason {
         Self::ModelNotAllowed,
         Self::ApprovalRule,
         Self::OutcomeNotAllowed,
+        Self::Exception,
+        Self::Retroactive,
         Self::KilledActor,
         Self::KilledAlias,
         Self::KilledBranch,
@@ -168,6 +174,8 @@ impl Reason {
             Self::ModelNotAllowed => "model_not_allowed",
             Self::ApprovalRule => "approval_rule",
             Self::OutcomeNotAllowed => "outcome_not_allowed",
+            Self::Exception => "exception",
+            Self::Retroactive => "retroactive",
             Self::KilledActor => "killed_actor",
             Self::KilledAlias => "killed_alias",
             Self::KilledBranch => "killed_branch",
@@ -217,6 +225,10 @@ impl Reason {
             Self::OutcomeNotAllowed => {
                 "the surface does not allow the outcome that the rules came to"
             }
+            Self::Exception => "an exception from the policy is used",
+            Self::Retroactive => {
+                "it was filed for what was done already: it is recorded, and permits nothing"
+            }
             Self::KilledActor => "the kill switch of an actor behind this request is tripped",
             Self::KilledAlias => "the kill switch of a name that this request uses is tripped",
             Self::KilledBranch => "the kill switch of this branch is tripped",
@@ -240,6 +252,7 @@ impl Reason {
         match self {
             Self::Rule => layer == Layer::Floor,
             Self::ApprovalRule => matches!(layer, Layer::Access | Layer::Approvals),
+            Self::Exception => rule.starts_with("exception."),
             _ => false,
         }
     }

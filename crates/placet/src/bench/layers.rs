@@ -4,7 +4,7 @@
 use super::evaluate::nanos;
 use super::report::Row;
 use anyhow::{Context, Result, anyhow};
-use placet_engine::{Bounds, Command, Decide, Plan, State, Who, step};
+use placet_engine::{Bounds, Command, Decide, Passing, Plan, State, Who, step};
 use placet_policy::generate::SplitMix;
 use placet_policy::{Bundle, Scratch, Source};
 use placet_runtime::Pseudonyms;
@@ -169,6 +169,8 @@ fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
         windows: verdict.hits.iter().map(|hit| names.window_tag(hit)).collect(),
         verdict,
         shadow: None,
+        passing: Passing::default(),
+        retroactive: false,
         under,
     })
 }

@@ -184,6 +184,18 @@ pub(crate) fn print(document: &Value) {
         output::field("because", &output::plain(&reason["text"]));
     }
     let present = |key: &str| document.get(key).filter(|value| !value.is_null());
+    if let Some(exception) = present("exception") {
+        let text = format!(
+            "{} waives {}",
+            output::plain(&exception["id"]),
+            output::plain(&exception["waived"])
+        );
+        output::field("EXCEPTION", &output::paint(output::RED, &text));
+    }
+    if let Some(was) = present("retroactive") {
+        let text = format!("filed afterwards; the policy says {}", output::plain(was));
+        output::field("RETROACTIVE", &output::paint(output::YELLOW, &text));
+    }
     if let Some(constraints) =
         present("constraints").filter(|it| it.as_object().is_some_and(|it| !it.is_empty()))
     {

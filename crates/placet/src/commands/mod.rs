@@ -12,6 +12,7 @@ pub(crate) mod decide;
 pub(crate) mod delegate;
 pub(crate) mod evidence;
 
+pub(crate) mod exception;
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod key;

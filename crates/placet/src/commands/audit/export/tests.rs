@@ -80,6 +80,8 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         permit: (!deny).then_some(permit),
         deadline: TimeMs(1_790_000_002_000),
         would: None,
+        exception: None,
+        retroactive: None,
         under: Vec::new(),
     }))
 }
