@@ -232,3 +232,32 @@ fn passages_are_recorded_whatever_is_stopped_and_fill_no_table() {
     let gate = &surfaces.named["pay"].gates[&actor("service:gate")];
     assert_eq!((gate.passages, gate.permits, gate.heard_last), (2, 0, Some(now)));
 }
+
+#[test]
+fn exceptions_are_counted_from_opening_to_review() {
+    let mut scene = scene(
+        "person ann operator
+        person bob admin
+        person cat admin
+        agent bot
+        rule ok git allow
+        rule f git deny floor
+        decide bot git d1
+        decide ann override.exception o1 action=open
+        vote bob o1
+        collect ann o1
+        except ann o1 x1 git agent:bot waives=floor
+        decide bot git d2
+        decide bot git d3
+        +3600000
+        tick
+        decide bot git d4
+        revexc bob x1",
+    );
+    let found = measures(&mut scene);
+    // The second one passed within the same hour; the fourth was denied again.
+    assert_eq!(found.total().exceptions, [1, 0, 2, 1, 1]);
+    assert_eq!(found.total().violations, 2, "d1, d4");
+    let now = scene.world().now;
+    assert_eq!(found.since(now).exceptions, [0, 0, 0, 1, 1]);
+}
