@@ -46,6 +46,7 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("faults", 120, false, Stages::faults),
     ("api", 120, false, Stages::api),
     ("chats", 60, false, Stages::chats),
+    ("alerts", 15, false, Stages::alerts),
     ("bench", 120, false, Stages::bench),
 ];
 
@@ -262,6 +263,23 @@ impl Stages {
             status(install.args(packages))?;
         }
         Ok(python)
+    }
+
+    /// Alert rules are well formed, and each fires when it should and not otherwise.
+    fn alerts(&self) -> Result<String> {
+        let mut tested = 0;
+        for words in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
+            let mut command = Command::new("promtool");
+            command.args(words).current_dir(self.root.join("deploy"));
+            let said = echo(&mut command, |line| line.contains("SUCCESS"))
+                .context("promtool is part of Debian's package prometheus")?;
+            tested += said.len();
+        }
+        // It says nothing of files that it did not find.
+        if tested != 2 {
+            bail!("promtool names {tested} of the two files of rules");
+        }
+        Ok(good("rules hold what their tests say"))
     }
 
     /// The benches run and report; on so little input their bars say nothing and are not held, but for what

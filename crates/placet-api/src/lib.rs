@@ -83,8 +83,8 @@ pub use manage::{
     WorkspaceMadeDocument, WorkspaceRequest,
 };
 pub use measures::{
-    BucketDocument, ExpiredEvidenceDocument, GovernanceDocument, LatencyDocument,
-    MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
+    BucketDocument, ExceptionUseDocument, ExpiredEvidenceDocument, GovernanceDocument,
+    LatencyDocument, MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{

@@ -29,6 +29,8 @@ pub struct GovernanceDocument {
     pub rejected_changes: RejectedDocument,
     /// Requests that were denied for want of fresh evidence.
     pub expired_evidence: ExpiredEvidenceDocument,
+    /// How often policy was set aside.
+    pub exception_use: ExceptionUseDocument,
     /// Entries of the policy for which nobody answers; absent where there is no policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_owners: Option<MissingOwnersDocument>,
@@ -88,6 +90,25 @@ pub struct ExpiredEvidenceDocument {
     pub expired: u64,
     /// Because a piece was missing.
     pub missing: u64,
+}
+
+/// How often policy was set aside.
+#[derive(Serialize, ToSchema)]
+pub struct ExceptionUseDocument {
+    /// Exceptions that were opened.
+    pub opened: u64,
+    /// Of these, those that one person opened alone.
+    pub break_glass: u64,
+    /// Decisions that rest on one.
+    pub passages: u64,
+    /// Exceptions that ran out or were closed.
+    pub ended: u64,
+    /// Reviews.
+    pub reviewed: u64,
+    /// Exceptions that cover something now, whatever the window.
+    pub live: u64,
+    /// Exceptions that nobody has reviewed in time, whatever the window.
+    pub overdue: u64,
 }
 
 /// Entries of the policy for which nobody answers.

@@ -19,6 +19,10 @@ pub struct Measured {
     pub since: TimeMs,
     /// The figures.
     pub tally: Tally,
+    /// Exceptions that cover something now.
+    pub exceptions_live: u64,
+    /// Exceptions that nobody has reviewed in time.
+    pub reviews_overdue: u64,
 }
 
 /// What was seen of surfaces and rules.
@@ -110,13 +114,20 @@ impl Plane {
         self.look(workspace.no, move |state| {
             let measures = state.measures();
             let began = measures.began().unwrap_or(now);
-            let size = state.next_index();
+            let overdue = state.exception_reviews().filter(|due| *due <= now).count();
+            let all = Measured {
+                size: state.next_index(),
+                since: began,
+                tally: Tally::default(),
+                exceptions_live: state.exception_counts().0 as u64,
+                reviews_overdue: overdue as u64,
+            };
             match window_ms {
-                None => Measured { size, since: began, tally: measures.total().clone() },
+                None => Measured { tally: measures.total().clone(), ..all },
                 Some(window) => {
                     let from = TimeMs(now.0.saturating_sub(window));
                     let since = TimeMs(from.0 - from.0 % HOUR_MS).max(began);
-                    Measured { size, since, tally: measures.since(from) }
+                    Measured { since, tally: measures.since(from), ..all }
                 }
             }
         })

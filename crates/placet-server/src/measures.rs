@@ -9,12 +9,13 @@ use crate::server::Server;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{
-    BucketDocument, ExpiredEvidenceDocument, GovernanceDocument, Instant, LatencyDocument,
-    MissingOwnersDocument, RejectedDocument, Sha, UnownedDocument, ViolationsDocument,
+    BucketDocument, ExceptionUseDocument, ExpiredEvidenceDocument, GovernanceDocument, Instant,
+    LatencyDocument, MissingOwnersDocument, RejectedDocument, Sha, UnownedDocument,
+    ViolationsDocument,
 };
 use placet_engine::{Closing, HOUR_MS, Latency, Tally};
 use placet_policy::{Bundle, Census, Owned};
-use placet_runtime::Workspace;
+use placet_runtime::{Measured, Workspace};
 use placet_types::Digest;
 use placet_types::ids::{ActorId, ActorKind};
 use placet_types::policy::{Outcome, Reason};
@@ -120,6 +121,7 @@ pub(crate) async fn governance(call: Call) -> Result<Response, Problem> {
                 expired: tally.refused_for(Reason::EvidenceExpired),
                 missing: tally.refused_for(Reason::EvidenceMissing),
             },
+            exception_use: exceptions(&measured),
             missing_owners,
             policy_violations: ViolationsDocument {
                 denied: tally.violations,
@@ -129,6 +131,19 @@ pub(crate) async fn governance(call: Call) -> Result<Response, Problem> {
             },
         },
     )
+}
+
+fn exceptions(measured: &Measured) -> ExceptionUseDocument {
+    let [opened, break_glass, passages, ended, reviewed] = measured.tally.exceptions;
+    ExceptionUseDocument {
+        opened,
+        break_glass,
+        passages,
+        ended,
+        reviewed,
+        live: measured.exceptions_live,
+        overdue: measured.reviews_overdue,
+    }
 }
 
 fn latency(latency: &Latency) -> LatencyDocument {

@@ -104,6 +104,7 @@ use utoipa::OpenApi;
     api::BucketDocument,
     api::RejectedDocument,
     api::ExpiredEvidenceDocument,
+    api::ExceptionUseDocument,
     api::MissingOwnersDocument,
     api::UnownedDocument,
     api::ViolationsDocument,

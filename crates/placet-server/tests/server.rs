@@ -16,6 +16,8 @@ mod authzen_todo;
 mod channels;
 #[path = "server/compat.rs"]
 mod compat;
+#[path = "server/coverage.rs"]
+mod coverage;
 #[path = "server/evidence.rs"]
 mod evidence;
 #[path = "server/exceptions.rs"]

@@ -180,6 +180,16 @@ impl State {
                 let seen = measures.surfaces.named(reported.surface.as_deref());
                 seen.reported(reported.result, &reported.by, now);
             }
+            Event::ExceptionOpened(opened) => measures.count(now, |tally| {
+                tally.excepted(0);
+                if opened.break_glass {
+                    tally.excepted(1);
+                }
+            }),
+            Event::ExceptionEnded(_) | Event::ExceptionClosed(_) => {
+                measures.count(now, |tally| tally.excepted(3));
+            }
+            Event::ExceptionReviewed(_) => measures.count(now, |tally| tally.excepted(4)),
             Event::PassageReported(passage) => {
                 measures.count(now, |tally| tally.passed(passage.open));
                 if passage.surface_known {

@@ -67,6 +67,9 @@ pub struct Tally {
     pub reported: u64,
     /// Effects without a decision that were reported: where the surface fails open, and elsewhere.
     pub passages: [u64; 2],
+    /// Exceptions that were opened, and of these those that one person opened alone; decisions that rest on
+    /// one; exceptions that were over; reviews.
+    pub exceptions: [u64; 5],
 }
 
 /// Whether a denial by this reason is somebody's override and no word of the policy.
@@ -91,6 +94,9 @@ impl Tally {
 
     pub(super) fn decided(&mut self, event: &DecisionEvent) {
         raise(self.decisions.get_mut(place(event.outcome)));
+        if event.exception.is_some() {
+            self.excepted(2);
+        }
         if event.permit.as_ref().is_some_and(|permit| permit.consumed) {
             self.consumed();
         }
@@ -113,6 +119,10 @@ impl Tally {
 
     pub(super) fn reported(&mut self) {
         raise(Some(&mut self.reported));
+    }
+
+    pub(super) fn excepted(&mut self, at: usize) {
+        raise(self.exceptions.get_mut(at));
     }
 
     pub(super) fn passed(&mut self, open: bool) {
@@ -139,9 +149,12 @@ impl Tally {
             consumed,
             reported,
             passages,
+            exceptions,
         } = self;
         let counts = decisions.iter_mut().chain(closings.iter_mut()).chain(passages.iter_mut());
+        let counts = counts.chain(exceptions.iter_mut());
         let theirs = other.decisions.iter().chain(&other.closings).chain(&other.passages);
+        let theirs = theirs.chain(&other.exceptions);
         let singles = [
             (violations, other.violations),
             (stopped, other.stopped),

@@ -52,10 +52,12 @@ impl Code for Tally {
             consumed,
             reported,
             passages,
+            exceptions,
         } = self;
         put_counts(w, decisions);
         put_counts(w, closings);
         put_counts(w, passages);
+        put_counts(w, exceptions);
         w.put(latency);
         put_counts(w, &[*violations, *stopped, *consumed, *reported]);
         w.list(refused.iter(), |w, (reason, count)| {
@@ -65,7 +67,7 @@ impl Code for Tally {
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         let (decisions, closings) = (get_counts(r)?, get_counts(r)?);
-        let (passages, latency) = (get_counts(r)?, r.get()?);
+        let (passages, exceptions, latency) = (get_counts(r)?, get_counts(r)?, r.get()?);
         let [violations, stopped, consumed, reported] = get_counts(r)?;
         let refused = r.rising(|(reason, _)| reason, |r| Some((r.get()?, r.get()?)))?;
         Some(Self {
@@ -78,6 +80,7 @@ impl Code for Tally {
             consumed,
             reported,
             passages,
+            exceptions,
         })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::notation::Scene;
 use super::world::{START, actor};
-use placet_engine::{Closing, HOUR_MS, HOURS_MAX, Measures, SURFACES_MAX};
+use placet_engine::{
+    Closing, Command, HOUR_MS, HOURS_MAX, Measures, Plan, ReportPassage, SURFACES_MAX,
+};
 use placet_types::event::Event;
 use placet_types::ids::TimeMs;
 use placet_types::policy::{Outcome, Reason};
@@ -184,4 +186,78 @@ fn entries_that_do_not_name_their_surface_are_counted_apart() {
     let surfaces = state.measures().surfaces();
     assert_eq!((surfaces.named["pay"].consumed, surfaces.others.consumed), (0, 1));
     assert_eq!(state.measures().total().consumed, 1);
+}
+
+#[test]
+fn passages_are_recorded_whatever_is_stopped_and_fill_no_table() {
+    let mut scene =
+        scene("person ann operator\nservice gate\nrule a pay allow\ntrip ann workspace");
+    let who = scene.who("gate");
+    let world = scene.world();
+    let (now, policy) = (world.now, world.state.policy());
+    let report = |surface: &str, surface_known, open, at| {
+        Command::ReportPassage(Box::new(ReportPassage {
+            who: who.clone(),
+            surface: surface.into(),
+            action: "create".into(),
+            environment: "production".into(),
+            at,
+            surface_known,
+            open,
+            policy,
+        }))
+    };
+    let long_ago = TimeMs(now.0 - HOUR_MS);
+    let cases = [
+        ("pay", true, true, long_ago),
+        ("pay", true, false, now.plus(5)),
+        ("x", false, false, now),
+    ];
+    for (surface, known, open, at) in cases {
+        let plan = world.run(&report(surface, known, open, at)).unwrap();
+        let Plan::Append(events) = plan else { panic!("nothing was recorded") };
+        let [Event::PassageReported(event)] = &events[..] else { panic!("{events:?}") };
+        // What a gate's clock says is no later than the entry.
+        assert_eq!(event.at, at.min(now));
+    }
+    for at in 0..SURFACES_MAX * 2 {
+        world.run(&report(&format!("made-up.{at}"), false, false, now)).unwrap();
+    }
+    let found = measures(&mut scene);
+    let more = SURFACES_MAX as u64 * 2;
+    assert_eq!(found.total().passages, [1, 2 + more]);
+    let surfaces = found.surfaces();
+    assert_eq!(surfaces.named.keys().collect::<Vec<_>>(), ["pay"]);
+    assert_eq!((surfaces.named["pay"].passages, surfaces.others.passages), ([1, 1], [0, 1 + more]));
+    let gate = &surfaces.named["pay"].gates[&actor("service:gate")];
+    assert_eq!((gate.passages, gate.permits, gate.heard_last), (2, 0, Some(now)));
+}
+
+#[test]
+fn exceptions_are_counted_from_opening_to_review() {
+    let mut scene = scene(
+        "person ann operator
+        person bob admin
+        person cat admin
+        agent bot
+        rule ok git allow
+        rule f git deny floor
+        decide bot git d1
+        decide ann override.exception o1 action=open
+        vote bob o1
+        collect ann o1
+        except ann o1 x1 git agent:bot waives=floor
+        decide bot git d2
+        decide bot git d3
+        +3600000
+        tick
+        decide bot git d4
+        revexc bob x1",
+    );
+    let found = measures(&mut scene);
+    // The second one passed within the same hour; the fourth was denied again.
+    assert_eq!(found.total().exceptions, [1, 0, 2, 1, 1]);
+    assert_eq!(found.total().violations, 2, "d1, d4");
+    let now = scene.world().now;
+    assert_eq!(found.since(now).exceptions, [0, 0, 0, 1, 1]);
 }

@@ -2,6 +2,8 @@
 
 use super::{Figures, head, line};
 use placet_engine::{Closing, Latency};
+use placet_types::policy::Reason;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn write(out: &mut String, rows: &[(String, Figures)]) {
@@ -35,9 +37,13 @@ pub(super) fn write(out: &mut String, rows: &[(String, Figures)]) {
         "Denied decisions by each of their reasons; reason=\"evidence_expired\" is expired evidence.",
     );
     for (name, figures) in rows {
-        for (reason, count) in &figures.measured.refused {
+        let refused = &figures.measured.refused;
+        // These two are there from the start: an increase from nothing would not be seen.
+        let always = [Reason::EvidenceMissing, Reason::EvidenceExpired];
+        let reasons: BTreeSet<Reason> = refused.keys().copied().chain(always).collect();
+        for reason in reasons {
             let labels = format!("workspace=\"{name}\",reason=\"{}\"", reason.as_str());
-            line(out, "placet_denied_total", &labels, *count);
+            line(out, "placet_denied_total", &labels, figures.measured.refused_for(reason));
         }
     }
     head(

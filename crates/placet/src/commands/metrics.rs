@@ -54,6 +54,14 @@ fn print(found: &Value) {
         plain("/expired_evidence/missing")
     );
     row("expired evidence", &evidence);
+    let exceptions = format!(
+        "{} opened, {} decisions rest on one; {} live, {} not reviewed in time",
+        plain("/exception_use/opened"),
+        plain("/exception_use/passages"),
+        plain("/exception_use/live"),
+        plain("/exception_use/overdue")
+    );
+    row("exception use", &exceptions);
     let owners = match found["missing_owners"].as_object() {
         None => "no policy is in force".to_owned(),
         Some(_) => format!(

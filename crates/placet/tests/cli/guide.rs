@@ -79,6 +79,11 @@ fn the_glass_is_broken_as_the_guide_says() {
     follow("docs/guides/break-glass.md", 6);
 }
 
+#[test]
+fn holes_are_found_as_the_guide_says() {
+    follow("docs/guides/coverage.md", 5);
+}
+
 fn follow(guide: &str, blocks_min: usize) {
     follow_on(&Server::dev(), guide, blocks_min, &[]);
 }
