@@ -136,7 +136,8 @@ async fn what_waives_all_of_policy_is_loud_everywhere() {
         "controls": ["max_uses:2", "notify:oncall"], "environment": "staging",
     });
     // The policy lets operators break the glass, and nobody else.
-    world.post(PATH, &ann, &asked(&glass)).await.refused(403, "role_missing");
+    let eve = world.key("human:eve", &["auditor"]).await;
+    world.post(PATH, &eve, &asked(&glass)).await.refused(403, "role_missing");
     let opened = world.post(PATH, &olga, &asked(&glass)).await;
     assert_eq!(opened.status, 201, "{opened:?}");
     let opened = opened.json();
