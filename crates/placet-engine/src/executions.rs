@@ -426,14 +426,16 @@ impl State {
     }
 
     /// Ends executions by a kill that covers them.
-    pub(crate) fn kill_executions(&mut self, ids: Vec<ExecutionId>, source: KillSource) {
+    pub(crate) fn kill_executions(&mut self, ids: Vec<ExecutionId>, source: KillSource) -> u64 {
         let state = match source {
-            KillSource::Certificate => ExecutionState::KillSwitchTampered,
+            KillSource::Certificate | KillSource::Seal => ExecutionState::KillSwitchTampered,
             _ => ExecutionState::Killed,
         };
+        let ended = ids.len() as u64;
         for id in ids {
             self.end_execution(id, state);
         }
+        ended
     }
 
     /// Counts a decision as a step of the execution that it names.

@@ -8,6 +8,7 @@ use crate::command::{Plan, Who};
 use crate::rejection::Rejection;
 use crate::state::{HeldState, KillState, OpenPermit, State, Timer};
 use crate::step::{append, has_role};
+use crate::trips::Reached;
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -316,9 +317,9 @@ impl State {
         if source != KillSource::Manifest {
             self.overrides.all.insert(kill.scope.clone(), state);
         }
-        let barred = self.barred(&kill.scope, mode);
+        let mut reached = Reached { barred: self.barred(&kill.scope, mode), ..Reached::default() };
         if !mode.ends_permits() {
-            self.remember_trip(kill, index, 0, barred);
+            self.remember_trip(kill, index, &reached);
             return Ok(());
         }
         if source != KillSource::Manifest {
@@ -332,21 +333,21 @@ impl State {
                     covered.map(|it| it.executions.iter().copied().collect()).unwrap_or_default()
                 }
             };
-            self.kill_executions(ended, source);
+            reached.executions = self.kill_executions(ended, source);
         }
         if kill.scope.is_wide() {
             self.last_override = Some(index);
             self.overrides.floor = index;
             let all: Vec<DecisionId> = self.permits.keys().copied().collect();
-            let ended = self.end_open(all);
-            self.remember_trip(kill, index, ended, barred);
+            reached.permits = self.end_open(all);
+            self.remember_trip(kill, index, &reached);
             for held in self.held.values_mut() {
                 forget_nonce(&mut held.state);
             }
             return Ok(());
         }
         let Some(covered) = self.overrides.covered.get(&kill.scope) else {
-            self.remember_trip(kill, index, 0, barred);
+            self.remember_trip(kill, index, &reached);
             return Ok(());
         };
         let stopped = |scopes: &[KillScope]| bites(&kill.scope, mode, scopes);
@@ -359,8 +360,8 @@ impl State {
                 forget_nonce(&mut held.state);
             }
         }
-        let ended = self.end_open(open);
-        self.remember_trip(kill, index, ended, barred);
+        reached.permits = self.end_open(open);
+        self.remember_trip(kill, index, &reached);
         Ok(())
     }
 

@@ -132,6 +132,17 @@ pub(crate) fn drill(state: &State, command: &Drill) -> Result<Plan, Rejection> {
     }))
 }
 
+/// What a trip stopped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reached {
+    /// Open permits that it ended.
+    pub(crate) permits: u64,
+    /// Held actions that it bars.
+    pub(crate) barred: u64,
+    /// Executions that it ended.
+    pub(crate) executions: u64,
+}
+
 impl State {
     /// Trips and drills that are remembered, oldest first.
     pub fn trips(&self) -> impl DoubleEndedIterator<Item = &TripRecord> {
@@ -193,7 +204,7 @@ impl State {
     }
 
     /// Remembers a trip; what it ended was counted by whoever ended it.
-    pub(crate) fn remember_trip(&mut self, kill: &KillEvent, index: u64, ended: u64, barred: u64) {
+    pub(crate) fn remember_trip(&mut self, kill: &KillEvent, index: u64, reached: &Reached) {
         let counters = &self.counters;
         let known = counters.reported.saturating_add(counters.overtaken);
         let record = TripRecord {
@@ -203,11 +214,10 @@ impl State {
             mode: kill.mode,
             source: Some(kill.source),
             by: kill.by.clone(),
-            permits_ended: ended,
-            approvals_barred: barred,
+            permits_ended: reached.permits,
+            approvals_barred: reached.barred,
             waiting_told: kill.waiting,
-            // Executions count here.
-            executions_ended: 0,
+            executions_ended: reached.executions,
             unreported: counters.consumed.saturating_sub(known),
             overtaken: 0,
             lifted: None,
