@@ -253,7 +253,11 @@ impl State {
     /// has expired or was taken back since.
     #[must_use]
     pub fn release_gaps(&self, release: &Release, now: TimeMs) -> Vec<String> {
-        let lapsed = release.event.evaluations.iter().filter_map(|id| lapsed(self, id, now));
+        // Of what was never known, nothing has lapsed.
+        let unknown = release.event.gaps.iter().any(|gap| gap == "evaluation_unknown");
+        let ids = release.event.evaluations.iter();
+        let ids = ids.filter(|id| !unknown || self.evidence.get(id).is_some());
+        let lapsed = ids.filter_map(|id| lapsed(self, id, now));
         let mut gaps: BTreeSet<String> = lapsed.map(ToString::to_string).collect();
         gaps.extend(release.event.gaps.iter().cloned());
         gaps.into_iter().collect()
