@@ -62,7 +62,7 @@ async fn the_figures_are_what_happened_and_survive_a_restart() {
         "placet_approval_latency_seconds_count{workspace=\"main\"} 2",
         "placet_policy_violations_total{workspace=\"main\"} 1",
         "placet_denied_total{workspace=\"main\",reason=\"rule\"} 1",
-        "placet_owners_missing{workspace=\"main\",why=\"none\"} 4",
+        "placet_owners_missing{workspace=\"main\",why=\"none\"} 5",
         "placet_owners_missing{workspace=\"main\",why=\"left\"} 0",
     ] {
         assert!(before.contains(&format!("{line}\n")), "{line} is not in {before}");
