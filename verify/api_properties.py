@@ -118,7 +118,7 @@ class Server:
     def approved(self, held):
         """The other admin approves what is held, if it is."""
         decision = held.get("decision") if isinstance(held, dict) else None
-        if decision and decision.get("approval"):
+        if isinstance(decision, dict) and decision.get("approval"):
             path = f"/api/v1/approvals/{decision['approval']['id']}/approve"
             self.call("POST", path, {"action_digest": decision["action_digest"]}, "second")
 
@@ -240,7 +240,7 @@ class Server:
         if operation in ("trustIssuerKey", "revokeIssuerKey"):
             body = {"issuer": "service:ci", "key": self.vkey()}
             if operation == "revokeIssuerKey":
-                self.agreed("/api/v1/evidence/keys", body)
+                self.agreed("/api/v1/evidence/keys", dict(body, idempotency_key=self.unique()))
             return {}, body, "admin"
         if operation == "createWorkspace":
             name = "w" + self.unique()

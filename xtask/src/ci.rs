@@ -17,7 +17,7 @@ const FAULTS_SECONDS: u64 = 70;
 /// change is not a draw of luck. Other seeds are for `cargo xtask faults` and by hand.
 const SEED: u64 = 11;
 /// Seconds of the property tests of the API in CI, for both servers together.
-const API_SECONDS: &str = "50";
+const API_SECONDS: &str = "110";
 /// What makes requests from the OpenAPI document, from PyPI.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// Clients that the stubs of Telegram and Slack are held to, from PyPI.
@@ -44,7 +44,7 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("sim", 75, false, Stages::sim),
     ("trace", 30, false, Stages::trace),
     ("faults", 120, false, Stages::faults),
-    ("api", 120, false, Stages::api),
+    ("api", 180, false, Stages::api),
     ("chats", 60, false, Stages::chats),
     ("alerts", 15, false, Stages::alerts),
     ("bench", 120, false, Stages::bench),
