@@ -28,7 +28,7 @@ rules:
 
 const HELD: &str = r#"{
   "surface": "payments.transfer", "action": "create", "idempotency_key": "k",
-  "target": "account\u200b:4711", "on_behalf_of": ["human:maria"], "labels": {"desk": "7"},
+  "target": "account\u200b:iban-4711", "on_behalf_of": ["human:maria"], "labels": {"desk": "7"},
   "context": {"ticket": 12}, "risk_tags": ["checked"],
   "arguments": {"amount": 12.5, "country": "FR", "memo": "\u202e001", "to": [{"name": "x"}, {}]},
   "change": {"files": ["a"]}
@@ -56,7 +56,7 @@ async fn every_field_is_shown_with_its_origin_and_nothing_hides() {
     assert_eq!(one["rendering"]["action_digest"], held["action_digest"]);
     let rows = [
         ("surface", "payments.transfer", "asserted", true, false),
-        ("target", "account\\u{200b}:4711", "asserted", true, true),
+        ("target", "account\\u{200b}:iban-4711", "asserted", true, true),
         ("actor", "agent:bot", "verified", true, false),
         ("on_behalf_of[0]", "human:maria", "asserted", true, false),
         ("environment", "production", "verified", true, false),
@@ -219,7 +219,7 @@ async fn entries_say_where_they_leave_an_approval() {
     let rows = rows.into_iter().chain([(other, "pending"), (other, "withdrawn")]);
     let rows: Vec<_> = rows.map(|(id, state)| (id.to_owned(), state.to_owned())).collect();
     assert_eq!(seen, rows);
-    for personal in ["olga", "tom", "maria", "secret", "4711"] {
+    for personal in ["olga", "tom", "maria", "secret", "iban-4711"] {
         assert!(!text.contains(personal), "{personal} in {text}");
     }
 }
