@@ -48,7 +48,9 @@ impl Plane {
         }
         let mut index = None;
         for workspace in &affected {
-            let drill = Drill { scope: scope.clone(), who: self.who(workspace, principal) };
+            let waiting = workspace.callers.under(&scope);
+            let who = self.who(workspace, principal);
+            let drill = Drill { scope: scope.clone(), who, waiting };
             let payload = self.actor_payload(Some(principal))?;
             let done = self.submit(workspace.no, Command::Drill(drill), payload).await?;
             let written = done.written.iter().flat_map(Written::events).map(|(at, _)| at).next();
