@@ -153,6 +153,7 @@ impl State {
                 self.apply_exception_ended(ended)?;
             }
             Event::ExceptionReviewed(reviewed) => self.apply_exception_reviewed(reviewed)?,
+            Event::ExceptionOverdue(overdue) => self.apply_exception_overdue(overdue)?,
             Event::KillTripped(kill) => self.apply_trip(kill, index)?,
             Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
             Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
@@ -180,6 +181,7 @@ impl State {
             Event::HoldReleased(released) => self.apply_release(released)?,
             Event::SignerRotated(rotated) => self.apply_rotated(rotated, index)?,
             Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
+            Event::LogSucceeded(succeeded) => self.apply_succeeded(succeeded, index)?,
             Event::EvidenceAdded(added) => self.apply_evidence(added, index)?,
             Event::EvidenceRevoked(revoked) => self.evidence.revoke(&revoked.evidence)?,
             Event::ReleaseRegistered(release) => self.apply_released(release, index)?,
@@ -213,7 +215,7 @@ impl State {
         }
         let answerable: Vec<_> = self.answerable(event.exception.as_ref()).collect();
         if let Some(passage) = &event.exception {
-            self.apply_passage(passage, event)?;
+            self.apply_passage(passage, event, index)?;
         }
         self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.

@@ -90,6 +90,7 @@ pub fn step_with<H: Hasher>(
         Command::ReleaseHold { hold, by, decision } => release_hold(state, *hold, by, *decision),
         Command::RotateSigner(command) => signers::rotate(state, command),
         Command::RevokeSigner(command) => signers::revoke(state, command),
+        Command::SucceedLog(command) => signers::succeed(state, command),
         Command::Found(_) if state.next_index > 0 => Ok(Plan::Nothing),
         Command::Found(genesis) => append(Event::Genesis(genesis.as_ref().clone())),
         Command::ShadowBundle(command) => shadow::set(state, command),
@@ -106,7 +107,7 @@ pub fn step_with<H: Hasher>(
             evidence::revoke(state, *evidence, reason, by)
         }
         Command::RegisterRelease(command) => releases::register(state, command, now),
-        Command::ChangeAlias(command) => releases::change_alias(state, command),
+        Command::ChangeAlias(command) => releases::change_alias(state, command, now),
         Command::ChangeIssuer(command) => evidence::change_issuer(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),

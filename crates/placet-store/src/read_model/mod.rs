@@ -195,7 +195,7 @@ impl<'a> Facts<'a> {
             Event::KeyCreated(event) => by(Some(&event.by)),
             Event::KeyRevoked(event) => by(Some(&event.by)),
             Event::SessionOpened(event) => by(Some(&event.principal.actor)),
-            Event::SessionNarrowed(_) => Self::default(),
+            Event::SessionNarrowed(_) | Event::LogSucceeded(_) => Self::default(),
             Event::SessionClosed(event) => by(Some(&event.by)),
             Event::PayloadErased(event) => by(event.by.as_ref()),
             Event::HoldPlaced(event) => by(Some(&event.by)),
@@ -227,7 +227,10 @@ impl<'a> Facts<'a> {
             Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }
-            Event::Genesis(_) | Event::Gap(_) | Event::AdmissionRefused(_) => Self::default(),
+            Event::Genesis(_)
+            | Event::ExceptionOverdue(_)
+            | Event::Gap(_)
+            | Event::AdmissionRefused(_) => Self::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod evidence;
 mod exception;
 mod execution;
 mod other;
+mod overdue;
 mod overrides;
 mod passage;
 mod policy;
@@ -44,6 +45,7 @@ pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
 };
+pub use overdue::ExceptionOverdue;
 pub use overrides::{KillEvent, KillScope, KillSource, OverrideMode};
 pub use passage::PassageReported;
 pub use policy::{
@@ -56,7 +58,7 @@ pub use session::{
     CHAIN_MAX, CloseReason, SessionClosed, SessionNarrowed, SessionOpened, TokenUse,
 };
 pub use shadow::{BundleShadowed, Differing, Would};
-pub use signer::{SignerRevoked, SignerRotated};
+pub use signer::{LogSucceeded, SignerRevoked, SignerRotated};
 
 /// `_type` of every entry.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -177,6 +179,8 @@ pub enum Event {
     ExceptionClosed(ExceptionEnded),
     /// `exception.reviewed`: another person has looked at it.
     ExceptionReviewed(ExceptionReviewed),
+    /// `exception.overdue`: nobody has reviewed it in time.
+    ExceptionOverdue(ExceptionOverdue),
     /// `kill.tripped`
     KillTripped(KillEvent),
     /// `kill.lift_requested`
@@ -225,6 +229,8 @@ pub enum Event {
     SignerRotated(SignerRotated),
     /// `signer.revoked`: a former key of the log counts no more.
     SignerRevoked(SignerRevoked),
+    /// `log.succeeded`: the log goes on under another name.
+    LogSucceeded(LogSucceeded),
     /// `evidence.added`: somebody vouches for something.
     EvidenceAdded(EvidenceAdded),
     /// `evidence.revoked`
@@ -267,6 +273,7 @@ impl Event {
             Self::ExceptionEnded(_) => "exception.ended",
             Self::ExceptionClosed(_) => "exception.closed",
             Self::ExceptionReviewed(_) => "exception.reviewed",
+            Self::ExceptionOverdue(_) => "exception.overdue",
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",
@@ -291,6 +298,7 @@ impl Event {
             Self::HoldReleased(_) => "hold.released",
             Self::SignerRotated(_) => "signer.rotated",
             Self::SignerRevoked(_) => "signer.revoked",
+            Self::LogSucceeded(_) => "log.succeeded",
             Self::EvidenceAdded(_) => "evidence.added",
             Self::EvidenceRevoked(_) => "evidence.revoked",
             Self::IssuerTrusted(_) => "issuer.trusted",

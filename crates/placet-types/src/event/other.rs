@@ -228,6 +228,7 @@ impl Event {
             Self::ExceptionOpened(event) => event.write(w),
             Self::ExceptionEnded(event) | Self::ExceptionClosed(event) => event.write(w),
             Self::ExceptionReviewed(event) => event.write(w),
+            Self::ExceptionOverdue(event) => event.write(w),
             Self::KillTripped(event) | Self::KillLiftRequested(event) | Self::KillLifted(event) => {
                 event.write(w);
             }
@@ -258,6 +259,7 @@ impl Event {
             Self::HoldReleased(event) => event.write(w),
             Self::SignerRotated(event) => event.write(w),
             Self::SignerRevoked(event) => event.write(w),
+            Self::LogSucceeded(event) => event.write(w),
             Self::EvidenceAdded(event) => event.write(w),
             Self::EvidenceRevoked(event) => event.write(w),
             Self::IssuerTrusted(event) | Self::IssuerRevoked(event) => event.write(w),
@@ -324,6 +326,7 @@ impl Event {
             }
             "exception.ended" => Self::ExceptionEnded(super::ExceptionEnded::read(&mut r)?),
             "exception.closed" => Self::ExceptionClosed(super::ExceptionEnded::read(&mut r)?),
+            "exception.overdue" => Self::ExceptionOverdue(super::ExceptionOverdue::read(&mut r)?),
             "exception.reviewed" => {
                 Self::ExceptionReviewed(super::ExceptionReviewed::read(&mut r)?)
             }
@@ -360,6 +363,7 @@ impl Event {
             "hold.released" => Self::HoldReleased(super::HoldReleased::read(&mut r)?),
             "signer.rotated" => Self::SignerRotated(super::SignerRotated::read(&mut r)?),
             "signer.revoked" => Self::SignerRevoked(super::SignerRevoked::read(&mut r)?),
+            "log.succeeded" => Self::LogSucceeded(super::LogSucceeded::read(&mut r)?),
             "evidence.added" => Self::EvidenceAdded(super::EvidenceAdded::read(&mut r)?),
             "evidence.revoked" => Self::EvidenceRevoked(super::EvidenceRevoked::read(&mut r)?),
             "issuer.trusted" => Self::IssuerTrusted(super::IssuerKey::read(&mut r)?),

@@ -260,6 +260,10 @@ fn all() -> Vec<Event> {
             justified: false,
             passages: 12,
         }),
+        Event::ExceptionOverdue(ExceptionOverdue {
+            exception: ExceptionId::from_bytes([6; 16]),
+            due: TimeMs(9),
+        }),
         Event::DelegationEnded(DelegationEnded {
             delegation: DelegationId::from_bytes([6; 16]),
             by: Some(actor()),
@@ -430,6 +434,18 @@ fn all() -> Vec<Event> {
             new: "b".into(),
             note: "n".into(),
             old: "a".into(),
+        }),
+        Event::LogSucceeded(LogSucceeded {
+            new: "placet/fedcba9876543210/bank+00000002+B".into(),
+            note: "placet/succession/1\nsize 3\n\n\u{2014} o b2xk\n\u{2014} n bmV3\n".into(),
+            old: "placet/0123456789abcdef/bank+00000001+A".into(),
+            signed: Some(9),
+        }),
+        Event::LogSucceeded(LogSucceeded {
+            new: "b".into(),
+            note: "n".into(),
+            old: "a".into(),
+            signed: None,
         }),
         Event::SignerRevoked(SignerRevoked {
             by: actor(),
