@@ -59,6 +59,7 @@ mod step;
 mod trips;
 mod votes;
 mod waiting;
+mod within;
 
 pub use apply::FoldError;
 pub use command::{

@@ -21,7 +21,7 @@ use placet_types::policy::Reason;
 /// Changing an alias: what freezing one stops.
 const ALIAS_CHANGE: &str = "alias.change";
 /// Roles that may trip and lift.
-const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
+pub(crate) const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
 /// How many scopes that were lifted are remembered one by one.
 const PAST_MAX: usize = 1024;
 
@@ -133,8 +133,10 @@ impl State {
         let wide = [KillScope::Everything, KillScope::Workspace];
         let tripped = wide.iter().chain(scopes).filter_map(|scope| {
             let it = all.get(scope)?;
-            // Looked up once, and only where something is frozen.
-            let spared = it.mode == OverrideMode::Freeze && {
+            // Looked up once, and only where something is frozen. A route is frozen against its change, by
+            // whatever runs already too; so is what the constitution governs.
+            let spares = it.mode == OverrideMode::Freeze && !matches!(scope, KillScope::Alias(_));
+            let spared = spares && {
                 let began = *began.get_or_insert_with(|| self.began(scopes));
                 began.is_some_and(|began| began < it.index)
             };
