@@ -321,10 +321,21 @@ pub struct Vote {
     pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
     /// The caller that waits for its permit.
     pub waiting: Option<Waiting>,
+}
+
+/// Whose roles a verdict on a held request rests on: those that the proposer had when it was evaluated.
+#[derive(Clone, Debug)]
+pub struct Lends {
+    /// The proposer.
+    pub actor: ActorRef,
+    /// Its roles.
+    pub roles: BTreeSet<String>,
 }
 
 /// A caller that waits for the approval of its action.
@@ -372,6 +383,8 @@ pub struct Collect {
     pub permit_ms: u64,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
 }

@@ -217,6 +217,22 @@ impl State {
         self.standing(actor, now).flat_map(|principal| principal.roles.iter().cloned()).collect()
     }
 
+    /// Between evaluating a held request and this a key of its proposer may have ended: then the verdict rests
+    /// on roles that nobody has any more.
+    pub(crate) fn still_lends(&self, command: &Command, now: TimeMs) -> Result<(), Rejection> {
+        let lends = match command {
+            Command::Vote(command) => command.lends.as_ref(),
+            Command::Collect(command) => command.lends.as_ref(),
+            _ => None,
+        };
+        let Some(Lends { actor, roles }) = lends else { return Ok(()) };
+        let revoked = self.revoked_role(roles).is_some();
+        if revoked || self.roles_among(actor, roles, now).len() < roles.len() {
+            return Err(Rejection::ProposerMoved);
+        }
+        Ok(())
+    }
+
     /// Whether authentication took this caller for what it is now: what lies before the queue may
     /// have changed meanwhile.
     pub(crate) fn still_is(&self, who: &Who, now: TimeMs) -> Result<(), Rejection> {
