@@ -271,7 +271,7 @@ impl Model {
                 assert!(self.keys.remove(&closed.key).is_some(), "closed twice");
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
-            Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
+            Event::SignerRotated(_) | Event::SignerRevoked(_) | Event::LogSucceeded(_) => {}
             Event::ExecutionStarted(_)
             | Event::ExecutionQueued(_)
             | Event::ExecutionTerminated(_)

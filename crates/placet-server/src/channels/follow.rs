@@ -105,6 +105,10 @@ async fn advance(
             let next = cursor.next;
             keep(channels, no, cursor, next, Vec::new(), server).await?;
         }
+        // A peer that was down may be another one now. At a start nothing has changed.
+        if cursor.under.is_some() {
+            channels.resume_all(no).await?;
+        }
         cursor.under = under;
     }
     let Some(bundle) = bundle.filter(|bundle| !bundle.notify().is_silent()) else {
