@@ -2,6 +2,7 @@
 //! comes of it.
 
 mod signing;
+mod voting;
 
 use crate::decide::Asked;
 use crate::exceptions::{OpenException, Passing};
@@ -28,6 +29,7 @@ use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
 
 pub use signing::{AuthorChange, RevokeSigner, RotateSigner, SucceedLog};
+pub use voting::{Lends, Waiting};
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -330,28 +332,6 @@ pub struct Vote {
     pub windows: Vec<Option<Tag>>,
     /// The caller that waits for its permit.
     pub waiting: Option<Waiting>,
-}
-
-/// Whose roles a verdict on a held request rests on: those that the proposer had when it was evaluated.
-#[derive(Clone, Debug)]
-pub struct Lends {
-    /// The proposer.
-    pub actor: ActorRef,
-    /// Its roles.
-    pub roles: BTreeSet<String>,
-}
-
-/// A caller that waits for the approval of its action.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    /// The proposer.
-    pub who: Who,
-    /// SHA-256 of the attempt's nonce.
-    pub nonce: Digest,
-    /// A fresh id.
-    pub permit: PermitId,
-    /// Life of the permit.
-    pub permit_ms: u64,
 }
 
 /// Let somebody else approve in one's place.

@@ -12,13 +12,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use placet_types::Digest;
 use placet_types::event::{
     DecisionEvent, EndState, Event, ExecutionEnded, ExecutionStarted, ExecutionTerminated,
     KillEvent, KillScope, KillSource, OverrideMode, TerminateCause,
 };
 use placet_types::ids::{ExecutionId, TimeMs};
 use placet_types::policy::{Combined, Reason};
-use placet_types::Digest;
 
 pub use queue::EXECUTION_QUEUE_MS;
 pub(crate) use queue::{Places, begins, waited};

@@ -231,6 +231,20 @@ impl Scene {
         Command::StartExecution(Box::new(start))
     }
 
+    /// What is known of a decision beyond its entry.
+    pub(crate) fn show(&mut self, name: &str) -> String {
+        let id = self.id(name);
+        let (index, event) = self.world().decision(id);
+        let status = self.world().state.status(id, index, &event.scopes());
+        let mut out = Vec::new();
+        out.extend(status.held.map(|held| held.state.as_str()));
+        out.extend(status.open_permit.map(|_| "open"));
+        out.extend(status.consumed_later.then_some("consumed-later"));
+        out.extend(status.reported.then_some("reported"));
+        out.extend(status.revoked.then_some("revoked"));
+        out.join(" ")
+    }
+
     /// How an execution stands: state, steps, those that wait.
     pub(crate) fn stands(&mut self, name: &str) -> String {
         let id = self.execution(name);

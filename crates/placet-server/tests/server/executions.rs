@@ -102,7 +102,8 @@ async fn one_waits_for_a_place_and_one_has_had_its_steps() {
     let rule = "  - id: one\n    match: { surfaces: [execution] }\n    decision: allow_with_constraints\n    constraints: { max_concurrent: 1 }\n";
     let manifests = "capabilities:\n  crm: { allowed_roles: [\"*\"], surfaces: [execution, payments.transfer], max_steps: 3 }\n";
     let world =
-        World::with(Some(&format!("{BUNDLE}{rule}{manifests}")), false, ServerOptions::default()).await;
+        World::with(Some(&format!("{BUNDLE}{rule}{manifests}")), false, ServerOptions::default())
+            .await;
     let bot = world.key("agent:bot", &["runner"]).await;
     let begin = async |name: &str, more: &str| {
         let body = format!(r#"{{"capability":"crm","idempotency_key":"{name}"{more}}}"#);

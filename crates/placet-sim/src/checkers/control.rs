@@ -297,9 +297,8 @@ impl Fold {
             {
                 self.begun(event, index)
             }
-            Event::ExecutionStarted(started) | Event::ExecutionQueued(started) => {
+            Event::ExecutionStarted(event) | Event::ExecutionQueued(event) => {
                 let queued = matches!(stored.entry.event, Event::ExecutionQueued(_));
-                let event = started;
                 let mut under = vec![
                     KillScope::Capability(event.capability.clone()),
                     KillScope::Execution(event.execution.to_string()),
@@ -319,10 +318,9 @@ impl Fold {
                 if let Some(by) = self.stops(&scopes, |mode| mode.ends_permits()) {
                     return wrong(format!("starts an execution while {by} is stopped"));
                 }
-                match self.runs.insert(event.execution, {
-                    let most = event.max_steps;
-                    Run { index, scopes, end: None, queued, steps: 0, most }
-                }) {
+                let most = event.max_steps;
+                let run = Run { index, scopes, end: None, queued, steps: 0, most };
+                match self.runs.insert(event.execution, run) {
                     Some(_) => wrong("starts an execution a second time"),
                     None => Ok(()),
                 }
@@ -342,7 +340,11 @@ impl Fold {
                         TerminateCause::Queue | TerminateCause::Parent => (run.queued, "failed"),
                     };
                     run.end = Some(end);
-                    if fits { Ok(()) } else { wrong("ends an execution that had a place and steps") }
+                    if fits {
+                        Ok(())
+                    } else {
+                        wrong("ends an execution that had a place and steps")
+                    }
                 }
                 _ => wrong("ends an execution that does not run"),
             },
@@ -381,7 +383,9 @@ impl Fold {
         let run = named(&scopes).filter(|_| !foreign).and_then(|id| self.runs.get_mut(&id));
         if let Some(run) = run.filter(|run| !run.queued || granted) {
             if granted && (run.queued || run.most.is_some_and(|most| run.steps >= most)) {
-                return wrong("lets a step pass of an execution that waits, or has had all its steps");
+                return wrong(
+                    "lets a step pass of an execution that waits, or has had all its steps",
+                );
             }
             run.steps += 1;
         }
@@ -453,7 +457,9 @@ impl Fold {
         scopes: &BTreeSet<KillScope>,
         ways: impl Fn(OverrideMode) -> bool,
     ) -> Option<KillScope> {
-        let run = named(scopes).and_then(|id| self.runs.get(&id)).filter(|run| run.end.is_none() && !run.queued);
+        let run = named(scopes)
+            .and_then(|id| self.runs.get(&id))
+            .filter(|run| run.end.is_none() && !run.queued);
         let wide = [KillScope::Everything, KillScope::Workspace];
         let mut all = wide.iter().chain(scopes);
         let by = all.find(|scope| {

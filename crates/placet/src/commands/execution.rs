@@ -74,14 +74,7 @@ enum ExecutionCommand {
 /// Runs it.
 pub(crate) async fn run(args: ExecutionArgs) -> Done {
     match args.command {
-        ExecutionCommand::Start {
-            capability,
-            branch,
-            parent,
-            max_steps,
-            idempotency_key,
-            ask,
-        } => {
+        ExecutionCommand::Start { capability, branch, parent, max_steps, idempotency_key, ask } => {
             let mut body = json!({"capability": capability});
             let given =
                 [("branch", branch), ("parent", parent), ("idempotency_key", idempotency_key)];
