@@ -1,7 +1,7 @@
 //! Sessions: keys with an end. Who opens one, what it may do, and when it ends. Owns the rule that
 //! rights only shrink on their way from one actor to the next; refuses to know tokens.
 
-use crate::command::{OpenSession, Plan, Who};
+use crate::command::{Command, Lends, OpenSession, Plan, Who};
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
