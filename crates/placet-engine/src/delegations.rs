@@ -125,7 +125,8 @@ impl Delegations {
 
     /// What is forgotten for another one that `by` gives; nothing where there is room, an error where
     /// there is none and everything counts. First those that count no more, then whose time was up, unless a
-    /// vote stands under them that is still needed (`resting`). Whoever fills their own share forgets their own, and nobody else's.
+    /// vote stands under them that is still needed (`resting`). Whoever fills their own share forgets their own,
+    /// and nobody else's.
     fn forgets(
         &self,
         by: &ActorRef,
