@@ -10,6 +10,7 @@ use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
 use crate::shadow;
 use crate::state::State;
+use crate::within;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -86,7 +87,7 @@ pub(crate) fn decide<H: Hasher>(
     let decided = without_guards(verdict, &combined);
     let verdict = decided.as_ref().unwrap_or(verdict);
     let trip = executions::tripped_by(state, command, &combined)
-        .or_else(|| executions::spent_by(command, &combined));
+        .or_else(|| executions::spent_by(state, command, &combined));
     let mut event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     (event.exception, event.retroactive) = (passage, retroactive);
     // No permit outlives the exception that it rests on.
@@ -348,7 +349,7 @@ fn event<H: Hasher>(
         would: None,
         exception: None,
         retroactive: None,
-        under: command.under.clone(),
+        under: within::under(state, command, combined.outcome),
     }
 }
 

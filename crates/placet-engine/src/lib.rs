@@ -37,6 +37,7 @@ mod demand;
 mod evidence;
 mod exceptions;
 mod executions;
+mod follow;
 mod hold;
 mod idempotency;
 mod keys;
@@ -58,6 +59,7 @@ mod step;
 mod trips;
 mod votes;
 mod waiting;
+mod within;
 
 pub use apply::FoldError;
 pub use command::{
@@ -78,6 +80,7 @@ pub use exceptions::{
 pub use executions::{
     EXECUTION, EXECUTION_QUEUE_MS, EndExecution, Execution, ExecutionState, StartExecution,
 };
+pub use follow::Follow;
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;
 pub use measures::{
