@@ -376,6 +376,8 @@ fn a_role_that_ends_before_the_turn_lends_nothing() {
          # What was evaluated with the role comes after its end.
          revokekey bob bot -> key.revoked
          vote ann h2 lends=bot/builder -> ! policy_moved
+         # Whoever has a key left that lacks the role collects nothing on the strength of it.
+         newkey bob agent:bot reader -> key.created
          collect bot h1 lends=bot/builder -> ! policy_moved
          vote ann h2 -> approved",
     );
