@@ -2,6 +2,7 @@
 //! one.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use placet_types::Digest;
 use placet_types::event::{ActorRef, Principal};
 use placet_types::ids::KeyId;
 
@@ -18,6 +19,8 @@ pub(crate) struct Keys {
     all: BTreeMap<KeyId, Key>,
     /// Those that count. Follows from `all`.
     of_actor: BTreeMap<ActorRef, BTreeSet<KeyId>>,
+    /// What opens one, revoked or not. Follows from `all`.
+    hashes: BTreeSet<Digest>,
 }
 
 impl Keys {
@@ -36,7 +39,14 @@ impl Keys {
         ids.filter_map(|id| self.all.get(id)).map(|key| &key.principal)
     }
 
+    /// Whether this hash opens a key, or once did: a certificate's public key is no secret, so the same one
+    /// could be brought twice, for two people or after its key was revoked.
+    pub(crate) fn knows(&self, hash: &Digest) -> bool {
+        self.hashes.contains(hash)
+    }
+
     pub(crate) fn insert(&mut self, key: Key) {
+        self.hashes.insert(key.principal.hash);
         let (id, actor) = (key.principal.key, key.principal.actor.clone());
         if !key.revoked {
             self.of_actor.entry(actor).or_default().insert(id);

@@ -144,6 +144,8 @@ pub enum Rejection {
     AuthorsFull,
     /// A name is taken for good.
     Exists(&'static str),
+    /// The public key of a certificate stands for somebody, or did.
+    CertificateTaken,
     /// The bound of aliases is reached.
     AliasesFull,
     /// The bound of gates that acknowledge one override is reached.
@@ -244,6 +246,7 @@ impl Rejection {
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
+            Self::CertificateTaken => "certificate_taken",
             Self::AliasesFull => "aliases_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
@@ -402,6 +405,10 @@ impl fmt::Display for Rejection {
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
             Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
+            Self::CertificateTaken => f.write_str(
+                "the public key of this certificate stands for somebody here, or did until it was revoked; \
+                 make another key pair",
+            ),
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::AcknowledgementsFull => {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")

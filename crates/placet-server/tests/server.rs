@@ -14,6 +14,8 @@ mod authzen_scenario;
 mod authzen_todo;
 #[path = "server/channels.rs"]
 mod channels;
+#[path = "server/client_certificates.rs"]
+mod client_certificates;
 #[path = "server/compat.rs"]
 mod compat;
 #[path = "server/coverage.rs"]

@@ -226,3 +226,20 @@ fn people_of_the_first_workspace_lift_everything_without_a_key_here() {
     assert!(lift("human:one").is_err());
     assert!(matches!(events(lift("human:two"))[..], [Event::KillLifted(_)]));
 }
+
+#[test]
+fn a_certificate_stands_for_one_principal_for_good() {
+    governed(
+        "newkey bob cat operator cert=c1  -> key.created
+         newkey bob dan operator cert=c1  -> ! certificate_taken
+         newkey bob cat operator cert=c1  -> ! certificate_taken
+         # Another one of the same person, before the first runs out.
+         newkey bob cat operator cert=c2  -> key.created
+         revokekey bob cat                -> key.revoked
+         revokekey bob cat                -> key.revoked
+         # What was revoked may be stolen: it does not come back, for anybody.
+         newkey bob dan operator cert=c2  -> ! certificate_taken
+         newkey bob dan operator cert=c1  -> ! certificate_taken
+         newkey bob dan operator cert=c3  -> key.created",
+    );
+}

@@ -434,7 +434,11 @@ impl Scene {
                 } else {
                     format!("human:{}", words[2])
                 };
-                let principal = self.world().principal(&name, &roles);
+                let mut principal = self.world().principal(&name, &roles);
+                // The public key of a certificate is no secret: whoever has seen it can bring it.
+                if let Some(certificate) = options.get("cert") {
+                    principal.hash = digest(certificate);
+                }
                 Command::CreateKey(CreateKey { principal, by, decision: None })
             }
             "revokekey" => {
