@@ -131,7 +131,6 @@ pub const CODES: &[(&str, u16, &str)] = &[
 
 /// Codes that only the command line shows, with their titles; each has a page as well.
 pub const COMMAND_CODES: &[(&str, &str)] = &[
-    ("accept_loss_unsupported", "A log cannot go on after a loss"),
     ("address_in_use", "The address is in use"),
     ("bundle_differs", "Another bundle is in force"),
     ("credentials_exposed", "Others can read the credentials"),

@@ -172,6 +172,7 @@ impl State {
             Event::HoldReleased(released) => self.apply_release(released)?,
             Event::SignerRotated(rotated) => self.apply_rotated(rotated, index)?,
             Event::SignerRevoked(revoked) => self.apply_signer_revoked(revoked)?,
+            Event::LogSucceeded(succeeded) => self.apply_succeeded(succeeded, index)?,
             Event::EvidenceAdded(added) => self.apply_evidence(added, index)?,
             Event::EvidenceRevoked(revoked) => self.evidence.revoke(&revoked.evidence)?,
             Event::ReleaseRegistered(release) => self.apply_released(release, index)?,

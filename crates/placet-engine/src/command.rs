@@ -27,7 +27,7 @@ use placet_types::ids::{
 use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
 
-pub use signing::{AuthorChange, RevokeSigner, RotateSigner};
+pub use signing::{AuthorChange, RevokeSigner, RotateSigner, SucceedLog};
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,8 @@ pub enum Command {
     },
     /// Hand over to another signing key.
     RotateSigner(Box<RotateSigner>),
+    /// Go on under another name.
+    SucceedLog(Box<SucceedLog>),
     /// Revoke a former signing key.
     RevokeSigner(RevokeSigner),
     /// Start the log.
@@ -238,6 +240,7 @@ impl Command {
             | Self::Found(_)
             | Self::ArmBundle(_)
             | Self::Gap(_)
+            | Self::SucceedLog(_)
             | Self::Refused(_)
             | Self::Tick => None,
         }

@@ -63,7 +63,7 @@ pub use apply::FoldError;
 pub use command::{
     AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
     DraftBundle, Erase, IssuerChange, OpenSession, PlaceHold, Plan, Report, RevokePermit,
-    RevokeSigner, RotateSigner, Target, Vote, Waiting, Who,
+    RevokeSigner, RotateSigner, SucceedLog, Target, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};

@@ -1,17 +1,18 @@
 //! The keys that sign the log, as state knows them: which sizes each may sign, and what of that is
 //! revoked. Owns who follows whom and when a revocation is refused; refuses to know signatures.
 
-use crate::command::{Plan, RevokeSigner, RotateSigner};
+use crate::command::{Plan, RevokeSigner, RotateSigner, SucceedLog};
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
 use alloc::string::String;
-use placet_types::event::{Event, SignerRevoked, SignerRotated};
+use placet_types::event::{Event, LogSucceeded, SignerRevoked, SignerRotated};
 
 /// A key that signs the log or did.
 ///
-/// INVARIANT: the ranges of a log's keys follow each other without gap and overlap, and the last one
-/// alone has no end.
+/// INVARIANT: under one name, the ranges of a log's keys follow each other without gap and overlap,
+/// and the last one of all alone has no end. Another name begins where a log went on after a loss;
+/// what the key before it had signed of the entries that were lost still counts as its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSigner {
     /// Verifier key (C2SP signed note).
@@ -22,7 +23,7 @@ pub struct LogSigner {
     pub from_size: u64,
     /// Largest tree it may sign; none for the one in force.
     pub to_size: Option<u64>,
-    /// The handover to it, signed by the key before and by itself; none for the first.
+    /// The handover to it, signed by the key before and by itself; none for the first of a name.
     pub note: Option<String>,
     /// From this size on it is revoked.
     pub revoked_from: Option<u64>,
@@ -92,6 +93,26 @@ pub(crate) fn rotate(state: &State, command: &RotateSigner) -> Result<Plan, Reje
         new: command.new.clone(),
         note: command.note.clone(),
         old: command.old.clone(),
+    }))
+}
+
+/// The log goes on under the name of `new`. Nothing but a start after a restore asks for this.
+pub(crate) fn succeed(state: &State, command: &SucceedLog) -> Result<Plan, Rejection> {
+    let current = state.signer().ok_or(Rejection::NotFound("signing key"))?;
+    if current.vkey == command.new {
+        return Ok(Plan::Nothing);
+    }
+    if current.vkey != command.old || state.signers.iter().any(|it| it.vkey == command.new) {
+        return Err(Rejection::NotFound("signing key"));
+    }
+    if state.signers.len() >= state.bounds.signers_max {
+        return Err(Rejection::SignersFull);
+    }
+    append(Event::LogSucceeded(LogSucceeded {
+        new: command.new.clone(),
+        note: command.note.clone(),
+        old: command.old.clone(),
+        signed: command.signed,
     }))
 }
 
@@ -166,6 +187,36 @@ impl State {
             from_size: index.saturating_add(1),
             to_size: None,
             note: Some(event.note.clone()),
+            revoked_from: None,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn apply_succeeded(
+        &mut self,
+        event: &LogSucceeded,
+        index: u64,
+    ) -> Result<(), &'static str> {
+        if self.signers.iter().any(|signer| signer.vkey == event.new) {
+            return Err("it goes on under a key that has signed before");
+        }
+        let (origin, _) = event.new.split_once('+').ok_or("its new key has no name")?;
+        if origin == self.origin {
+            return Err("it goes on under the name that it had");
+        }
+        let current = self.signers.last_mut().ok_or("it succeeds a log without a key")?;
+        if current.vkey != event.old {
+            return Err("it succeeds a key that is not in force");
+        }
+        // Receipts of entries that were lost are still receipts of the predecessor.
+        current.to_size = Some(event.signed.map_or(index, |signed| signed.max(index)));
+        self.origin = origin.into();
+        self.signers.push(LogSigner {
+            vkey: event.new.clone(),
+            index,
+            from_size: index.saturating_add(1),
+            to_size: None,
+            note: None,
             revoked_from: None,
         });
         Ok(())

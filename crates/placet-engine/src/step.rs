@@ -91,6 +91,7 @@ pub fn step_with<H: Hasher>(
         Command::ReleaseHold { hold, by, decision } => release_hold(state, *hold, by, *decision),
         Command::RotateSigner(command) => signers::rotate(state, command),
         Command::RevokeSigner(command) => signers::revoke(state, command),
+        Command::SucceedLog(command) => signers::succeed(state, command),
         Command::Found(_) if state.next_index > 0 => Ok(Plan::Nothing),
         Command::Found(genesis) => append(Event::Genesis(genesis.as_ref().clone())),
         Command::ShadowBundle(command) => shadow::set(state, command),

@@ -5,7 +5,7 @@ use crate::error::PlaneError;
 use crate::plane::{Plane, Principal, Workspaces};
 use crate::seat::Seat;
 use crate::sequencer::{Message, Payload};
-use crate::signing::Signing;
+use crate::signing::{Signing, origin_of};
 use crate::workspace::Workspace;
 use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, State, Trip};
 use placet_tlog::Tree;
@@ -149,7 +149,7 @@ impl Plane {
             .workspace_key(&name)
             .map_err(|error| PlaneError::StoreFailed(error.to_string()))?
             .ok_or_else(|| PlaneError::StoreFailed("the identity store is read-only".into()))?;
-        let origin = format!("placet/{}/{name}", self.instance);
+        let origin = origin_of(&self.instance, &name);
         let signing = Signing::new(&origin, self.signer()?).map_err(PlaneError::Internal)?;
         let (tree, unsigned) = (Tree::default(), Vec::new());
         let workspace =
@@ -162,6 +162,7 @@ impl Plane {
             epoch: 1,
             dev: self.dev,
             solo: self.solo,
+            renamed: false,
             gap: None,
             used: std::time::Instant::now(),
         })))?;

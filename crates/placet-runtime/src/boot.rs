@@ -22,7 +22,7 @@ use crate::recent::Recent;
 use crate::scrub;
 use crate::seat::Seat;
 use crate::sequencer::{Gauges, Message, Payload, Sequencer};
-use crate::signing::{Signing, unnamed};
+use crate::signing::{Signing, origin_of, unnamed};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::start_error::StartError;
 use crate::tiling::Tiling;
@@ -70,6 +70,9 @@ pub struct Stores {
     pub clock: Arc<dyn Clock>,
     /// 16 hex digits.
     pub instance: String,
+    /// Where signed entries were lost and `instance` is a new name: how far each log was signed, as
+    /// far as is known. Logs of another name are then made to go on under this one.
+    pub succeeds: Option<BTreeMap<String, u64>>,
     /// What a thread does first that the others must not wait for.
     pub step_back: fn(),
 }
@@ -180,6 +183,7 @@ pub(crate) fn assemble(
             None => unnamed(&stores, all.first(), &name)?,
         };
         let signers = folded.state.signers().to_vec();
+        let renamed = signing.vkey.name() != origin_of(&stores.instance, &name);
         let shared = seat_of(&stores, no, &name, folded.tree, signing, signers)?;
         if let Some(digest) = folded.state.policy() {
             let policy = policies::load(&stores, options.bundle.as_ref(), digest)?;
@@ -217,7 +221,9 @@ pub(crate) fn assemble(
                 state: folded.state,
                 dev: options.dev,
                 solo,
-                gap: Some("restart".to_owned()),
+                // A succession says itself what came before it.
+                gap: (!renamed).then(|| "restart".to_owned()),
+                renamed,
                 used: Instant::now(),
             },
         );
@@ -321,6 +327,7 @@ pub(crate) fn assemble(
         recent,
         followed,
         instance: stores.instance,
+        succeeds: stores.succeeds,
         dev: options.dev,
         solo: options.solo,
         privacy: Privacy::default(),
@@ -402,6 +409,15 @@ impl Plane {
             self.arm().await?;
             return Ok(Some(key));
         };
+        if let Some(signed) = &self.succeeds
+            && self.succeed(signed).await?
+        {
+            notices.push(format!(
+                "signed entries were lost: the logs go on under the name placet/{}/, with a new \
+                 signing key",
+                self.instance
+            ));
+        }
         let mut bootstrap = None;
         for workspace in self.all_workspaces() {
             // A crash between registering a workspace and its genesis leaves it empty.
@@ -555,7 +571,7 @@ fn seat_of(
         .keys
         .workspace_key(name)?
         .ok_or_else(|| damaged("its pseudonym key is missing from the identity store"))?;
-    if signing.vkey.name() != format!("placet/{}/{name}", stores.instance) {
+    if signing.vkey.name() != origin_of(&stores.instance, name) && stores.succeeds.is_none() {
         return Err(damaged("it belongs to another instance"));
     }
     Ok(Arc::new(Workspace::new(no, name.clone(), signing, &secret, tree, signers)))

@@ -225,9 +225,12 @@ impl Idle {
 
 /// Whether a message may not be turned away: what stops, and who signs.
 fn is_vital(message: &Message) -> bool {
-    use placet_engine::Command::{RevokePermit, RevokeSigner, RotateSigner, Trip};
+    use placet_engine::Command::{RevokePermit, RevokeSigner, RotateSigner, SucceedLog, Trip};
     let Message::Job(job) = message else { return false };
-    matches!(job.command, Trip(_) | RevokePermit(_) | RotateSigner(_) | RevokeSigner(_))
+    matches!(
+        job.command,
+        Trip(_) | RevokePermit(_) | RotateSigner(_) | RevokeSigner(_) | SucceedLog(_)
+    )
 }
 
 /// A message that does not wait here.

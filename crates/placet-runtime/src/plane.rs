@@ -29,7 +29,7 @@ use placet_types::ids::{
 };
 use placet_types::json::{Object, Value};
 use placet_types::{Caller, Digest, Digests, Request};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
@@ -69,6 +69,8 @@ pub struct Plane {
     pub(crate) recent: Arc<Recent>,
     pub(crate) followed: Arc<Recent>,
     pub(crate) instance: String,
+    /// How far lost logs were signed, where the instance goes on under another name.
+    pub(crate) succeeds: Option<BTreeMap<String, u64>>,
     pub(crate) dev: bool,
     pub(crate) solo: bool,
     pub(crate) privacy: crate::privacy::Privacy,

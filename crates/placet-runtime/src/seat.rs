@@ -23,6 +23,9 @@ pub(crate) struct Seat {
     pub(crate) solo: bool,
     /// Set after a restart: the next entry is preceded by the gap.
     pub(crate) gap: Option<String>,
+    /// Its log goes on under another name, which the next entry has to say: until then whatever is
+    /// written would be signed under a name that has signed other things at these places.
+    pub(crate) renamed: bool,
     /// When somebody asked for it last.
     pub(crate) used: Instant,
 }
@@ -30,7 +33,8 @@ pub(crate) struct Seat {
 impl Seat {
     /// After a restart or a confirmed clock, the first entry says for how long nothing was decided.
     pub(crate) fn close_gap(&mut self, work: &mut Work, now: TimeMs) -> Result<(), Refusal> {
-        let Some(cause) = self.gap.take_if(|_| self.state.next_index() > 0) else { return Ok(()) };
+        let due = self.state.next_index() > 0 && !self.renamed;
+        let Some(cause) = self.gap.take_if(|_| due) else { return Ok(()) };
         let gap = Gap { from: self.state.time(), to: now, refused: 0, cause };
         self.append(work, vec![Event::Gap(gap)], Payload::empty(), now).map(drop)
     }
@@ -94,8 +98,10 @@ impl Seat {
                 // step and apply disagree: a defect. Nothing of this state may be used any more.
                 unreachable!("step planned what apply refuses: {error}");
             }
-            if let Event::Genesis(_) | Event::SignerRotated(_) | Event::SignerRevoked(_) =
-                &entry.event
+            if let Event::Genesis(_)
+            | Event::SignerRotated(_)
+            | Event::SignerRevoked(_)
+            | Event::LogSucceeded(_) = &entry.event
             {
                 open.signers = Some(self.state.signers().to_vec());
             }

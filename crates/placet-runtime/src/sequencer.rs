@@ -12,7 +12,7 @@ use crate::ports::WorkspaceNo;
 use crate::privacy::Doomed;
 use crate::seat::Seat;
 use crate::sessions::{self, SessionRecord};
-use crate::signing::{Signing, hand_over};
+use crate::signing::{Signing, go_on, hand_over};
 use crate::workspace::{InForce, Workspace};
 use placet_engine::{Command, Evidence, LogSigner, Plan, Rejection, State, step};
 use placet_policy::Bundle;
@@ -431,6 +431,9 @@ impl Sequencer {
         let seat = self.seats.get_mut(&workspace).ok_or(Refusal::NoWorkspace)?;
         seat.used = self.ticked;
         let now = now.max(seat.state.time());
+        if seat.renamed && !matches!(command, Command::SucceedLog(_)) {
+            return Err(Refusal::Signing("the log has not said yet how it is called".to_owned()));
+        }
         // Before anything is decided: the mode of this run (development, solo) is in state from the
         // first entry on, not only after it.
         seat.close_gap(work, now)?;
@@ -460,6 +463,10 @@ impl Sequencer {
                 let (current, index) = (seat.shared.signing(), seat.state.next_index());
                 Some(hand_over(rotate, &current, next, index).map_err(Refusal::Signing)?)
             }
+            (Command::SucceedLog(succeed), Next::Signing(next)) => {
+                let (current, index) = (seat.shared.signing(), seat.state.next_index());
+                Some(go_on(succeed, &current, next, index).map_err(Refusal::Signing)?)
+            }
             _ => None,
         };
         let command = handed.as_ref().unwrap_or(command);
@@ -471,6 +478,7 @@ impl Sequencer {
             Plan::Append(events) => {
                 let permits = seat.permits(&events, command);
                 let range = seat.append(work, events, payload, now)?;
+                seat.renamed = false;
                 if let Some(open) = work.open.get_mut(&workspace) {
                     match next {
                         Next::None => {}
@@ -501,7 +509,7 @@ impl Sequencer {
             return;
         };
         for seat in self.seats.values_mut() {
-            if seat.state.next_timer().is_none_or(|at| at > now) {
+            if seat.renamed || seat.state.next_timer().is_none_or(|at| at > now) {
                 continue;
             }
             if seat.close_gap(work, now).is_err() {

@@ -16,12 +16,14 @@ use crate::privacy::governed;
 use crate::sequencer::{Done, Next, Payload};
 use crate::start_error::StartError;
 use crate::workspace::Workspace;
-use placet_engine::{Command, LogSigner, RevokeSigner, RotateSigner, State, Who};
+use placet_engine::{Command, LogSigner, RevokeSigner, RotateSigner, State, SucceedLog, Who};
 use placet_tlog::handover::Handover;
-use placet_tlog::note::VerifierKey;
-use placet_types::event::{Entry, Event, SignerRotated};
+use placet_tlog::note::{Note, VerifierKey};
+use placet_tlog::succession::Succession;
+use placet_types::event::{Entry, Event, LogSucceeded, SignerRotated};
 use placet_types::ids::{DecisionId, WorkspaceName};
 use placet_types::json::{Object, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -65,16 +67,36 @@ pub fn check_handover(event: &SignerRotated, index: u64) -> Result<(), String> {
     if !named {
         return Err(refused("it is not for this entry"));
     }
+    signed_by_both(&note, handover.old(), handover.new_key()).map_err(refused)
+}
+
+/// Whether a note bears the signatures of two keys in this order and no other.
+fn signed_by_both(note: &Note, old: &VerifierKey, new: &VerifierKey) -> Result<(), &'static str> {
     let [first, second] = note.signatures() else {
-        return Err(refused("it has not exactly two signatures"));
+        return Err("it has not exactly two signatures");
     };
-    for (line, key) in [(first, handover.old()), (second, handover.new_key())] {
+    for (line, key) in [(first, old), (second, new)] {
         let by = line.key_id() == key.id() && line.name() == key.name();
         if !by || !verify_ed25519(key.public_key(), note.text().as_bytes(), line.bytes()) {
-            return Err(refused("a signature is not that of its key"));
+            return Err("a signature is not that of its key");
         }
     }
     Ok(())
+}
+
+/// Whether the succession that an entry carries is the one that both keys signed for its place.
+fn check_succession(event: &LogSucceeded, index: u64) -> Result<(), String> {
+    let refused = |why: &str| format!("its succession is refused: {why}");
+    let (succession, note) =
+        Succession::parse::<Fast>(&event.note).map_err(|error| refused(&error.to_string()))?;
+    let named = succession.old.to_string() == event.old
+        && succession.new.to_string() == event.new
+        && succession.signed == event.signed
+        && succession.size == index;
+    if !named {
+        return Err(refused("it is not for this entry"));
+    }
+    signed_by_both(&note, &succession.old, &succession.new).map_err(refused)
 }
 
 /// As [`check_handover`], for any entry that follows a log with this state.
@@ -91,8 +113,39 @@ pub fn check_signers(before: &State, entry: &Entry) -> Result<(), String> {
                 false => Err(refused("it is of another log")),
             }
         }
+        // Which name follows is for nobody to say but the restore that chose it; that the key in
+        // force has signed it is what `apply` compares.
+        Event::LogSucceeded(event) => check_succession(event, before.next_index()),
         _ => Ok(()),
     }
+}
+
+/// The command with the succession written for the index at which it will stand.
+pub(crate) fn go_on(
+    command: &SucceedLog,
+    current: &Signing,
+    next: &Signing,
+    index: u64,
+) -> Result<Command, String> {
+    let succession = Succession {
+        old: current.vkey.clone(),
+        new: next.vkey.clone(),
+        size: index,
+        signed: command.signed,
+    };
+    let note = succession
+        .sign(|body| current.signer.sign(body), |body| next.signer.sign(body))
+        .map_err(|error| error.to_string())?;
+    Ok(Command::SucceedLog(Box::new(SucceedLog {
+        old: current.vkey.to_string(),
+        note,
+        ..command.clone()
+    })))
+}
+
+/// The name of a workspace's log.
+pub(crate) fn origin_of(instance: &str, name: &WorkspaceName) -> String {
+    format!("placet/{instance}/{name}")
 }
 
 /// The command with the handover written for the index at which it will stand.
@@ -248,6 +301,7 @@ impl Plane {
             note: String::new(),
         };
         let payload = self.actor_payload(by.map(|(principal, _)| principal))?;
+        let command = Command::RotateSigner(Box::new(command));
         let done = self.submit_next(workspace.no, command, payload, Arc::new(next)).await?;
         let index = done.written.as_ref().and_then(|written| {
             let mut events = written.events();
@@ -257,16 +311,50 @@ impl Plane {
         Ok(SignerChange { workspace: workspace.name.to_string(), index, vkey })
     }
 
-    /// As any other command, for a handover to the key `next`. It may not be turned away: other
-    /// logs may have been handed over before.
+    /// Goes on under another name, in every log that has not said so yet. `signed` holds how far the
+    /// lost logs were signed, as far as is known. Called at a start, before anything else is
+    /// written; true if there was something to do.
+    pub(crate) async fn succeed(&self, signed: &BTreeMap<String, u64>) -> Result<bool, PlaneError> {
+        let all = self.all_workspaces();
+        let renamed = |workspace: &Arc<Workspace>| origin_of(&self.instance, &workspace.name);
+        let mut behind = all.iter().filter(|log| log.origin() != renamed(log)).peekable();
+        if behind.peek().is_none() {
+            return Ok(false);
+        }
+        // The lost directory may be in other hands, and so may its key. One that an earlier attempt
+        // has put in force somewhere is taken again; what no log names was never in force.
+        let begun = all.iter().find(|log| *log.size.borrow() > 0 && log.origin() == renamed(log));
+        let signer = match begun {
+            Some(log) => log.signing().signer.clone(),
+            None => {
+                self.forget_signers()?;
+                let signers = self.signers.clone();
+                self.host.blocking(move || signers.make().map_err(failed)).await?
+            }
+        };
+        for log in behind {
+            let next = Signing::new(&renamed(log), signer.clone()).map_err(PlaneError::Internal)?;
+            let command = Command::SucceedLog(Box::new(SucceedLog {
+                old: String::new(),
+                new: next.vkey.to_string(),
+                signed: signed.get(log.name.as_str()).copied(),
+                // The sequencer knows the index, and writes it.
+                note: String::new(),
+            }));
+            self.submit_next(log.no, command, Payload::empty(), Arc::new(next)).await?;
+        }
+        Ok(true)
+    }
+
+    /// As any other command, for a change to the key `next`. It may not be turned away: other logs
+    /// may have changed before.
     async fn submit_next(
         &self,
         workspace: WorkspaceNo,
-        command: RotateSigner,
+        command: Command,
         payload: Payload,
         next: Arc<Signing>,
     ) -> Result<Done, PlaneError> {
-        let command = Command::RotateSigner(Box::new(command));
         let (message, answer) = message(workspace, command, payload, Next::Signing(next));
         let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
         self.inbox.send(message).map_err(gone)?;
@@ -308,7 +396,12 @@ impl Plane {
         let mut changes = Vec::new();
         let mut refused = None;
         for log in logs {
-            let vkey = VerifierKey::new::<Fast>(log.origin(), *spec.vkey.public_key());
+            // A former name of this log is that of the others with the workspace changed.
+            let origin = match spec.vkey.name().rsplit_once('/') {
+                Some((instance, _)) => format!("{instance}/{}", log.name),
+                None => log.origin().to_owned(),
+            };
+            let vkey = VerifierKey::new::<Fast>(&origin, *spec.vkey.public_key());
             let vkey = vkey.map_err(|error| PlaneError::Internal(error.to_string()))?.to_string();
             // A log that is younger than the key's end was never signed by it.
             if !log.signers().iter().any(|signer| signer.vkey == vkey) && log.no != workspace.no {
@@ -382,7 +475,6 @@ pub(crate) fn unnamed(
             first.ok_or_else(|| PortError::new("there is no signing key"))?
         }
     };
-    let origin = format!("placet/{}/{name}", stores.instance);
-    Signing::new(&origin, signer)
+    Signing::new(&origin_of(&stores.instance, name), signer)
         .map_err(|what| StartError::Damaged { workspace: name.to_string(), what })
 }

@@ -20,7 +20,7 @@ use placet_types::ids::{ActorId, WorkspaceName};
 use placet_types::policy::Reason;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 /// Shared handle of a workspace.
@@ -30,6 +30,8 @@ pub struct Workspace {
     /// Its name.
     pub name: WorkspaceName,
     origin: String,
+    /// The name under which the log goes on since this start.
+    renamed: OnceLock<String>,
     /// The key that signs its log; replaced once the entry that says so is durable.
     signing: ArcSwap<Signing>,
     /// All keys of the durable log, oldest first.
@@ -165,6 +167,7 @@ impl Workspace {
             no,
             name,
             origin: signing.vkey.name().to_owned(),
+            renamed: OnceLock::new(),
             signing: ArcSwap::from_pointee(signing),
             signers: ArcSwap::from_pointee(signers),
             names: Pseudonyms::new(pseudonym_key),
@@ -190,7 +193,7 @@ impl Workspace {
     /// Origin of the log.
     #[must_use]
     pub fn origin(&self) -> &str {
-        &self.origin
+        self.renamed.get().unwrap_or(&self.origin)
     }
 
     /// The verifier key in force.
@@ -222,6 +225,10 @@ impl Workspace {
         signing: Option<Arc<Signing>>,
     ) {
         if let Some(signing) = signing {
+            if signing.vkey.name() != self.origin() {
+                // INVARIANT: a log changes its name at most once in a run, before it is served.
+                let _ = self.renamed.set(signing.vkey.name().to_owned());
+            }
             self.signing.store(signing);
         }
         if let Some(signers) = signers {

@@ -19,7 +19,12 @@ use std::sync::Arc;
 /// [`OpenError`] says which part was refused and what to do.
 pub fn open_stores(dir: &DataDir) -> Result<Stores, OpenError> {
     let identity = dir.identity()?;
-    let instance = identity.instance().to_owned();
+    let succession = dir.succession()?;
+    let founded = identity.instance().to_owned();
+    let (instance, succeeds) = match succession {
+        Some(succession) => (succession.instance, Some(succession.signed)),
+        None => (founded, None),
+    };
     let identity = Arc::new(identity);
     let signers = SigningKeys(identity.clone());
     signers.all().map_err(|error| OpenError::Damaged { what: error.to_string() })?;
@@ -39,6 +44,7 @@ pub fn open_stores(dir: &DataDir) -> Result<Stores, OpenError> {
         signers: Arc::new(signers),
         clock: Arc::new(SystemClock::default()),
         instance,
+        succeeds,
         step_back: placet_store::step_back,
     })
 }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use placet_api::{IdText, SignerChangeDocument, SignersDocument, TrustDocument, TrustKeyDocument};
 use placet_engine::{LogSigner, Standing};
 use placet_runtime::crypto::Fast;
-use placet_runtime::{Plane, PlaneError, RevokeSpec, SignerChange};
+use placet_runtime::{Plane, RevokeSpec, SignerChange};
 use placet_tlog::VerifierKey;
 use placet_types::ids::DecisionId;
 use placet_types::json::{Object, Value};
@@ -107,9 +107,6 @@ fn spec(fields: &mut Object, call: &Call, session: &Session) -> Result<RevokeSpe
             let text = "sizes are of one log; leave it out, or revoke in each workspace";
             return Err(Problem::invalid("/from_size", text));
         }
-    }
-    if vkey.name() != session.workspace.origin() {
-        return Err(PlaneError::NotFound("signing key in this log").into());
     }
     Ok(RevokeSpec { vkey, from_size, everywhere })
 }

@@ -42,6 +42,7 @@ pub(crate) fn stores(disks: &Disks, clock: &SimClock) -> Stores {
         signers: Arc::new(Seeds(disks.clone())),
         clock: Arc::new(clock.clone()),
         instance: INSTANCE.to_owned(),
+        succeeds: None,
         step_back: || {},
     }
 }

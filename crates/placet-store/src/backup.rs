@@ -12,6 +12,7 @@ use crate::files;
 use crate::format::FORMAT;
 use crate::highwater::{self, HighWater};
 use crate::journal::SqliteJournalReader;
+use crate::succession;
 use placet_runtime::crypto::Digester;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -145,7 +146,12 @@ impl Staging {
         }
         let path = self.dir.join(FORMAT);
         files::write_private(&path, &format).map_err(|e| OpenError::failed(&path, e))?;
-        for name in [FORMAT, highwater::FILE] {
+        let mut names = vec![FORMAT, highwater::FILE];
+        if let Some(succession) = from.succession()? {
+            succession.save(&self.dir)?;
+            names.push(succession::FILE);
+        }
+        for name in names {
             let record = record(&self.dir, name);
             self.files.push(record.map_err(|e| OpenError::failed(&self.dir.join(name), e))?);
         }
@@ -193,7 +199,9 @@ fn clean(dir: &Path) -> Result<(), OpenError> {
             remove(&dir.join(format!("{file}{suffix}")))?;
         }
     }
-    [FORMAT, highwater::FILE, MANIFEST].iter().try_for_each(|file| remove(&dir.join(file)))
+    [FORMAT, highwater::FILE, succession::FILE, MANIFEST]
+        .iter()
+        .try_for_each(|file| remove(&dir.join(file)))
 }
 
 fn refuse_existing(target: &Path) -> Result<(), OpenError> {

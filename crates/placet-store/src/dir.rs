@@ -14,6 +14,7 @@ use crate::outbox::Outbox;
 use crate::read_model::{Models, SqliteReadModel, SqliteReadModelWriter};
 use crate::slots::{SqliteSlotReader, SqliteSlots};
 use crate::snapshots::{self, SnapshotFiles};
+use crate::succession::Succession;
 use placet_runtime::ports::JournalReader;
 use rustix::fs::FlockOperation;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -182,12 +183,20 @@ impl DataDir {
         Identity::open(self.path.join(IDENTITY), &self.master()?, self.lock.clone())
     }
 
-    /// The instance's id, which needs no master key.
+    /// The instance's id as it was founded, which needs no master key.
     ///
     /// # Errors
     /// [`OpenError`] says why and what to do.
     pub fn instance(&self) -> Result<String, OpenError> {
         Identity::instance_in(&self.path.join(IDENTITY))
+    }
+
+    /// The name under which it goes on since a loss was accepted, if one was.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why and what to do.
+    pub fn succession(&self) -> Result<Option<Succession>, OpenError> {
+        Succession::load(&self.path)
     }
 
     /// The high-water marks, after every log has been checked against them.

@@ -12,6 +12,7 @@
 //! snapshots/   saved states, derived from the log                         (snapshots)
 //! master.key   wraps keys.db and identity.db; or PLACET_MASTER_KEY        (master)
 //! highwater    the highest signed sizes                                   (highwater)
+//! succession   after an accepted loss: the name that the logs go on under  (succession)
 //! armed, KILL  the armed certificate and the local kill file              (kill)
 //! backup.json  in a back-up: its files with their digests, the logs        (backup)
 //! ```
@@ -33,6 +34,7 @@ mod read_model;
 mod slots;
 mod snapshots;
 mod sqlite;
+mod succession;
 mod usage;
 mod witness;
 
@@ -47,6 +49,7 @@ pub use outbox::{DEAD_MAX, Delivery, Letter, Message, Outbox, WAITING_MAX, Waiti
 pub use read_model::{SqliteReadModel, SqliteReadModelWriter, matches};
 pub use slots::{Renewed, SlotCache, SqliteSlotReader, SqliteSlots};
 pub use snapshots::SnapshotFiles;
+pub use succession::Succession;
 pub use usage::{DatabaseUsage, Usage};
 pub use witness::{Seen, WitnessStore};
 

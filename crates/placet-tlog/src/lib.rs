@@ -41,6 +41,7 @@ pub mod policy;
 pub mod receipt;
 #[cfg(feature = "portable")]
 mod signature;
+pub mod succession;
 mod text;
 pub mod tiles;
 pub mod tree;
@@ -56,6 +57,7 @@ pub use merkle::{CompactRange, Hash};
 pub use note::{Checkpoint, Note, VerifierKey};
 pub use policy::Policy;
 pub use receipt::Receipt;
+pub use succession::Succession;
 pub use tiles::{Row, TileReader, TileRef};
 pub use tree::{Head, Tree};
 pub use trust::Trust;

@@ -19,6 +19,19 @@ pub struct RotateSigner {
     pub note: String,
 }
 
+/// Go on under another name, after signed entries were lost.
+#[derive(Clone, Debug)]
+pub struct SucceedLog {
+    /// Verifier key in force, under the name of the predecessor.
+    pub old: String,
+    /// Verifier key of the successor; its name is the new origin.
+    pub new: String,
+    /// Entries that the predecessor had signed, as far as is known.
+    pub signed: Option<u64>,
+    /// The succession at the next index, signed by both. Whoever owns the order of the log writes it.
+    pub note: String,
+}
+
 /// Revoke a former signing key.
 #[derive(Clone, Debug)]
 pub struct RevokeSigner {

@@ -271,7 +271,7 @@ impl Model {
                 assert!(self.keys.remove(&closed.key).is_some(), "closed twice");
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
-            Event::SignerRotated(_) | Event::SignerRevoked(_) => {}
+            Event::SignerRotated(_) | Event::SignerRevoked(_) | Event::LogSucceeded(_) => {}
             Event::ExecutionStarted(_) | Event::ExecutionEnded(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}

@@ -2,9 +2,10 @@
 
 use super::world::{Runs, World, actor};
 use placet_engine::{
-    Bounds, Command, LogSigner, Plan, Rejection, RevokeSigner, RotateSigner, Standing, State, Who,
+    Bounds, Command, LogSigner, Plan, Rejection, RevokeSigner, RotateSigner, Standing, State,
+    SucceedLog, Who,
 };
-use placet_types::event::{Event, SignerRevoked, SignerRotated};
+use placet_types::event::{Event, LogSucceeded, SignerRevoked, SignerRotated};
 use placet_types::ids::DecisionId;
 
 fn world(bounds: Bounds) -> World {
@@ -199,4 +200,52 @@ fn partition(state: &State) {
     // Whatever is revoked: the present size has a key that counts, and no size has two.
     assert_eq!(at(state, state.next_index()).len(), 1);
     assert!(counting(state).iter().all(|keys| keys.len() <= 1));
+}
+
+fn succeed(old: &str, new: &str, signed: Option<u64>) -> Command {
+    let (old, new) = (old.to_owned(), new.to_owned());
+    Command::SucceedLog(Box::new(SucceedLog { old, new, signed, note: "signed by both".into() }))
+}
+
+#[test]
+fn a_log_goes_on_under_another_name_and_its_lost_entries_stay_the_old_ones() {
+    for (signed, last) in [(None, 3), (Some(2), 3), (Some(9), 9)] {
+        let mut world = world(Bounds::default());
+        world.append(vec![gap(), gap()]);
+        let before = world.state.origin().to_owned();
+        assert!(matches!(world.run(&succeed("key 0", "b/x+1+K", signed)), Ok(Plan::Append(_))));
+        assert_eq!((before == "b/x", world.state.origin()), (false, "b/x"));
+        let [old, new] = world.state.signers() else { panic!("two keys") };
+        assert_eq!((old.from_size, old.to_size), (0, Some(last)));
+        assert_eq!((new.index, new.from_size, new.to_size), (3, 4, None));
+        assert_eq!(new.note, None, "no handover leads from one name to another");
+        // Again, and from a key that is not in force.
+        assert_eq!(world.run(&succeed("key 0", "b/x+1+K", signed)), Ok(Plan::Nothing));
+        let stale = Err(Rejection::NotFound("signing key"));
+        assert_eq!(world.run(&succeed("key 0", "c/x+1+K", signed)), stale);
+        assert_eq!(world.run(&succeed("b/x+1+K", "key 0", signed)), stale);
+        assert!(matches!(world.run(&rotate("b/x+1+K", "b/x+2+K")), Ok(Plan::Append(_))));
+        // The key of the lost directory may be in other hands.
+        assert!(matches!(world.run(&revoke("key 0", Some(2))), Ok(Plan::Append(_))));
+        world.check_replay();
+    }
+}
+
+#[test]
+fn entries_that_succeed_nothing_are_refused() {
+    let mut world = world(Bounds::default());
+    let base =
+        LogSucceeded { new: "b/x+1+K".into(), note: "n".into(), old: "key 0".into(), signed: None };
+    let own = format!("{}+1+K", world.state.origin());
+    let mut said = |event: &LogSucceeded| {
+        let entry = world.entry(Event::LogSucceeded(event.clone()));
+        world.replayed().apply(&entry).map_or_else(|e| e.to_string(), |()| "applied".to_owned())
+    };
+    let with = |new: &str| LogSucceeded { new: new.into(), ..base.clone() };
+    let other = LogSucceeded { old: "key 1".into(), ..base.clone() };
+    assert!(said(&other).contains("not in force"));
+    assert!(said(&with("key 0")).contains("signed before"));
+    assert!(said(&with("nameless")).contains("no name"));
+    assert!(said(&with(&own)).contains("name that it had"));
+    assert_eq!(said(&base), "applied");
 }

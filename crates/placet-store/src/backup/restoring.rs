@@ -7,6 +7,7 @@ use crate::error::OpenError;
 use crate::files;
 use crate::format::{self, FORMAT};
 use crate::slots::{self, Renewed};
+use crate::succession::{self, Succession};
 use placet_runtime::crypto::Digester;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -87,6 +88,17 @@ impl Restoring {
     #[must_use]
     pub fn keys(&self) -> Option<&Renewed> {
         self.keys.as_ref()
+    }
+
+    /// Lets the logs go on under a name of their own, since signed entries are missing.
+    ///
+    /// # Errors
+    /// [`OpenError`] of the file system.
+    pub fn succeed(&mut self, succession: &Succession) -> Result<(), OpenError> {
+        if !self.files.iter().any(|name| name == succession::FILE) {
+            self.files.push(succession::FILE.to_owned());
+        }
+        succession.save(&self.target)
     }
 
     /// Makes everything durable and lets servers take it.

@@ -195,7 +195,7 @@ impl<'a> Facts<'a> {
             Event::KeyCreated(event) => by(Some(&event.by)),
             Event::KeyRevoked(event) => by(Some(&event.by)),
             Event::SessionOpened(event) => by(Some(&event.principal.actor)),
-            Event::SessionNarrowed(_) => Self::default(),
+            Event::SessionNarrowed(_) | Event::LogSucceeded(_) => Self::default(),
             Event::SessionClosed(event) => by(Some(&event.by)),
             Event::PayloadErased(event) => by(event.by.as_ref()),
             Event::HoldPlaced(event) => by(Some(&event.by)),

@@ -56,7 +56,7 @@ pub use session::{
     CHAIN_MAX, CloseReason, SessionClosed, SessionNarrowed, SessionOpened, TokenUse,
 };
 pub use shadow::{BundleShadowed, Differing, Would};
-pub use signer::{SignerRevoked, SignerRotated};
+pub use signer::{LogSucceeded, SignerRevoked, SignerRotated};
 
 /// `_type` of every entry.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -225,6 +225,8 @@ pub enum Event {
     SignerRotated(SignerRotated),
     /// `signer.revoked`: a former key of the log counts no more.
     SignerRevoked(SignerRevoked),
+    /// `log.succeeded`: the log goes on under another name.
+    LogSucceeded(LogSucceeded),
     /// `evidence.added`: somebody vouches for something.
     EvidenceAdded(EvidenceAdded),
     /// `evidence.revoked`
@@ -291,6 +293,7 @@ impl Event {
             Self::HoldReleased(_) => "hold.released",
             Self::SignerRotated(_) => "signer.rotated",
             Self::SignerRevoked(_) => "signer.revoked",
+            Self::LogSucceeded(_) => "log.succeeded",
             Self::EvidenceAdded(_) => "evidence.added",
             Self::EvidenceRevoked(_) => "evidence.revoked",
             Self::IssuerTrusted(_) => "issuer.trusted",

@@ -1,5 +1,5 @@
-//! The events about the keys that sign the log itself: a handover from one to the next, and the
-//! revocation of a former one. They carry text as it was signed; whether signatures are good is
+//! The events about the keys that sign the log itself: a handover from one to the next, the
+//! revocation of a former one, and a log that goes on under another name. They carry text as it was signed; whether signatures are good is
 //! checked by those who know them.
 
 use super::read::Reader;
@@ -71,6 +71,38 @@ impl SignerRevoked {
             decision: r.parsed_opt("decision", DecisionId::parse)?,
             from_size: r.uint_opt("from_size")?,
             vkey: r.str("vkey")?,
+        })
+    }
+}
+
+/// `log.succeeded`: signed entries were lost, and the log goes on from this one under another name.
+/// Whatever tree holds this entry is signed under the new name alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSucceeded {
+    /// Verifier key that begins; its name is the new origin.
+    pub new: String,
+    /// The succession, signed by both keys. Its size is the index of this entry.
+    pub note: String,
+    /// Verifier key of the predecessor.
+    pub old: String,
+    /// Entries that the predecessor had signed, as far as is known.
+    pub signed: Option<u64>,
+}
+
+impl LogSucceeded {
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        w.str("new", &self.new);
+        w.str("note", &self.note);
+        w.str("old", &self.old);
+        w.uint_opt("signed", self.signed);
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
+        Ok(Self {
+            new: r.str("new")?,
+            note: r.str("note")?,
+            old: r.str("old")?,
+            signed: r.uint_opt("signed")?,
         })
     }
 }

@@ -421,6 +421,18 @@ fn all() -> Vec<Event> {
             note: "n".into(),
             old: "a".into(),
         }),
+        Event::LogSucceeded(LogSucceeded {
+            new: "placet/fedcba9876543210/bank+00000002+B".into(),
+            note: "placet/succession/1\nsize 3\n\n\u{2014} o b2xk\n\u{2014} n bmV3\n".into(),
+            old: "placet/0123456789abcdef/bank+00000001+A".into(),
+            signed: Some(9),
+        }),
+        Event::LogSucceeded(LogSucceeded {
+            new: "b".into(),
+            note: "n".into(),
+            old: "a".into(),
+            signed: None,
+        }),
         Event::SignerRevoked(SignerRevoked {
             by: actor(),
             decision: Some(decision_id),

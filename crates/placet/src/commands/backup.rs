@@ -10,7 +10,7 @@ use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::{Clock, JournalReader};
 use placet_runtime::scan::cores;
 use placet_store::backup::{self, BackedUpLog, Database, Manifest, Pinned, Restoring, Staging};
-use placet_store::{DataDir, HighWater, OpenError};
+use placet_store::{DataDir, HighWater, OpenError, Succession};
 use placet_tlog::CompactRange;
 use placet_types::hash::hex_encode;
 use placet_types::ids::TimeMs;
@@ -67,7 +67,8 @@ pub(crate) struct RestoreArgs {
     /// The file `highwater` of the lost directory: how far its logs were signed.
     #[arg(long, value_name = "FILE")]
     highwater: Option<PathBuf>,
-    /// Restore although signed entries are missing. Not supported yet: it needs a successor origin.
+    /// Restore although signed entries are missing: the logs go on under another name, since under
+    /// the old one they would contradict what was signed.
     #[arg(long)]
     accept_loss: bool,
     /// Print one JSON document.
@@ -257,13 +258,6 @@ fn people(to: &Path, manifest: &Manifest) {
 
 /// Runs `restore`.
 pub(crate) fn restore(args: &RestoreArgs) -> Done {
-    if args.accept_loss {
-        let detail = "a log that was cut off and then goes on under its old name would contradict \
-                      what it has signed; it needs a successor origin, which this version cannot make";
-        return Err(Fault::new("accept_loss_unsupported", detail)
-            .next("restore a newer back-up, or keep this one to verify and export from")
-            .into());
-    }
     backup::refuse_used(&args.data)?;
     let data = manifest(&args.from)?;
     let keys =
@@ -274,12 +268,16 @@ pub(crate) fn restore(args: &RestoreArgs) -> Done {
         return Err(Fault::new("data_dir_damaged", detail).next("name the log's back-up").into());
     }
     let marks = args.highwater.as_deref().map(marks).transpose()?;
-    compare_marks(&data, marks.as_ref())?;
+    if args.accept_loss {
+        refuse_needless(&data, keys.as_ref().map(|(_, keys)| keys), marks.as_ref())?;
+    } else {
+        compare_marks(&data, marks.as_ref())?;
+    }
     let mut from = vec![(args.from.as_path(), &data)];
     from.extend(keys.as_ref().map(|(path, manifest)| (*path, manifest)));
     let bytes = from.iter().flat_map(|(_, all)| &all.files).map(|file| file.bytes).sum();
     let bar = output::bytes_progress(bytes, "restoring");
-    let restoring = Restoring::begin(&args.data, &from, &mut |bytes| bar.inc(bytes))?;
+    let mut restoring = Restoring::begin(&args.data, &from, &mut |bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let served = from.iter().any(|(_, all)| all.has("identity.db") && all.has("keys.db"));
     let pass = match believe(&restoring, &data, served) {
@@ -294,7 +292,15 @@ pub(crate) fn restore(args: &RestoreArgs) -> Done {
         log.unsaid.is_some() || restoring.keys().is_some_and(|keys| keys.erased.iter().any(newer))
     });
     let newer: Vec<&str> = newer.map(|log| log.name.as_str()).collect();
-    let next = after(args, &pass, served, &newer);
+    let mut next = after(args, &pass, served, &newer);
+    let mut successor = None;
+    if args.accept_loss {
+        let sizes = marks.as_ref().map(|marks| marks.sizes().clone()).unwrap_or_default();
+        let succession = Succession::fresh(sizes);
+        restoring.succeed(&succession)?;
+        next.extend(after_loss(&pass, marks.as_ref(), &succession.instance));
+        successor = Some(format!("placet/{}", succession.instance));
+    }
     restoring.finish()?;
     if args.json {
         let logs: Vec<Value> = pass
@@ -304,7 +310,7 @@ pub(crate) fn restore(args: &RestoreArgs) -> Done {
             .collect();
         output::document(&json!({
             "data": args.data.display().to_string(), "logs": logs, "keys": served, "next": next,
-            "compared_with_highwater": marks.is_some(),
+            "compared_with_highwater": marks.is_some(), "successor": successor,
         }));
     } else {
         for log in &pass.logs {
@@ -313,6 +319,47 @@ pub(crate) fn restore(args: &RestoreArgs) -> Done {
         next.iter().for_each(|line| output::line(line));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Another name is for logs that lost something and go on: not for a whole one, and not for one that
+/// is only read.
+fn refuse_needless(
+    data: &Manifest,
+    keys: Option<&Manifest>,
+    marks: Option<&HighWater>,
+) -> Result<()> {
+    let all = || [Some(data), keys].into_iter().flatten();
+    if !["identity.db", "keys.db"].iter().all(|name| all().any(|one| one.has(name))) {
+        let text = "--accept-loss is for a directory that is served: name the back-up of its keys \
+                    with --keys-from, or leave it out to verify and export";
+        return Err(Fault::usage(text).into());
+    }
+    if marks.is_some() && compare_marks(data, marks).is_ok() {
+        let text = "nothing is lost: the back-up has all that was signed, so restore it without \
+                    --accept-loss and keep the name";
+        return Err(Fault::usage(text).into());
+    }
+    Ok(())
+}
+
+/// What a loss leaves to do.
+fn after_loss(pass: &Pass, marks: Option<&HighWater>, instance: &str) -> Vec<String> {
+    let mut next = vec![format!(
+        "from its first start on the logs are named placet/{instance}/…, with a new signing key: \
+         hand out a new trust file (`placet key trust`), and tell witnesses"
+    )];
+    for log in &pass.logs {
+        let signed = marks.and_then(|marks| marks.sizes().get(&log.name).copied());
+        if let Some(lost) = signed.and_then(|signed| signed.checked_sub(log.entries)) {
+            next.push(format!("log {}: {lost} signed entries are lost", log.name));
+        }
+    }
+    next.push(
+        "permits of lost entries may have been used: compare with the systems that were acted on \
+         before you lift the kill switch, since their idempotency keys are free again"
+            .to_owned(),
+    );
+    next
 }
 
 fn manifest(dir: &Path) -> Result<Manifest> {
@@ -330,8 +377,13 @@ fn believe(restoring: &Restoring, manifest: &Manifest, keys: bool) -> Result<Pas
     let pass = check::verify(&dir, &dir, &mut [], cores())?;
     compare(&pass, &manifest.logs).map_err(refused)?;
     if keys {
-        let instance = format!("placet/{}/", dir.instance()?);
-        if let Some(log) = pass.logs.iter().find(|log| !log.origin.starts_with(&instance)) {
+        let renamed = dir.succession()?.map(|succession| succession.instance);
+        let instances = [Some(dir.instance()?), renamed];
+        let foreign = |log: &&Checked| {
+            let mut names = instances.iter().flatten().map(|name| format!("placet/{name}/"));
+            !names.any(|name| log.origin.starts_with(&name))
+        };
+        if let Some(log) = pass.logs.iter().find(foreign) {
             let what = format!("the keys are of another instance than log {}", log.origin);
             return Err(refused(what));
         }
@@ -386,7 +438,7 @@ fn after(args: &RestoreArgs, pass: &Pass, keys: bool, newer: &[&str]) -> Vec<Str
             "the keys are newer than log {log}: payloads were erased of which it does not say so"
         ));
     }
-    if args.highwater.is_none() {
+    if args.highwater.is_none() && !args.accept_loss {
         next.push(
             "nothing was said of how far the lost logs went: if entries were signed after this \
              back-up, their receipts contradict what is written from now on (--highwater compares)"

@@ -180,10 +180,137 @@ fn a_restore_below_the_high_water_mark_is_refused() {
     };
     let refused = restore(&["--highwater", &marks]).exits(1).json();
     assert_eq!(refused["code"], "store_behind_high_water");
-    let refused = restore(&["--highwater", &marks, "--accept-loss"]).exits(1).json();
-    assert_eq!(refused["code"], "accept_loss_unsupported");
     assert!(!exists(&back), "a refusal writes nothing");
-    restore(&["--highwater", &format!("{log}/highwater")]).exits(0);
+    // Another name is for a log that lost something.
+    let own = format!("{log}/highwater");
+    let refused = restore(&["--highwater", &own, "--accept-loss"]).exits(2);
+    assert!(refused.err.contains("nothing is lost"), "{}", refused.err);
+    assert!(!exists(&back), "a refusal writes nothing");
+    let bare = server.file("bare");
+    placet(&["backup", "--data", &data, "--to", &bare]).exits(0);
+    let refused = placet(&["restore", "--from", &bare, "--data", &back, "--accept-loss"]).exits(2);
+    assert!(refused.err.contains("--keys-from"), "{}", refused.err);
+    restore(&["--highwater", &own]).exits(0);
+}
+
+/// The id of a decision that is permitted.
+fn permitted(server: &Server, key: &str) -> String {
+    let text = std::fs::read_to_string(bank_request("read-account")).unwrap();
+    let mut request: Value = serde_json::from_str(&text).unwrap();
+    request["idempotency_key"] = json!(key);
+    let file = server.file(&format!("{key}.json"));
+    std::fs::write(&file, request.to_string()).unwrap();
+    let answer = server.run(&["decide", &file, "--json"]).exits(0).json();
+    answer["id"].as_str().unwrap().to_owned()
+}
+
+/// The receipt of a decision, and the trust file of now, as files.
+fn evidence(server: &Server, decision: &str, name: &str) -> (String, String) {
+    let receipt = loop {
+        let text = server.get(&format!("/api/v1/receipts/{decision}"));
+        if !text.contains(r#""code":"indexing""#) {
+            break text;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    let (file, trust) = (server.file(&format!("{name}.receipt")), server.file(name));
+    std::fs::write(&file, receipt).unwrap();
+    server.run(&["key", "trust", "--out", &trust]).exits(0);
+    (file, trust)
+}
+
+fn origin_of(receipt: &str) -> String {
+    let text = std::fs::read_to_string(receipt).unwrap();
+    text.lines().find(|line| line.starts_with("placet/")).unwrap().to_owned()
+}
+
+#[test]
+fn after_an_accepted_loss_the_logs_go_on_under_another_name() {
+    let mut server = Server::dev();
+    let (data, log, back) = (server.data(), server.file("log"), server.file("back"));
+    let kept = permitted(&server, "kept");
+    placet(&["backup", "--data", &data, "--to", &log, "--with-keys"]).exits(0);
+    let (lost, trust) = {
+        let lost = permitted(&server, "lost");
+        evidence(&server, &lost, "before")
+    };
+    server.stop();
+    let before = origin_of(&lost);
+    let marks = format!("{data}/highwater");
+    let base = ["restore", "--from", &log, "--highwater", &marks, "--json"];
+    let restore = |to: &str| placet(&[&base[..], &["--data", to, "--accept-loss"]].concat());
+    let done = restore(&back).exits(0).json();
+    let successor = format!("{}/default", done["successor"].as_str().unwrap());
+    let next = done["next"].to_string();
+    assert!(next.contains("signed entries are lost") && next.contains(&successor[..20]), "{next}");
+    // Another restore of the same back-up is another log.
+    let twin = server.file("twin");
+    assert_ne!(restore(&twin).exits(0).json()["successor"], done["successor"]);
+    hand_over_master_key(&data, &back);
+    placet(&["audit", "verify", "--data", &back]).exits(0);
+
+    let started = |data: &str| Server::over(data, &["--dev"]);
+    let mut successor_server = started(&back);
+    let entries = successor_server.run(&["audit", "query", "--json"]).exits(0).json();
+    let entries = entries["entries"].as_array().unwrap().clone();
+    let of = |entry: &Value| entry["entry"]["predicate"].clone();
+    let said = entries.iter().map(of).find(|it| it["type"] == "log.succeeded").unwrap();
+    // The first entry that was not in the back-up says so, before the switch is found tripped.
+    let sizes: Value = serde_json::from_str(&std::fs::read_to_string(&marks).unwrap()).unwrap();
+    assert_eq!(said["data"]["signed"], sizes["sizes"]["default"]);
+    assert!(said["data"]["old"].as_str().unwrap().starts_with(&before), "{said}");
+    assert!(said["data"]["new"].as_str().unwrap().starts_with(&successor), "{said}");
+    let index = |kind: &str| {
+        let found = entries.iter().find(|entry| of(entry)["type"] == kind).unwrap();
+        found["index"].as_u64().unwrap()
+    };
+    let size = done["logs"][0]["size"].as_u64().unwrap();
+    assert_eq!(index("log.succeeded"), size);
+    assert!(index("kill.tripped") > size);
+    successor_server.run(&["lift", "--everything"]).exits(0);
+    let fresh = permitted(&successor_server, "fresh");
+
+    // What was decided before and after is proved under the new name, by the new trust file; what
+    // was lost is still a receipt of the log before it, and none of the new one.
+    let (kept, now) = evidence(&successor_server, &kept, "kept");
+    let (fresh, _) = evidence(&successor_server, &fresh, "fresh");
+    for receipt in [&kept, &fresh] {
+        assert_eq!(origin_of(receipt), successor);
+        placet(&["verify", receipt, "--trust", &now]).exits(0);
+        placet(&["verify", receipt, "--trust", &trust]).exits(1);
+    }
+    for trust in [&trust, &now] {
+        placet(&["verify", &lost, "--trust", trust]).exits(0);
+    }
+
+    // A second start has nothing to add.
+    successor_server.stop();
+    let verdict = placet(&["audit", "verify", "--data", &back, "--json"]).exits(0).json();
+    let head = verdict["workspaces"][0]["checkpoint"].as_str().unwrap().to_owned();
+    assert!(head.starts_with(&successor), "{head}");
+    placet(&["audit", "replay", "--data", &back]).exits(0);
+    let again = started(&back);
+    let entries = again.run(&["audit", "query", "--type", "log.succeeded", "--json"]).exits(0);
+    assert_eq!(entries.json()["entries"].as_array().unwrap().len(), 1);
+    permitted(&again, "again");
+
+    // It is backed up and restored under the name that it has, and may lose entries in its turn.
+    let (log, whole) = (server.file("log2"), server.file("whole"));
+    placet(&["backup", "--data", &back, "--to", &log, "--with-keys"]).exits(0);
+    placet(&["restore", "--from", &log, "--data", &whole]).exits(0);
+    hand_over_master_key(&data, &whole);
+    let verdict = placet(&["audit", "verify", "--data", &whole, "--json"]).exits(0).json();
+    assert!(verdict["workspaces"][0]["checkpoint"].as_str().unwrap().starts_with(&successor));
+    drop(started(&whole));
+    let third = server.file("third");
+    let base = ["restore", "--from", &log, "--data", &third, "--accept-loss", "--json"];
+    let done = placet(&base).exits(0).json();
+    hand_over_master_key(&data, &third);
+    let mut last = started(&third);
+    last.stop();
+    let verdict = placet(&["audit", "verify", "--data", &third, "--json"]).exits(0).json();
+    let name = done["successor"].as_str().unwrap();
+    assert!(verdict["workspaces"][0]["checkpoint"].as_str().unwrap().starts_with(name));
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn disposition(record: &Record<'_>) -> Option<[(u64, &'static str); 2]> {
 /// was stopped or lost.
 fn severity(record: &Record<'_>) -> (u64, &'static str) {
     match &record.entry.event {
-        Event::KillTripped(_) | Event::Gap(_) => (4, "High"),
+        Event::KillTripped(_) | Event::Gap(_) | Event::LogSucceeded(_) => (4, "High"),
         Event::KillLifted(_)
         | Event::KeyCreated(_)
         | Event::KeyRevoked(_)
