@@ -42,6 +42,7 @@ mod idempotency;
 mod keys;
 mod measures;
 mod memory;
+mod modes;
 mod overrides;
 mod pending;
 mod policies;

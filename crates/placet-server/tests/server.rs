@@ -46,6 +46,8 @@ mod log;
 mod matrix;
 #[path = "server/measures.rs"]
 mod measures;
+#[path = "server/modes.rs"]
+mod modes;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/overrides.rs"]

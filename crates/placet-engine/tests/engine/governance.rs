@@ -236,7 +236,6 @@ fn a_certificate_stands_for_one_principal_for_good() {
          # Another one of the same person, before the first runs out.
          newkey bob cat operator cert=c2  -> key.created
          revokekey bob cat                -> key.revoked
-         revokekey bob cat                -> key.revoked
          # What was revoked may be stolen: it does not come back, for anybody.
          newkey bob dan operator cert=c2  -> ! certificate_taken
          newkey bob dan operator cert=c1  -> ! certificate_taken
