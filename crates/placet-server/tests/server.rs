@@ -16,6 +16,8 @@ mod authzen_todo;
 mod channels;
 #[path = "server/client_certificates.rs"]
 mod client_certificates;
+#[path = "server/comparing.rs"]
+mod comparing;
 #[path = "server/compat.rs"]
 mod compat;
 #[path = "server/coverage.rs"]

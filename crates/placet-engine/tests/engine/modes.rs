@@ -9,7 +9,7 @@ const PEOPLE: &str = "person ann admin
      agent bot worker
      rule a lax.allowed allow
      rule d lax.denied deny
-     rule h lax.held require_approval
+     rule h lax.held hold
      rule t lax.slow throttle
      rule s strict deny\n";
 
