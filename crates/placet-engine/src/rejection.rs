@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use placet_types::Digest;
 use placet_types::event::{CHAIN_MAX, KillScope};
@@ -146,6 +147,8 @@ pub enum Rejection {
     Exists(&'static str),
     /// The public key of a certificate stands for somebody, or did.
     CertificateTaken,
+    /// The decision rests on papers of a release that have lapsed since; what is missing.
+    PapersLapsed(Vec<String>),
     /// The bound of aliases is reached.
     AliasesFull,
     /// The bound of gates that acknowledge one override is reached.
@@ -247,6 +250,7 @@ impl Rejection {
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
             Self::CertificateTaken => "certificate_taken",
+            Self::PapersLapsed(_) => "release_incomplete",
             Self::AliasesFull => "aliases_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
@@ -408,6 +412,11 @@ impl fmt::Display for Rejection {
             Self::CertificateTaken => f.write_str(
                 "the public key of this certificate stands for somebody here, or did until it was revoked; \
                  make another key pair",
+            ),
+            Self::PapersLapsed(gaps) => write!(
+                f,
+                "the papers of the release were complete when this was decided, and are not any more: {}",
+                gaps.join(", ")
             ),
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::AcknowledgementsFull => {
