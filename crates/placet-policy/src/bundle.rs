@@ -383,7 +383,9 @@ impl Bundle {
     #[inline]
     fn warm(&self, candidates: &[u32]) {
         let counts = candidates.iter().take(8).filter_map(|number| {
-            self.rules.get(*number as usize).map(|rule| Arc::strong_count(&rule.effect))
+            let rule = self.rules.get(*number as usize)?;
+            let condition = rule.condition.as_ref().map_or(0, Condition::warm);
+            Some(Arc::strong_count(&rule.effect) ^ condition)
         });
         std::hint::black_box(counts.fold(0_usize, |sum, count| sum ^ count));
     }

@@ -170,7 +170,7 @@ impl Bundle {
         let entry = self.layers().surface(&request.surface);
         let mut rules: Vec<RuleTrace> = entry
             .iter()
-            .flat_map(|entry| &entry.demands)
+            .flat_map(|entry| entry.demands)
             .map(|demand| explain_demand(demand, request))
             .collect();
         let mut left_out = 0;

@@ -56,23 +56,7 @@ pub fn evaluate(
         }
     }
     hits.sort_by(|a: &Hit, b: &Hit| (a.rule.layer, &a.rule.id).cmp(&(b.rule.layer, &b.rule.id)));
-    let mode = |word: &str| {
-        let modes = bundle.model().documents.get("modes").and_then(Json::as_array);
-        let texts = |mode: &Json, key: &str| -> Vec<String> {
-            let list = mode.get(key).and_then(Json::as_array).unwrap_or_default();
-            list.iter().filter_map(Json::as_str).map(str::to_owned).collect()
-        };
-        modes.unwrap_or_default().iter().any(|mode| {
-            mode.get("mode").and_then(Json::as_str) == Some(word)
-                && texts(mode, "surfaces")
-                    .iter()
-                    .any(|it| naive.glob(Dialect::Dotted, it, &naive.request.surface))
-                && texts(mode, "environments")
-                    .iter()
-                    .any(|it| naive.glob(Dialect::Environment, it, &caller.environment))
-        })
-    };
-    let unenforced = mode("shadow") && !mode("enforce");
+    let unenforced = naive.unenforced(bundle);
     let policy = Some(bundle.digest());
     Verdict { policy, surface_known, unenforced, hits, ..Verdict::default() }
 }

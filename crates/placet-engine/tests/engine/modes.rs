@@ -11,6 +11,7 @@ const PEOPLE: &str = "person ann admin
      rule d lax.denied deny
      rule h lax.held hold
      rule t lax.slow throttle
+     rule u lax.slow allow
      rule s strict deny\n";
 
 /// Two people publish.
@@ -73,7 +74,7 @@ fn a_mode_of_one_person_does_not_count() {
 fn what_is_stopped_stays_stopped() {
     rows(&format!(
         "{PUBLISHED}
-         trip olga surface:lax.denied     -> override.tripped
+         trip olga surface:lax.denied     -> kill.tripped
          decide bot lax.denied d1         -> DENY killed_surface
          trip olga workspace              -> kill.tripped
          decide bot lax.allowed d2        -> DENY killed_workspace
@@ -87,10 +88,10 @@ fn an_answer_of_a_mode_is_not_kept_for_the_next_question() {
         "{PUBLISHED}
          decide bot lax.denied d1         -> SILENCE unenforced would=DENY
          # Under the same key: the mode of today answers.
-         decide bot lax.denied d1         -> SILENCE unenforced after d1 would=DENY
+         decide bot lax.denied d1         -> SILENCE unenforced after ? would=DENY
          decide ann policy.rollback r1 action=emergency -> PERMIT
          arm ann r1 0                     -> bundle.armed; outcome.reported
-         decide bot lax.denied d1         -> DENY d after d1"
+         decide bot lax.denied d1         -> DENY d after ?"
     ));
 }
 
