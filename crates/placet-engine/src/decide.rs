@@ -11,6 +11,7 @@ use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
 use crate::shadow;
 use crate::state::State;
+use crate::within;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -361,7 +362,7 @@ fn event<H: Hasher>(
         exception: None,
         retroactive: None,
         would_outcome: None,
-        under: command.under.clone(),
+        under: within::under(state, command, combined.outcome),
     }
 }
 

@@ -22,6 +22,8 @@ mod comparing;
 mod compat;
 #[path = "server/coverage.rs"]
 mod coverage;
+#[path = "server/everything.rs"]
+mod everything;
 #[path = "server/evidence.rs"]
 mod evidence;
 #[path = "server/exceptions.rs"]
