@@ -1,7 +1,8 @@
-//! A backtest's report as JSON, for the command line and for HTTP alike.
+//! A backtest's report as JSON, for the command line and for HTTP alike, and as lines of text.
 
 use super::{Change, Report, Sample};
 use placet_types::json::{Object, Value};
+use std::fmt;
 
 impl Report {
     /// As JSON.
@@ -61,4 +62,44 @@ fn sample(sample: &Sample) -> Value {
         .with("look", format!("placet audit query --decision {}", sample.decision))
         .with_opt("trace_id", sample.trace.as_deref());
     Value::Object(object)
+}
+
+impl fmt::Display for Report {
+    /// For people: what was compared and left out, then each kind of change with samples of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = self.span.map_or_else(String::new, |(from, to)| {
+            format!(" of {} to {}", from.rfc3339(), to.rfc3339())
+        });
+        let Self { decisions, evaluated, unchanged, .. } = self;
+        writeln!(
+            f,
+            "{decisions} decisions{span}: {evaluated} decided again, {unchanged} unchanged"
+        )?;
+        for (why, count) in &self.excluded {
+            writeln!(f, "  {count} left out: {}", why.as_str())?;
+        }
+        if self.evaluated == 0 {
+            return writeln!(f, "nothing was compared");
+        }
+        if self.changes.is_empty() {
+            return writeln!(f, "no decision changes");
+        }
+        for change in &self.changes {
+            let rules: Vec<&str> = change.rules.iter().map(String::as_str).take(8).collect();
+            writeln!(f, "{}  {}  {}", change.transition, change.count, rules.join(", "))?;
+            for sample in &change.samples {
+                let (was, would) =
+                    (sample.recorded.outcome.as_str(), sample.would.outcome.as_str());
+                writeln!(
+                    f,
+                    "  {} {} {} {}: {was}, would be {would}",
+                    sample.decision,
+                    sample.time.rfc3339(),
+                    sample.surface,
+                    sample.action
+                )?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -60,6 +60,7 @@ pub(crate) async fn diff(mut call: Call) -> Result<Response, Problem> {
         Ok(Ok(differences(&before, &after, &extent, &mut |_| {})))
     });
     match compared.await?? {
+        Ok(found) if wants_text(&call)? => Ok(text(found.to_string())),
         Ok(found) => {
             let found = found.to_value();
             let diff = found.as_object().map(JsonObject);
@@ -128,6 +129,12 @@ pub(crate) async fn backtest(mut call: Call) -> Result<Response, Problem> {
     let done = apart(&call, work).await??;
     drop(heard);
     match done {
+        Ok(again) if wants_text(&call)? => {
+            let bound = "not all of the range was looked at: a call has bounds; \
+                         `placet policy backtest` on the data directory or a back-up has none\n";
+            let end = if again.complete { "" } else { bound };
+            Ok(text(format!("policy {}\n{}{end}", again.policy.0, again.report)))
+        }
         Ok(again) => {
             let report = again.report.to_value();
             let document = BacktestDocument {
@@ -152,6 +159,16 @@ pub(crate) async fn backtest(mut call: Call) -> Result<Response, Problem> {
             document::answer(StatusCode::OK, &document)
         }
     }
+}
+
+/// Whether lines are wanted, and no document.
+fn wants_text(call: &Call) -> Result<bool, Problem> {
+    let accept = call.header("accept")?.unwrap_or_default();
+    Ok(accept.contains("text/plain") && !accept.contains("application/json"))
+}
+
+fn text(lines: String) -> Response {
+    document::respond(StatusCode::OK, "text/plain; charset=utf-8", lines)
 }
 
 fn number(

@@ -35,6 +35,13 @@ async fn the_bundle_in_force_is_compared_with_documents() {
     let changes = back["diff"]["changes"].as_array().unwrap();
     assert!(changes.iter().any(|it| it["from"] == "PERMIT" && it["to"] == "SILENCE"), "{back}");
 
+    // As lines, for people.
+    let plain = [("accept", "text/plain")];
+    let after = json!({"after": sources(&next)}).to_string();
+    let lines = world.call("POST", DIFF, &bot, &plain, &after).await;
+    assert_eq!(lines.status, 200, "{lines:?}");
+    assert!(lines.text.contains("SILENCE") && lines.text.contains("other"), "{lines:?}");
+
     let broken = json!({"after": sources("rules: [")}).to_string();
     let broken = world.post(DIFF, &bot, &broken).await.ok();
     assert_eq!((&broken["ok"], broken.get("diff")), (&json!(false), None));
@@ -91,6 +98,9 @@ async fn the_log_of_a_workspace_is_decided_again() {
         "{changed}"
     );
     assert_eq!(change["samples"].as_array().unwrap().len(), 2);
+    let lines = json!({"sources": sources(BUNDLE)}).to_string();
+    let lines = world.call("POST", BACKTEST, &ann, &[("accept", "text/plain")], &lines).await;
+    assert!(lines.text.contains("6 decided again, 6 unchanged"), "{lines:?}");
     let none = ask(json!({"surface": "other"})).await.ok();
     assert_eq!(none["report"]["ok"], false, "nothing was compared");
     let past = ask(json!({"until": "2020-01-01T00:00:00Z"})).await.ok();
