@@ -166,13 +166,14 @@ impl DecisionEvent {
     pub const RULES_MAX: usize = 16;
 
     /// Whether the idempotency key is bound to this decision. THROTTLE, passing SILENCE and DENY
-    /// by an override leave it open for the next attempt, and so does what a mode lets pass: a repeated
-    /// question is answered by the mode of today.
+    /// by an override or before its execution runs leave it open for the next attempt, and so does what a mode
+    /// lets pass: a repeated question is answered by the mode of today.
     #[must_use]
     pub fn binds(&self) -> bool {
         let passing = |reason: &Reason| {
-            matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded | Reason::Unenforced)
-                || reason.is_override()
+            let waits = Reason::ExecutionQueued;
+            let now = matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded);
+            now || [waits, Reason::Unenforced].contains(reason) || reason.is_override()
         };
         self.outcome != Outcome::Throttle && !self.reasons.iter().any(passing)
     }
