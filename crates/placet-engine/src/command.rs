@@ -3,10 +3,12 @@
 
 mod signing;
 mod unsent;
+mod voting;
 
 use crate::decide::Asked;
 use crate::exceptions::{OpenException, Passing};
 use crate::executions::{EndExecution, StartExecution};
+use crate::follow::Follow;
 use crate::measures::ReportPassage;
 use crate::overrides::{Lift, Trip};
 use crate::releases::{ChangeAlias, RegisterRelease};
@@ -30,6 +32,7 @@ use placet_types::surface::SurfacePattern;
 
 pub use signing::{AuthorChange, RevokeSigner, RotateSigner, SucceedLog};
 pub use unsent::{RevokePermit, Unsent};
+pub use voting::{Lends, Waiting};
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +100,8 @@ pub enum Command {
     Trip(Trip),
     /// Lift a kill switch.
     Lift(Lift),
+    /// Take over what was done about everything in the first workspace.
+    Follow(Follow),
     /// Start an execution under a permit for `execution`.
     StartExecution(Box<StartExecution>),
     /// Say how an execution ended.
@@ -238,7 +243,9 @@ impl Command {
             Self::RevokeSigner(command) => Some(&command.by),
             Self::ShadowBundle(command) => Some(&command.by),
             Self::Trip(command) => command.who.as_ref(),
-            Self::RevokePermit(_)
+            // Whoever did it has done it in another log.
+            Self::Follow(_)
+            | Self::RevokePermit(_)
             | Self::Found(_)
             | Self::ArmBundle(_)
             | Self::Gap(_)
@@ -326,23 +333,12 @@ pub struct Vote {
     pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
     /// The caller that waits for its permit.
     pub waiting: Option<Waiting>,
-}
-
-/// A caller that waits for the approval of its action.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    /// The proposer.
-    pub who: Who,
-    /// SHA-256 of the attempt's nonce.
-    pub nonce: Digest,
-    /// A fresh id.
-    pub permit: PermitId,
-    /// Life of the permit.
-    pub permit_ms: u64,
 }
 
 /// Let somebody else approve in one's place.
@@ -377,6 +373,8 @@ pub struct Collect {
     pub permit_ms: u64,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
 }

@@ -39,11 +39,13 @@ mod demand;
 mod evidence;
 mod exceptions;
 mod executions;
+mod follow;
 mod hold;
 mod idempotency;
 mod keys;
 mod measures;
 mod memory;
+mod modes;
 mod overrides;
 mod pending;
 mod policies;
@@ -60,11 +62,12 @@ mod step;
 mod trips;
 mod votes;
 mod waiting;
+mod within;
 
 pub use apply::FoldError;
 pub use command::{
     AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
-    DraftBundle, Erase, IssuerChange, OpenSession, PlaceHold, Plan, Report, RevokePermit,
+    DraftBundle, Erase, IssuerChange, Lends, OpenSession, PlaceHold, Plan, Report, RevokePermit,
     RevokeSigner, RotateSigner, SucceedLog, Target, Unsent, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
@@ -78,7 +81,10 @@ pub use exceptions::{
     BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
     OpenException, Passing, Reviewed,
 };
-pub use executions::{EXECUTION, EndExecution, Execution, ExecutionState, StartExecution};
+pub use executions::{
+    EXECUTION, EXECUTION_QUEUE_MS, EndExecution, Execution, ExecutionState, StartExecution,
+};
+pub use follow::Follow;
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;
 pub use measures::{

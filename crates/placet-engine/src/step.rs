@@ -7,6 +7,7 @@ use crate::demand::few;
 use crate::evidence;
 use crate::exceptions;
 use crate::executions;
+use crate::follow::follow;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::measures;
 use crate::overrides::{Stop, lift, trip};
@@ -59,6 +60,7 @@ pub fn step_with<H: Hasher>(
         }
     }
     evidence::check(state, command)?;
+    state.still_lends(command, now)?;
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
         Command::Vote(command) => vote::<H>(state, command, now, costs),
@@ -77,6 +79,7 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
+        Command::Follow(command) => follow(state, command),
         Command::StartExecution(command) => executions::start(state, command, now),
         Command::EndExecution(command) => executions::end(state, command),
         Command::Drill(command) => trips::drill(state, command),
@@ -246,6 +249,9 @@ fn create_key(state: &State, command: &CreateKey, now: TimeMs) -> Result<Plan, R
     state.may_act(Some(&command.by.actor))?;
     if command.decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
+    }
+    if state.keys.knows(&command.principal.hash) {
+        return Err(Rejection::CertificateTaken);
     }
     let mut events = alloc::vec![Event::KeyCreated(KeyGrant {
         principal: command.principal.clone(),

@@ -7,9 +7,9 @@ use crate::seat::Seat;
 use crate::sequencer::{Message, Payload};
 use crate::signing::{Signing, origin_of};
 use crate::workspace::Workspace;
-use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, State, Trip};
+use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, State};
 use placet_tlog::Tree;
-use placet_types::event::{self, Genesis, KillScope, KillSource, OverrideMode, Refused};
+use placet_types::event::{self, Genesis, Refused};
 use placet_types::ids::{ActorId, DecisionId, KeyId, TimeMs, WorkspaceName};
 use placet_types::json::{Object, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -75,24 +75,38 @@ impl Plane {
         decision: DecisionId,
     ) -> Result<ApiKey, PlaneError> {
         let key = ApiKey::generate(self.id(self.clock.wall()), &self.host);
+        let record = record(workspace, &spec, &key);
+        self.grant_key(workspace, principal, record, decision).await?;
+        Ok(key)
+    }
+
+    /// Writes the key of a record down, and lets it count from then on.
+    pub(crate) async fn grant_key(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        record: KeyRecord,
+        decision: DecisionId,
+    ) -> Result<(), PlaneError> {
         let granted = event::Principal {
-            key: key.id,
-            actor: workspace.actor_ref(&spec.actor),
-            hash: key.hash(),
-            environment: spec.environment.clone(),
-            roles: spec.roles.clone(),
+            key: record.key,
+            actor: workspace.actor_ref(&record.actor),
+            hash: record.hash,
+            environment: record.environment.clone(),
+            roles: record.roles.clone(),
         };
         let by = self.who(workspace, principal);
         let command = CreateKey { principal: granted, by, decision: Some(decision) };
         let payload = self.payload(
             Object::new()
-                .with("actor", spec.actor.as_str())
-                .with("by", principal.caller.actor.as_str()),
+                .with("actor", record.actor.as_str())
+                .with("by", principal.caller.actor.as_str())
+                .with_opt("certificate", record.certificate.then_some(true)),
         )?;
         let done = self.submit(workspace.no, Command::CreateKey(command), payload).await?;
-        self.directory.insert(vec![record(workspace, &spec, &key)]);
+        self.directory.insert(vec![record]);
         self.directory.closed(&done);
-        Ok(key)
+        Ok(())
     }
 
     /// Revokes a key: from the moment this returns it opens nothing.
@@ -158,24 +172,10 @@ impl Plane {
         all.push(workspace.clone());
         by_name.insert(name, workspace.clone());
         self.workspaces.store(Arc::new(Workspaces { all, by_name }));
-        let everything = match self.root() {
-            Some(root) if root.no != workspace.no => {
-                let everything = |state: &State| state.override_of(&KillScope::Everything).cloned();
-                self.look(root.no, everything).await?.map(|tripped| tripped.mode)
-            }
-            _ => None,
-        };
         if !self.watched.unrecorded().is_empty() {
             workspace.stop();
         }
-        if let Some(everything) = everything {
-            let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-            let trip = Trip { scope, mode: everything, source, who: None, waiting: 0 };
-            if everything == OverrideMode::Kill {
-                workspace.stop();
-            }
-            self.submit(no, Command::Trip(trip), Payload::empty()).await?;
-        }
+        self.follow_into(&workspace).await?;
         Ok((workspace, key))
     }
 
@@ -246,6 +246,7 @@ fn record(workspace: &Workspace, spec: &KeySpec, key: &ApiKey) -> KeyRecord {
         environment: spec.environment.clone(),
         roles: spec.roles.clone(),
         hash: key.hash(),
+        certificate: false,
         revoked: false,
     }
 }

@@ -14,10 +14,16 @@ mod authzen_scenario;
 mod authzen_todo;
 #[path = "server/channels.rs"]
 mod channels;
+#[path = "server/client_certificates.rs"]
+mod client_certificates;
+#[path = "server/comparing.rs"]
+mod comparing;
 #[path = "server/compat.rs"]
 mod compat;
 #[path = "server/coverage.rs"]
 mod coverage;
+#[path = "server/everything.rs"]
+mod everything;
 #[path = "server/evidence.rs"]
 mod evidence;
 #[path = "server/exceptions.rs"]
@@ -44,6 +50,8 @@ mod log;
 mod matrix;
 #[path = "server/measures.rs"]
 mod measures;
+#[path = "server/modes.rs"]
+mod modes;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/overrides.rs"]

@@ -165,6 +165,7 @@ impl Scene {
             reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             executions_max: bound("executions", default.executions_max),
+            executions_queued_max: bound("waiting", default.executions_queued_max),
             overrides_max: bound("overrides", default.overrides_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
             exceptions_max: bound("exceptions", default.exceptions_max),
@@ -216,9 +217,11 @@ impl Scene {
                 "deny" => Effect::Deny,
                 other => panic!("no effect {other}"),
             };
-            let constraints = options
-                .num("max_retries")
-                .map(|n| Constraints::from_object(&Object::new().with("max_retries", n)).unwrap());
+            let of = |key: &str| Some((key.to_owned(), options.num(key)?));
+            let keys = ["max_retries", "max_concurrent"].into_iter().filter_map(of);
+            let object = keys.fold(Object::new(), |all, (key, n)| all.with(&key, n));
+            let constraints =
+                (!object.is_empty()).then(|| Constraints::from_object(&object).unwrap());
             let limit = options.get("limit").map(|text| {
                 let (count, per) = text.split_once('/').unwrap();
                 LimitSpec { count: count.parse().unwrap(), per_ms: per.parse().unwrap() }
@@ -298,6 +301,7 @@ impl Scene {
             surface_known: !surface.starts_with("unknown"),
             policy: self.world().state.policy(),
             evidence: Vec::new(),
+            unenforced: surface.starts_with("lax"),
         }
     }
 
@@ -359,6 +363,7 @@ impl Scene {
                         .get("via")
                         .map(|name| VoteChannel::parse(name).expect("a channel")),
                     requirement: self.seen(id, options),
+                    lends: self.lends(options),
                     windows: prior.map_or(Vec::new(), |(_, it)| windows(&verdict, &it.actor)),
                     verdict,
                     waiting: self.waiting(options),
@@ -367,6 +372,7 @@ impl Scene {
             "delegate" | "undelegate" => self.delegation(words, options),
             "collect" => {
                 let verdict = self.verdict(&surface);
+                let lends = self.lends(options);
                 let who = who(self);
                 Command::Collect(Box::new(Collect {
                     decision: id,
@@ -376,6 +382,7 @@ impl Scene {
                     windows: windows(&verdict, &who.actor),
                     who,
                     verdict,
+                    lends,
                 }))
             }
             "withdraw" => Command::Withdraw { decision: id, by: who(self) },
@@ -435,12 +442,11 @@ impl Scene {
             "newkey" => {
                 let roles: Vec<&str> = words[3].split(',').collect();
                 let by = who(self);
-                let name = if words[2].contains(':') {
-                    words[2].to_owned()
-                } else {
-                    format!("human:{}", words[2])
-                };
-                let principal = self.world().principal(&name, &roles);
+                let kind = if words[2].contains(':') { "" } else { "human:" };
+                let name = format!("{kind}{}", words[2]);
+                let mut principal = self.world().principal(&name, &roles);
+                // The public key of a certificate is no secret: whoever has seen it can bring it.
+                principal.hash = options.get("cert").map_or(principal.hash, digest);
                 Command::CreateKey(CreateKey { principal, by, decision: None })
             }
             "revokekey" => {
@@ -578,20 +584,6 @@ impl Scene {
             other => self.asked(other).unwrap_or_else(|| other.type_name().into()),
         }
     }
-
-    /// What is known of a decision beyond its entry.
-    fn show(&mut self, name: &str) -> String {
-        let id = self.id(name);
-        let (index, event) = self.world().decision(id);
-        let status = self.world().state.status(id, index, &event.scopes());
-        let mut out = Vec::new();
-        out.extend(status.held.map(|held| held.state.as_str()));
-        out.extend(status.open_permit.map(|_| "open"));
-        out.extend(status.consumed_later.then_some("consumed-later"));
-        out.extend(status.reported.then_some("reported"));
-        out.extend(status.revoked.then_some("revoked"));
-        out.join(" ")
-    }
 }
 
 /// `role:count,…`
@@ -600,7 +592,7 @@ pub(crate) fn pairs(text: &str) -> BTreeMap<String, u32> {
     pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
 }
 
-/// Roles as a set, for tests that build callers by hand.
+/// Roles as a set.
 pub(crate) fn roles(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
