@@ -99,7 +99,11 @@ impl State {
         w.put(evidence);
         w.put(releases);
         w.put(windows);
-        w.list(held.values(), |w, held| w.put(&**held));
+        let mut last = None;
+        w.list(held.values(), |w, held| {
+            w.put(&**held);
+            overrides::put_scopes(w, &held.scopes, &mut last);
+        });
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
             w.put(decision);
             w.put(approval);
@@ -148,6 +152,7 @@ impl State {
             return None;
         }
         let mut demands = Demands::default();
+        let mut last = None;
         let mut state = Self {
             bounds,
             next_index: r.get()?,
@@ -173,6 +178,7 @@ impl State {
                 |(id, _)| id,
                 |r| {
                     let mut held = Box::new(r.get::<Held>()?);
+                    held.scopes = overrides::get_scopes(r, &mut last)?;
                     demands.share(&mut held.demand);
                     Some((held.approval, held))
                 },

@@ -123,6 +123,43 @@ async fn every_link_is_looked_for_in_the_log() {
     stage.vote(&asked, "approve").await;
     let approval = at(&asked, "/approval/id");
     assert_eq!(gaps(Some(&own), &[&report], &[approval]).await, "approval_own");
+    // Nine were registered, the first of them with all its papers: so say the figures.
+    let ann = &stage.world.admin;
+    let path = "/api/v1/metrics/governance";
+    let share = json!({"releases": 9, "complete": 1, "percent": 11});
+    for path in [path.to_owned(), format!("{path}?window=24h")] {
+        assert_eq!(stage.world.get(&path, ann).await.ok()["lineage_share"], share);
+    }
+    // What was complete when it was registered stays so here, whatever becomes of its papers.
+    let revoke = format!("/api/v1/evidence/{good}/revoke");
+    stage.world.post(&revoke, &stage.ci, r#"{"reason":"flaky"}"#).await.ok();
+    let metrics = stage.world.get("/metrics", "").await.text;
+    for (lineage, count) in [("complete", 1), ("incomplete", 8)] {
+        let line =
+            format!("placet_releases_total{{workspace=\"main\",lineage=\"{lineage}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_alias_is_not_used_and_may_be_led_elsewhere() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    let set = async |to: &str| {
+        let body = json!({"name": "production", "to": to}).to_string();
+        world.post("/api/v1/aliases", &stage.bot, &body).await
+    };
+    set("model:old").await.ok();
+    let stop = |mode: &str| json!({"scope": "alias:production", "mode": mode}).to_string();
+    world.post("/api/v1/overrides", &stage.olga, &stop("disable")).await.ok();
+    // Its change is what mends it: no answer of it is held back either.
+    assert_eq!(set("model:new").await.ok()["to"], "model:new");
+    let used = json!({"surface": "git.change", "action": "note", "model": "production",
+                      "idempotency_key": "used"});
+    let used = world.post("/api/v1/decisions", &stage.bot, &used.to_string()).await.ok();
+    assert_eq!(at(&used, "/reasons/0/code"), "disabled");
+    world.post("/api/v1/overrides", &stage.olga, &stop("kill")).await.ok();
+    set("model:newest").await.refused(403, "not_permitted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
