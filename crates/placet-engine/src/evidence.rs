@@ -114,17 +114,19 @@ pub(crate) fn change_issuer(state: &State, command: &IssuerChange) -> Result<Pla
         return Err(Rejection::PermitConsumed);
     }
     let keys = &state.evidence.keys;
-    let known = keys.iter().find(|it| it.key == *key);
+    // Its name is anybody's choice: the same key under another name is the same key.
+    let known = keys.iter().find(|it| public_of(&it.key) == public_of(key));
     let event = IssuerKey {
         by: by.actor.clone(),
         decision: *decision,
         issuer: issuer.clone(),
-        key: key.clone(),
+        key: known.map_or(key, |known| &known.key).clone(),
     };
     let each = keys.iter().filter(|it| !it.revoked && it.issuer == *issuer).count();
     match (trust, known) {
         (true, Some(known)) if known.revoked => Err(Rejection::IssuerKeyRevoked),
         (_, Some(known)) if known.issuer != *issuer => Err(Rejection::Foreign("another issuer")),
+        (true, Some(known)) if known.key != *key => Err(Rejection::IssuerKeyKnown),
         (true, Some(_)) => Ok(Plan::Nothing),
         (true, None) if keys.len() >= state.bounds.issuer_keys_max || each >= KEYS_EACH => {
             Err(Rejection::IssuerKeysFull)
@@ -134,6 +136,12 @@ pub(crate) fn change_issuer(state: &State, command: &IssuerChange) -> Result<Pla
         (false, Some(known)) if known.revoked => Ok(Plan::Nothing),
         (false, Some(_)) => append(Event::IssuerRevoked(event)),
     }
+}
+
+/// The part of a verifier key `name+id+key` that is the key: what of two texts is the same where the key is,
+/// as it has one spelling alone.
+pub(crate) fn public_of(key: &str) -> &str {
+    key.splitn(3, '+').nth(2).unwrap_or(key)
 }
 
 /// Between evaluating and deciding a piece may have been taken back, or the key that signed it.
@@ -186,7 +194,9 @@ impl State {
         trust: bool,
     ) -> Result<(), &'static str> {
         self.spent.extend(event.decision);
-        let known = self.evidence.keys.iter().position(|it| it.key == event.key);
+        // INVARIANT: a key is known once, whatever name it goes by, and so revoked for all of them.
+        let same = |it: &EvidenceKey| public_of(&it.key) == public_of(&event.key);
+        let known = self.evidence.keys.iter().position(same);
         let keys = Arc::make_mut(&mut self.evidence.keys);
         match (trust, known) {
             (true, None) => keys.push(EvidenceKey {

@@ -13,7 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use placet_types::event::{ActorRef, Control, DecisionEvent, ExceptionOpened, Passage, Pseudonym};
+use placet_types::event::{ActorRef, Control, DecisionEvent, ExceptionOpened, Pseudonym};
 use placet_types::ids::{ExceptionId, TimeMs};
 use placet_types::policy::{
     ApprovalSpec, Constraints, Effect, Hit, Layer, Reason, RuleEffect, Verdict,
@@ -418,16 +418,42 @@ impl State {
     }
 
     /// Whether an exception that a decision rests on still stands.
-    pub(crate) fn rests(&self, passage: Option<&Passage>, now: TimeMs) -> Result<(), Rejection> {
-        let Some(passage) = passage else { return Ok(()) };
-        let stands = self.exceptions.all.get(&passage.exception).is_some_and(|it| it.stands(now));
+    pub(crate) fn rests(&self, prior: &DecisionEvent, now: TimeMs) -> Result<(), Rejection> {
+        let own = prior.exception.as_ref().map(|passage| passage.exception);
+        // A held action that policy grants by itself by now has lost its own.
+        let Some(id) = self.approval_of(prior.decision).map_or(own, |held| held.exception) else {
+            return Ok(());
+        };
+        let stands = self.exceptions.all.get(&id).is_some_and(|it| it.stands(now));
         if stands { Ok(()) } else { Err(Rejection::ExceptionEnded) }
+    }
+
+    /// Whether a permit that rests on an exception may be shown again: not once somebody has closed it. What
+    /// ran out took its permits along.
+    ///
+    /// # Errors
+    /// [`Rejection::ExceptionEnded`].
+    pub fn closed_under(&self, exception: Option<ExceptionId>) -> Result<(), Rejection> {
+        let Some(id) = exception else { return Ok(()) };
+        match self.exceptions.all.get(&id) {
+            Some(it) if it.standing != ExceptionStanding::Closed => Ok(()),
+            _ => Err(Rejection::ExceptionEnded),
+        }
+    }
+
+    /// The exception of a held action, if it has one that stands.
+    fn standing_of(&self, held: &Held, now: TimeMs) -> Option<&Exception> {
+        held.exception.and_then(|id| self.exceptions.all.get(&id)).filter(|it| it.stands(now))
+    }
+
+    /// When the exception ends that a held action rests on.
+    pub(crate) fn exception_ends(&self, held: &Held, now: TimeMs) -> Option<TimeMs> {
+        self.standing_of(held, now).map(|it| it.opened.ends)
     }
 
     /// The verdict of a held action as its exception, if it has one that stands, leaves it.
     pub(crate) fn under_exception(&self, held: &Held, verdict: Verdict, now: TimeMs) -> Verdict {
-        let exception = held.exception.and_then(|id| self.exceptions.all.get(&id));
-        match exception.filter(|it| it.stands(now)) {
+        match self.standing_of(held, now) {
             Some(exception) => {
                 exception.applied(&verdict, |hit| held.full.contains(&hit.rule.id)).0
             }

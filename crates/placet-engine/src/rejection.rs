@@ -144,6 +144,8 @@ pub enum Rejection {
     AuthorsFull,
     /// A name is taken for good.
     Exists(&'static str),
+    /// The bound of releases and of names that belonged to one is reached.
+    ReleasesFull,
     /// The bound of aliases is reached.
     AliasesFull,
     /// The bound of gates that acknowledge one override is reached.
@@ -162,6 +164,8 @@ pub enum Rejection {
     IssuerKeyUnknown,
     /// The key was revoked, which is for good.
     IssuerKeyRevoked,
+    /// The key is known by another name.
+    IssuerKeyKnown,
     /// The bound of issuer keys is reached.
     IssuerKeysFull,
     /// A signature in the name of a key of an issuer is not its.
@@ -244,6 +248,7 @@ impl Rejection {
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
+            Self::ReleasesFull => "releases_full",
             Self::AliasesFull => "aliases_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
@@ -253,6 +258,7 @@ impl Rejection {
             Self::EvidenceMoved => "policy_moved",
             Self::IssuerKeyUnknown => "issuer_key_unknown",
             Self::IssuerKeyRevoked => "issuer_key_revoked",
+            Self::IssuerKeyKnown => "issuer_key_known",
             Self::IssuerKeysFull => "issuer_keys_full",
             Self::EvidenceSignature => "evidence_signature_bad",
             Self::IssuerUnclear => "evidence_issuer_unclear",
@@ -402,6 +408,9 @@ impl fmt::Display for Rejection {
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
             Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
+            Self::ReleasesFull => f.write_str(
+                "as many releases, or names that belonged to one, are kept in mind as can be",
+            ),
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::AcknowledgementsFull => {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")
@@ -425,6 +434,9 @@ impl fmt::Display for Rejection {
             }
             Self::IssuerKeyRevoked => {
                 f.write_str("this key was revoked, which is for good; trust another")
+            }
+            Self::IssuerKeyKnown => {
+                f.write_str("this key is trusted for its issuer, by another name; use that one")
             }
             Self::EvidenceSignature => f.write_str(
                 "a signature in the name of a key of an issuer is not its, or the key is revoked",

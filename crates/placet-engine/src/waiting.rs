@@ -69,6 +69,12 @@ impl State {
         if event.constraints.as_ref() != own {
             return Err("its constraints are not those that were approved");
         }
+        // INVARIANT: no permit outlives the exception that it rests on.
+        let ends = self.exception_ends(held, self.time);
+        if ends.is_some_and(|ends| event.permit.expires > ends) {
+            return Err("its permit outlives its exception");
+        }
+        let alone = ends.is_none() && held.exception.is_some();
         let (index, marks, scopes) = (held.index, held.marks.clone(), held.scopes.clone());
         self.not_stopped(&scopes)?;
         // From here on the action happens: what comes after it comes after this instant.
@@ -80,6 +86,13 @@ impl State {
             self.counters.consumed = self.counters.consumed.saturating_add(1);
         } else {
             self.open_permit(event.decision, index, &event.permit, scopes);
+        }
+        if alone {
+            // Policy has granted it by itself.
+            self.change(event.approval, "it collects an unknown approval", |held| {
+                held.exception = None;
+                Ok(())
+            })?;
         }
         self.finish(event.approval, HeldState::Consumed(event.permit.clone()), None)
     }

@@ -491,7 +491,9 @@ impl Plane {
     ) -> Result<DecisionAnswer, PlaneError> {
         let event = decision_of(entry)?;
         let (id, scopes) = (event.decision, event.scopes());
-        let status = self.look(workspace.no, move |state| state.status(id, index, &scopes)).await?;
+        let under = event.exception.as_ref().map(|passage| passage.exception);
+        let look = move |state: &State| state.status(id, index, &scopes, under);
+        let status = self.look(workspace.no, look).await?;
         self.presented(index, entry, digests, nonce, status)
     }
 

@@ -274,7 +274,7 @@ impl Plane {
         let event = decision_of(&entry)?;
         let (status, held) = self
             .look(workspace.no, move |state| {
-                (state.status(id, index, &[]), state.approval_of(id).cloned())
+                (state.status(id, index, &[], None), state.approval_of(id).cloned())
             })
             .await?;
         let approved = held

@@ -53,6 +53,10 @@ impl State {
         if !exception.is_live(now) || !exception.names(event) || !granted || governed {
             return Err("it passes under an exception that does not cover it");
         }
+        // INVARIANT: no permit outlives the exception that it rests on.
+        if event.permit.as_ref().is_some_and(|permit| permit.expires > exception.opened.ends) {
+            return Err("its permit outlives its exception");
+        }
         let uses = exception.uses.saturating_add(1);
         let last = exception.opened.max_uses().is_some_and(|most| uses >= u64::from(most));
         let ends = exception.opened.ends;

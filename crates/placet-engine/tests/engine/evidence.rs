@@ -108,6 +108,39 @@ fn nobody_vouches_in_anothers_name_but_with_their_key() {
     world.check_replay();
 }
 
+/// The name in front of a key is anybody's choice: it makes no other key of it.
+#[test]
+fn a_key_is_the_same_by_whatever_name() {
+    let mut world = world(Bounds::default());
+    let ann = who("human:ann", &["admin"]);
+    let (key, again) = ("ci+00000001+AbCd+e/=", "ci-again+00000002+AbCd+e/=");
+    assert_eq!(issuer(&mut world, "service:ci", key, true, &ann), "added");
+    assert_eq!(issuer(&mut world, "service:ci", again, true, &ann), "issuer_key_known");
+    assert_eq!(issuer(&mut world, "human:security", again, true, &ann), "foreign");
+    let other = "ci+00000003+AbCd+f/=";
+    assert_eq!(issuer(&mut world, "service:ci", other, true, &ann), "added", "another key");
+    let signed = AddEvidence { key: Some(key.into()), ..piece(&world, "service:ci", "a") };
+    assert_eq!(add(&mut world, &signed), "added");
+    let id = newest(&world).id;
+    // Revoked by any of its names, it is revoked, for good and for everybody.
+    assert_eq!(issuer(&mut world, "human:security", again, false, &ann), "foreign");
+    assert_eq!(issuer(&mut world, "service:ci", again, false, &ann), "added");
+    assert!(!world.state.evidence().stands(&id));
+    for (whose, name) in [("service:ci", key), ("service:ci", again), ("human:security", again)] {
+        assert_eq!(issuer(&mut world, whose, name, true, &ann), "issuer_key_revoked", "{name}");
+    }
+    assert_eq!(add(&mut world, &signed), "issuer_key_unknown");
+    assert_eq!(issuer(&mut world, "service:ci", again, false, &ann), "nothing");
+    world.check_replay();
+    // Nor does the fold take what no step plans.
+    let Event::IssuerTrusted(mut event) = world.entries[1].event.clone() else { panic!("a key") };
+    event.key = again.into();
+    event.issuer = actor("human:security");
+    let entry = world.entry(Event::IssuerTrusted(event));
+    let error = world.replayed().apply(&entry).expect_err("it is known").to_string();
+    assert!(error.contains("a second time"), "{error}");
+}
+
 #[test]
 fn times_are_what_they_can_be() {
     let mut world = world(Bounds::default());

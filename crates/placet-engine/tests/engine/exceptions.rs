@@ -82,6 +82,15 @@ impl Scene {
         }))
     }
 
+    /// Whether the permit of a decision may be shown again.
+    pub(crate) fn again(&mut self, name: &str) -> String {
+        let id = self.id(name);
+        let (index, event) = self.world().decision(id);
+        let under = event.exception.as_ref().map(|passage| passage.exception);
+        let status = self.world().state.status(id, index, &event.scopes(), under);
+        status.withheld.map_or("shown".into(), |why| format!("! {}", why.code()))
+    }
+
     /// Where an exception stands.
     pub(crate) fn owes(&mut self, name: &str) -> String {
         let (now, world) = (self.world().now, self.world());
@@ -111,7 +120,7 @@ pub(crate) fn under(event: &DecisionEvent) -> String {
     out
 }
 
-const PEOPLE: &str = "person ann operator
+pub(crate) const PEOPLE: &str = "person ann operator
      person bob admin
      person cat admin
      person eve auditor
@@ -127,7 +136,7 @@ const PEOPLE: &str = "person ann operator
      rule access:crm:roles git deny floor\n";
 
 /// An exception of `ann`, approved by bob.
-fn open(rest: &str) -> String {
+pub(crate) fn open(rest: &str) -> String {
     format!(
         "{PEOPLE}decide ann override.exception o1 action=open -> REQUIRE_APPROVAL admin:1
          vote bob o1            -> approved

@@ -113,12 +113,7 @@ impl Scene {
             "narrow" => self.narrow(&words),
             "may" => return self.may(words[1]),
             "show" => return self.show(words[1]),
-            "again" => {
-                let id = self.id(words[1]);
-                let (index, event) = self.world().decision(id);
-                let withheld = self.world().state.withheld(index, &event.scopes());
-                return withheld.map_or("shown".into(), |why| format!("! {}", why.code()));
-            }
+            "again" => return self.again(words[1]),
             "owes" => return self.owes(words[1]),
             "run" => return self.stands(words[1]),
             "sizes" => return format!("{:?}", self.world().state.sizes()),
@@ -577,7 +572,7 @@ impl Scene {
     fn show(&mut self, name: &str) -> String {
         let id = self.id(name);
         let (index, event) = self.world().decision(id);
-        let status = self.world().state.status(id, index, &event.scopes());
+        let status = self.world().state.status(id, index, &event.scopes(), None);
         let mut out = Vec::new();
         out.extend(status.held.map(|held| held.state.as_str()));
         out.extend(status.open_permit.map(|_| "open"));
