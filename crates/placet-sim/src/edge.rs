@@ -9,7 +9,7 @@ use placet_runtime::{
     DecisionAnswer, Delegating, EraseSpec, PermitState, Plane, PlaneError, Principal, Workspace,
     nonce_hash,
 };
-use placet_types::event::{HoldScope, KillScope, KillSource, ReportedResult};
+use placet_types::event::{HoldScope, ReportedResult};
 use placet_types::ids::{ActorId, ApprovalId, DecisionId, DelegationId, HoldId};
 use placet_types::json::{Object, Value};
 use placet_types::surface::SurfacePattern;
@@ -142,7 +142,10 @@ impl World {
                 if usable && !answer.replayed {
                     let what = format!("the permit of {}", answer.event.decision);
                     let (no, step) = (workspace.no.0, self.woken.get());
-                    let held = self.checkers.borrow().kill.fresh_permit_left(no, step, &what);
+                    let scopes = answer.event.scopes();
+                    let checkers = self.checkers.borrow();
+                    let held = checkers.kill.fresh_permit_left(no, &scopes, step, &what);
+                    drop(checkers);
                     self.hold(held);
                 }
             }
@@ -162,17 +165,7 @@ impl World {
     fn left(&self, plane: &Plane, workspace: &Workspace, answer: &DecisionAnswer, nonce: &str) {
         let no = workspace.no.0;
         let decision = answer.event.decision;
-        match plane.log_entry(workspace, answer.index) {
-            Ok(entry) => {
-                let held =
-                    self.checkers.borrow_mut().durable.acknowledged(no, answer.index, &entry.bytes);
-                self.hold(held);
-            }
-            Err(error) => self.hold(crate::checkers::violated(
-                "findable",
-                format!("entry {} was answered and is not found: {error}", answer.index),
-            )),
-        }
+        self.acknowledged(plane, workspace, answer.index);
         self.checkpoint(workspace, Some(answer.index));
         self.hold(crate::checkers::findable::now(plane, workspace, decision, answer.index));
         let state = answer.permit.as_ref().map(|permit| permit.state);
@@ -183,25 +176,41 @@ impl World {
             checkers.approvals.granted(decision, answer.event.outcome);
         }
         let skipped = self.mutant == Some(Mutant::RevokeSkipped);
+        let (scopes, woken) = (answer.event.scopes(), self.woken.get());
         match state {
             Some(PermitState::Granted) => {
                 held.push(checkers.permits.granted(decision, nonce));
                 checkers.approvals.granted(decision, answer.event.outcome);
                 let what = format!("the permit of {decision}");
-                held.push(checkers.kill.permit_left(no, self.woken.get(), &what));
+                held.push(checkers.kill.permit_left(no, &scopes, woken, &what));
             }
             Some(PermitState::Open) => {
                 let what = format!("the open permit of {decision}");
-                held.push(checkers.kill.permit_left(no, self.woken.get(), &what));
+                held.push(checkers.kill.permit_left(no, &scopes, woken, &what));
             }
             Some(PermitState::Revoked) if skipped => {
                 let what = format!("the permit of {decision}");
-                held.push(checkers.kill.permit_left(no, self.woken.get(), &what));
+                held.push(checkers.kill.permit_left(no, &scopes, woken, &what));
             }
             _ => {}
         }
         drop(checkers);
         held.into_iter().for_each(|held| self.hold(held));
+    }
+
+    /// An answer rests on the entry at this index: it is there from now on.
+    pub(crate) fn acknowledged(&self, plane: &Plane, workspace: &Workspace, index: u64) {
+        let held = match plane.log_entry(workspace, index) {
+            Ok(entry) => {
+                let no = workspace.no.0;
+                self.checkers.borrow_mut().durable.acknowledged(no, index, &entry.bytes)
+            }
+            Err(error) => crate::checkers::violated(
+                "findable",
+                format!("entry {index} was answered and is not found: {error}"),
+            ),
+        };
+        self.hold(held);
     }
 
     /// The newest checkpoint is handed out with an answer.
@@ -386,72 +395,6 @@ impl World {
         self.call("end", PATIENCE_MS, run).await;
     }
 
-    /// Trips a kill switch.
-    pub(crate) async fn trip(self: &Rc<Self>, who: &Person, scope: KillScope) {
-        let who = who.clone();
-        let run = move |world: Rc<Self>, plane: Arc<Plane>| {
-            let (who, scope) = (who.clone(), scope.clone());
-            async move {
-                let Some((workspace, principal)) = world.reach(&plane, &who) else { return };
-                let sent = world.step.get();
-                let over = match scope {
-                    KillScope::Everything => plane.all_workspaces(),
-                    _ => vec![workspace.clone()],
-                };
-                let over: Vec<u32> = over.iter().map(|workspace| workspace.no.0).collect();
-                // Only people of the first workspace may stop everything.
-                let first = plane.root().is_some_and(|root| root.no == workspace.no);
-                if scope == KillScope::Workspace || first {
-                    world.checkers.borrow_mut().kill.takes_effect(&over, sent);
-                }
-                let done = plane
-                    .trip(Some(&workspace), scope.clone(), KillSource::Api, Some(&principal))
-                    .await;
-                world.say(format_args!(
-                    "answer: kill of {}: {}",
-                    scope,
-                    done.as_ref().map_or_else(PlaneError::code, |()| "tripped"),
-                ));
-                match done {
-                    Ok(()) => {
-                        world.totals.borrow_mut().kills += 1;
-                        world.checkers.borrow_mut().kill.tripped(&over, sent, world.woken.get());
-                    }
-                    Err(error) => drop(world.trouble(&error)),
-                }
-            }
-        };
-        self.call("kill", PATIENCE_MS, run).await;
-    }
-
-    /// Asks for a lift, or completes it.
-    pub(crate) async fn lift(self: &Rc<Self>, who: &Person, scope: KillScope) {
-        let who = who.clone();
-        let run = move |world: Rc<Self>, plane: Arc<Plane>| {
-            let (who, scope) = (who.clone(), scope.clone());
-            async move {
-                let Some((workspace, principal)) = world.reach(&plane, &who) else { return };
-                let _lifting = Lifting::new(&world);
-                let done = plane.lift(&workspace, scope.clone(), &principal).await;
-                world.say(format_args!(
-                    "answer: lift of {}: {}",
-                    scope,
-                    done.as_ref().map_or_else(
-                        |error| error.code(),
-                        |lifted| match lifted {
-                            true => "lifted",
-                            false => "asked for",
-                        }
-                    ),
-                ));
-                if let Err(error) = done {
-                    world.trouble(&error);
-                }
-            }
-        };
-        self.call("lift", PATIENCE_MS, run).await;
-    }
-
     /// Erases under a permit.
     pub(crate) async fn erase(self: &Rc<Self>, who: &Person, spec: EraseSpec, permit: DecisionId) {
         let who = who.clone();
@@ -522,21 +465,5 @@ impl World {
             }
         };
         self.call("release", PATIENCE_MS, run).await;
-    }
-}
-
-/// A lift inside the plane.
-struct Lifting(Rc<World>);
-
-impl Lifting {
-    fn new(world: &Rc<World>) -> Self {
-        world.checkers.borrow_mut().kill.lift_begins(world.step.get());
-        Self(world.clone())
-    }
-}
-
-impl Drop for Lifting {
-    fn drop(&mut self) {
-        self.0.checkers.borrow_mut().kill.lift_ends(self.0.step.get());
     }
 }

@@ -8,12 +8,16 @@ mod checkers;
 mod clock;
 mod disk;
 mod edge;
+mod excepting;
 mod executor;
 mod keys;
 mod mutant;
+mod proving;
 mod random;
 mod restarts;
+mod running;
 mod simulation;
+mod stopping;
 mod stores;
 #[cfg(test)]
 mod tests;

@@ -25,13 +25,25 @@ pub enum Mutant {
     VoteLost,
     /// Whoever proposed approved.
     VoteOwn,
+    /// What was stopped is not, after a crash.
+    StopForgotten,
+    /// A permit is granted although its surface is stopped.
+    StopIgnored,
+    /// One person alone lifts.
+    LiftAlone,
+    /// A decision passes under an exception that is over.
+    ExceptionBack,
+    /// Evidence that was taken back counts again.
+    EvidenceBack,
+    /// An execution that has ended runs again.
+    EndForgotten,
     /// Now and then a caller is never answered.
     AnswerLost,
 }
 
 impl Mutant {
     /// All of them, with their names on the command line and the checkers that must find them.
-    pub const ALL: [(Self, &'static str, &'static [&'static str]); 12] = [
+    pub const ALL: [(Self, &'static str, &'static [&'static str]); 18] = [
         (Self::AnswerBeforeFlush, "answer-before-flush", &["durable", "checkpoints"]),
         (Self::KeysForgotten, "keys-forgotten", &["idempotency"]),
         (Self::RevokeSkipped, "revoke-skipped", &["kill"]),
@@ -43,8 +55,20 @@ impl Mutant {
         (Self::VoteFlipped, "vote-flipped", &["approvals"]),
         (Self::VoteLost, "vote-lost", &["approvals"]),
         (Self::VoteOwn, "vote-own", &["approvals"]),
+        (Self::StopForgotten, "stop-forgotten", &["control"]),
+        (Self::StopIgnored, "stop-ignored", &["control"]),
+        (Self::LiftAlone, "lift-alone", &["control"]),
+        (Self::ExceptionBack, "exception-back", &["control"]),
+        (Self::EvidenceBack, "evidence-back", &["control"]),
+        (Self::EndForgotten, "end-forgotten", &["control"]),
         (Self::AnswerLost, "answer-lost", &["liveness"]),
     ];
+
+    /// Whether it alters what the checker of control is shown.
+    pub(crate) fn is_of_control(self) -> bool {
+        let all = Self::ALL.iter().find(|(mutant, ..)| *mutant == self);
+        all.is_some_and(|(.., checkers)| checkers.contains(&"control"))
+    }
 
     /// The mutant with this name.
     #[must_use]

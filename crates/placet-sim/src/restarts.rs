@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::random::{Random, SeededEntropy};
 use crate::simulation::Simulation;
 use crate::stores::stores;
-use crate::workload::{ADMIN, BUNDLE, STRICTER};
+use crate::workload::{ADMIN, BESIDE, BUNDLE, STRICTER};
 use placet_policy::{Bundle, Source};
 use placet_runtime::crypto::Fast;
 use placet_runtime::driver::Driver;
@@ -260,6 +260,9 @@ impl Simulation {
             return violated("kill", "an instance without its armed certificate is not tripped");
         }
         world.say(format_args!("started"));
+        let plane = driver.plane().clone();
+        let look = crate::stopping::look_at_all(world.clone(), plane);
+        world.spawn(Group::Server, look);
         Ok(())
     }
 
@@ -294,8 +297,11 @@ impl Simulation {
 fn bundle(stricter: bool) -> Arc<Bundle> {
     static BUNDLES: OnceLock<[Arc<Bundle>; 2]> = OnceLock::new();
     let compile = |text: &str| {
-        let source = Source { name: "simulated.yaml".into(), text: text.into() };
-        match Bundle::compile::<Fast>(&[source]) {
+        let source = |name: &str, text: &str| Source { name: name.into(), text: text.into() };
+        match Bundle::compile::<Fast>(&[
+            source("simulated.yaml", text),
+            source("beside.yaml", BESIDE),
+        ]) {
             Ok(bundle) => Arc::new(bundle),
             Err(found) => unreachable!("the bundle of the simulation does not compile: {found:?}"),
         }

@@ -154,6 +154,7 @@ impl Simulation {
             checkers: RefCell::new(Checkers::default()),
             violation: RefCell::new(None),
             people: RefCell::new(Vec::new()),
+            runs: RefCell::new(Vec::new()),
             totals: RefCell::new(Totals::default()),
             mutant,
             dev,

@@ -1,13 +1,17 @@
-//! What callers do: propose, wait, consume, report, vote, kill and lift, erase, hold, look. Drawn
-//! from the seed; refuses to know what is checked.
+//! What callers do: propose, wait, consume, report, vote, erase, hold, look; what they stop, deviate from,
+//! prove and run is drawn in files of its own. Drawn from the seed; refuses to know what is checked.
 
 use crate::edge::Ask;
+use crate::excepting::deviate;
 use crate::keys::{hand_on_and_close, make_and_revoke, rotate};
+use crate::proving::prove;
+use crate::running::execute;
+use crate::stopping::stop_and_lift;
 use crate::world::{Person, World};
 use placet_runtime::ports::AuditFilter;
 use placet_runtime::{EraseSpec, KeySpec, Plane, PlaneError, Principal, Selection, Workspace};
 use placet_types::Caller;
-use placet_types::event::{HoldScope, KillScope};
+use placet_types::event::HoldScope;
 use placet_types::ids::{ActorId, DecisionId, KeyId, WorkspaceName};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Outcome;
@@ -85,10 +89,32 @@ approvals:
     escalate: [{ after: 1s, roles: { operator: 1 } }]
 "#;
 
+/// Beside either of them: what runs, what needs proof, and how far anybody may deviate.
+pub(crate) const BESIDE: &str = r#"
+version: v1
+models: { allow: [m1, m2] }
+capabilities:
+  payer: { allowed_roles: ["*"], surfaces: [execution, "pay.**"], models: [m1] }
+surfaces:
+  pay.proved: { evidence: [{ type: review, max_age: 1h, issuers: ["service:gate"], verified: true }] }
+exceptions:
+  max: 2m
+  review: 30s
+  break_glass: { roles: [admin, operator], max: 1m, review: 10s }
+rules:
+  - { id: run, match: { surfaces: [execution] }, decision: allow }
+  - { id: mail, match: { surfaces: ["mail.send"] }, decision: allow }
+  - { id: proved, match: { surfaces: ["pay.proved"] }, decision: allow }
+"#;
+
 pub(crate) const ADMIN: &str = "human:ann";
-const OPERATORS: [&str; 2] = ["human:otto", "human:olga"];
-const AGENTS: [&str; 2] = ["agent:bot1", "agent:bot2"];
-const GATE: &str = "service:gate";
+pub(crate) const OPERATORS: [&str; 2] = ["human:otto", "human:olga"];
+pub(crate) const AGENTS: [&str; 2] = ["agent:bot1", "agent:bot2"];
+pub(crate) const GATE: &str = "service:gate";
+pub(crate) const CAPABILITY: &str = "payer";
+pub(crate) const BRANCH: &str = "blue";
+pub(crate) const MODEL: &str = "m1";
+pub(crate) const JOB: &str = "nightly";
 /// Somebody who approves in the right of others alone.
 const DELEGATE: &str = "human:vera";
 
@@ -137,7 +163,7 @@ pub(crate) async fn set_up(world: Rc<World>, plane: Arc<Plane>) -> Result<(), Pl
         };
         world.people.borrow_mut().push(person(&workspace, &parse(DELEGATE)?, &["reader"], key));
         for actor in [AGENTS[0], AGENTS[1], GATE] {
-            world.people.borrow_mut().push(person(&workspace, &parse(actor)?, &[], None));
+            world.people.borrow_mut().push(person(&workspace, &parse(actor)?, &["runner"], None));
         }
     }
     Ok(())
@@ -178,22 +204,25 @@ pub(crate) async fn client(world: Rc<World>, number: u64, acts: u64) {
         let Some(name) = names.into_iter().nth(at) else { return };
         let label = format!("c{number}a{act}");
         match world.below(100) {
-            0..55 => propose(&world, &name, &label, &mut known).await,
-            55..68 => {
+            0..53 => propose(&world, &name, &label, &mut known).await,
+            53..68 => {
                 let who = usize::try_from(world.below(7)).unwrap_or(0);
                 let who = if who == 6 { DELEGATE } else { OPERATORS[who % 2] };
                 let Some(who) = world.person(&name, who) else { continue };
                 let approve = world.below(5) > 0;
                 world.vote(&who, approve).await;
             }
-            68..71 => kill_and_lift(&world, &name).await,
-            71..74 => delegate(&world, &name).await,
-            74..82 => erase(&world, &name, &label, &known).await,
-            82..86 => hold(&world, &name, &label, &known).await,
-            86..91 => again(&world, &known).await,
-            91..94 => make_and_revoke(&world, &name, &label).await,
-            94..96 => rotate(&world, &label).await,
-            96..98 => hand_on_and_close(&world, &name, &label).await,
+            68..74 => stop_and_lift(&world, &name).await,
+            74..76 => delegate(&world, &name).await,
+            76..80 => erase(&world, &name, &label, &known).await,
+            80..83 => hold(&world, &name, &label, &known).await,
+            83..86 => again(&world, &known).await,
+            86..88 => make_and_revoke(&world, &name, &label).await,
+            88..89 => rotate(&world, &label).await,
+            89..91 => hand_on_and_close(&world, &name, &label).await,
+            91..94 => deviate(&world, &name, &label).await,
+            94..96 => prove(&world, &name, &label).await,
+            96..99 => execute(&world, &name, &label).await,
             _ => look(&world, &name).await,
         }
     }
@@ -230,6 +259,7 @@ async fn propose(
         let subject = format!("customer-{}", world.below(3));
         body = body.with("subjects", vec![Value::from(subject)]);
     }
+    body = under(world, body);
     let delegated = world.per_mille(300);
     if delegated {
         body = body.with("audience", GATE);
@@ -271,6 +301,24 @@ async fn propose(
     }
 }
 
+/// Now and then a request names what it could be stopped by.
+fn under(world: &World, body: Object) -> Object {
+    if !world.per_mille(300) {
+        return body;
+    }
+    let mut body = body.with("capability", CAPABILITY);
+    if world.per_mille(400) {
+        body = body.with("branch", BRANCH);
+    }
+    if world.per_mille(300) {
+        body = body.with("model", MODEL);
+    }
+    if world.per_mille(300) {
+        body = body.with("labels", Object::new().with("job", JOB));
+    }
+    body
+}
+
 /// An operator lets somebody approve in their place, and takes it back now and then.
 async fn delegate(world: &Rc<World>, name: &WorkspaceName) {
     let who = OPERATORS[usize::try_from(world.below(2)).unwrap_or(0)];
@@ -284,25 +332,6 @@ async fn delegate(world: &Rc<World>, name: &WorkspaceName) {
     world.sleep(pause).await;
     if world.per_mille(500) {
         world.end_delegation(&who, delegation).await;
-    }
-}
-
-async fn kill_and_lift(world: &Rc<World>, name: &WorkspaceName) {
-    let (Some(one), Some(other)) =
-        (world.person(name, OPERATORS[0]), world.person(name, OPERATORS[1]))
-    else {
-        return;
-    };
-    let scope = match world.per_mille(400) {
-        true => KillScope::Everything,
-        false => KillScope::Workspace,
-    };
-    world.trip(&one, scope.clone()).await;
-    let pause = world.below(world.pace_ms * 4 + 1);
-    world.sleep(pause).await;
-    if world.per_mille(900) {
-        world.lift(&one, scope.clone()).await;
-        world.lift(&other, scope).await;
     }
 }
 

@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::trace::Trace;
 use placet_runtime::ports::Clock;
 use placet_runtime::{Plane, Principal};
-use placet_types::ids::WorkspaceName;
+use placet_types::ids::{ExecutionId, WorkspaceName};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -52,8 +52,22 @@ pub struct Totals {
     pub acknowledged: u64,
     /// Permits that were granted.
     pub permits: u64,
-    /// Kills that were acknowledged.
+    /// Stops that were acknowledged, of the two widest scopes and of others.
     pub kills: u64,
+    /// Of these, the ones of narrower scopes.
+    pub scoped: u64,
+    /// Lifts that were completed.
+    pub lifts: u64,
+    /// Executions that were started.
+    pub executions: u64,
+    /// Exceptions that were opened.
+    pub exceptions: u64,
+    /// Passages under them.
+    pub passages: u64,
+    /// Pieces of evidence that were added.
+    pub evidence: u64,
+    /// Permits that rest on one.
+    pub proved: u64,
     /// Payloads erased.
     pub erased: u64,
     /// Rotations of the signing key that were acknowledged.
@@ -75,6 +89,13 @@ impl Totals {
         self.acknowledged += other.acknowledged;
         self.permits += other.permits;
         self.kills += other.kills;
+        self.scoped += other.scoped;
+        self.lifts += other.lifts;
+        self.executions += other.executions;
+        self.exceptions += other.exceptions;
+        self.passages += other.passages;
+        self.evidence += other.evidence;
+        self.proved += other.proved;
         self.erased += other.erased;
         self.rollbacks += other.rollbacks;
         self.rotations += other.rotations;
@@ -87,7 +108,8 @@ impl std::fmt::Display for Totals {
         write!(
             f,
             "{} steps, {} crashes and stops, {} other faults, {} refused starts, {} rollbacks shown, \
-             {} entries, {} acknowledged decisions, {} permits, {} kills, {} payloads erased, \
+             {} entries, {} acknowledged decisions, {} permits, {} stops ({} of narrow scopes), {} lifts, {} executions, {} exceptions with {} \
+             passages, {} pieces of evidence and {} permits on them, {} payloads erased, \
              {} rotations, {} idle states",
             self.steps,
             self.crashes,
@@ -98,6 +120,13 @@ impl std::fmt::Display for Totals {
             self.acknowledged,
             self.permits,
             self.kills,
+            self.scoped,
+            self.lifts,
+            self.executions,
+            self.exceptions,
+            self.passages,
+            self.evidence,
+            self.proved,
             self.erased,
             self.rotations,
             self.idle
@@ -125,6 +154,8 @@ pub(crate) struct World {
     pub(crate) checkers: RefCell<Checkers>,
     pub(crate) violation: RefCell<Option<Violation>>,
     pub(crate) people: RefCell<Vec<Person>>,
+    /// Executions that somebody started.
+    pub(crate) runs: RefCell<Vec<(WorkspaceName, ExecutionId)>>,
     pub(crate) totals: RefCell<Totals>,
     pub(crate) mutant: Option<Mutant>,
     pub(crate) dev: bool,

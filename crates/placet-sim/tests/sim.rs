@@ -1,18 +1,31 @@
 //! The simulator on itself: seeds hold, a seed is the same twice, and every planted defect is found
 //! by a checker that is there for it.
 
-use placet_sim::{Mutant, run};
+use placet_sim::{Mutant, Totals, run};
 
 /// Seeds within which each planted defect must be found.
 const SEEDS: u64 = 300;
 
 #[test]
 fn seeds_hold() {
+    let mut sum = Totals::default();
     for seed in 1..=SEEDS {
         let outcome = run(seed, None, false);
         assert_eq!(outcome.violation, None, "replay: cargo xtask sim --seed {seed}");
         assert!(outcome.totals.entries > 0, "seed {seed} did nothing");
+        sum.add(&outcome.totals);
     }
+    // What is checked does happen.
+    let happens = [
+        sum.scoped,
+        sum.lifts,
+        sum.executions,
+        sum.exceptions,
+        sum.passages,
+        sum.evidence,
+        sum.proved,
+    ];
+    assert!(happens.iter().all(|count| *count >= 20), "{sum}");
 }
 
 #[test]

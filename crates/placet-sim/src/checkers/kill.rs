@@ -1,44 +1,55 @@
-//! No permit leaves after a kill that was acknowledged before, until somebody begins to lift it. A
-//! fresh permit does not even leave once the kill has taken effect, which is before it is written.
+//! No permit leaves after a stop of one of its scopes that was acknowledged before, until somebody begins to
+//! lift it. A fresh permit does not even leave once the stop has taken effect, which is before it is written.
 
 use super::{Held, violated};
+use placet_types::event::KillScope;
 use std::collections::BTreeMap;
 
 const NAME: &str = "kill";
 
+/// A scope in the log of a workspace; one over everything stands in each.
+type Place = (u32, KillScope);
+
 #[derive(Default)]
 pub(crate) struct Kill {
-    /// Workspace → the step at which a kill over it was acknowledged.
-    since: BTreeMap<u32, u64>,
-    /// Workspace → the step at which a kill over it took effect, written or not.
-    effect: BTreeMap<u32, u64>,
-    /// The step of the newest sign of a lift.
-    lifting: u64,
-    lifts: u32,
+    /// The step at which a stop was acknowledged.
+    since: BTreeMap<Place, u64>,
+    /// The step at which a stop took effect, written or not.
+    effect: BTreeMap<Place, u64>,
+    /// Lifts of a scope: the step of the newest sign of one, and how many are under way.
+    lifts: BTreeMap<KillScope, (u64, u32)>,
 }
 
 impl Kill {
     /// A lift reaches the plane.
-    pub(crate) fn lift_begins(&mut self, step: u64) {
-        self.since.clear();
-        self.effect.clear();
-        self.lifting = step;
-        self.lifts += 1;
+    pub(crate) fn lift_begins(&mut self, scope: &KillScope, step: u64) {
+        self.since.retain(|(_, of), _| of != scope);
+        // The two widest share what takes effect before it is written.
+        self.effect.retain(|(_, of), _| of != scope && !(of.is_wide() && scope.is_wide()));
+        let (newest, under_way) = self.lifts.entry(scope.clone()).or_default();
+        (*newest, *under_way) = (step, *under_way + 1);
     }
 
     /// It has been answered, or died with the instance.
-    pub(crate) fn lift_ends(&mut self, step: u64) {
-        self.lifting = step;
-        self.lifts = self.lifts.saturating_sub(1);
+    pub(crate) fn lift_ends(&mut self, scope: &KillScope, step: u64) {
+        let (newest, under_way) = self.lifts.entry(scope.clone()).or_default();
+        (*newest, *under_way) = (step, under_way.saturating_sub(1));
     }
 
-    /// A trip over these workspaces has reached the plane.
-    pub(crate) fn takes_effect(&mut self, workspaces: &[u32], step: u64) {
-        if self.lifts == 0 {
-            for no in workspaces {
-                self.effect.entry(*no).or_insert(step);
-            }
+    /// A stop of a scope in these workspaces has reached the plane.
+    pub(crate) fn takes_effect(&mut self, workspaces: &[u32], scope: &KillScope, step: u64) {
+        let same = |of: &KillScope| of == scope || (of.is_wide() && scope.is_wide());
+        if self.lifts.iter().any(|(of, (_, under_way))| same(of) && *under_way > 0) {
+            return;
         }
+        for no in workspaces {
+            self.effect.entry((*no, scope.clone())).or_insert(step);
+        }
+    }
+
+    /// It was refused: nothing is stopped by it.
+    pub(crate) fn refused(&mut self, workspaces: &[u32], scope: &KillScope) {
+        self.effect.retain(|(no, of), _| of != scope || !workspaces.contains(no));
     }
 
     /// The instance is gone: what was not written never took effect.
@@ -46,35 +57,65 @@ impl Kill {
         self.effect.clear();
     }
 
-    /// The permit of a decision that was written just now left the plane at `step`.
-    pub(crate) fn fresh_permit_left(&self, workspace: u32, step: u64, what: &str) -> Held {
-        match self.effect.get(&workspace) {
-            Some(since) if *since < step => violated(
-                NAME,
-                format!("{what} left fresh at step {step}; the kill took effect at step {since}"),
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    /// A trip over these workspaces, sent at step `sent`, was acknowledged at `step`.
-    pub(crate) fn tripped(&mut self, workspaces: &[u32], sent: u64, step: u64) {
-        if self.lifts > 0 || sent <= self.lifting {
+    /// A stop of a scope in these workspaces, sent at step `sent`, was acknowledged at `step`.
+    pub(crate) fn tripped(&mut self, workspaces: &[u32], scope: &KillScope, sent: u64, step: u64) {
+        let (newest, under_way) = self.lifts.get(scope).copied().unwrap_or_default();
+        if under_way > 0 || sent <= newest {
             return;
         }
         for no in workspaces {
-            self.since.entry(*no).or_insert(step);
+            self.since.entry((*no, scope.clone())).or_insert(step);
+        }
+    }
+
+    /// The permit of a decision that was written just now left the plane at `step`.
+    pub(crate) fn fresh_permit_left(
+        &self,
+        workspace: u32,
+        scopes: &[KillScope],
+        step: u64,
+        what: &str,
+    ) -> Held {
+        match first(&self.effect, workspace, scopes, step) {
+            Some((scope, since)) => violated(
+                NAME,
+                format!("{what} left fresh at step {step}; {scope} was stopped at step {since}"),
+            ),
+            None => Ok(()),
         }
     }
 
     /// An answer with a permit that may be used left the plane at `step`.
-    pub(crate) fn permit_left(&self, workspace: u32, step: u64, what: &str) -> Held {
-        match self.since.get(&workspace) {
-            Some(since) if *since < step => violated(
+    pub(crate) fn permit_left(
+        &self,
+        workspace: u32,
+        scopes: &[KillScope],
+        step: u64,
+        what: &str,
+    ) -> Held {
+        match first(&self.since, workspace, scopes, step) {
+            Some((scope, since)) => violated(
                 NAME,
-                format!("{what} left at step {step}; the kill was acknowledged at step {since}"),
+                format!(
+                    "{what} left at step {step}; the stop of {scope} was acknowledged at {since}"
+                ),
             ),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
+}
+
+/// The first of the scopes that was stopped before `step`, and when.
+fn first<'a>(
+    stops: &BTreeMap<Place, u64>,
+    workspace: u32,
+    scopes: &'a [KillScope],
+    step: u64,
+) -> Option<(&'a KillScope, u64)> {
+    let wide = &[KillScope::Everything, KillScope::Workspace];
+    let mut all = wide.iter().chain(scopes);
+    all.find_map(|scope| {
+        let since = stops.get(&(workspace, scope.clone()))?;
+        (*since < step).then_some((scope, *since))
+    })
 }

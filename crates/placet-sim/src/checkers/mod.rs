@@ -3,6 +3,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod checkpoints;
+pub(crate) mod control;
 pub(crate) mod durable;
 pub(crate) mod erased;
 pub(crate) mod findable;
@@ -40,6 +41,7 @@ pub(crate) type Logs = BTreeMap<u32, Vec<Stored>>;
 pub(crate) struct Checkers {
     pub(crate) approvals: approvals::Approvals,
     pub(crate) checkpoints: checkpoints::Checkpoints,
+    pub(crate) control: control::Control,
     pub(crate) durable: durable::Durable,
     pub(crate) idempotency: idempotency::Idempotency,
     pub(crate) keys: crate::keys::Keys,
@@ -58,6 +60,10 @@ impl Checkers {
         match planted::votes(disk.mutant, &logs) {
             Some(altered) => self.approvals.at_rest(&altered)?,
             None => self.approvals.at_rest(&logs)?,
+        }
+        match planted::control(disk.mutant, &logs) {
+            Some(altered) => self.control.at_rest(&altered)?,
+            None => self.control.at_rest(&logs)?,
         }
         gaps::at_rest(&logs)?;
         erased::at_rest(disk, &logs)

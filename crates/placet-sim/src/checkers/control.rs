@@ -1,0 +1,506 @@
+//! What people stop stays stopped until those lift it who may; what they let pass for a time, and what counts as
+//! proof, is over once it is over; an execution ends once. Folded from the entries anew, naively: nothing here
+//! is shared with what is checked but the format of entries.
+
+use super::{Held, Logs, violated};
+use crate::disk::Stored;
+use placet_engine::{ExceptionStanding, State};
+use placet_types::event::{DecisionEvent, Event, KillEvent, KillScope, KillSource, OverrideMode};
+use placet_types::ids::{ApprovalId, DecisionId, EvidenceId, ExceptionId, ExecutionId, TimeMs};
+use placet_types::policy::Outcome;
+use std::collections::{BTreeMap, BTreeSet};
+
+const NAME: &str = "control";
+
+/// What was acknowledged to somebody.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// A scope was stopped in a way; the log had so many entries then.
+    Stopped(KillScope, OverrideMode, u64),
+    /// An exception was closed; the log had so many entries then.
+    Closed(ExceptionId, u64),
+    /// A piece of evidence was taken back; the log had so many entries then.
+    Revoked(EvidenceId, u64),
+    /// An execution ended so.
+    Ended(ExecutionId, &'static str),
+    /// The request of a decision that was permitted named this piece, and nothing else.
+    Rests(DecisionId, EvidenceId),
+}
+
+#[derive(Default)]
+pub(crate) struct Control {
+    /// With the workspace.
+    told: Vec<(u32, Told)>,
+    /// Executions that somebody saw at their end.
+    ended: BTreeMap<ExecutionId, &'static str>,
+}
+
+impl Control {
+    pub(crate) fn told(&mut self, workspace: u32, what: Told) {
+        self.told.push((workspace, what));
+    }
+
+    /// Somebody sees how an execution ended, and the entry is durable.
+    pub(crate) fn seen(&mut self, id: ExecutionId, end: &'static str) -> Held {
+        match (self.ended.get(&id), end) {
+            (Some(before), end) if *before != end => {
+                violated(NAME, format!("{id} had ended {before}, and now it is {end}"))
+            }
+            (Some(_), _) => Ok(()),
+            (None, end) => {
+                self.ended.insert(id, end);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn at_rest(&self, logs: &Logs) -> Held {
+        let mut folded = BTreeMap::new();
+        for (no, log) in logs {
+            folded.insert(*no, Fold::of(*no, log)?);
+        }
+        for (no, told) in &self.told {
+            let Some(fold) = folded.get(no) else {
+                return violated(NAME, format!("workspace {no} is gone"));
+            };
+            if let Some(what) = fold.lacks(told) {
+                return violated(NAME, format!("workspace {no}: {told:?} was told, and {what}"));
+            }
+        }
+        for (id, end) in &self.ended {
+            let known = folded.values().find_map(|fold| fold.runs.get(id));
+            if known.is_none_or(|run| run.end != Some(*end)) {
+                let now = known.map(|run| run.end);
+                return violated(NAME, format!("{id} was seen {end}; by its log it is {now:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an instance has in memory of a workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) size: u64,
+    stopped: BTreeMap<KillScope, OverrideMode>,
+    /// Live ones with how often they were used.
+    exceptions: BTreeMap<ExceptionId, u64>,
+    /// Whether each was taken back.
+    pieces: BTreeMap<EvidenceId, bool>,
+    runs: BTreeMap<ExecutionId, Option<&'static str>>,
+}
+
+impl View {
+    /// Of the live state.
+    pub(crate) fn of(state: &State) -> Self {
+        let live = state.exceptions().filter(|it| it.standing == ExceptionStanding::Live);
+        Self {
+            size: state.next_index(),
+            stopped: state.overrides().map(|(scope, it)| (scope.clone(), it.mode)).collect(),
+            exceptions: live.map(|it| (it.id(), it.uses)).collect(),
+            pieces: state.evidence().newest(None).map(|it| (it.id, it.revoked)).collect(),
+            runs: state
+                .executions(None)
+                .map(|it| (it.started.execution, it.ended.map(|(end, _)| end.as_str())))
+                .collect(),
+        }
+    }
+}
+
+/// What an instance holds in memory is what its log says: nothing was lost or came back. Entries that are not on
+/// the disk yet say nothing.
+pub(crate) fn same(no: u32, log: &[Stored], live: &View) -> Held {
+    let Some(log) = usize::try_from(live.size).ok().and_then(|size| log.get(..size)) else {
+        return Ok(());
+    };
+    let fold = Fold::of(no, log)?;
+    let logged = View {
+        size: live.size,
+        stopped: fold.stopped.iter().map(|(scope, (mode, _))| (scope.clone(), *mode)).collect(),
+        exceptions: fold
+            .exceptions
+            .iter()
+            .filter(|(_, it)| it.standing == Standing::Live)
+            .map(|(id, it)| (*id, it.uses))
+            .collect(),
+        pieces: fold.pieces.iter().map(|(id, it)| (*id, it.revoked.is_some())).collect(),
+        runs: fold.runs.iter().map(|(id, run)| (*id, run.end)).collect(),
+    };
+    if logged == *live {
+        return Ok(());
+    }
+    violated(NAME, format!("workspace {no} has {live:?}, and its log says {logged:?}"))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Live,
+    UsedUp,
+    Over,
+}
+
+#[derive(Debug)]
+struct Exception {
+    surface: String,
+    actor: String,
+    ends: TimeMs,
+    uses: u64,
+    most: Option<u64>,
+    standing: Standing,
+    passages: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    expires: TimeMs,
+    /// Index of the entry that took it back.
+    revoked: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Run {
+    index: u64,
+    scopes: BTreeSet<KillScope>,
+    end: Option<&'static str>,
+}
+
+/// A decision that a permit may come from.
+#[derive(Debug)]
+struct Decided {
+    index: u64,
+    time: TimeMs,
+    scopes: BTreeSet<KillScope>,
+    exception: Option<ExceptionId>,
+    /// It permitted at once.
+    permits: bool,
+    /// A stop has ended its open permit.
+    dead: bool,
+}
+
+/// A log, folded.
+#[derive(Debug, Default)]
+struct Fold {
+    stopped: BTreeMap<KillScope, (OverrideMode, u64)>,
+    /// Every stop there was: scope, way, index.
+    stops: Vec<(KillScope, OverrideMode, u64)>,
+    /// Who asks to lift.
+    asked: BTreeMap<KillScope, String>,
+    decided: BTreeMap<DecisionId, Decided>,
+    /// Held actions by their approval.
+    held: BTreeMap<ApprovalId, DecisionId>,
+    exceptions: BTreeMap<ExceptionId, Exception>,
+    pieces: BTreeMap<EvidenceId, Piece>,
+    runs: BTreeMap<ExecutionId, Run>,
+}
+
+type Wrong = Result<(), String>;
+
+fn wrong(what: impl Into<String>) -> Wrong {
+    Err(what.into())
+}
+
+impl Fold {
+    fn of(no: u32, log: &[Stored]) -> Result<Self, super::Violation> {
+        let mut fold = Self::default();
+        for (index, stored) in (0..).zip(log) {
+            if let Err(what) = fold.entry(index, stored) {
+                let what = format!("entry {index} of workspace {no} {what}");
+                return Err(super::Violation { checker: NAME, what });
+            }
+        }
+        Ok(fold)
+    }
+
+    fn entry(&mut self, index: u64, stored: &Stored) -> Wrong {
+        let (time, alone) = (stored.entry.time, stored.entry.dev || stored.entry.solo);
+        match &stored.entry.event {
+            Event::Decision(event) => self.decision(event, index, time),
+            Event::PermitConsumed(event) => self.consumed(event.decision, time),
+            Event::PermitCollected(event) => self.collected(event.decision, time),
+            Event::KillTripped(event) => {
+                self.tripped(event, index);
+                Ok(())
+            }
+            Event::KillLiftRequested(event) => {
+                let by = event.by.as_ref().map(|by| by.as_str().to_owned());
+                if !self.stopped.contains_key(&event.scope) {
+                    return wrong("asks to lift what is not stopped");
+                }
+                self.asked.insert(event.scope.clone(), by.unwrap_or_default());
+                Ok(())
+            }
+            Event::KillLifted(event) => self.lifted(event, alone),
+            Event::ApprovalVoted(vote) => {
+                let gone = vote
+                    .roles
+                    .iter()
+                    .find(|role| self.stopped.contains_key(&KillScope::Role((*role).clone())));
+                if let Some(role) = gone {
+                    return wrong(format!("counts a vote as {role}, a role that is revoked"));
+                }
+                if !vote.approve {
+                    self.rejected(vote.approval);
+                }
+                Ok(())
+            }
+            Event::ExceptionOpened(event) => {
+                let known = Exception {
+                    surface: event.scope.surface.clone(),
+                    actor: event.scope.actor.as_str().to_owned(),
+                    ends: event.ends,
+                    uses: 0,
+                    most: event.max_uses().map(u64::from),
+                    standing: match event.retroactive {
+                        Some(_) => Standing::Over,
+                        None => Standing::Live,
+                    },
+                    passages: Vec::new(),
+                };
+                match self.exceptions.insert(event.exception, known) {
+                    Some(_) => wrong("opens an exception a second time"),
+                    None => Ok(()),
+                }
+            }
+            Event::ExceptionEnded(event) | Event::ExceptionClosed(event) => {
+                match self.exceptions.get_mut(&event.exception) {
+                    Some(known) if known.standing != Standing::Over => {
+                        known.standing = Standing::Over;
+                        Ok(())
+                    }
+                    _ => wrong("ends an exception that is over"),
+                }
+            }
+            Event::EvidenceAdded(event) => {
+                let piece = Piece { expires: event.expires, revoked: None };
+                match self.pieces.insert(event.evidence, piece) {
+                    Some(_) => wrong("adds a piece of evidence a second time"),
+                    None => Ok(()),
+                }
+            }
+            Event::EvidenceRevoked(event) => match self.pieces.get_mut(&event.evidence) {
+                Some(piece) if piece.revoked.is_none() => {
+                    piece.revoked = Some(index);
+                    Ok(())
+                }
+                _ => wrong("takes back evidence that is not there, or again"),
+            },
+            Event::ExecutionStarted(event) => {
+                let mut under = vec![
+                    KillScope::Capability(event.capability.clone()),
+                    KillScope::Execution(event.execution.to_string()),
+                ];
+                under.extend(event.branch.clone().map(KillScope::Branch));
+                let own = KillScope::all("execution", &event.by, &event.on_behalf_of, &under);
+                let mut scopes: BTreeSet<KillScope> = own.into_iter().collect();
+                if let Some(parent) = event.parent {
+                    match self.runs.get(&parent) {
+                        Some(parent) if parent.end.is_none() => {
+                            let is_run = |it: &&KillScope| matches!(it, KillScope::Execution(_));
+                            scopes.extend(parent.scopes.iter().filter(is_run).cloned());
+                        }
+                        _ => return wrong("starts a part of what does not run"),
+                    }
+                }
+                if let Some(by) = self.stops(&scopes, |mode| mode.ends_permits()) {
+                    return wrong(format!("starts an execution while {by} is stopped"));
+                }
+                match self.runs.insert(event.execution, Run { index, scopes, end: None }) {
+                    Some(_) => wrong("starts an execution a second time"),
+                    None => Ok(()),
+                }
+            }
+            Event::ExecutionEnded(event) => match self.runs.get_mut(&event.execution) {
+                Some(run) if run.end.is_none() => {
+                    run.end = Some(event.state.as_str());
+                    Ok(())
+                }
+                _ => wrong("ends an execution that does not run"),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn decision(&mut self, event: &DecisionEvent, index: u64, time: TimeMs) -> Wrong {
+        let scopes: BTreeSet<KillScope> = event.scopes().into_iter().collect();
+        let granted = matches!(event.outcome, Outcome::Permit | Outcome::RequireApproval);
+        if granted {
+            if let Some(by) = self.stops(&scopes, |_| true) {
+                return wrong(format!("lets pass while {by} is stopped"));
+            }
+            if named(&scopes).and_then(|id| self.runs.get(&id)).is_some_and(|run| run.end.is_some())
+            {
+                return wrong("lets a step pass of an execution that has ended");
+            }
+        }
+        if let Some(passage) = &event.exception {
+            let Some(known) = self.exceptions.get_mut(&passage.exception) else {
+                return wrong("passes under an exception that nobody opened");
+            };
+            let covers = (known.surface == "*" || known.surface == event.surface)
+                && known.actor == event.actor.as_str();
+            if known.standing != Standing::Live || time >= known.ends || !covers {
+                return wrong(format!("passes under {}: {known:?}", passage.exception));
+            }
+            known.uses += 1;
+            known.passages.push(index);
+            if known.most == Some(known.uses) {
+                known.standing = Standing::UsedUp;
+            }
+        }
+        if let Some(approval) = &event.approval {
+            self.held.insert(approval.id, event.decision);
+        }
+        let decided = Decided {
+            index,
+            time,
+            scopes,
+            exception: event.exception.as_ref().map(|it| it.exception),
+            permits: event.permit.is_some(),
+            dead: false,
+        };
+        self.decided.insert(event.decision, decided);
+        Ok(())
+    }
+
+    fn consumed(&mut self, decision: DecisionId, time: TimeMs) -> Wrong {
+        let Some(known) = self.decided.get(&decision) else { return wrong("consumes nothing") };
+        if known.permits && known.dead {
+            return wrong("consumes a permit that a stop had ended");
+        }
+        if let Some(by) = self.stops(&known.scopes, |mode| mode.ends_permits()) {
+            return wrong(format!("consumes a permit while {by} is stopped"));
+        }
+        self.rests(known, time)
+    }
+
+    fn collected(&mut self, decision: DecisionId, time: TimeMs) -> Wrong {
+        let Some(known) = self.decided.get(&decision) else { return wrong("collects nothing") };
+        if let Some(by) = self.stops(&known.scopes, |_| true) {
+            return wrong(format!("collects a permit while {by} is stopped"));
+        }
+        let run = named(&known.scopes).and_then(|id| self.runs.get(&id));
+        if run.is_some_and(|run| run.end.is_some()) {
+            return wrong("collects a permit of an execution that has ended");
+        }
+        self.rests(known, time)
+    }
+
+    fn rests(&self, known: &Decided, time: TimeMs) -> Wrong {
+        let Some(id) = known.exception else { return Ok(()) };
+        match self.exceptions.get(&id) {
+            Some(it) if it.standing != Standing::Over && time < it.ends => Ok(()),
+            _ => wrong(format!("hands out a permit under {id}, which is over")),
+        }
+    }
+
+    /// What of these is stopped in one of these ways. A freeze spares what runs since before it; of an alias it
+    /// stops the change alone, and nothing here changes one.
+    fn stops(
+        &self,
+        scopes: &BTreeSet<KillScope>,
+        ways: impl Fn(OverrideMode) -> bool,
+    ) -> Option<KillScope> {
+        let run = named(scopes).and_then(|id| self.runs.get(&id)).filter(|run| run.end.is_none());
+        let wide = [KillScope::Everything, KillScope::Workspace];
+        let mut all = wide.iter().chain(scopes);
+        let by = all.find(|scope| {
+            let Some((mode, since)) = self.stopped.get(scope) else { return false };
+            let freezes = *mode == OverrideMode::Freeze;
+            let spares =
+                run.is_some_and(|run| run.index < *since) || matches!(scope, KillScope::Alias(_));
+            ways(*mode) && !(freezes && spares)
+        });
+        by.cloned()
+    }
+
+    fn tripped(&mut self, event: &KillEvent, index: u64) {
+        let KillEvent { scope, mode, source, .. } = event;
+        let covers = |scopes: &BTreeSet<KillScope>| scope.is_wide() || scopes.contains(scope);
+        if *source != KillSource::Manifest {
+            self.stopped.insert(scope.clone(), (*mode, index));
+            self.asked.remove(scope);
+        }
+        self.stops.push((scope.clone(), *mode, index));
+        if mode.ends_permits() {
+            let open = self.decided.values_mut().filter(|it| covers(&it.scopes));
+            open.for_each(|it| it.dead = true);
+        }
+        if *mode == OverrideMode::Kill {
+            let end = match source {
+                KillSource::Certificate | KillSource::Seal => "kill_switch_tampered",
+                _ => "killed",
+            };
+            let running = self.runs.values_mut().filter(|run| run.end.is_none());
+            running.filter(|run| covers(&run.scopes)).for_each(|run| run.end = Some(end));
+        }
+    }
+
+    fn lifted(&mut self, event: &KillEvent, alone: bool) -> Wrong {
+        if self.stopped.remove(&event.scope).is_none() {
+            return wrong("lifts what is not stopped");
+        }
+        let by = event.by.as_ref().map(|by| by.as_str().to_owned()).unwrap_or_default();
+        match self.asked.remove(&event.scope) {
+            _ if alone => Ok(()),
+            Some(first) if first != by && !by.is_empty() => Ok(()),
+            _ => wrong("lifts what only one person wants lifted"),
+        }
+    }
+
+    /// A no ends the execution whose step it was.
+    fn rejected(&mut self, approval: ApprovalId) {
+        let decision = self.held.get(&approval).and_then(|id| self.decided.get(id));
+        let id = decision.and_then(|known| named(&known.scopes));
+        if let Some(run) = id.and_then(|id| self.runs.get_mut(&id)) {
+            run.end.get_or_insert("rejected");
+        }
+    }
+
+    /// What the log does not say of what somebody was told.
+    fn lacks(&self, told: &Told) -> Option<String> {
+        match told {
+            Told::Stopped(scope, mode, before) => {
+                let mut stops = self.stops.iter();
+                let there = stops.any(|(it, way, at)| it == scope && way >= mode && at < before);
+                (!there).then(|| "no entry stops it".to_owned())
+            }
+            Told::Closed(id, before) => match self.exceptions.get(id) {
+                None => Some("no entry opens it".to_owned()),
+                Some(it) => {
+                    let late = it.passages.iter().find(|at| *at >= before)?;
+                    Some(format!("entry {late} passes under it"))
+                }
+            },
+            Told::Revoked(id, before) => match self.pieces.get(id)?.revoked {
+                Some(at) if at < *before => None,
+                at => Some(format!("it was taken back at {at:?}")),
+            },
+            Told::Ended(id, end) => {
+                let now = self.runs.get(id).map(|run| run.end);
+                (now != Some(Some(*end))).then(|| format!("by its log it is {now:?}"))
+            }
+            Told::Rests(decision, id) => {
+                let known = self.decided.get(decision)?;
+                let Some(piece) = self.pieces.get(id) else {
+                    return Some("no entry adds the piece".to_owned());
+                };
+                let revoked = piece.revoked.is_some_and(|at| at < known.index);
+                let counts = !revoked && known.time < piece.expires;
+                (!counts).then(|| format!("{piece:?} did not count at entry {}", known.index))
+            }
+        }
+    }
+}
+
+/// The execution of ours that is among these scopes.
+fn named(scopes: &BTreeSet<KillScope>) -> Option<ExecutionId> {
+    scopes.iter().find_map(|scope| match scope {
+        KillScope::Execution(name) => ExecutionId::parse(name),
+        _ => None,
+    })
+}
+
+/// How an execution ended by a log.
+pub(crate) fn ends(log: &[Stored], id: ExecutionId) -> Option<&'static str> {
+    Fold::of(0, log).ok()?.runs.get(&id)?.end
+}
