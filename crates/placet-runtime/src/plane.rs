@@ -20,7 +20,7 @@ use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{
-    Command, Consume, HeldState, Report, RevokePermit, Status, Who, arming_of, is_governed,
+    Command, Consume, HeldState, Report, RevokePermit, State, Status, Who, arming_of, is_governed,
 };
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
