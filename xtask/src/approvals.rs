@@ -87,6 +87,11 @@ impl Course {
         self.serial
     }
 
+    /// Id of its approval.
+    pub(crate) fn approval(&self) -> &str {
+        &self.approval
+    }
+
     /// The permit that was collected.
     pub(crate) fn permit(&self) -> Option<&str> {
         match &self.told {

@@ -3,12 +3,14 @@
 //! is in `ledger`; proofs are checked by the product's verifier and by the one that shares no code.
 
 use crate::approvals::{Course, collects};
+use crate::control::{self, Control};
 use crate::http::Client;
 use crate::ledger::{Acked, Answer, Ledger, Permit, collected, same};
+use crate::letters::Letters;
 use crate::load::{BUNDLE, Load, Random, body, drive, nonce};
+use crate::outputs::{alter, json, output};
 use crate::server::{Scratch, Server, start_and_kill};
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,6 +34,8 @@ const FOREIGN_MAX: usize = 12;
 const OFFLINE_CHECKS: u64 = 20;
 /// Entries between snapshots.
 const SNAPSHOT_ENTRIES: &str = "500";
+/// One round in so many also stops the whole workspace just before a kill.
+const WHOLE_EVERY: u64 = 5;
 /// Threads that look decisions up.
 const READERS: usize = 4;
 
@@ -71,6 +75,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         seed,
         ledger: Ledger::default(),
         courses: Vec::new(),
+        control: Control::default(),
         next: AtomicU64::new(0),
         receipts: Vec::new(),
         counts: Counts::default(),
@@ -92,6 +97,8 @@ struct Counts {
     verified: usize,
     refused: u64,
     starts_killed: u64,
+    /// Kills of the workspace that were acknowledged before the server was killed.
+    stopped: u64,
     /// Starts that folded less than the whole log.
     from_snapshot: u64,
 }
@@ -105,6 +112,7 @@ struct Test<'a> {
     ledger: Ledger,
     /// Held actions.
     courses: Vec<Course>,
+    control: Control,
     next: AtomicU64,
     /// Files of receipts not verified yet.
     receipts: Vec<PathBuf>,
@@ -117,6 +125,8 @@ impl Test<'_> {
         std::fs::create_dir_all(self.path("bundle"))?;
         std::fs::create_dir_all(self.path("receipts"))?;
         std::fs::write(self.path("bundle/rules.yaml"), BUNDLE)?;
+        std::fs::write(self.path("bundle/control.yaml"), control::BUNDLE)?;
+        let mut letters = Letters::start(&self.path("bundle"), &self.path("secrets"))?;
         let stride = self.options.kills.div_ceil(OFFLINE_CHECKS);
         let mut server = self.start()?;
         for round in 1..=self.options.kills {
@@ -124,6 +134,7 @@ impl Test<'_> {
             if self.options.seconds_max.is_some_and(|most| spent > Duration::from_secs(most)) {
                 bail!("only {} of {} kills in {spent:?}", round - 1, self.options.kills);
             }
+            let first_thing = self.control.len();
             let load = self.load(&mut server)?;
             let acked = load.acked.len();
             let (first, first_held) = (self.ledger.len(), self.courses.len());
@@ -143,7 +154,15 @@ impl Test<'_> {
             server = self.start()?;
             self.check_restarted(&server, first, &load.in_flight)
                 .and_then(|()| self.check_courses(&server, first_held))
+                .and_then(|()| letters.look(&mut Client::new(server.address())))
+                .and_then(|()| {
+                    let mut client = Client::new(server.address());
+                    self.control.check(&mut client, self.seed, first_thing, &mut self.random)
+                })
                 .with_context(|| format!("after kill {round}\n{}", server.tail()))?;
+            if round % WHOLE_EVERY == 0 {
+                server = self.stop_all(server, round)?;
+            }
             println!(
                 "crash: kill {round}/{}: {acked} acknowledged, {} in flight, {} in all, {:.0} s",
                 self.options.kills,
@@ -152,9 +171,23 @@ impl Test<'_> {
                 started.elapsed().as_secs_f64()
             );
         }
+        let approvals: Vec<&str> = self.courses.iter().map(Course::approval).collect();
+        let told = letters.finish(&mut Client::new(server.address()), &approvals)?;
         self.finish(server)?;
-        let Counts { retried, approvals, nonces, verified, refused, starts_killed, from_snapshot } =
-            self.counts;
+        println!("crash: {}; {told}", self.control.counts());
+        if self.options.kills >= 8 && (self.control.looks == 0 || !letters.met()) {
+            bail!("no stop was looked at, or no letter ever waited after a kill");
+        }
+        let Counts {
+            retried,
+            approvals,
+            nonces,
+            verified,
+            refused,
+            starts_killed,
+            stopped,
+            from_snapshot,
+        } = self.counts;
         if self.options.kills >= 8 && approvals == 0 {
             bail!("no held action was looked at");
         }
@@ -165,7 +198,7 @@ impl Test<'_> {
             "crash: {} kills under load and {starts_killed} during a start; {} decisions present, \
              {retried} lost answers fetched, {approvals} looks at held actions, {nonces} permits not consumed twice, {verified} \
              receipts verified, {} checkpoints in one line, {refused} refusals under load, \
-             {from_snapshot} starts from a snapshot; {:.0} s",
+             {stopped} kills of the workspace kept, {from_snapshot} starts from a snapshot; {:.0} s",
             self.options.kills,
             self.ledger.len(),
             self.ledger.roots().len(),
@@ -183,11 +216,35 @@ impl Test<'_> {
         let mut command = Server::command(&self.options.binary, &data, &bundle);
         // Often enough that kills meet snapshots being written, and starts find a rest to fold.
         command.args(["--snapshot-entries", SNAPSHOT_ENTRIES]);
+        command.arg("--secrets").arg(self.path("secrets"));
         command
     }
 
     fn start(&self) -> Result<Server> {
         Server::start(self.command())
+    }
+
+    /// Stops the workspace, kills the server before or after that is acknowledged, and looks.
+    fn stop_all(&mut self, mut server: Server, round: u64) -> Result<Server> {
+        let after = Duration::from_micros(self.random.within(0..4000));
+        let address = server.address().to_owned();
+        let acknowledged = std::thread::scope(|scope| -> Result<bool> {
+            let kill = scope.spawn(|| control::kill(&mut Client::new(&address)));
+            std::thread::sleep(after);
+            server.kill()?;
+            let Ok(acknowledged) = kill.join() else { bail!("the thread that kills panicked") };
+            acknowledged
+        })?;
+        let server = self.start()?;
+        let key = format!("{}-whole-{round}", self.seed);
+        let stopped =
+            control::check_kill(&mut Client::new(server.address()), &key, acknowledged)
+                .with_context(|| format!("a stop of all after kill {round}\n{}", server.tail()))?;
+        if stopped {
+            self.control.all_killed();
+        }
+        self.counts.stopped += u64::from(acknowledged);
+        Ok(server)
     }
 
     /// Runs load and kills the server in its midst.
@@ -196,6 +253,7 @@ impl Test<'_> {
         let dead = AtomicBool::new(false);
         let first = AtomicBool::new(false);
         let next = &self.next;
+        let control = &mut self.control;
         let (seed, address) = (self.seed, server.address().to_owned());
         let mut all = Load::default();
         std::thread::scope(|scope| -> Result<()> {
@@ -203,6 +261,7 @@ impl Test<'_> {
             for _ in 0..self.options.connections {
                 threads.push(scope.spawn(|| drive(&address, seed, next, &dead, &first)));
             }
+            scope.spawn(|| control.drive(&address, seed, &dead));
             // The point is counted from the first answer, so that each kill meets real load.
             let patience = Instant::now() + Duration::from_secs(20);
             while !first.load(Ordering::Acquire) && Instant::now() < patience {
@@ -225,7 +284,7 @@ impl Test<'_> {
             }
             Ok(())
         })?;
-        if let Some(wrong) = all.wrong {
+        if let Some(wrong) = all.wrong.take().or_else(|| self.control.wrong()) {
             bail!("a wrong answer under load: {wrong}");
         }
         if all.acked.is_empty() {
@@ -514,47 +573,5 @@ impl Test<'_> {
         }
         println!("crash: {decisions} decisions replayed, all re-evaluated, no difference");
         Ok(())
-    }
-}
-
-/// The receipt with one character of its entry changed.
-fn alter(receipt: &str) -> Option<String> {
-    let at = receipt.find("extra ")? + "extra ".len() + 40;
-    let old = receipt.get(at..=at)?;
-    let new = if old == "A" { "B" } else { "A" };
-    Some(format!("{}{new}{}", &receipt[..at], &receipt[at + 1..]))
-}
-
-fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let words: Vec<String> =
-        command.get_args().take(2).map(|word| word.to_string_lossy().into_owned()).collect();
-    let output = command.output().with_context(|| format!("{program} cannot be started"))?;
-    if !output.status.success() {
-        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-        bail!("{program} {} …: {}\n{}", words.join(" "), output.status, said.trim());
-    }
-    Ok(output.stdout)
-}
-
-fn json(command: &mut Command) -> Result<Value> {
-    let stdout = output(command)?;
-    serde_json::from_slice(&stdout).with_context(|| format!("no JSON: {}", text(&stdout)))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_altered_receipt_differs_in_one_character() {
-        let receipt = format!("c2sp.org/tlog-proof@v1\nextra {}\nindex 1\n", "Q".repeat(80));
-        let altered = alter(&receipt).unwrap();
-        let differing = receipt.chars().zip(altered.chars()).filter(|(a, b)| a != b).count();
-        assert_eq!((receipt.len(), differing), (altered.len(), 1));
     }
 }

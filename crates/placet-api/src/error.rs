@@ -94,6 +94,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("token_used", 409, "The token has opened a session already"),
     ("releases_full", 409, "As many names of releases are kept as can be"),
     ("aliases_full", 409, "As many names lead somewhere as can"),
+    ("release_incomplete", 409, "The papers of the release have lapsed"),
     ("evidence_full", 409, "As much evidence is kept as can be"),
     ("evidence_issuer_unclear", 409, "Several issuers have signed it"),
     ("evidence_revoked", 409, "The evidence was taken back"),

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use placet_types::Digest;
 use placet_types::event::{CHAIN_MAX, KillScope};
@@ -146,6 +147,8 @@ pub enum Rejection {
     Exists(&'static str),
     /// The bound of releases and of names that belonged to one is reached.
     ReleasesFull,
+    /// The decision rests on papers of a release that have lapsed since; what is missing.
+    PapersLapsed(Vec<String>),
     /// The bound of aliases is reached.
     AliasesFull,
     /// The bound of gates that acknowledge one override is reached.
@@ -249,6 +252,7 @@ impl Rejection {
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
             Self::ReleasesFull => "releases_full",
+            Self::PapersLapsed(_) => "release_incomplete",
             Self::AliasesFull => "aliases_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
@@ -410,6 +414,11 @@ impl fmt::Display for Rejection {
             Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
             Self::ReleasesFull => f.write_str(
                 "as many releases, or names that belonged to one, are kept in mind as can be",
+            ),
+            Self::PapersLapsed(gaps) => write!(
+                f,
+                "the papers of the release were complete when this was decided, and are not any more: {}",
+                gaps.join(", ")
             ),
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::AcknowledgementsFull => {

@@ -108,7 +108,7 @@ pub fn step_with<H: Hasher>(
             evidence::revoke(state, *evidence, reason, by)
         }
         Command::RegisterRelease(command) => releases::register(state, command, now),
-        Command::ChangeAlias(command) => releases::change_alias(state, command),
+        Command::ChangeAlias(command) => releases::change_alias(state, command, now),
         Command::ChangeIssuer(command) => evidence::change_issuer(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),

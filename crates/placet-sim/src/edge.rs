@@ -106,7 +106,14 @@ impl World {
             Request::read(Value::Object(body), caller)
                 .map_err(|error| PlaneError::Internal(error.code().to_owned()))
         };
-        let request = read(ask.body.clone())?;
+        let request = match read(ask.body.clone()) {
+            Ok(request) => request,
+            // What the workload sends is always well formed.
+            Err(error) => {
+                self.hold(crate::checkers::violated("workload", format!("{}: {error}", ask.key)));
+                return Err(error);
+            }
+        };
         let digest = request.digests::<Fast>(caller).request;
         let request = if self.mutant == Some(Mutant::KeysForgotten) {
             let key = format!("{}#{}", ask.key, self.run.get());

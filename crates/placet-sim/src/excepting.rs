@@ -38,7 +38,8 @@ pub(crate) async fn deviate(world: &Rc<World>, name: &WorkspaceName, label: &str
         let pause = world.below(world.pace_ms + 1);
         world.sleep(pause).await;
         let body = Object::new().with("surface", "pay.never").with("action", "create");
-        let (key, nonce) = (format!("pass-{label}-{pass}"), format!("nonce-of-{label}-{pass}"));
+        let (key, nonce) =
+            (format!("pass-{label}-{pass}"), format!("nonce-of-passing-{label}-{pass}"));
         let ask = Ask::new(&bot, key, nonce, body);
         let Some(answer) = world.propose(&ask, 3).await else { continue };
         if answer.event.exception.is_some() {

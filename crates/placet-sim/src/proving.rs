@@ -34,7 +34,7 @@ pub(crate) async fn prove(world: &Rc<World>, name: &WorkspaceName, label: &str) 
             .with("target", format!("image@{subject}"))
             .with("evidence", vec![Value::from(named)]);
         let key = format!("prove-{label}-{attempt}");
-        let ask = Ask::new(&bot, key, format!("nonce-of-{label}-{attempt}"), body);
+        let ask = Ask::new(&bot, key, format!("nonce-of-proving-{label}-{attempt}"), body);
         let Some(answer) = world.propose(&ask, 3).await else { continue };
         if answer.event.outcome == Outcome::Permit
             && let Some(workspace) = world.plane().and_then(|plane| plane.workspace(name))

@@ -52,7 +52,8 @@ pub(crate) async fn execute(world: &Rc<World>, name: &WorkspaceName, label: &str
         if let Some(branch) = &spec.branch {
             body = body.with("branch", branch.as_str());
         }
-        let (key, nonce) = (format!("step-{label}-{step}"), format!("nonce-of-{label}-{step}"));
+        let (key, nonce) =
+            (format!("step-{label}-{step}"), format!("nonce-of-step-{label}-{step}"));
         let ask = Ask::new(&who, key, nonce, body);
         let Some(answer) = world.propose(&ask, 3).await else { continue };
         if answer.event.outcome == Outcome::RequireApproval && world.per_mille(600) {

@@ -44,9 +44,9 @@ fn drawn(world: &World, name: &WorkspaceName) -> Option<(KillScope, OverrideMode
     let plane = world.plane()?;
     let workspace = plane.workspace(name)?;
     let actor = |text: &str| Some(KillScope::Actor(workspace.actor_ref(&ActorId::parse(text)?)));
-    let scope = match world.below(20) {
+    let scope = match world.below(22) {
         0..3 => KillScope::Everything,
-        3..6 => KillScope::Workspace,
+        3..6 | 20 | 21 => KillScope::Workspace,
         6 | 7 => actor(AGENTS[usize::try_from(world.below(2)).unwrap_or(0)])?,
         8 => actor(OPERATORS[usize::try_from(world.below(2)).unwrap_or(0)])?,
         9 => KillScope::Alias(CAPABILITY.to_owned()),

@@ -204,19 +204,19 @@ pub(crate) async fn client(world: Rc<World>, number: u64, acts: u64) {
         let Some(name) = names.into_iter().nth(at) else { return };
         let label = format!("c{number}a{act}");
         match world.below(100) {
-            0..53 => propose(&world, &name, &label, &mut known).await,
-            53..68 => {
+            0..50 => propose(&world, &name, &label, &mut known).await,
+            50..63 => {
                 let who = usize::try_from(world.below(7)).unwrap_or(0);
                 let who = if who == 6 { DELEGATE } else { OPERATORS[who % 2] };
                 let Some(who) = world.person(&name, who) else { continue };
                 let approve = world.below(5) > 0;
                 world.vote(&who, approve).await;
             }
-            68..74 => stop_and_lift(&world, &name).await,
-            74..76 => delegate(&world, &name).await,
-            76..80 => erase(&world, &name, &label, &known).await,
-            80..83 => hold(&world, &name, &label, &known).await,
-            83..86 => again(&world, &known).await,
+            63..70 => stop_and_lift(&world, &name).await,
+            70..72 => delegate(&world, &name).await,
+            72..76 => erase(&world, &name, &label, &known).await,
+            76..79 => hold(&world, &name, &label, &known).await,
+            79..86 => again(&world, &known).await,
             86..88 => make_and_revoke(&world, &name, &label).await,
             88..89 => rotate(&world, &label).await,
             89..91 => hand_on_and_close(&world, &name, &label).await,
