@@ -7,6 +7,7 @@ use crate::demand::few;
 use crate::evidence;
 use crate::exceptions;
 use crate::executions;
+use crate::follow::follow;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::measures;
 use crate::overrides::{lift, trip};
@@ -78,6 +79,7 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
+        Command::Follow(command) => follow(state, command),
         Command::StartExecution(command) => executions::start(state, command, now),
         Command::EndExecution(command) => executions::end(state, command),
         Command::Drill(command) => trips::drill(state, command),
