@@ -167,6 +167,11 @@ impl Exception {
         self.standing == ExceptionStanding::Live && now < self.opened.ends
     }
 
+    /// Whether a person owns it or has opened it.
+    pub(crate) fn answers(&self, person: &ActorRef) -> bool {
+        [&self.opened.owner, &self.opened.by].contains(&person)
+    }
+
     /// By when it has to be reviewed.
     #[must_use]
     pub fn due(&self) -> TimeMs {
@@ -415,12 +420,12 @@ impl State {
         self.exceptions.due.iter().map(|(due, _)| *due)
     }
 
-    /// Whether a person has left a review open for too long: of an exception that they own, or of an
-    /// emergency.
+    /// Whether a person has left a review open for too long: of an exception that they own or have opened, or of
+    /// an emergency. Who opens one in another's name does not go on with the next name.
     pub(crate) fn owes_review(&self, person: &ActorRef, now: TimeMs) -> bool {
         let overdue = self.exceptions.due.iter().take_while(|(due, _)| *due <= now);
         let mut overdue = overdue.filter_map(|(_, id)| self.exceptions.all.get(id));
-        overdue.any(|it| it.opened.owner == *person) || self.has_overdue_review(person, now)
+        overdue.any(|it| it.answers(person)) || self.has_overdue_review(person, now)
     }
 
     /// Whether an exception that a decision rests on still stands.
@@ -450,6 +455,14 @@ impl State {
     /// The exception of a held action, if it has one that stands.
     fn standing_of(&self, held: &Held, now: TimeMs) -> Option<&Exception> {
         held.exception.and_then(|id| self.exceptions.all.get(&id)).filter(|it| it.stands(now))
+    }
+
+    /// Whether nothing more can pass under an exception: it is over for new requests, and no action that was
+    /// held under it can still be released.
+    pub(crate) fn has_come_to_rest(&self, exception: &Exception, now: TimeMs) -> bool {
+        let id = Some(exception.id());
+        let waits = || self.held.values().any(|it| it.exception == id && it.state.is_open());
+        !exception.is_live(now) && !(exception.stands(now) && waits())
     }
 
     /// When the exception ends that a held action rests on.

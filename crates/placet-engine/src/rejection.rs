@@ -425,14 +425,14 @@ impl fmt::Display for Rejection {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")
             }
             Self::EvidenceFull => f.write_str(
-                "as much evidence, or as many types, issuers or repetitions of it, are kept as can be; \
-                 what has expired makes room",
+                "as much evidence, or as many types, issuers or repetitions of it, are kept as can be, in all \
+                 or without a signature; what is signed has more room",
             ),
             Self::EvidenceRevoked => f.write_str(
                 "this evidence was taken back, and does not come again; bring one with another digest",
             ),
             Self::EvidenceUnsigned => f.write_str(
-                "its issuer has a key, so only a signed envelope counts; revoke the key or sign",
+                "its issuer has or had a key, so only a signed envelope counts; sign with a key that does",
             ),
             Self::EvidenceTime(why) => write!(f, "the times of the evidence do not do: {why}"),
             Self::EvidenceMoved => {

@@ -24,6 +24,8 @@ pub struct LinkedChange {
     pub permitted: bool,
     /// Who proposed it, and on whose behalf.
     pub proposers: Vec<ActorRef>,
+    /// Surface of its decision.
+    pub surface: String,
 }
 
 /// An approval as the log has it.
@@ -35,6 +37,8 @@ pub struct LinkedApproval {
     pub given: Option<u64>,
     /// Who approved.
     pub voters: Vec<ActorRef>,
+    /// Surface of its decision.
+    pub surface: String,
 }
 
 /// What is said to lead to a release, each with what the log has of it.
@@ -156,6 +160,11 @@ impl Lineage {
             }
             if change.is_some_and(|change| piece.index <= change.index) {
                 gaps.insert("evaluation_before_change");
+            }
+            // Nobody evaluates their own change by their bare word, but in development, where nobody else is.
+            let own = |change: &LinkedChange| change.proposers.contains(&piece.issuer);
+            if !state.dev && !piece.attested && change.is_some_and(own) {
+                gaps.insert("evaluation_own");
             }
             last = last.max(piece.index);
             gaps.extend(lapsed(state, id, now));

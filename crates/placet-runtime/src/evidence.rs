@@ -251,7 +251,9 @@ pub fn find_evidence(
             (Some(id), ..) => {
                 EvidenceId::parse(id).and_then(|id| store.get(&id)).into_iter().collect()
             }
-            (None, Some(kind), Some(digest)) => store.of_digest(kind, &digest, FOUND_MAX),
+            (None, Some(kind), Some(digest)) => {
+                store.of_digest(kind, &digest, found.subject.as_ref(), FOUND_MAX)
+            }
             _ => Vec::new(),
         };
         if named.is_empty() {

@@ -140,3 +140,27 @@ fn what_policy_grants_by_then_needs_no_exception() {
          consume gate d1 nonce=1 -> nothing"
     ));
 }
+
+/// What is used up can still be released where it was held: nobody has looked at that before it is over.
+#[test]
+fn a_review_waits_for_what_was_held() {
+    let rest = "git bot waives=governance controls=second_person|max_uses:1 owner=cat";
+    for (over, answer) in [
+        ("collect bot d1 nonce=1", "collected consumed"),
+        ("withdraw bot d1", "withdrawn"),
+        ("endexc cat x1", "exception.closed"),
+        ("+10000", ""),
+    ] {
+        check(&format!(
+            "{}newkey bob dan operator -> key.created
+             decide bot git d1 nonce=1 -> REQUIRE_APPROVAL exception operator:1 {OVER}
+             owes x1                -> used_up uses 1 due
+             revexc bob x1          -> ! exception_live
+             vote dan d1            -> approved
+             revexc bob x1          -> ! exception_live
+             {over}                 -> {answer}
+             revexc bob x1          -> exception.reviewed",
+            open(rest)
+        ));
+    }
+}

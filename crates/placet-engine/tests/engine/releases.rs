@@ -156,11 +156,13 @@ fn papers_are_complete_when_every_link_holds() {
         subject: Some(digest("app")),
         permitted: true,
         proposers: vec![actor("agent:bot"), actor("human:ann")],
+        surface: "git.change".into(),
     };
     let approval = LinkedApproval {
         subject: Some(digest("app")),
         given: Some(2),
         voters: vec![actor("human:bob")],
+        surface: "git.change".into(),
     };
     let good = Lineage {
         subject: digest("app"),
@@ -175,7 +177,7 @@ fn papers_are_complete_when_every_link_holds() {
     fn approval_of(lineage: &mut Lineage) -> &mut LinkedApproval {
         lineage.approvals[0].1.as_mut().unwrap()
     }
-    let cases: [(Break, &str); 14] = [
+    let cases: [(Break, &str); 15] = [
         (|_| {}, ""),
         (|it| it.change = None, "change_missing"),
         (|it| it.change.as_mut().unwrap().1 = None, "change_unknown"),
@@ -189,6 +191,7 @@ fn papers_are_complete_when_every_link_holds() {
         (|it| approval_of(it).given = None, "approval_not_given"),
         (|it| approval_of(it).given = Some(1), "approval_before_evaluation"),
         (|it| approval_of(it).voters = vec![actor("human:ann")], "approval_own"),
+        (|it| change_of(it).proposers.push(actor("service:ci")), "evaluation_own"),
         (
             |it| it.subject = digest("b"),
             "approval_other_subject change_other_subject evaluation_other_subject",
@@ -207,7 +210,7 @@ fn papers_are_complete_when_every_link_holds() {
         let release = world.state.release(&registered).unwrap();
         assert_eq!(world.state.release_gaps(release, world.now).join(" "), want);
     }
-    assert_eq!(world.state.lineage_share(), (14, 1));
+    assert_eq!(world.state.lineage_share(), (15, 1));
     let gaps =
         |world: &World| world.state.release_gaps(world.state.release("r0").unwrap(), world.now);
     // The decision was told that the papers are complete, and they are. What it was not told need not be.
