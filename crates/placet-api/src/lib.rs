@@ -42,9 +42,10 @@ pub use audit::{
     TrustDocument, TrustKeyDocument,
 };
 pub use authoring::{
-    CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
-    FormatDocument, FormatRequest, FormattedDocument, ImportDocument, ImportRequest, LintDocument,
-    LintRequest, OrderDocument, SchemaDocument, SourceDocument, TestDocument, TestRequest,
+    BacktestDocument, BacktestRequest, CaseDocument, DiffDocument, DiffRequest, DifferenceDocument,
+    ExplainDocument, ExplainRequest, FindingDocument, FormatDocument, FormatRequest,
+    FormattedDocument, ImportDocument, ImportRequest, LintDocument, LintRequest, OrderDocument,
+    RecordedDocument, SchemaDocument, SourceDocument, TestDocument, TestRequest,
 };
 pub use authzen::{
     AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
@@ -55,7 +56,8 @@ pub use authzen::{
 };
 pub use compat::{
     ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
-    GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
+    GovernanceRequestDocument, GovernanceRequestList, JobDocument, JobRequest,
+    RiskAssessmentDocument, compat_status,
 };
 pub use coverage::{
     CoverageDocument, CoveredRules, CoveredSurface, GateDocument, HoleDocument, NeverMatched,
@@ -84,7 +86,8 @@ pub use manage::{
 };
 pub use measures::{
     BucketDocument, ExceptionUseDocument, ExpiredEvidenceDocument, GovernanceDocument,
-    LatencyDocument, MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
+    LatencyDocument, LineageShareDocument, MissingOwnersDocument, RejectedDocument,
+    UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{

@@ -2,6 +2,8 @@
 //! comes of it.
 
 mod signing;
+mod unsent;
+mod voting;
 
 use crate::decide::Asked;
 use crate::exceptions::{OpenException, Passing};
@@ -25,10 +27,12 @@ use placet_types::event::{
 use placet_types::ids::{
     ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId, TimeMs,
 };
-use placet_types::policy::{Reason, Verdict};
+use placet_types::policy::Verdict;
 use placet_types::surface::SurfacePattern;
 
 pub use signing::{AuthorChange, RevokeSigner, RotateSigner, SucceedLog};
+pub use unsent::{RevokePermit, Unsent};
+pub use voting::{Lends, Waiting};
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,23 +333,12 @@ pub struct Vote {
     pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
     /// The caller that waits for its permit.
     pub waiting: Option<Waiting>,
-}
-
-/// A caller that waits for the approval of its action.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    /// The proposer.
-    pub who: Who,
-    /// SHA-256 of the attempt's nonce.
-    pub nonce: Digest,
-    /// A fresh id.
-    pub permit: PermitId,
-    /// Life of the permit.
-    pub permit_ms: u64,
 }
 
 /// Let somebody else approve in one's place.
@@ -380,6 +373,8 @@ pub struct Collect {
     pub permit_ms: u64,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
 }
@@ -410,15 +405,6 @@ pub struct Report {
     pub who: Who,
     /// How it went.
     pub result: ReportedResult,
-}
-
-/// Permits whose answers have not left.
-#[derive(Clone, Debug)]
-pub struct RevokePermit {
-    /// Decision, its log index, and permit.
-    pub permits: Vec<(DecisionId, u64, PermitId)>,
-    /// The scope that stops them; without one it is the workspace or everything.
-    pub reason: Option<Reason>,
 }
 
 /// Create a key.

@@ -76,6 +76,7 @@ impl State {
         }
         let alone = ends.is_none() && held.exception.is_some();
         let (index, marks, scopes) = (held.index, held.marks.clone(), held.scopes.clone());
+        let reach = held.reach;
         self.not_stopped(&scopes)?;
         // From here on the action happens: what comes after it comes after this instant.
         for mark in marks {
@@ -83,7 +84,7 @@ impl State {
         }
         if event.permit.consumed {
             self.consumed.set(index);
-            self.counters.consumed = self.counters.consumed.saturating_add(1);
+            self.count_consumed(reach);
         } else {
             self.open_permit(event.decision, index, &event.permit, scopes);
         }
@@ -208,7 +209,10 @@ impl State {
             held.marks = Vec::new();
             Ok(())
         })?;
-        let over = self.held.get(&id).map(|held| held.scopes.clone());
+        let over = self.held.get(&id).map(|held| {
+            self.overrides.covered.close_held(held);
+            held.scopes.clone()
+        });
         self.step_decided(over.as_deref().unwrap_or_default(), rejected);
         self.held_open = self.held_open.saturating_sub(1);
         if let Some(count) = counter.and_then(|at| self.counters.approvals.get_mut(at)) {
@@ -220,7 +224,7 @@ impl State {
                 && let Some(held) = self.held.remove(&old)
             {
                 self.held_by_decision.remove(&held.decision);
-                self.uncover_held(old, &held.scopes);
+                self.overrides.covered.leave_held(&held);
             }
         }
         Ok(())

@@ -40,6 +40,8 @@ pub struct Seen {
     pub ungoverned: Vec<Exception>,
     /// Exceptions that nobody has reviewed in time, oldest first.
     pub unreviewed: Vec<Exception>,
+    /// Whether modes of the bundle in force count.
+    pub modes_count: bool,
 }
 
 /// An effect that a gate let happen without a decision.
@@ -155,6 +157,7 @@ impl Plane {
                     it.is_live(now) && it.opened.waives.is_governance()
                 }),
                 unreviewed: exceptions(state, &|it| it.is_overdue(now)),
+                modes_count: state.modes_count(),
             }
         })
         .await

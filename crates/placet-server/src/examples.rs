@@ -30,6 +30,10 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "OutcomeRequest" => json!({"result": "succeeded"}),
         "VoteRequest" => json!({"note": "checked with the customer"}),
         "CompatVoteRequest" => json!({"note": "checked with the customer"}),
+        "JobRequest" => json!({
+            "topic": "job.mcp-bridge.write.update_ticket", "tenant_id": "default",
+            "risk_tags": ["prod"], "labels": {"mcp.action": "write"},
+        }),
         "ApprovalAskRequest" => json!({
             "run_id": "research-system-v1", "phase_id": "research-integration",
             "reason": "Protected path modification", "risk_level": "CRITICAL",
@@ -79,6 +83,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "FormatRequest" => json!({"sources": [source]}),
         "ImportRequest" => json!({"source": source, "star": "segment"}),
         "TestRequest" => json!({"sources": [source]}),
+        "DiffRequest" => json!({"after": [source]}),
+        "BacktestRequest" => json!({"sources": [source], "since": "30d"}),
         "ExplainRequest" => json!({"sources": [source], "request": {
             "surface": "payments.refund", "action": "create", "idempotency_key": "refund-4711",
         }}),

@@ -26,9 +26,12 @@ pub struct Operation {
 
 impl Operation {
     /// Whether its work outlives the connection that asked for it: whatever changes something, but
-    /// for the hot path, which is a single command to the sequencer.
+    /// for the hot path, which is a single command to the sequencer, and what only looks for long: that ends
+    /// when nobody listens any more.
     pub(crate) fn apart(&self) -> bool {
-        self.method != "GET" && !["decide", "evaluateAccess"].contains(&self.id)
+        let hot = ["decide", "evaluateAccess"].contains(&self.id);
+        let looks = ["backtestPolicy", "diffPolicy"].contains(&self.id);
+        self.method != "GET" && !hot && !looks
     }
 
     /// Whether its answers name the request as the caller does.
@@ -86,6 +89,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getException", path: "/api/v1/exceptions/{id}", summary: "An exception, and what passed under it", answers: &[(200, JSON, "ExceptionDocument")], ..GET },
     Operation { id: "closeException", path: "/api/v1/exceptions/{id}/close", summary: "End an exception before its time", answers: &[(200, JSON, "ExceptionDocument")], ..POST },
     Operation { id: "reviewException", path: "/api/v1/exceptions/{id}/review", summary: "Review what passed under an exception that is over", body: Some("ExceptionReviewRequest"), answers: &[(200, JSON, "ExceptionDocument")], ..POST },
+    Operation { id: "submitJob", path: "/api/v1/jobs", summary: "Ask whether a job may run, as a scheduler submits it; it is not dispatched: the permit says who may", headers: &["Idempotency-Key", NONCE], body: Some("JobRequest"), answers: &[(200, JSON, "JobDocument")], ..POST },
     Operation { id: "askApproval", path: "/approval/request", summary: "Ask people for an approval, as a run does; the digest covers the whole body", headers: &["Idempotency-Key", NONCE], body: Some("ApprovalAskRequest"), answers: STATUS, ..POST },
     Operation { id: "getApprovalStatus", path: "/approval/status/{id}", summary: "Where an approval stands; collects the permit for the nonce of its attempt", headers: &[NONCE], answers: STATUS, ..GET },
     Operation { id: "approveAsked", path: "/approval/approve/{id}", summary: "Approve, as a compatible client", body: Some("CompatVoteRequest"), answers: STATUS, ..POST },
@@ -131,6 +135,8 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "lintPolicy", path: "/api/v1/policies/lint", summary: "Look for what is wrong with policy documents; none comes into force", body: Some("LintRequest"), answers: &[(200, JSON, "LintDocument")], ..POST },
     Operation { id: "testPolicy", path: "/api/v1/policies/test", summary: "Run the cases of policy documents; nothing is recorded", body: Some("TestRequest"), answers: &[(200, JSON, "TestDocument")], ..POST },
     Operation { id: "explainPolicy", path: "/api/v1/policies/explain", summary: "Say why a request would be decided as it is; nothing is recorded", body: Some("ExplainRequest"), answers: &[(200, JSON, "ExplainDocument")], ..POST },
+    Operation { id: "diffPolicy", path: "/api/v1/policies/diff", summary: "Which decisions change from one bundle to another, the one in force unless another is sent", headers: &["Accept"], body: Some("DiffRequest"), answers: &[(200, JSON, "DiffDocument"), (200, TEXT, "")], ..POST },
+    Operation { id: "backtestPolicy", path: "/api/v1/policies/backtest", summary: "Decide the log of the workspace again under other documents, within bounds; nothing is recorded", headers: &["Accept"], body: Some("BacktestRequest"), answers: &[(200, JSON, "BacktestDocument"), (200, TEXT, "")], ..POST },
     Operation { id: "formatPolicy", path: "/api/v1/policies/format", summary: "Write policy documents as the formatter does", body: Some("FormatRequest"), answers: &[(200, JSON, "FormatDocument")], ..POST },
     Operation { id: "importPolicy", path: "/api/v1/policies/import", summary: "Turn a file of the job gateway's format into a document, and say where its order of rules mattered", body: Some("ImportRequest"), answers: &[(200, JSON, "ImportDocument")], ..POST },
     Operation { id: "getPolicySchemas", path: "/api/v1/policies/schemas", summary: "JSON Schemas of policy documents, for editors", answers: &[(200, JSON, "SchemaDocument")], ..GET },

@@ -58,6 +58,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getException", exceptions::get);
     routes.add("closeException", exceptions::close);
     routes.add("reviewException", exceptions::review);
+    routes.add("submitJob", compat::submit);
     routes.add("askApproval", compat::ask);
     routes.add("getApprovalStatus", compat::status);
     routes.add("approveAsked", compat::approve);
@@ -99,6 +100,8 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("lintPolicy", authoring::lint);
     routes.add("testPolicy", authoring::test);
     routes.add("explainPolicy", authoring::explain);
+    routes.add("diffPolicy", authoring::compare::diff);
+    routes.add("backtestPolicy", authoring::compare::backtest);
     routes.add("formatPolicy", authoring::texts::format);
     routes.add("importPolicy", authoring::texts::import);
     routes.add("getPolicySchemas", authoring::texts::schemas);

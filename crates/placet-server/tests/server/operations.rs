@@ -116,6 +116,7 @@ async fn every_operation_is_reached() {
         get("/api/v1/approvals"),
         get(&format!("/api/v1/approvals/{}", at(&held[0], "/approval/id"))),
         ("POST", "/approval/request".to_owned(), &bot, ASK.to_owned()),
+        ("POST", "/api/v1/jobs".to_owned(), &bot, r#"{"topic":"job.read"}"#.to_owned()),
         get(&format!("/approval/status/{}", at(&held[0], "/approval/id"))),
         asked_for(3, "approve"),
         asked_for(4, "reject"),
@@ -166,6 +167,13 @@ async fn every_operation_is_reached() {
             &bot,
             format!(r#"{{{POLICY},"request":{}}}"#, request("e", "")),
         ),
+        (
+            "POST",
+            "/api/v1/policies/diff".to_owned(),
+            &bot,
+            format!("{{{}}}", POLICY.replace("sources", "after")),
+        ),
+        ("POST", "/api/v1/policies/backtest".to_owned(), &olga, format!("{{{POLICY}}}")),
         ("POST", "/api/v1/policies/format".to_owned(), &bot, format!("{{{POLICY}}}")),
         (
             "POST",

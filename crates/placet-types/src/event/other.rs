@@ -103,8 +103,12 @@ pub struct PermitEnded {
     pub index: u64,
     /// Its permit.
     pub permit: PermitId,
-    /// For a revocation: `killed_everything`, `killed_workspace` or `payload_erased`.
+    /// For a revocation: `payload_erased`, or the reason of what stopped it: `killed_workspace`, `disabled`.
     pub reason: Option<String>,
+    /// Log index of the trip that withdrew it, where that was recorded before.
+    pub trip: Option<u64>,
+    /// It was the plane's own to use: the constitution governs its surface.
+    pub own: bool,
 }
 
 /// How an action went.
@@ -201,8 +205,10 @@ impl Event {
             Self::PermitExpired(event) | Self::PermitRevoked(event) => {
                 w.str("decision", &event.decision.to_string());
                 w.uint("index", event.index);
+                w.flag("own", event.own);
                 w.str("permit", &event.permit.to_string());
                 w.str_opt("reason", event.reason.as_deref());
+                w.uint_opt("trip", event.trip);
             }
             Self::OutcomeReported(event) => {
                 w.str("by", event.by.as_str());
@@ -229,7 +235,8 @@ impl Event {
             Self::KillDrilled(event) => event.write(w),
             Self::OverrideAcknowledged(event) => event.write(w),
             Self::BundleShadowed(event) => event.write(w),
-            Self::ExecutionStarted(event) => event.write(w),
+            Self::ExecutionStarted(event) | Self::ExecutionQueued(event) => event.write(w),
+            Self::ExecutionTerminated(event) => event.write(w),
             Self::ExecutionEnded(event) => event.write(w),
             Self::BundleDrafted(event) => event.write(w),
             Self::BundleArmed(event) => event.write(w),
@@ -327,6 +334,10 @@ impl Event {
             "kill.tripped" => Self::KillTripped(super::KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(super::KillEvent::read(&mut r)?),
             "execution.started" => Self::ExecutionStarted(super::ExecutionStarted::read(&mut r)?),
+            "execution.queued" => Self::ExecutionQueued(super::ExecutionStarted::read(&mut r)?),
+            "execution.terminated" => {
+                Self::ExecutionTerminated(super::ExecutionTerminated::read(&mut r)?)
+            }
             "execution.ended" => Self::ExecutionEnded(super::ExecutionEnded::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(super::KillEvent::read(&mut r)?),
             "kill.drilled" => Self::KillDrilled(super::KillDrilled::read(&mut r)?),
@@ -439,6 +450,8 @@ impl PermitEnded {
             index: r.uint("index")?,
             permit: r.parsed("permit", PermitId::parse)?,
             reason: r.str_opt("reason")?,
+            trip: r.uint_opt("trip")?,
+            own: r.flag("own")?,
         })
     }
 }

@@ -84,6 +84,8 @@ pub enum Reason {
     Exception,
     /// It was filed for what was done already.
     Retroactive,
+    /// A mode of the policy lets gates proceed.
+    Unenforced,
     /// The kill switch of an actor behind the request is tripped.
     KilledActor,
     /// The kill switch of a name that the request uses is tripped.
@@ -114,11 +116,15 @@ pub enum Reason {
     ExecutionEnded,
     /// The request names another capability or branch than its execution.
     ExecutionMismatch,
+    /// The execution waits for a place.
+    ExecutionQueued,
+    /// The execution has had as many steps as it may.
+    ExecutionBudget,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 48] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -149,6 +155,7 @@ impl Reason {
         Self::OutcomeNotAllowed,
         Self::Exception,
         Self::Retroactive,
+        Self::Unenforced,
         Self::KilledActor,
         Self::KilledAlias,
         Self::KilledBranch,
@@ -164,6 +171,8 @@ impl Reason {
         Self::ExecutionForeign,
         Self::ExecutionEnded,
         Self::ExecutionMismatch,
+        Self::ExecutionQueued,
+        Self::ExecutionBudget,
     ];
 
     /// The stable code.
@@ -200,6 +209,7 @@ impl Reason {
             Self::OutcomeNotAllowed => "outcome_not_allowed",
             Self::Exception => "exception",
             Self::Retroactive => "retroactive",
+            Self::Unenforced => "unenforced",
             Self::KilledActor => "killed_actor",
             Self::KilledAlias => "killed_alias",
             Self::KilledBranch => "killed_branch",
@@ -215,6 +225,8 @@ impl Reason {
             Self::ExecutionForeign => "execution_foreign",
             Self::ExecutionEnded => "execution_ended",
             Self::ExecutionMismatch => "execution_mismatch",
+            Self::ExecutionQueued => "execution_queued",
+            Self::ExecutionBudget => "execution_budget",
         }
     }
 
@@ -264,6 +276,9 @@ impl Reason {
             Self::Retroactive => {
                 "it was filed for what was done already: it is recorded, and permits nothing"
             }
+            Self::Unenforced => {
+                "a mode of the policy lets it pass: nothing is enforced here, and nothing is permitted"
+            }
             Self::KilledActor => "the kill switch of an actor behind this request is tripped",
             Self::KilledAlias => "the kill switch of a name that this request uses is tripped",
             Self::KilledBranch => "the kill switch of this branch is tripped",
@@ -284,6 +299,10 @@ impl Reason {
             Self::ExecutionEnded => "this execution has ended, and that is final",
             Self::ExecutionMismatch => {
                 "the step names another capability or branch than its execution"
+            }
+            Self::ExecutionQueued => "this execution waits for a place; ask again once it runs",
+            Self::ExecutionBudget => {
+                "this execution has had as many steps as it may, and that ends it"
             }
         }
     }
