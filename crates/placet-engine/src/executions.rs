@@ -215,6 +215,7 @@ pub(crate) fn start(
     if let Some(why) = state.stop(&own).map(Stop::rejection).or(withheld) {
         return Err(why);
     }
+    state.rests(prior, now)?;
     if state.reported.get(index) {
         return Err(Rejection::PermitConsumed);
     }

@@ -9,6 +9,7 @@ mod engine {
     mod exceptions;
     mod executions;
     mod fold;
+    mod glass;
     mod governance;
     mod measures;
     mod model;
