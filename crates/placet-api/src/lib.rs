@@ -84,7 +84,8 @@ pub use manage::{
 };
 pub use measures::{
     BucketDocument, ExceptionUseDocument, ExpiredEvidenceDocument, GovernanceDocument,
-    LatencyDocument, MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
+    LatencyDocument, LineageShareDocument, MissingOwnersDocument, RejectedDocument,
+    UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{

@@ -243,6 +243,11 @@ fn stopped(state: &State, command: &Decide) -> Option<Stop> {
         return None;
     }
     let Decide { surface, who, on_behalf_of, under, .. } = command;
+    if state.override_count() == 0 {
+        // Nothing is tripped: of what was, only runs that are over are left.
+        let scope = state.killed_execution(under)?;
+        return Some(Stop { scope, mode: OverrideMode::Kill });
+    }
     let scopes = KillScope::all(surface, &who.actor, on_behalf_of, under);
     state.stop(&scopes).or_else(|| {
         let role = state.revoked_role(&who.roles).filter(|_| !is_governed(surface))?;

@@ -9,6 +9,7 @@ mod armed;
 mod asking;
 pub mod backtest;
 mod boot;
+mod callers;
 mod clock;
 mod committer;
 pub mod crypto;

@@ -231,7 +231,7 @@ fn what_the_first_workspace_has_done_about_everything_asks_nobody_here() {
         matches!(&follow(&trip)[..], [Event::KillTripped(it)] if it.by == by && it.waiting == 2)
     );
     assert!(follow(&trip).is_empty(), "it is in this log already");
-    let drill = Follow::Drill { by: actor("human:ann") };
+    let drill = Follow::Drill { by: actor("human:ann"), waiting: 1 };
     assert!(matches!(follow(&drill)[..], [Event::KillDrilled(_)]));
     assert!(
         matches!(&follow(&Follow::Lift { by: by.clone() })[..], [Event::KillLifted(it)] if it.by == by)

@@ -180,6 +180,26 @@ impl DecisionEvent {
         KillScope::all(&self.surface, &self.actor, &self.on_behalf_of, &self.under)
     }
 
+    /// Whether an override of this scope covers it, the two widest included.
+    #[must_use]
+    pub fn is_under(&self, scope: &KillScope) -> bool {
+        let uses = |name: &String| {
+            self.under.iter().any(|it| match it {
+                KillScope::Branch(it) | KillScope::Capability(it) | KillScope::Model(it) => {
+                    it == name
+                }
+                _ => false,
+            })
+        };
+        match scope {
+            KillScope::Everything | KillScope::Workspace => true,
+            KillScope::Surface(surface) => *surface == self.surface,
+            KillScope::Actor(actor) => *actor == self.actor || self.on_behalf_of.contains(actor),
+            KillScope::Alias(name) => uses(name) || self.under.contains(scope),
+            _ => self.under.contains(scope),
+        }
+    }
+
     pub(super) fn write(&self, w: &mut Writer<'_>) {
         w.str("action", &self.action);
         w.digest("action_commitment", &self.action_commitment);
@@ -249,8 +269,7 @@ impl DecisionEvent {
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
-        let reasons = r.strings("reasons")?;
-        let reasons: Option<Vec<_>> = reasons.iter().map(|code| Reason::parse(code)).collect();
+        let reasons = r.reasons("reasons")?;
         let chain = if r.has("on_behalf_of") { r.strings("on_behalf_of")? } else { Vec::new() };
         let chain: Option<Vec<_>> = chain.iter().map(|actor| ActorRef::parse(actor)).collect();
         let matched_all = match r.object_opt("matched_all")? {
@@ -284,7 +303,7 @@ impl DecisionEvent {
             language: r.count("language")?,
             surface_known: !r.flag("surface_unknown")?,
             outcome: r.parsed("outcome", Outcome::parse)?,
-            reasons: reasons.ok_or_else(|| EntryError::new("unknown reason"))?,
+            reasons,
             rules: r.strings("rules")?,
             matched: r
                 .objects("matched")?
