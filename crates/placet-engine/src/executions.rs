@@ -468,7 +468,12 @@ impl State {
             known.waiting = known.waiting.saturating_sub(1);
         }
         if rejected {
+            let within = self.within(id);
             self.end_execution(id, ExecutionState::Rejected);
+            // What it was begun for is not to be.
+            for id in within {
+                self.end_execution(id, ExecutionState::Rejected);
+            }
         }
     }
 }

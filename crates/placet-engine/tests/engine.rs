@@ -26,5 +26,6 @@ mod engine {
     mod timing;
     mod trips;
     mod windows;
+    mod within;
     mod world;
 }
