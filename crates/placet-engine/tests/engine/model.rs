@@ -272,7 +272,10 @@ impl Model {
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::SignerRotated(_) | Event::SignerRevoked(_) | Event::LogSucceeded(_) => {}
-            Event::ExecutionStarted(_) | Event::ExecutionEnded(_) => {}
+            Event::ExecutionStarted(_)
+            | Event::ExecutionQueued(_)
+            | Event::ExecutionTerminated(_)
+            | Event::ExecutionEnded(_) => {}
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}

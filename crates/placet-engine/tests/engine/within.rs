@@ -236,3 +236,22 @@ fn a_permit_that_a_trip_has_taken_starts_nothing() {
         ));
     }
 }
+
+#[test]
+fn nobody_takes_all_places_of_a_workspace() {
+    let mut scene = Scene::default();
+    for line in ["agent bot", "agent other", "rule s execution allow"] {
+        scene.line(line);
+    }
+    let mut start = |who: &str, name: &str| {
+        scene.line(&format!("decide {who} execution {name} action=start capability=crm"));
+        scene.line(&format!("start {who} {name}"))
+    };
+    for n in 0..8192 {
+        assert_eq!(start("bot", &format!("e{n}")), "execution.started");
+    }
+    assert_eq!(start("bot", "more"), "! executions_full");
+    assert_eq!(start("other", "o"), "execution.started");
+    assert_eq!(scene.line("end bot e7 failed"), "execution.ended");
+    assert_eq!(scene.line("start bot more"), "execution.started");
+}

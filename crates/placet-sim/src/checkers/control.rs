@@ -5,9 +5,12 @@
 use super::{Held, Logs, violated};
 use crate::disk::Stored;
 use placet_engine::{ExceptionStanding, State};
-use placet_types::event::{DecisionEvent, Event, KillEvent, KillScope, KillSource, OverrideMode};
+use placet_types::event::{
+    DecisionEvent, Event, ExecutionStarted, KillEvent, KillScope, KillSource, OverrideMode,
+    TerminateCause,
+};
 use placet_types::ids::{ApprovalId, DecisionId, EvidenceId, ExceptionId, ExecutionId, TimeMs};
-use placet_types::policy::Outcome;
+use placet_types::policy::{Outcome, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "control";
@@ -162,6 +165,11 @@ struct Run {
     index: u64,
     scopes: BTreeSet<KillScope>,
     end: Option<&'static str>,
+    /// It waits for a place.
+    queued: bool,
+    /// Decisions that named it while it ran, and how many may.
+    steps: u64,
+    most: Option<u64>,
 }
 
 /// A decision that a permit may come from.
@@ -286,7 +294,13 @@ impl Fold {
                 }
                 _ => wrong("takes back evidence that is not there, or again"),
             },
-            Event::ExecutionStarted(event) => {
+            Event::ExecutionStarted(event)
+                if self.runs.get(&event.execution).is_some_and(|run| run.queued) =>
+            {
+                self.begun(event, index)
+            }
+            Event::ExecutionStarted(event) | Event::ExecutionQueued(event) => {
+                let queued = matches!(stored.entry.event, Event::ExecutionQueued(_));
                 let mut under = vec![
                     KillScope::Capability(event.capability.clone()),
                     KillScope::Execution(event.execution.to_string()),
@@ -306,7 +320,9 @@ impl Fold {
                 if let Some(by) = self.stops(&scopes, |mode| mode.ends_permits()) {
                     return wrong(format!("starts an execution while {by} is stopped"));
                 }
-                match self.runs.insert(event.execution, Run { index, scopes, end: None }) {
+                let most = event.max_steps;
+                let run = Run { index, scopes, end: None, queued, steps: 0, most };
+                match self.runs.insert(event.execution, run) {
                     Some(_) => wrong("starts an execution a second time"),
                     None => Ok(()),
                 }
@@ -318,8 +334,39 @@ impl Fold {
                 }
                 _ => wrong("ends an execution that does not run"),
             },
+            Event::ExecutionTerminated(event) => match self.runs.get_mut(&event.execution) {
+                Some(run) if run.end.is_none() => {
+                    let spent = run.most.is_some_and(|most| run.steps >= most);
+                    let (fits, end) = match event.cause {
+                        TerminateCause::Steps => (spent && !run.queued, "terminated_budget"),
+                        TerminateCause::Queue | TerminateCause::Parent => (run.queued, "failed"),
+                    };
+                    run.end = Some(end);
+                    if fits {
+                        Ok(())
+                    } else {
+                        wrong("ends an execution that had a place and steps")
+                    }
+                }
+                _ => wrong("ends an execution that does not run"),
+            },
             _ => Ok(()),
         }
+    }
+
+    /// One that waited has a place.
+    fn begun(&mut self, event: &ExecutionStarted, index: u64) -> Wrong {
+        let Some(run) = self.runs.get(&event.execution) else { return Ok(()) };
+        if run.end.is_some() {
+            return wrong("starts an execution that has ended");
+        }
+        if let Some(by) = self.stops(&run.scopes.clone(), |_| true) {
+            return wrong(format!("starts an execution that waited while {by} is stopped"));
+        }
+        if let Some(run) = self.runs.get_mut(&event.execution) {
+            (run.queued, run.index) = (false, index);
+        }
+        Ok(())
     }
 
     fn decision(&mut self, event: &DecisionEvent, index: u64, time: TimeMs) -> Wrong {
@@ -332,6 +379,16 @@ impl Fold {
             if self.run(&scopes).is_some_and(|run| run.end.is_some()) {
                 return wrong("lets a step pass of an execution that has ended");
             }
+        }
+        let foreign = event.reasons.contains(&Reason::ExecutionForeign);
+        let run = own(&self.runs, &scopes).filter(|_| !foreign).and_then(|id| self.runs.get_mut(&id));
+        if let Some(run) = run.filter(|run| !run.queued || granted) {
+            if granted && (run.queued || run.most.is_some_and(|most| run.steps >= most)) {
+                return wrong(
+                    "lets a step pass of an execution that waits, or has had all its steps",
+                );
+            }
+            run.steps += 1;
         }
         if let Some(passage) = &event.exception {
             let Some(known) = self.exceptions.get_mut(&passage.exception) else {
@@ -396,10 +453,7 @@ impl Fold {
 
     /// The execution of ours whose step has these scopes: of several that which is a part of all others.
     fn run(&self, scopes: &BTreeSet<KillScope>) -> Option<&Run> {
-        let depth = runs(scopes).count();
-        let ours = runs(scopes).filter_map(|id| self.runs.get(&id));
-        let own = |run: &&Run| depth <= 1 || runs(&run.scopes).count() == depth;
-        ours.into_iter().find(own)
+        own(&self.runs, scopes).and_then(|id| self.runs.get(&id))
     }
 
     /// What of these is stopped in one of these ways. A freeze spares what runs since before it; of an alias it
@@ -409,7 +463,7 @@ impl Fold {
         scopes: &BTreeSet<KillScope>,
         ways: impl Fn(OverrideMode) -> bool,
     ) -> Option<KillScope> {
-        let run = self.run(scopes).filter(|run| run.end.is_none());
+        let run = self.run(scopes).filter(|run| run.end.is_none() && !run.queued);
         let wide = [KillScope::Everything, KillScope::Workspace];
         let mut all = wide.iter().chain(scopes);
         let by = all.find(|scope| {
@@ -513,6 +567,14 @@ impl Fold {
             }
         }
     }
+}
+
+fn own(all: &BTreeMap<ExecutionId, Run>, scopes: &BTreeSet<KillScope>) -> Option<ExecutionId> {
+    let depth = runs(scopes).count();
+    let deepest = |id: &ExecutionId| {
+        depth <= 1 || all.get(id).is_some_and(|run| runs(&run.scopes).count() == depth)
+    };
+    runs(scopes).find(deepest)
 }
 
 /// The executions of ours that are among these scopes.
