@@ -197,7 +197,11 @@ impl State {
     }
 
     /// Open permits under one of these scopes, in the order of their ids.
-    pub(crate) fn permits_under(&self, scopes: &[KillScope], mode: OverrideMode) -> Vec<DecisionId> {
+    pub(crate) fn permits_under(
+        &self,
+        scopes: &[KillScope],
+        mode: OverrideMode,
+    ) -> Vec<DecisionId> {
         let under = |scope| self.overrides.covered.under(scope, mode);
         let lists = scopes.iter().flat_map(under);
         in_order(lists.flat_map(|covered| covered.permits.iter().copied()))

@@ -7,9 +7,7 @@ use crate::sequencer::{Open, Payload, Refusal, Work};
 use crate::workspace::Workspace;
 use placet_engine::{Command, State};
 use placet_types::Digest;
-use placet_types::event::{
-    ENTRY_BYTES_MAX, Entry, Event, Gap, KillEvent, KillScope, OverrideMode,
-};
+use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap, KillEvent, KillScope, OverrideMode};
 use placet_types::ids::{EventId, TimeMs};
 use std::ops::Range;
 use std::sync::Arc;

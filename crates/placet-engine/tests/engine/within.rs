@@ -26,7 +26,8 @@ const NESTED: &str = "person ann operator
 
 #[test]
 fn whatever_ends_a_run_ends_what_runs_within_it_and_what_its_steps_have_open() {
-    for scope in ["capability:crm", "execution:@e1", "surface:execution", "alias:crm", "workspace"] {
+    for scope in ["capability:crm", "execution:@e1", "surface:execution", "alias:crm", "workspace"]
+    {
         check(&format!(
             "{NESTED}
              trip ann {scope} -> kill.tripped

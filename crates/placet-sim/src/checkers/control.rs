@@ -381,7 +381,8 @@ impl Fold {
             }
         }
         let foreign = event.reasons.contains(&Reason::ExecutionForeign);
-        let run = own(&self.runs, &scopes).filter(|_| !foreign).and_then(|id| self.runs.get_mut(&id));
+        let run =
+            own(&self.runs, &scopes).filter(|_| !foreign).and_then(|id| self.runs.get_mut(&id));
         if let Some(run) = run.filter(|run| !run.queued || granted) {
             if granted && (run.queued || run.most.is_some_and(|most| run.steps >= most)) {
                 return wrong(
