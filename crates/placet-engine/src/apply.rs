@@ -208,6 +208,7 @@ impl State {
         {
             return Err("its outcome has no permit or approval, or one of another outcome");
         }
+        crate::modes::check(event)?;
         // INVARIANT: what was done already is never permitted.
         if event.retroactive.is_some() && (event.permit.is_some() || event.approval.is_some()) {
             return Err("it permits what was done already");

@@ -34,7 +34,7 @@ pub enum Follow {
     Drill {
         /// Who.
         by: ActorRef,
-        /// Callers that wait here for an approval that it would bar.
+        /// Callers that wait here for an approval.
         waiting: u64,
     },
 }

@@ -45,6 +45,7 @@ mod idempotency;
 mod keys;
 mod measures;
 mod memory;
+mod modes;
 mod overrides;
 mod pending;
 mod policies;

@@ -250,6 +250,9 @@ fn create_key(state: &State, command: &CreateKey, now: TimeMs) -> Result<Plan, R
     if command.decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
     }
+    if state.keys.knows(&command.principal.hash) {
+        return Err(Rejection::CertificateTaken);
+    }
     let mut events = alloc::vec![Event::KeyCreated(KeyGrant {
         principal: command.principal.clone(),
         by: command.by.actor.clone(),

@@ -278,7 +278,9 @@ impl Plane {
             true => Reason::KilledEverything,
             false => Reason::KilledWorkspace,
         };
-        Ok(known.or_else(|| workspace.halt_of(event)).unwrap_or_else(flagged))
+        Ok(known
+            .or_else(|| workspace.halt_of(event).map(|stop| stop.reason()))
+            .unwrap_or_else(flagged))
     }
 
     /// Writes the armed certificate, unless the first workspace is killed.

@@ -104,7 +104,13 @@ impl Measures {
     }
 
     fn decided(&mut self, event: &DecisionEvent, now: TimeMs) {
-        self.count(now, |tally| tally.decided(event));
+        self.count(now, |tally| {
+            tally.decided(event);
+            if event.would_outcome.is_some() {
+                // As if nobody had asked, by the word of the policy.
+                tally.passed(true);
+            }
+        });
         self.rules.decided(event);
         if !event.surface_known {
             self.surfaces.unknown(now);
@@ -112,6 +118,9 @@ impl Measures {
         }
         let seen = self.surfaces.at(&event.surface);
         seen.decided(event, now);
+        if event.would_outcome.is_some() {
+            seen.unenforced(now);
+        }
         if let Some(permit) = &event.permit {
             seen.permitted(permit, now);
         }

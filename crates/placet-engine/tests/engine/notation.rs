@@ -301,6 +301,7 @@ impl Scene {
             surface_known: !surface.starts_with("unknown"),
             policy: self.world().state.policy(),
             evidence: Vec::new(),
+            unenforced: surface.starts_with("lax"),
         }
     }
 
@@ -441,12 +442,11 @@ impl Scene {
             "newkey" => {
                 let roles: Vec<&str> = words[3].split(',').collect();
                 let by = who(self);
-                let name = if words[2].contains(':') {
-                    words[2].to_owned()
-                } else {
-                    format!("human:{}", words[2])
-                };
-                let principal = self.world().principal(&name, &roles);
+                let kind = if words[2].contains(':') { "" } else { "human:" };
+                let name = format!("{kind}{}", words[2]);
+                let mut principal = self.world().principal(&name, &roles);
+                // The public key of a certificate is no secret: whoever has seen it can bring it.
+                principal.hash = options.get("cert").map_or(principal.hash, digest);
                 Command::CreateKey(CreateKey { principal, by, decision: None })
             }
             "revokekey" => {
@@ -592,7 +592,7 @@ pub(crate) fn pairs(text: &str) -> BTreeMap<String, u32> {
     pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
 }
 
-/// Roles as a set, for tests that build callers by hand.
+/// Roles as a set.
 pub(crate) fn roles(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
