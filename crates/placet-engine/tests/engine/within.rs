@@ -53,8 +53,8 @@ fn whatever_ends_a_run_ends_what_runs_within_it_and_what_its_steps_have_open() {
     // People who reject a step of it reject what is within it.
     check(&format!(
         "{NESTED}
-         decide bot big no execution=@e1 capability=crm -> REQUIRE_APPROVAL operator:1
-         vote ann no no -> rejected
+         decide bot big rej execution=@e1 capability=crm -> REQUIRE_APPROVAL operator:1
+         vote ann rej no -> rejected
          run e1 -> rejected steps 1 waiting 0
          run e3 -> rejected steps 2 waiting 1
          collect bot held -> ! execution_ended"
@@ -115,8 +115,8 @@ fn a_held_step_of_a_run_that_is_forgotten_is_not_released() {
             "decide bot execution e1 action=start capability=crm",
             "start bot e1",
             "decide bot big held execution=@e1 capability=crm",
-            ends,
             "vote ann held",
+            ends,
         ] {
             scene.line(line);
         }
