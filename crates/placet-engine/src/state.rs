@@ -87,6 +87,8 @@ pub struct Bounds {
     pub executions_max: usize,
     /// Executions that wait for a place.
     pub executions_queued_max: usize,
+    /// Executions of one runner, running or waiting.
+    pub executions_each: usize,
 }
 
 impl Default for Bounds {
@@ -116,6 +118,7 @@ impl Default for Bounds {
             overrides_max: 1024,
             executions_max: 1 << 16,
             executions_queued_max: 1 << 12,
+            executions_each: 1 << 13,
         }
     }
 }

@@ -28,5 +28,6 @@ mod engine {
     mod timing;
     mod trips;
     mod windows;
+    mod within;
     mod world;
 }
