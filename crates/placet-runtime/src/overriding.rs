@@ -265,6 +265,10 @@ impl Plane {
         index: u64,
     ) -> Result<Reason, PlaneError> {
         let scopes = event.scopes();
+        // What takes effect beside the store is in no state before it is recorded.
+        if !self.watched.unrecorded().is_empty() {
+            return Ok(Reason::KilledEverything);
+        }
         self.look(workspace.no, move |state| state.revoked_by(&scopes, index)).await
     }
 

@@ -48,6 +48,8 @@ mod measures;
 mod operations;
 #[path = "server/overrides.rs"]
 mod overrides;
+#[path = "server/owing.rs"]
+mod owing;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]
