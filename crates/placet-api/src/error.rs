@@ -93,6 +93,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("session_narrowed", 409, "The policy grants the session less than a moment ago"),
     ("token_used", 409, "The token has opened a session already"),
     ("aliases_full", 409, "As many names lead somewhere as can"),
+    ("release_incomplete", 409, "The papers of the release have lapsed"),
     ("evidence_full", 409, "As much evidence is kept as can be"),
     ("evidence_issuer_unclear", 409, "Several issuers have signed it"),
     ("evidence_revoked", 409, "The evidence was taken back"),

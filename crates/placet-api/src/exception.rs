@@ -26,7 +26,8 @@ pub struct ExceptionRequest {
     /// `governance` (all of these), or `rule:` and the id of a rule.
     pub waives: Vec<String>,
     /// What makes up for it, at most 16: `second_person`, `evidence:type`, `max_uses:N`,
-    /// `constraint:{…}`, and `notify:channel`, which is promised and not checked.
+    /// `constraint:{…}`, and `notify:channel`: that channel of the policy is told when
+    /// it opens, is used for the first time, ends, and is not reviewed in time.
     pub controls: Option<Vec<String>>,
     /// Code of the reason, `[a-z0-9._-]{1,64}`; it stands in the log for good.
     pub reason: String,
@@ -149,7 +150,7 @@ pub struct ExceptionDocument {
 pub struct ExceptionControl {
     /// `second_person`, `evidence:type`, `max_uses:N`, `constraint:{…}`, `notify:channel`.
     pub control: String,
-    /// Whether it is checked at each passage; otherwise it is a promise of the owner.
+    /// Whether it is checked at each passage; `notify:` is not: it is sent.
     pub checked: bool,
 }
 

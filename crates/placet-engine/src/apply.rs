@@ -145,6 +145,7 @@ impl State {
                 self.apply_exception_ended(ended)?;
             }
             Event::ExceptionReviewed(reviewed) => self.apply_exception_reviewed(reviewed)?,
+            Event::ExceptionOverdue(overdue) => self.apply_exception_overdue(overdue)?,
             Event::KillTripped(kill) => self.apply_trip(kill, index)?,
             Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
             Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
@@ -206,7 +207,7 @@ impl State {
         }
         let answerable: Vec<_> = self.answerable(event.exception.as_ref()).collect();
         if let Some(passage) = &event.exception {
-            self.apply_passage(passage, event)?;
+            self.apply_passage(passage, event, index)?;
         }
         self.apply_would(event)?;
         // INVARIANT: a bound idempotency key has one decision within its window.

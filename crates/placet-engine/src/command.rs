@@ -6,6 +6,7 @@ mod signing;
 use crate::decide::Asked;
 use crate::exceptions::{OpenException, Passing};
 use crate::executions::{EndExecution, StartExecution};
+use crate::follow::Follow;
 use crate::measures::ReportPassage;
 use crate::overrides::{Lift, Trip};
 use crate::releases::{ChangeAlias, RegisterRelease};
@@ -95,6 +96,8 @@ pub enum Command {
     Trip(Trip),
     /// Lift a kill switch.
     Lift(Lift),
+    /// Take over what was done about everything in the first workspace.
+    Follow(Follow),
     /// Start an execution under a permit for `execution`.
     StartExecution(Box<StartExecution>),
     /// Say how an execution ended.
@@ -236,7 +239,9 @@ impl Command {
             Self::RevokeSigner(command) => Some(&command.by),
             Self::ShadowBundle(command) => Some(&command.by),
             Self::Trip(command) => command.who.as_ref(),
-            Self::RevokePermit(_)
+            // Whoever did it has done it in another log.
+            Self::Follow(_)
+            | Self::RevokePermit(_)
             | Self::Found(_)
             | Self::ArmBundle(_)
             | Self::Gap(_)

@@ -10,6 +10,7 @@ use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
 use crate::shadow;
 use crate::state::State;
+use crate::within;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -347,7 +348,7 @@ fn event<H: Hasher>(
         would: None,
         exception: None,
         retroactive: None,
-        under: command.under.clone(),
+        under: within::under(state, command, combined.outcome),
     }
 }
 

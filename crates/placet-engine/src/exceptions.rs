@@ -111,6 +111,10 @@ pub struct Exception {
     pub since: TimeMs,
     /// Passages so far.
     pub uses: u64,
+    /// Index of the first passage.
+    pub first: Option<u64>,
+    /// Index of the passage that used it up.
+    pub last: Option<u64>,
     /// Where it stands.
     pub standing: ExceptionStanding,
     /// Since when it covers nothing any more.
@@ -135,6 +139,8 @@ impl Exception {
             index,
             since,
             uses: 0,
+            first: None,
+            last: None,
             standing,
             ended: (standing == ExceptionStanding::Retroactive).then_some(since),
             closed_by: None,

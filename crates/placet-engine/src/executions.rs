@@ -2,10 +2,12 @@
 //! final, and that a step outside its capability's manifest ends it.
 
 use crate::command::{Decide, Plan, Who};
-use crate::overrides::Stop;
+use crate::constitution::is_governed;
+use crate::overrides::{OVERRIDE_ROLES, Stop};
 use crate::rejection::Rejection;
 use crate::state::{Held, HeldState, State};
-use crate::step::append;
+use crate::step::{append, has_role};
+use crate::within::executions;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -148,14 +150,6 @@ impl Executions {
     }
 }
 
-/// The execution of ours that these scopes name.
-fn named(scopes: &[KillScope]) -> Option<ExecutionId> {
-    scopes.iter().find_map(|scope| match scope {
-        KillScope::Execution(name) => ExecutionId::parse(name),
-        _ => None,
-    })
-}
-
 /// What can stop an execution: what could stop its start, itself, and those that it is a part of.
 fn scopes(state: &State, event: &ExecutionStarted) -> Vec<KillScope> {
     let mut under = alloc::vec![
@@ -198,8 +192,9 @@ pub(crate) fn start(
     });
     let permit = permit.filter(|permit| permit.consumed).ok_or(Rejection::NoPermit)?;
     let (own, index) = (prior.scopes(), command.index);
-    // A permit that was collected may be newer than a trip after its decision.
-    let withheld = state.withheld(index, &own).filter(|_| held.is_none());
+    // A permit that was collected may be newer than a trip after its decision: then its nonce is there.
+    let newer = held.is_some() && permit.nonce.is_some() && !state.revoked.get(index);
+    let withheld = state.withheld(index, &own).filter(|_| !newer);
     if let Some(why) = state.stop(&own).map(Stop::rejection).or(withheld) {
         return Err(why);
     }
@@ -253,7 +248,12 @@ pub(crate) fn start(
 pub(crate) fn end(state: &State, command: &EndExecution) -> Result<Plan, Rejection> {
     let missing = Rejection::NotFound("execution");
     let known = state.executions.all.get(&command.execution).ok_or(missing)?;
-    if !state.runs(known, &command.by) {
+    // Who oversees gives back the place of a run that nobody ends; only its runner says that it succeeded.
+    let may = state.runs(known, &command.by)
+        || command.state == EndState::Failed
+            && command.by.actor.is_human()
+            && has_role(&command.by, &OVERRIDE_ROLES).is_ok();
+    if !may {
         return Err(Rejection::Foreign("the actor that runs the execution"));
     }
     match known.ended {
@@ -276,7 +276,9 @@ fn wanted(state: EndState) -> ExecutionState {
 
 /// Why a request may not be a step of the execution that it names, if it names one of ours.
 pub(crate) fn barred(state: &State, command: &Decide) -> Option<Reason> {
-    let id = named(&command.under)?;
+    let id = executions(&command.under).next()?;
+    // A step that is decided again lists those above as well.
+    let id = state.step_of(&command.under).unwrap_or(id);
     let Some(known) = state.executions.all.get(&id) else {
         return Some(Reason::ExecutionUnknown);
     };
@@ -298,7 +300,7 @@ pub(crate) fn barred(state: &State, command: &Decide) -> Option<Reason> {
 /// The kill of an execution by a step outside of its capability's manifest.
 pub(crate) fn tripped_by(state: &State, command: &Decide, combined: &Combined) -> Option<Event> {
     let outside = combined.deciding.iter().any(|rule| rule.cause == Reason::OutsideManifest);
-    let id = named(&command.under).filter(|_| outside)?;
+    let id = executions(&command.under).next().filter(|_| outside)?;
     let known = state.executions.all.get(&id)?;
     (known.ended.is_none() && state.runs(known, &command.who)).then(|| {
         Event::KillTripped(KillEvent {
@@ -335,10 +337,11 @@ impl State {
 
     /// When the running execution began that these scopes name: what a freeze after it lets end.
     pub(crate) fn began(&self, scopes: &[KillScope]) -> Option<u64> {
-        if self.executions.all.is_empty() {
+        let governs = |it: &KillScope| matches!(it, KillScope::Surface(it) if is_governed(it));
+        if self.executions.all.is_empty() || scopes.iter().any(governs) {
             return None;
         }
-        let known = self.executions.all.get(&named(scopes)?)?;
+        let known = self.executions.all.get(&self.step_of(scopes)?)?;
         known.ended.is_none().then_some(known.index)
     }
 
@@ -347,15 +350,23 @@ impl State {
         if self.executions.killed == 0 {
             return None;
         }
-        let id = named(scopes)?;
-        let (state, _) = self.executions.all.get(&id)?.ended?;
-        state.is_killed().then(|| KillScope::Execution(id.to_string()))
+        let killed = |id: &ExecutionId| {
+            let ended = self.executions.all.get(id).and_then(|known| known.ended);
+            ended.is_some_and(|(state, _)| state.is_killed())
+        };
+        let id = executions(scopes).find(killed)?;
+        Some(KillScope::Execution(id.to_string()))
     }
 
-    /// Why a held step may not be released: its execution has ended.
+    /// Why a held step may not be released: its execution has ended. One that is not remembered has.
     pub(crate) fn step_over(&self, held: &Held) -> Option<Rejection> {
-        let (state, _) = self.executions.all.get(&named(&held.scopes)?)?.ended?;
-        Some(Rejection::ExecutionEnded(state.as_str()))
+        executions(&held.scopes).next()?;
+        let known = self.step_of(&held.scopes).and_then(|id| self.executions.all.get(&id));
+        let state = match known {
+            None => "forgotten",
+            Some(known) => known.ended?.0.as_str(),
+        };
+        Some(Rejection::ExecutionEnded(state))
     }
 
     pub(crate) fn apply_started(
@@ -441,7 +452,7 @@ impl State {
     /// Counts a decision as a step of the execution that it names.
     pub(crate) fn count_step(&mut self, event: &DecisionEvent) {
         let foreign = event.reasons.contains(&Reason::ExecutionForeign);
-        let Some(id) = named(&event.under).filter(|_| !foreign) else { return };
+        let Some(id) = self.step_of(&event.under).filter(|_| !foreign) else { return };
         if let Some(known) = self.executions.all.get_mut(&id) {
             known.steps = known.steps.saturating_add(1);
             if event.approval.is_some() {
@@ -452,7 +463,7 @@ impl State {
 
     /// A step does not wait any more; rejected, it ends its execution.
     pub(crate) fn step_decided(&mut self, scopes: &[KillScope], rejected: bool) {
-        let Some(id) = named(scopes) else { return };
+        let Some(id) = self.step_of(scopes) else { return };
         if let Some(known) = self.executions.all.get_mut(&id) {
             known.waiting = known.waiting.saturating_sub(1);
         }

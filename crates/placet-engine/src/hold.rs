@@ -272,6 +272,10 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
                 events.push(Event::ExceptionEnded(ExceptionEnded { exception, by: None }));
                 continue;
             }
+            Timer::Review(exception) => {
+                events.extend(state.overdue(*exception).map(Event::ExceptionOverdue));
+                continue;
+            }
             Timer::Delegation(delegation) => {
                 let delegation = *delegation;
                 events.push(Event::DelegationEnded(DelegationEnded { delegation, by: None }));

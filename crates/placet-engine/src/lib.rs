@@ -37,6 +37,7 @@ mod demand;
 mod evidence;
 mod exceptions;
 mod executions;
+mod follow;
 mod hold;
 mod idempotency;
 mod keys;
@@ -58,6 +59,7 @@ mod step;
 mod trips;
 mod votes;
 mod waiting;
+mod within;
 
 pub use apply::FoldError;
 pub use command::{
@@ -76,6 +78,7 @@ pub use exceptions::{
     OpenException, Passing, Reviewed,
 };
 pub use executions::{EXECUTION, EndExecution, Execution, ExecutionState, StartExecution};
+pub use follow::Follow;
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;
 pub use measures::{

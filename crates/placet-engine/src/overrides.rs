@@ -21,7 +21,7 @@ use placet_types::policy::Reason;
 /// Changing an alias: what freezing one stops.
 const ALIAS_CHANGE: &str = "alias.change";
 /// Roles that may trip and lift.
-const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
+pub(crate) const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
 /// How many scopes that were lifted are remembered one by one.
 const PAST_MAX: usize = 1024;
 
@@ -133,8 +133,10 @@ impl State {
         let wide = [KillScope::Everything, KillScope::Workspace];
         let tripped = wide.iter().chain(scopes).filter_map(|scope| {
             let it = all.get(scope)?;
-            // Looked up once, and only where something is frozen.
-            let spared = it.mode == OverrideMode::Freeze && {
+            // Looked up once, and only where something is frozen. A route is frozen against its change, by
+            // whatever runs already too; so is what the constitution governs.
+            let spares = it.mode == OverrideMode::Freeze && !matches!(scope, KillScope::Alias(_));
+            let spared = spares && {
                 let began = *began.get_or_insert_with(|| self.began(scopes));
                 began.is_some_and(|began| began < it.index)
             };
@@ -492,6 +494,15 @@ pub(crate) fn trip(state: &State, command: &Trip) -> Result<Plan, Rejection> {
             "nobody could lift it: the role admin is not revoked as a whole; revoke keys instead",
         ));
     }
+    tripping(state, command, command.who.as_ref().map(|who| who.actor.clone()))
+}
+
+/// The trip of a scope by whoever may: what is left to check is its place and what stands already.
+pub(crate) fn tripping(
+    state: &State,
+    command: &Trip,
+    by: Option<ActorRef>,
+) -> Result<Plan, Rejection> {
     let now = state.overrides.all.get(&command.scope);
     if now.is_none() && !command.scope.is_wide() && state.scoped() >= state.bounds.overrides_max {
         return Err(Rejection::OverridesFull);
@@ -506,7 +517,7 @@ pub(crate) fn trip(state: &State, command: &Trip) -> Result<Plan, Rejection> {
         scope: command.scope.clone(),
         mode,
         source: command.source,
-        by: command.who.as_ref().map(|who| who.actor.clone()),
+        by,
         not_before: None,
         waiting: command.waiting,
     }))
@@ -532,12 +543,14 @@ pub(crate) fn lift(state: &State, command: &Lift, now: TimeMs) -> Result<Plan, R
         return append(Event::KillLifted(event(None)));
     }
     // A request counts as long as who made it may still make one.
-    // People of the first workspace, who lift everything, have no key in the others.
+    // Who is known no more stands no more, but where callers come without keys: there nobody is known.
+    let keyless = command.who.key.is_none();
     let known = |by: &ActorRef| {
         state.keys.all().any(|key| key.principal.actor == *by)
             || state.sessions.people.contains_key(by)
     };
-    let standing = |by: &ActorRef| !known(by) || state.holds_any(by, &OVERRIDE_ROLES, now);
+    let standing =
+        |by: &ActorRef| state.holds_any(by, &OVERRIDE_ROLES, now) || (keyless && !known(by));
     let request = kill.lift.as_ref().filter(|(by, _)| standing(by));
     match request {
         Some((by, _)) if *by != command.who.actor => append(Event::KillLifted(event(None))),

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use placet_types::Digest;
 use placet_types::event::{CHAIN_MAX, KillScope};
@@ -144,6 +145,8 @@ pub enum Rejection {
     AuthorsFull,
     /// A name is taken for good.
     Exists(&'static str),
+    /// The decision rests on papers of a release that have lapsed since; what is missing.
+    PapersLapsed(Vec<String>),
     /// The bound of aliases is reached.
     AliasesFull,
     /// The bound of gates that acknowledge one override is reached.
@@ -244,6 +247,7 @@ impl Rejection {
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
+            Self::PapersLapsed(_) => "release_incomplete",
             Self::AliasesFull => "aliases_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
@@ -402,6 +406,11 @@ impl fmt::Display for Rejection {
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
             Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
+            Self::PapersLapsed(gaps) => write!(
+                f,
+                "the papers of the release were complete when this was decided, and are not any more: {}",
+                gaps.join(", ")
+            ),
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::AcknowledgementsFull => {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")

@@ -61,6 +61,8 @@ pub struct RegisterRelease {
     pub decision: DecisionId,
     /// Its papers.
     pub lineage: Lineage,
+    /// The decision rests on papers that were complete.
+    pub complete: bool,
 }
 
 /// Change where a name leads under a decision.
@@ -74,6 +76,8 @@ pub struct ChangeAlias {
     pub by: Who,
     /// The decision that permitted it.
     pub decision: DecisionId,
+    /// The decision rests on papers of the release that were complete.
+    pub complete: bool,
 }
 
 /// A release.
@@ -193,30 +197,43 @@ pub(crate) fn register(
     command: &RegisterRelease,
     now: TimeMs,
 ) -> Result<Plan, Rejection> {
-    let RegisterRelease { name, by, decision, lineage } = command;
+    let RegisterRelease { name, by, decision, lineage, complete } = command;
     may_use(state, by, *decision)?;
     if state.releases.all.contains_key(name) {
         return Err(Rejection::Exists("release"));
     }
+    let gaps = lineage.gaps(state, now);
+    still_complete(*complete, &gaps)?;
     append(Event::ReleaseRegistered(ReleaseRegistered {
         approvals: lineage.approvals.iter().map(|(id, _)| *id).collect(),
         by: by.actor.clone(),
         change: lineage.change.as_ref().map(|(id, _)| *id),
         decision: *decision,
         evaluations: lineage.evaluations.clone(),
-        gaps: lineage.gaps(state, now),
+        gaps,
         name: name.clone(),
         subject: lineage.subject,
     }))
 }
 
-pub(crate) fn change_alias(state: &State, command: &ChangeAlias) -> Result<Plan, Rejection> {
-    let ChangeAlias { alias, to, by, decision } = command;
+/// Between deciding and this the evidence of a release may have expired or been taken back.
+fn still_complete(complete: bool, gaps: &[String]) -> Result<(), Rejection> {
+    if complete && !gaps.is_empty() {
+        return Err(Rejection::PapersLapsed(gaps.to_vec()));
+    }
+    Ok(())
+}
+
+pub(crate) fn change_alias(
+    state: &State,
+    command: &ChangeAlias,
+    now: TimeMs,
+) -> Result<Plan, Rejection> {
+    let ChangeAlias { alias, to, by, decision, complete } = command;
     may_use(state, by, *decision)?;
-    if let Some(name) = to.strip_prefix(RELEASE)
-        && !state.releases.all.contains_key(name)
-    {
-        return Err(Rejection::NotFound("release"));
+    if let Some(name) = to.strip_prefix(RELEASE) {
+        let release = state.releases.all.get(name).ok_or(Rejection::NotFound("release"))?;
+        still_complete(*complete, &state.release_gaps(release, now))?;
     }
     let before = state.releases.aliases.get(alias).map(|it| it.event.to.clone());
     if before.is_none() && state.releases.aliases.len() >= state.bounds.aliases_max {

@@ -198,6 +198,7 @@ pub(crate) enum Timer {
     Reminder(ApprovalId),
     Delegation(DelegationId),
     Exception(ExceptionId),
+    Review(ExceptionId),
 }
 
 /// A permit that was handed to another gate, or consumed by it a moment ago.

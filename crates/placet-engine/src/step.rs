@@ -7,6 +7,7 @@ use crate::demand::few;
 use crate::evidence;
 use crate::exceptions;
 use crate::executions;
+use crate::follow::follow;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::measures;
 use crate::overrides::{lift, trip};
@@ -78,6 +79,7 @@ pub fn step_with<H: Hasher>(
         Command::RevokePermit(command) => Ok(revoke_permits(state, command)),
         Command::Trip(command) => trip(state, command),
         Command::Lift(command) => lift(state, command, now),
+        Command::Follow(command) => follow(state, command),
         Command::StartExecution(command) => executions::start(state, command, now),
         Command::EndExecution(command) => executions::end(state, command),
         Command::Drill(command) => trips::drill(state, command),
@@ -108,7 +110,7 @@ pub fn step_with<H: Hasher>(
             evidence::revoke(state, *evidence, reason, by)
         }
         Command::RegisterRelease(command) => releases::register(state, command, now),
-        Command::ChangeAlias(command) => releases::change_alias(state, command),
+        Command::ChangeAlias(command) => releases::change_alias(state, command, now),
         Command::ChangeIssuer(command) => evidence::change_issuer(state, command),
         Command::Gap(gap) => append(Event::Gap(gap.clone())),
         Command::Refused(refused) => append(Event::AdmissionRefused(refused.clone())),

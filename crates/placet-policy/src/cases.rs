@@ -1,6 +1,8 @@
 //! The cases of `tests:` as values. Owns what a case means and its defaults; refuses to know how a request
 //! is decided, which takes the engine.
 
+mod presented;
+
 use crate::bundle::Bundle;
 use crate::diagnostic::{Code, Place, Report};
 use crate::shape::id_of;
@@ -124,7 +126,7 @@ fn read(case: &Value) -> Result<Case, String> {
     let id = text(case, "id").ok_or("no id")?.to_owned();
     let at = TimeMs(case.get("at").and_then(Value::as_u64).unwrap_or(AT_DEFAULT));
     let caller = caller(case.get("caller"), &default_caller()?)?;
-    let request = request(case, &caller, &id)?;
+    let request = request(case, &caller, &id, at)?;
     let (mut history, mut before) = (Vec::new(), 0_u64);
     let steps = case.get("history").and_then(Value::as_array).unwrap_or_default();
     for (number, step) in steps.iter().enumerate() {
@@ -137,7 +139,7 @@ fn read(case: &Value) -> Result<Case, String> {
             return Err(format!("more than {HISTORY_MAX} requests before it"));
         }
         let key = format!("{id}#{number}");
-        let request = self::request(step, &caller, &key)
+        let request = self::request(step, &caller, &key, TimeMs(at))
             .map_err(|why| format!("history[{number}]: {why}"))?;
         let outcome = text(step, "outcome").and_then(Outcome::parse);
         let key = (request.idempotency_key == key).then_some(key);
@@ -188,13 +190,15 @@ fn caller(value: Option<&Value>, default: &Caller) -> Result<Caller, String> {
     Ok(caller)
 }
 
-fn request(of: &Value, caller: &Caller, key: &str) -> Result<Request, String> {
+fn request(of: &Value, caller: &Caller, key: &str, at: TimeMs) -> Result<Request, String> {
     let mut body = of.get("request").and_then(Value::as_object).ok_or("no request")?.clone();
     if body.get("idempotency_key").is_none() {
         body.set("idempotency_key", key);
     }
-    Request::read(Value::Object(body), caller)
-        .map_err(|error| format!("the request is refused: {error}"))
+    let request = Request::read(Value::Object(body), caller)
+        .map_err(|error| format!("the request is refused: {error}"))?;
+    let found = presented::found(of, &request, caller, at)?;
+    Ok(Request { found, ..request })
 }
 
 fn expectation(value: &Value) -> Result<Expectation, String> {

@@ -267,12 +267,22 @@ fn span(piece: &FoundEvidence, max_age_ms: u64) -> (TimeMs, TimeMs) {
     (from, piece.expires.min(piece.issued.plus(max_age_ms)))
 }
 
-/// What a request carries as evidence: types, from when and until when each counts.
+/// What a request carries as evidence: types, from when and until when each counts. What the store has counts
+/// about what the request is about; what was taken back there is not asserted any more.
 #[must_use]
 pub fn evidence_of(request: &Request) -> Vec<(String, TimeMs, Option<TimeMs>)> {
+    let found = &request.found;
+    let from = |issued: TimeMs| TimeMs(issued.0.saturating_sub(EVIDENCE_SKEW_MS));
+    let gone = |kind: &str, digest: &Digest| {
+        found.evidence.iter().any(|it| it.revoked && it.kind == kind && it.digest == *digest)
+    };
     let pieces = request.evidence.iter().filter_map(Piece::read);
-    let from = |it: &Piece| TimeMs(it.issued.0.saturating_sub(EVIDENCE_SKEW_MS));
-    pieces.map(|it| (it.kind.clone(), from(&it), it.expires)).collect()
+    let pieces = pieces.filter(|it| !gone(&it.kind, &it.digest));
+    let asserted = pieces.map(|it| (it.kind, from(it.issued), it.expires));
+    let fits = |it: &&FoundEvidence| !it.revoked && found.subject == Some(it.subject);
+    let stored = found.evidence.iter().filter(fits);
+    let stored = stored.map(|it| (it.kind.clone(), from(it.issued), Some(it.expires)));
+    asserted.chain(stored).collect()
 }
 
 /// The evidence of a type that counts the longest: from when to when. A piece that is dated ahead is not

@@ -31,11 +31,19 @@ pub enum Told {
     Lifted,
     /// Another bundle is in force.
     Published,
+    /// An exception was opened.
+    ExceptionOpened,
+    /// Something passed under an exception for the first time.
+    ExceptionUsed,
+    /// An exception is over: run out, closed, or used up.
+    ExceptionEnded,
+    /// Nobody has reviewed an exception in time.
+    ExceptionOverdue,
 }
 
 impl Told {
     /// All of them, in the order of `on:`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Opened,
         Self::Voted,
         Self::Closed,
@@ -47,6 +55,10 @@ impl Told {
         Self::Tripped,
         Self::Lifted,
         Self::Published,
+        Self::ExceptionOpened,
+        Self::ExceptionUsed,
+        Self::ExceptionEnded,
+        Self::ExceptionOverdue,
     ];
 
     /// The word of `on:`.
@@ -162,10 +174,10 @@ impl Notify {
         self.channels.get(id)
     }
 
-    /// Whether anybody is told anything.
+    /// Whether nobody is told anything: no notification names a channel, and no exception could promise one.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.notifications.is_empty()
+        self.notifications.is_empty() && self.channels.is_empty()
     }
 
     /// Whether anybody is told this, on whatever surface.

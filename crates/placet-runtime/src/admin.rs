@@ -7,9 +7,9 @@ use crate::seat::Seat;
 use crate::sequencer::{Message, Payload};
 use crate::signing::{Signing, origin_of};
 use crate::workspace::Workspace;
-use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, State, Trip};
+use placet_engine::{Bounds, CONSTITUTION, Command, CreateKey, State};
 use placet_tlog::Tree;
-use placet_types::event::{self, Genesis, KillScope, KillSource, OverrideMode, Refused};
+use placet_types::event::{self, Genesis, Refused};
 use placet_types::ids::{ActorId, DecisionId, KeyId, TimeMs, WorkspaceName};
 use placet_types::json::{Object, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -158,24 +158,10 @@ impl Plane {
         all.push(workspace.clone());
         by_name.insert(name, workspace.clone());
         self.workspaces.store(Arc::new(Workspaces { all, by_name }));
-        let everything = match self.root() {
-            Some(root) if root.no != workspace.no => {
-                let everything = |state: &State| state.override_of(&KillScope::Everything).cloned();
-                self.look(root.no, everything).await?.map(|tripped| tripped.mode)
-            }
-            _ => None,
-        };
         if !self.watched.unrecorded().is_empty() {
             workspace.stop();
         }
-        if let Some(everything) = everything {
-            let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-            let trip = Trip { scope, mode: everything, source, who: None, waiting: 0 };
-            if everything == OverrideMode::Kill {
-                workspace.stop();
-            }
-            self.submit(no, Command::Trip(trip), Payload::empty()).await?;
-        }
+        self.follow_into(&workspace).await?;
         Ok((workspace, key))
     }
 

@@ -21,7 +21,7 @@ use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
 use crate::scrub;
 use crate::seat::Seat;
-use crate::sequencer::{Gauges, Message, Payload, Sequencer};
+use crate::sequencer::{Gauges, Message, Sequencer};
 use crate::signing::{Signing, origin_of, unnamed};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::start_error::StartError;
@@ -29,10 +29,10 @@ use crate::tiling::Tiling;
 use crate::watching;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
-use placet_engine::{Command, LogSigner, State, Trip};
+use placet_engine::{LogSigner, State};
 use placet_policy::Bundle;
 use placet_tlog::Tree;
-use placet_types::event::{KillScope, KillSource, OverrideMode};
+use placet_types::event::{KillScope, KillSource};
 use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -452,7 +452,8 @@ impl Plane {
         if let Some(source) = self.look(root.no, cause).await? {
             self.watched.tripped(source);
         }
-        self.spread_kill(&root).await?;
+        // What a crash kept from reaching every log reaches it now.
+        self.follow_trips().await?;
         let certificate = self.safety()?.read_armed();
         let armed = match &certificate {
             Ok(Some(bytes)) => {
@@ -478,30 +479,10 @@ impl Plane {
             self.trip(None, KillScope::Everything, KillSource::Certificate, None).await?;
         } else if armed {
             self.arm().await?;
+            self.follow_lift(None).await?;
         }
         self.forget_signers()?;
         Ok(bootstrap)
-    }
-
-    /// What stops everything, and that a crash kept from reaching every log, reaches it now.
-    async fn spread_kill(&self, root: &Workspace) -> Result<(), StartError> {
-        let everything = |state: &State| {
-            let tripped = state.override_of(&KillScope::Everything);
-            tripped.map(|tripped| tripped.mode)
-        };
-        let Some(mode) = self.look(root.no, everything).await? else { return Ok(()) };
-        for workspace in self.all_workspaces() {
-            if mode == OverrideMode::Kill {
-                workspace.stop();
-            }
-            if self.look(workspace.no, everything).await?.is_none_or(|own| own < mode) {
-                let (scope, source) = (KillScope::Everything, KillSource::Certificate);
-                let trip = Trip { scope, mode, source, who: None, waiting: 0 };
-                let trip = Command::Trip(trip);
-                self.submit(workspace.no, trip, Payload::empty()).await?;
-            }
-        }
-        Ok(())
     }
 }
 

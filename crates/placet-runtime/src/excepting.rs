@@ -14,6 +14,7 @@ use placet_policy::{ExceptionAllowed, ExceptionPolicy};
 use placet_types::event::{ActorRef, Control, ExceptionScope, Waives, exception_rule};
 use placet_types::ids::{ActorId, DecisionId, ExceptionId, TimeMs};
 use placet_types::json::{Object, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An exception as it is asked for.
@@ -227,6 +228,22 @@ impl Plane {
     ) -> Result<Exception, PlaneError> {
         let found = self.look(workspace.no, move |state| state.exception(id).cloned()).await?;
         found.ok_or(PlaneError::NotFound("exception"))
+    }
+
+    /// Those of the named exceptions that state remembers.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn exceptions_of(
+        &self,
+        workspace: &Workspace,
+        ids: BTreeSet<ExceptionId>,
+    ) -> Result<BTreeMap<ExceptionId, Exception>, PlaneError> {
+        self.look(workspace.no, move |state| {
+            let known = ids.into_iter().filter_map(|id| Some((id, state.exception(id)?.clone())));
+            known.collect()
+        })
+        .await
     }
 
     /// Exceptions, newest first: all of them, or those that `party` owns, has opened or passes under.

@@ -17,6 +17,7 @@ mod directory;
 pub mod driver;
 mod dry;
 mod error;
+mod everything;
 mod evidence;
 mod excepting;
 mod executions;

@@ -150,10 +150,15 @@ impl Plane {
         let who = principal.map(|principal| self.who(workspace, principal));
         let Halt { scope, mode, source } = what.clone();
         let waiting = if what.is_widest() { workspace.told() } else { 0 };
-        let trip = Trip { scope, mode, source, who, waiting };
+        let first = self.root().is_some_and(|root| root.no == workspace.no);
+        let command = if who.is_some() && scope == KillScope::Everything && !first {
+            Self::follow_trip(workspace, what, principal, waiting)
+        } else {
+            Command::Trip(Trip { scope, mode, source, who, waiting })
+        };
         // A kill is recorded even when the name of who asked can no longer be sealed.
         let payload = self.actor_payload(principal).unwrap_or_else(|_| Payload::empty());
-        self.begin_urgent(workspace.no, Command::Trip(trip), payload)
+        self.begin_urgent(workspace.no, command, payload)
     }
 
     /// Asks for, or completes, the lift of whatever stops a scope. True once it is lifted.
@@ -168,43 +173,44 @@ impl Plane {
     ) -> Result<bool, PlaneError> {
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
         self.may_override(principal, &scope, &root)?;
-        let affected = match scope {
-            KillScope::Everything => self.all_workspaces(),
-            _ => vec![workspace.clone()],
-        };
+        // Whether everything is lifted is decided in the first log alone; the others follow it.
+        let everything = scope == KillScope::Everything;
+        let decides = if everything { &root } else { workspace };
         let _transit = self.watched.in_transit();
-        let mut lifted = true;
-        for workspace in &affected {
-            let lift = Lift {
-                scope: scope.clone(),
-                who: self.who(workspace, principal),
-                solo_delay_ms: SOLO_DELAY_MS,
-            };
-            let payload = self.actor_payload(Some(principal))?;
-            match self.submit(workspace.no, Command::Lift(lift), payload).await {
-                // A workspace made after the trip, or lifted before.
-                Err(PlaneError::Rejected(Rejection::NotTripped))
-                    if workspace.no != root.no && affected.len() > 1 => {}
-                Err(error) => return Err(error),
-                Ok(_) => {}
+        let lift = Lift {
+            scope: scope.clone(),
+            who: self.who(decides, principal),
+            solo_delay_ms: SOLO_DELAY_MS,
+        };
+        let payload = self.actor_payload(Some(principal))?;
+        match self.submit(decides.no, Command::Lift(lift), payload).await {
+            // Lifted before, and not yet in every log: what is left of it is done now.
+            Err(error @ PlaneError::Rejected(Rejection::NotTripped)) if everything => {
+                let left =
+                    self.is_lifted(&root).await? && self.follow_lift(Some(principal)).await? > 0;
+                return if left { Ok(true) } else { Err(error) };
             }
-            lifted &= self.follow_log(workspace, &scope).await?;
+            done => drop(done?),
         }
-        if lifted {
-            if scope == KillScope::Everything {
-                let cleared = self.safety()?.clear_kill_request();
-                self.watched.lifted();
-                cleared.map_err(|e| PlaneError::StoreFailed(e.to_string()))?;
-            }
-            if scope.is_wide() {
-                self.arm().await?;
-            }
+        if !self.follow_log(decides, &scope).await? {
+            return Ok(false);
         }
-        Ok(lifted)
+        // INVARIANT: from the moment at which the first workspace is free there is a certificate, whatever
+        // becomes of the rest: a missing one would be taken for tampering.
+        let armed = if scope.is_wide() { self.arm().await } else { Ok(()) };
+        if everything {
+            let cleared = self.safety()?.clear_kill_request();
+            self.watched.lifted();
+            let cleared = cleared.map_err(|error| PlaneError::StoreFailed(error.to_string()));
+            let followed = self.follow_lift(Some(principal)).await;
+            armed.and(cleared).and(followed).map(drop)?;
+            return Ok(true);
+        }
+        armed.map(|()| true)
     }
 
     /// Lets the flags that take effect before the log follow the log. True when the scope is free.
-    async fn follow_log(
+    pub(crate) async fn follow_log(
         &self,
         workspace: &Workspace,
         scope: &KillScope,

@@ -132,6 +132,7 @@ impl Plane {
             by: self.who(workspace, principal),
             decision,
             lineage: self.lineage(workspace, spec).await?,
+            complete: self.rests_on_complete(workspace, decision)?,
         };
         let payload = self.actor_payload(Some(principal))?;
         let command = Command::RegisterRelease(Box::new(command));
@@ -188,10 +189,25 @@ impl Plane {
         let _counted = Outstanding::new(&self.gauges);
         let by = self.who(workspace, principal);
         let payload = self.actor_payload(Some(principal))?;
-        let command =
-            Command::ChangeAlias(Box::new(ChangeAlias { alias: alias.clone(), to, by, decision }));
+        let complete = self.rests_on_complete(workspace, decision)?;
+        let change = ChangeAlias { alias: alias.clone(), to, by, decision, complete };
+        let command = Command::ChangeAlias(Box::new(change));
         self.submit(workspace.no, command, payload).await?;
         self.alias_of(workspace, alias).await
+    }
+
+    /// Whether a decision was told that the papers of its release were complete. Where that was erased it is
+    /// taken to have been.
+    fn rests_on_complete(
+        &self,
+        workspace: &Workspace,
+        decision: DecisionId,
+    ) -> Result<bool, PlaneError> {
+        let index = self.locate(workspace, decision)?;
+        let Ok(opened) = self.open_or_entry(workspace, index)? else { return Ok(true) };
+        let (request, _) = reread(&opened.payload)?;
+        let release = request.found.facts.get("release");
+        Ok(release.and_then(|it| it.get("complete")).and_then(Value::as_bool).unwrap_or(false))
     }
 
     /// Where a name leads.

@@ -6,6 +6,7 @@ use crate::clock::Stamp;
 use crate::committer::Errand;
 use crate::crypto::Fast;
 use crate::directory::Directory;
+use crate::everything::may_follow;
 use crate::halts::Handed;
 use crate::idle::{Idle, Summary, Turned, Unread};
 use crate::ports::WorkspaceNo;
@@ -14,7 +15,7 @@ use crate::seat::Seat;
 use crate::sessions::{self, SessionRecord};
 use crate::signing::{Signing, go_on, hand_over};
 use crate::workspace::{InForce, Workspace};
-use placet_engine::{Command, Evidence, LogSigner, Plan, Rejection, State, step};
+use placet_engine::{Command, Evidence, Follow, LogSigner, Plan, Rejection, State, step};
 use placet_policy::Bundle;
 use placet_types::Digest;
 use placet_types::event::{Entry, Event, KillScope, OverrideMode};
@@ -409,7 +410,7 @@ impl Sequencer {
             self.gauges.clock_unsure.store(true, Ordering::SeqCst);
             // A kill is taken whatever the clock says; it needs no right time to be right.
             return match command {
-                Command::Trip(_) => {
+                Command::Trip(_) | Command::Follow(Follow::Trip { .. }) => {
                     let last = self.stamp.last();
                     self.write(workspace, command, payload, Next::None, last, work)
                 }
@@ -428,6 +429,7 @@ impl Sequencer {
         now: TimeMs,
         work: &mut Work,
     ) -> Result<PendingDone, Refusal> {
+        may_follow(&self.seats, command)?;
         let seat = self.seats.get_mut(&workspace).ok_or(Refusal::NoWorkspace)?;
         seat.used = self.ticked;
         let now = now.max(seat.state.time());

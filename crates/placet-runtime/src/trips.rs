@@ -5,7 +5,7 @@ use crate::error::PlaneError;
 use crate::plane::{Plane, Principal};
 use crate::sequencer::Written;
 use crate::workspace::Workspace;
-use placet_engine::{Acknowledge, Command, Drill, TripRecord};
+use placet_engine::{Acknowledge, Command, Drill, Follow, TripRecord};
 use placet_types::event::{ActorRef, KillScope};
 use placet_types::ids::TimeMs;
 use placet_types::json::{Object, Value};
@@ -42,18 +42,33 @@ impl Plane {
     ) -> Result<u64, PlaneError> {
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
         self.may_override(principal, &scope, &root)?;
-        let mut affected = vec![workspace.clone()];
-        if scope == KillScope::Everything {
-            affected.extend(self.all_workspaces().into_iter().filter(|it| it.no != workspace.no));
+        let everything = scope == KillScope::Everything;
+        // Of everything the first log speaks first; the others follow it.
+        let decides = if everything { &root } else { workspace };
+        let drill = Command::Drill(Drill { scope, who: self.who(decides, principal) });
+        let index = self.drilled(decides, drill, principal).await?;
+        if !everything {
+            return Ok(index);
         }
-        let mut index = None;
-        for workspace in &affected {
-            let drill = Drill { scope: scope.clone(), who: self.who(workspace, principal) };
-            let payload = self.actor_payload(Some(principal))?;
-            let done = self.submit(workspace.no, Command::Drill(drill), payload).await?;
-            let written = done.written.iter().flat_map(Written::events).map(|(at, _)| at).next();
-            index = index.or(written);
+        let mut own = (workspace.no == root.no).then_some(index);
+        for other in self.all_workspaces().into_iter().filter(|it| it.no != root.no) {
+            let by = other.actor_ref(&principal.caller.actor);
+            let drill = Command::Follow(Follow::Drill { by });
+            let index = self.drilled(&other, drill, principal).await?;
+            own = own.or((other.no == workspace.no).then_some(index));
         }
+        own.ok_or(PlaneError::NotFound("workspace"))
+    }
+
+    async fn drilled(
+        &self,
+        workspace: &Workspace,
+        drill: Command,
+        principal: &Principal,
+    ) -> Result<u64, PlaneError> {
+        let payload = self.actor_payload(Some(principal))?;
+        let done = self.submit(workspace.no, drill, payload).await?;
+        let index = done.written.iter().flat_map(Written::events).map(|(at, _)| at).next();
         index.ok_or_else(|| PlaneError::Internal("a drill left no entry".to_owned()))
     }
 

@@ -200,7 +200,7 @@ async fn payload(
     document::blocking(&call.server, move || plane.payload_at(&workspace, index)).await
 }
 
-fn build(
+pub(crate) fn build(
     it: &Exception,
     payload: Option<&Object>,
     names: &Names<'_>,
@@ -330,7 +330,7 @@ fn spec(call: &Call, session: &Session, fields: &mut Object) -> Result<Exception
         target,
         execution,
         waives: waives(fields)?,
-        controls: controls(fields)?,
+        controls: controls(session, fields)?,
         reason,
         note: call::text(fields, "note", NOTE_MAX)?,
         owner,
@@ -412,14 +412,26 @@ fn waives(fields: &mut Object) -> Result<Waives, Problem> {
     Ok(waives)
 }
 
-fn controls(fields: &mut Object) -> Result<Vec<Control>, Problem> {
+fn controls(session: &Session, fields: &mut Object) -> Result<Vec<Control>, Problem> {
     let texts = texts(fields, "controls", Control::MAX)?;
     let control = |(at, text): (usize, &String)| {
         let expected = "expected second_person, evidence:type, max_uses:N, constraint:{…} or \
                         notify:channel";
-        Control::parse(text).ok_or_else(|| Problem::invalid(&format!("/controls/{at}"), expected))
+        let field = format!("/controls/{at}");
+        match Control::parse(text).ok_or_else(|| Problem::invalid(&field, expected))? {
+            Control::Notify(id) if !knows(session, &id) => {
+                let text = format!("the policy in force has no channel `{id}`; see `channels:`");
+                Err(Problem::invalid(&field, &text))
+            }
+            control => Ok(control),
+        }
     };
     texts.iter().enumerate().map(control).collect()
+}
+
+/// Whether the policy in force has a channel of this name: nobody is promised what cannot be sent.
+fn knows(session: &Session, channel: &str) -> bool {
+    session.workspace.bundle().is_some_and(|bundle| bundle.notify().channel(channel).is_some())
 }
 
 fn retroactive(fields: &mut Object, now: TimeMs) -> Result<Option<(TimeMs, TimeMs)>, Problem> {

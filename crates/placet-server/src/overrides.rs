@@ -11,11 +11,13 @@ use placet_api::{Instant, OverrideDocument, OverrideLiftDocument, OverrideList};
 use placet_engine::KillState;
 use placet_runtime::{Halt, Workspace};
 use placet_types::event::{ActorRef, KillScope, KillSource, OverrideMode};
-use placet_types::ids::{ActorId, is_name};
-use placet_types::json::Object;
+use placet_types::ids::{ActorId, JobId, is_name};
+use placet_types::json::{Object, Value};
 
 /// Longest text of a scope.
 const SCOPE_MAX: usize = 300;
+/// Longest label of a request.
+const JOB_MAX: usize = 256;
 
 /// `GET /api/v1/overrides`
 pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
@@ -29,7 +31,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
 pub(crate) async fn stop(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
     let mut fields = call.object(&["mode", "scope", "value"]).await?;
-    let scope = scope(&session.workspace, &mut fields)?;
+    let (scope, other) = readings(&session.workspace, &mut fields)?;
     let invalid = || Problem::invalid("/mode", "expected kill, freeze, disable or revoke");
     let mode = call::required(&mut fields, "mode", 16)?;
     let mode = OverrideMode::parse(&mode).ok_or_else(invalid)?;
@@ -45,6 +47,10 @@ pub(crate) async fn stop(mut call: Call) -> Result<Response, Problem> {
     let plane = &call.server.plane;
     let what = Halt { scope: scope.clone(), mode, source: KillSource::Api };
     plane.halt(Some(&session.workspace), &what, Some(&session.principal)).await?;
+    if let Some(scope) = other {
+        let what = Halt { scope, ..what };
+        plane.halt(Some(&session.workspace), &what, Some(&session.principal)).await?;
+    }
     let found = find(&call, &session, &scope).await?;
     let found = found.ok_or_else(|| Problem::internal("what was stopped was lifted at once"))?;
     document::answer(StatusCode::OK, &found)
@@ -54,9 +60,21 @@ pub(crate) async fn stop(mut call: Call) -> Result<Response, Problem> {
 pub(crate) async fn lift(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
     let mut fields = call.object(&["scope", "value"]).await?;
-    let scope = scope(&session.workspace, &mut fields)?;
+    let (scope, other) = readings(&session.workspace, &mut fields)?;
     let plane = &call.server.plane;
-    let lifted = plane.lift(&session.workspace, scope.clone(), &session.principal).await?;
+    // Of two readings those are lifted that are stopped.
+    let other = match other {
+        Some(other) => find(&call, &session, &other).await?.map(|_| other),
+        None => None,
+    };
+    let scope = match &other {
+        Some(other) if find(&call, &session, &scope).await?.is_none() => other.clone(),
+        _ => scope,
+    };
+    let mut lifted = plane.lift(&session.workspace, scope.clone(), &session.principal).await?;
+    if let Some(other) = other.filter(|other| *other != scope) {
+        lifted &= plane.lift(&session.workspace, other, &session.principal).await?;
+    }
     let still = if lifted { None } else { find(&call, &session, &scope).await? };
     document::answer(StatusCode::OK, &OverrideLiftDocument { lifted, still })
 }
@@ -80,6 +98,30 @@ fn of(scope: &KillScope, state: &KillState) -> OverrideDocument {
         lift_requested_by: state.lift.as_ref().map(|(by, _)| by.as_str().to_owned()),
         not_before: state.lift.as_ref().and_then(|(_, not_before)| *not_before).map(Instant),
     }
+}
+
+/// The scope that a body names, and the other one that it may mean: what has the form of a pseudonym may as
+/// well be the name of a person, run or job, and stopping one of both would stop nothing.
+fn readings(
+    workspace: &Workspace,
+    fields: &mut Object,
+) -> Result<(KillScope, Option<KillScope>), Problem> {
+    let said = |field: &str| fields.get(field).and_then(Value::as_str).map(str::to_owned);
+    let said = said("value").or_else(|| said("scope")).unwrap_or_default();
+    let scope = scope(workspace, fields)?;
+    // A name was turned into its pseudonym; what stands as it was said is taken for one.
+    let value = scope.value().unwrap_or_default();
+    if !said.ends_with(value) || !is_pseudonym(value.strip_prefix("human:").unwrap_or(value)) {
+        return Ok((scope, None));
+    }
+    let other = match &scope {
+        KillScope::Actor(_) => actor(workspace, value).map(KillScope::Actor),
+        KillScope::Execution(_) | KillScope::Job(_) => {
+            KillScope::of(scope.kind(), Some(&workspace.run_name(scope.kind(), value)))
+        }
+        _ => None,
+    };
+    Ok((scope, other))
 }
 
 /// The scope that a body names, with people, runs and jobs by their pseudonyms.
@@ -117,14 +159,21 @@ fn named(workspace: &Workspace, kind: &str, value: &str) -> Result<KillScope, Pr
         "actor" => KillScope::of(kind, Some(value))
             .filter(|_| is_pseudonym(value.strip_prefix("human:").unwrap_or_default()))
             .or_else(|| Some(KillScope::Actor(actor(workspace, value)?))),
+        // A run that is named after a job is found by the job.
+        "execution" if JobId::parse(value).is_some() => KillScope::of("job", Some(value)),
         "execution" | "job" if is_pseudonym(value) => KillScope::of(kind, Some(value)),
-        "execution" | "job" if is_name(value) => {
+        // A label may be any text.
+        "job" if (1..=JOB_MAX).contains(&value.len()) => {
+            KillScope::of(kind, Some(&workspace.run_name(kind, value)))
+        }
+        "execution" if is_name(value) => {
             KillScope::of(kind, Some(&workspace.run_name(kind, value)))
         }
         _ => KillScope::of(kind, Some(value)),
     };
     let expected = match kind {
         "actor" => "expected an actor such as agent:name",
+        "job" => "expected the label of a job, up to 256 bytes",
         "surface" => "expected segments of letters, digits, '_' and '-' separated by dots",
         _ => "expected letters, digits and . _ @ : / + -, up to 200 bytes",
     };

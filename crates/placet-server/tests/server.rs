@@ -18,6 +18,8 @@ mod channels;
 mod compat;
 #[path = "server/coverage.rs"]
 mod coverage;
+#[path = "server/everything.rs"]
+mod everything;
 #[path = "server/evidence.rs"]
 mod evidence;
 #[path = "server/exceptions.rs"]

@@ -5,8 +5,10 @@ use crate::constitution;
 use crate::state::{State, Timer};
 use alloc::sync::Arc;
 use placet_types::event::{
-    ActorRef, DecisionEvent, ExceptionEnded, ExceptionOpened, ExceptionReviewed, Passage,
+    ActorRef, DecisionEvent, ExceptionEnded, ExceptionOpened, ExceptionOverdue, ExceptionReviewed,
+    Passage,
 };
+use placet_types::ids::ExceptionId;
 use placet_types::policy::Outcome;
 
 impl State {
@@ -35,6 +37,9 @@ impl State {
             self.timers.insert((event.ends, Timer::Exception(event.exception)));
         }
         self.exceptions.insert(Exception::new(event.clone(), index, self.time));
+        if event.retroactive.is_some() {
+            self.await_review(event.exception);
+        }
         Ok(())
     }
 
@@ -43,6 +48,7 @@ impl State {
         &mut self,
         passage: &Passage,
         event: &DecisionEvent,
+        index: u64,
     ) -> Result<(), &'static str> {
         let now = self.time;
         let exception = self.exceptions.all.get(&passage.exception);
@@ -60,15 +66,19 @@ impl State {
         if !last {
             if let Some(exception) = self.exceptions.all.get_mut(&passage.exception) {
                 exception.uses = uses;
+                exception.first.get_or_insert(index);
             }
             return Ok(());
         }
         self.timers.remove(&(ends, Timer::Exception(passage.exception)));
         self.exceptions.change(passage.exception, |exception| {
             exception.uses = uses;
+            exception.first.get_or_insert(index);
+            exception.last = Some(index);
             exception.standing = ExceptionStanding::UsedUp;
             exception.ended = Some(now);
         });
+        self.await_review(passage.exception);
         Ok(())
     }
 
@@ -79,10 +89,10 @@ impl State {
         let now = self.time;
         let exception = self.exceptions.all.get(&event.exception);
         let exception = exception.ok_or("it ends an unknown exception")?;
-        let ends = exception.opened.ends;
+        let (ends, live) = (exception.opened.ends, exception.standing == ExceptionStanding::Live);
         let fits = match event.by {
             Some(_) => exception.stands(now),
-            None => exception.standing == ExceptionStanding::Live && ends <= now,
+            None => live && ends <= now,
         };
         if !fits {
             return Err("it ends an exception that is over, or whose time is not up");
@@ -97,6 +107,9 @@ impl State {
             // What was used up before is due for review since then.
             exception.ended.get_or_insert(now.min(ends));
         });
+        if live {
+            self.await_review(event.exception);
+        }
         Ok(())
     }
 
@@ -115,9 +128,38 @@ impl State {
         if own && !self.solo && !self.dev {
             return Err("its reviewer owns the exception or has opened it");
         }
+        let due = exception.due();
+        self.timers.remove(&(due, Timer::Review(event.exception)));
         let reviewed = Reviewed { by: event.by.clone(), at, justified: event.justified };
         self.exceptions.change(event.exception, |it| it.reviewed = Some(reviewed));
         Ok(())
+    }
+
+    /// Has the log say so when nobody reviews an exception in time that is over now.
+    fn await_review(&mut self, id: ExceptionId) {
+        let exception = self.exceptions.all.get(&id);
+        if let Some(exception) = exception.filter(|it| it.reviewed.is_none()) {
+            self.timers.insert((exception.due(), Timer::Review(id)));
+        }
+    }
+
+    /// What is to be said of a review whose time is up.
+    pub(crate) fn overdue(&self, id: ExceptionId) -> Option<ExceptionOverdue> {
+        let exception = self.exceptions.all.get(&id)?;
+        Some(ExceptionOverdue { exception: id, due: exception.due() })
+    }
+
+    pub(crate) fn apply_exception_overdue(
+        &mut self,
+        event: &ExceptionOverdue,
+    ) -> Result<(), &'static str> {
+        // INVARIANT: the timer is there from the end of the exception until its review, or until this.
+        let awaited = self.timers.remove(&(event.due, Timer::Review(event.exception)));
+        if awaited && event.due <= self.time {
+            Ok(())
+        } else {
+            Err("it says of a review that it is overdue that is not, or says so a second time")
+        }
     }
 
     /// People who answer for an exception do not approve what passes under it.

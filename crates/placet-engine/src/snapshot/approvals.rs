@@ -112,6 +112,10 @@ impl Code for Timer {
                 w.put(&5_u8);
                 w.put(id);
             }
+            Self::Review(id) => {
+                w.put(&6_u8);
+                w.put(id);
+            }
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
@@ -122,6 +126,7 @@ impl Code for Timer {
             3 => r.get().map(Self::Reminder),
             4 => r.get().map(Self::Delegation),
             5 => r.get().map(Self::Exception),
+            6 => r.get().map(Self::Review),
             _ => None,
         }
     }

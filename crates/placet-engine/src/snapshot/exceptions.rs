@@ -26,12 +26,25 @@ impl Code for Exceptions {
 impl Code for Exception {
     fn put(&self, w: &mut Writer<'_>) {
         // The rule follows from what was opened.
-        let Self { opened, index, since, uses, standing, ended, closed_by, reviewed, rule: _ } =
-            self;
+        let Self {
+            opened,
+            index,
+            since,
+            uses,
+            first,
+            last,
+            standing,
+            ended,
+            closed_by,
+            reviewed,
+            rule: _,
+        } = self;
         w.bytes(&opened.to_bytes());
         w.put(index);
         w.put(since);
         w.put(uses);
+        w.put(first);
+        w.put(last);
         w.put(&standing.code());
         w.put(ended);
         w.put(closed_by);
@@ -43,6 +56,8 @@ impl Code for Exception {
         let exception = Self::new(opened, r.get()?, r.get()?);
         Some(Self {
             uses: r.get()?,
+            first: r.get()?,
+            last: r.get()?,
             standing: ExceptionStanding::of_code(r.get()?)?,
             ended: r.get()?,
             closed_by: r.get()?,

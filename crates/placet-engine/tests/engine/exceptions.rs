@@ -301,6 +301,14 @@ fn what_makes_up_for_it_is_checked_at_each_passage() {
          decide bot git d2      -> PERMIT exception max_retries=1 over access:crm:roles,surface:git:field.ticket,f,few,own,slow
          decide bot git d3      -> DENY access:crm:roles,f,surface:git:field.ticket
          owes x1                -> used_up uses 2 due
+         +4999
+         tick                   -> nothing
+         +1
+         # It was used up five seconds ago, and nobody has looked at what passed. The log says so once.
+         tick                   -> exception.overdue
+         tick                   -> nothing
+         owes x1                -> used_up uses 2 overdue
+         endexc ann x1          -> exception.closed
          +10000
          tick                   -> nothing",
     );
@@ -442,6 +450,8 @@ fn every_exception_is_reviewed_by_another_person_and_in_time() {
          decide cat override.exception o2 action=break_glass -> PERMIT
          +1
          owes x1                -> closed uses 0 overdue
+         tick                   -> exception.overdue
+         tick                   -> nothing
          # Overdue: its owner opens no other, and nobody opens one for them.
          decide cat override.exception o3 action=break_glass -> DENY constitution.review-overdue
          except cat o2 x2 git bot waives=floor -> ! review_overdue

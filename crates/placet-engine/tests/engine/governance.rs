@@ -2,8 +2,8 @@
 
 use super::notation::{Scene, check, roles};
 use super::world::actor;
-use placet_engine::{Command, Lift, Plan, Who};
-use placet_types::event::{Event, KillScope};
+use placet_engine::{Command, Follow, Lift, Plan, Who};
+use placet_types::event::{Event, KillScope, KillSource, OverrideMode};
 
 const PEOPLE: &str = "person ann operator
      person bob admin
@@ -213,16 +213,47 @@ fn a_held_change_of_governance_is_released_to_an_admin_alone() {
 }
 
 #[test]
-fn people_of_the_first_workspace_lift_everything_without_a_key_here() {
+fn what_the_first_workspace_has_done_about_everything_asks_nobody_here() {
     let mut scene = Scene::default();
-    assert_eq!(scene.line("trip file everything"), "kill.tripped");
-    let mut lift = |name: &str| {
-        let who = Who { actor: actor(name), key: None, roles: roles(&["operator"]) };
-        let lift = Lift { scope: KillScope::Everything, who, solo_delay_ms: 0 };
-        scene.world().run(&Command::Lift(lift))
-    };
+    for line in ["person zoe admin,operator", "person ann auditor", "agent bot", "rule a pay allow"]
+    {
+        scene.line(line);
+    }
+    assert_eq!(scene.line("trip zoe role:operator revoke"), "kill.tripped");
+    // Known here, without a role that counts.
+    let by = Some(actor("human:ann"));
+    let (mode, source) = (OverrideMode::Kill, KillSource::Api);
+    let trip = Follow::Trip { mode, source, by: by.clone(), waiting: 2 };
     let events = |plan| if let Ok(Plan::Append(events)) = plan { events } else { vec![] };
-    assert!(matches!(events(lift("human:one"))[..], [Event::KillLiftRequested(_)]));
-    assert!(lift("human:one").is_err());
-    assert!(matches!(events(lift("human:two"))[..], [Event::KillLifted(_)]));
+    let mut follow = |it: &Follow| events(scene.world().run(&Command::Follow(it.clone())));
+    assert!(follow(&Follow::Lift { by: by.clone() }).is_empty(), "nothing is tripped");
+    assert!(
+        matches!(&follow(&trip)[..], [Event::KillTripped(it)] if it.by == by && it.waiting == 2)
+    );
+    assert!(follow(&trip).is_empty(), "it is in this log already");
+    let drill = Follow::Drill { by: actor("human:ann") };
+    assert!(matches!(follow(&drill)[..], [Event::KillDrilled(_)]));
+    assert!(
+        matches!(&follow(&Follow::Lift { by: by.clone() })[..], [Event::KillLifted(it)] if it.by == by)
+    );
+    assert_eq!(scene.line("decide bot pay p"), "PERMIT");
+}
+
+/// A person of a session that is remembered no more.
+#[test]
+fn a_request_of_somebody_who_is_known_no_more_does_not_count() {
+    for scope in ["workspace", "everything", "capability:crm"] {
+        let mut scene = Scene::default();
+        for line in ["person ann operator", "person olga operator"] {
+            scene.line(line);
+        }
+        assert_eq!(scene.line(&format!("trip ann {scope}")), "kill.tripped");
+        let key = scene.world().id();
+        let who = Who { actor: actor("human:gone"), key: Some(key), roles: roles(&["operator"]) };
+        let scoped = KillScope::parse(scope).expect("a scope");
+        let lift = Lift { scope: scoped, who, solo_delay_ms: 0 };
+        assert!(scene.world().run(&Command::Lift(lift)).is_ok());
+        assert_eq!(scene.line(&format!("lift olga {scope}")), "asked", "anew");
+        assert_eq!(scene.line(&format!("lift ann {scope}")), "kill.lifted");
+    }
 }

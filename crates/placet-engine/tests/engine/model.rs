@@ -298,6 +298,7 @@ impl Model {
             Event::ExceptionOpened(_)
             | Event::ExceptionEnded(_)
             | Event::ExceptionClosed(_)
+            | Event::ExceptionOverdue(_)
             | Event::ExceptionReviewed(_)
             | Event::Gap(_)
             | Event::PassageReported(_)

@@ -35,13 +35,19 @@ fn run(world: &mut World, command: Command) -> String {
 fn register(world: &mut World, name: &str, decision: u8) -> String {
     let (name, by, lineage) = (name.to_owned(), who(), lineage("app"));
     let decision = DecisionId::from_bytes([decision; 16]);
-    run(world, Command::RegisterRelease(Box::new(RegisterRelease { name, by, decision, lineage })))
+    let release = RegisterRelease { name, by, decision, lineage, complete: false };
+    run(world, Command::RegisterRelease(Box::new(release)))
 }
 
 fn lead(world: &mut World, alias: &str, to: &str, decision: u8) -> String {
+    lead_on(world, alias, to, decision, false)
+}
+
+fn lead_on(world: &mut World, alias: &str, to: &str, decision: u8, complete: bool) -> String {
     let (alias, to, by) = (alias.to_owned(), to.to_owned(), who());
     let decision = DecisionId::from_bytes([decision; 16]);
-    run(world, Command::ChangeAlias(Box::new(ChangeAlias { alias, to, by, decision })))
+    let change = ChangeAlias { alias, to, by, decision, complete };
+    run(world, Command::ChangeAlias(Box::new(change)))
 }
 
 #[test]
@@ -148,20 +154,40 @@ fn papers_are_complete_when_every_link_holds() {
         assert_eq!(lineage.gaps(&world.state, world.now).join(" "), want);
         let name = format!("r{number}");
         let decision = DecisionId::from_bytes([number as u8 + 1; 16]);
-        let command = RegisterRelease { name: name.clone(), by: who(), decision, lineage };
+        let name = name.clone();
+        let command = RegisterRelease { name, by: who(), decision, lineage, complete: false };
+        let registered = format!("r{number}");
         assert_eq!(run(&mut world, Command::RegisterRelease(Box::new(command))), "done");
-        let release = world.state.release(&name).unwrap();
+        let release = world.state.release(&registered).unwrap();
         assert_eq!(world.state.release_gaps(release, world.now).join(" "), want);
     }
     assert_eq!(world.state.lineage_share(), (14, 1));
     let gaps =
         |world: &World| world.state.release_gaps(world.state.release("r0").unwrap(), world.now);
-    world.now = world.now.plus(1000);
+    // The decision was told that the papers are complete, and they are. What it was not told need not be.
+    assert_eq!(lead_on(&mut world, "a", "release:r0", 50, true), "done");
+    assert_eq!(lead_on(&mut world, "a", "release:r3", 51, true), "release_incomplete");
+    assert_eq!(lead_on(&mut world, "a", "release:r3", 51, false), "done");
+    world.now = world.now.plus(999);
+    assert_eq!(lead_on(&mut world, "a", "release:r0", 52, true), "done");
+    world.now = world.now.plus(1);
     assert_eq!(gaps(&world), ["evaluation_expired"]);
+    let late = |world: &mut World, name: &str, decision: u8, complete: bool| {
+        let (name, lineage) = (name.to_owned(), good.clone());
+        let decision = DecisionId::from_bytes([decision; 16]);
+        let late = RegisterRelease { name, by: who(), decision, lineage, complete };
+        run(world, Command::RegisterRelease(Box::new(late)))
+    };
+    // Its evidence has expired between the decision and the change.
+    assert_eq!(lead_on(&mut world, "a", "release:r0", 53, true), "release_incomplete");
+    assert_eq!(world.state.alias("a").unwrap().event.to, "release:r0");
+    assert_eq!(late(&mut world, "late", 54, true), "release_incomplete");
+    assert_eq!(late(&mut world, "late", 54, false), "done");
     let by = Who { actor: actor("service:ci"), key: None, roles: [].into() };
     let reason = "wrong".to_owned();
     let revoke = Command::RevokeEvidence { evidence: piece.id, reason, by };
     assert_eq!(run(&mut world, revoke), "done");
     assert_eq!(gaps(&world), ["evaluation_revoked"]);
+    assert_eq!(lead_on(&mut world, "a", "release:r0", 55, true), "release_incomplete");
     world.check_replay();
 }

@@ -6,7 +6,7 @@ use crate::references::Reference;
 use crate::shape::{Field, Shape};
 
 /// What can be told: events of the log, by the names that people use.
-pub(crate) const TOLD: [&str; 11] = [
+pub(crate) const TOLD: [&str; 15] = [
     "approval.opened",
     "approval.voted",
     "approval.closed",
@@ -18,6 +18,10 @@ pub(crate) const TOLD: [&str; 11] = [
     "kill.tripped",
     "kill.lifted",
     "policy.published",
+    "exception.opened",
+    "exception.used",
+    "exception.ended",
+    "exception.overdue",
 ];
 
 pub(super) const KIND: Kind = Kind {

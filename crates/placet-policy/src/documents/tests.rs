@@ -12,6 +12,28 @@ const CALLER: Shape = Shape::Record(&[
     Field::optional("workspace", Shape::Label, "of the key; `default`"),
 ]);
 
+/// Evidence as the store has it.
+const EVIDENCE: Shape = Shape::List(&Shape::Record(&[
+    Field::required("type", Shape::Id, "its type"),
+    Field::required("issuer", Shape::Actor, "who vouches for it"),
+    Field::optional("age", Shape::Age, "how long before it was issued; 0s"),
+    Field::optional("life", Shape::Age, "how long after that it counts; 90d"),
+    Field::optional("attested", Shape::Bool, "a key of its issuer has signed it; false"),
+    Field::optional("revoked", Shape::Bool, "it was taken back; false"),
+    Field::optional(
+        "subject",
+        Shape::Name,
+        "digest of what it is about; of what the request is about",
+    ),
+    Field::optional("digest", Shape::Name, "of the evidence itself; one that nothing else has"),
+]));
+
+/// The release that a request on `release.register` or `alias.change` is about.
+const RELEASE: Shape = Shape::Record(&[
+    Field::required("name", Shape::Name, "its name"),
+    Field::optional("complete", Shape::Bool, "whether its papers are complete; false"),
+]);
+
 /// Outcomes as cases name them.
 const OUTCOMES: Shape = Shape::Word(&["PERMIT", "DENY", "SILENCE", "REQUIRE_APPROVAL", "THROTTLE"]);
 
@@ -25,6 +47,8 @@ pub(super) const KIND: Kind = Kind {
             "an execution request; `idempotency_key` may be left out",
         ),
         Field::optional("caller", CALLER, "who asks, as authentication would find it"),
+        Field::optional("evidence", EVIDENCE, "what the store has of what the request presents"),
+        Field::optional("release", RELEASE, "what is known of the release that it is about"),
         Field::optional("at", Shape::Instant, "when; 2026-01-01T00:00:00Z"),
         Field::optional(
             "history",
@@ -32,6 +56,8 @@ pub(super) const KIND: Kind = Kind {
                 Field::required("ago", Shape::Duration, "how long before the case"),
                 Field::required("request", Shape::Json, "what was asked then"),
                 Field::optional("caller", CALLER, "who asked; what is left out is as in the case"),
+                Field::optional("evidence", EVIDENCE, "what the store had then"),
+                Field::optional("release", RELEASE, "what was known of the release"),
                 Field::optional("times", Shape::Int(1, 1000), "how often; 1"),
                 Field::optional("outcome", OUTCOMES, "what has to have come of it"),
             ])),

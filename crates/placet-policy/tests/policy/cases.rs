@@ -72,6 +72,30 @@ fn cases_belong_to_the_digest_and_their_order_does_not() {
     assert_eq!(cases[0].caller.actor.as_str(), "agent:local");
 }
 
+#[test]
+fn evidence_that_no_store_could_have_does_not_compile() {
+    let case = |evidence: &str, change: &str| {
+        format!(
+            "{{ id: a, request: {{ surface: job, action: x, change: {change} }}, must_deny: true, evidence: [{evidence}] }}"
+        )
+    };
+    let text = "{ diff: \"+x\" }";
+    for (evidence, change, why) in [
+        ("{ issuer: 'service:ci' }", text, "`type`"),
+        ("{ type: report }", text, "`issuer`"),
+        ("{ type: report, issuer: ci }", text, "is not an actor"),
+        ("{ type: report, issuer: 'service:ci', digest: x }", text, "`digest` is no digest"),
+        ("{ type: report, issuer: 'service:ci', age: 90y }", text, "age"),
+        (
+            "{ type: report, issuer: 'service:ci', subject: 'sha256:2222222222222222222222222222222222222222222222222222222222222222' }",
+            text,
+            "leave `subject` out",
+        ),
+    ] {
+        refused(&case(evidence, change), why);
+    }
+}
+
 /// Requests have doubles, so cases do; nothing else in a bundle does.
 #[test]
 fn arguments_of_a_case_may_be_doubles() {

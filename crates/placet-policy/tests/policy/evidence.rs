@@ -2,7 +2,7 @@
 //! the reference over every combination; and the fact about a release.
 
 use crate::support::{Sha2, bundle, caller, compile, request, value, verdict};
-use placet_policy::{Bundle, Scratch, naive};
+use placet_policy::{Bundle, Scratch, evidence_of, naive};
 use placet_types::evidence::{Found, FoundEvidence};
 use placet_types::ids::{EvidenceId, TimeMs};
 use placet_types::json::Object;
@@ -116,6 +116,29 @@ fn no_assertion_counts_where_the_store_is_asked() {
             warnings.warnings().iter().any(|it| it.to_string().contains("evidence_asserted"));
         assert_eq!(warned_of, warned, "{spec}");
     }
+}
+
+/// What makes up for an exception may be in the store, or be asserted as long as the store does not know better.
+#[test]
+fn a_control_reads_the_store_as_well() {
+    let asserted = format!(
+        r#"{{"surface":"pay","evidence":[{{"type":"report","digest":"sha256:{}","issuer":"service:ci","issued":"2027-01-15T08:00:00Z"}}]}}"#,
+        "2".repeat(64)
+    );
+    let kinds = |request: &Request| -> Vec<String> {
+        evidence_of(request).into_iter().map(|(kind, ..)| kind).collect()
+    };
+    assert_eq!(kinds(&request(&asserted)), ["report"]);
+    let stored = with(vec![piece()], vec![]);
+    let from = TimeMs(NOON.0 - 60_000);
+    assert_eq!(evidence_of(&stored), [("report".to_owned(), from, Some(NOON.plus(3_600_000)))]);
+    let foreign = FoundEvidence { subject: Digest([9; 32]), ..piece() };
+    assert_eq!(kinds(&with(vec![foreign], vec![])), [""; 0], "about something else");
+    let revoked = FoundEvidence { revoked: true, ..piece() };
+    assert_eq!(kinds(&with(vec![revoked.clone()], vec![])), [""; 0]);
+    let mut gone = request(&asserted);
+    gone.found.evidence = vec![FoundEvidence { digest: Digest([0x22; 32]), ..revoked }];
+    assert_eq!(kinds(&gone), [""; 0], "nobody asserts what was taken back");
 }
 
 /// Every pair of pieces, by every property, under every demand: the index and the reference agree, and

@@ -160,3 +160,86 @@ fn all_cases_have_to_pass_before_a_bundle_comes_into_force() {
     let many: String = (0..300).map(|at| case(&format!("c{at}"), "DENY", "")).collect();
     assert_eq!(all_cases(&of(&many)).unwrap_err().len(), 100);
 }
+
+#[test]
+fn a_case_presents_what_the_store_has() {
+    let bundle = bundle(
+        r#"version: v1
+surfaces:
+  infra.apply:
+    evidence: [{ type: report, max_age: 30d, issuers: ["service:ci"], verified: true }]
+  infra.sign:
+    evidence: [{ type: report, max_age: 30d, attested: true }]
+  alias.change: {}
+rules:
+  - { id: apply, match: { surfaces: ["infra.*", "alias.change"] }, decision: allow }
+  - id: papers
+    match: { surfaces: ["alias.change"], when: "!has(verified.release) || !verified.release.complete" }
+    decision: deny
+tests:
+  - id: good
+    request: { surface: infra.apply, action: apply, change: { diff: "+x", digest: "x" } }
+    evidence: [{ type: report, issuer: service:ci, age: 29d }]
+    expect: { outcome: PERMIT }
+  - id: none
+    request: { surface: infra.apply, action: apply, change: { diff: "+x" } }
+    evidence: []
+    expect: { outcome: DENY, reasons: [evidence_missing] }
+  - id: old
+    request: { surface: infra.apply, action: apply, change: { diff: "+x" } }
+    evidence: [{ type: report, issuer: service:ci, age: 30d }]
+    expect: { outcome: DENY, reasons: [evidence_expired] }
+  - id: ended
+    request: { surface: infra.apply, action: apply, change: { diff: "+x" } }
+    evidence: [{ type: report, issuer: service:ci, age: 2h, life: 1h }]
+    expect: { outcome: DENY, reasons: [evidence_expired] }
+  - id: foreign
+    request: { surface: infra.apply, action: apply, change: { diff: "+x" } }
+    evidence: [{ type: report, issuer: service:cd }]
+    expect: { outcome: DENY, reasons: [evidence_foreign] }
+  - id: elsewhere
+    request: { surface: infra.apply, action: apply, target: "app@sha256:1111111111111111111111111111111111111111111111111111111111111111" }
+    evidence: [{ type: report, issuer: service:ci, subject: "sha256:2222222222222222222222222222222222222222222222222222222222222222" }]
+    expect: { outcome: DENY, reasons: [evidence_foreign] }
+  - id: nothing
+    request: { surface: infra.apply, action: apply, target: app }
+    evidence: [{ type: report, issuer: service:ci }]
+    expect: { outcome: DENY, reasons: [evidence_foreign] }
+  - id: unknown
+    request: { surface: infra.apply, action: apply, change: { diff: "+x" }, evidence: [{ id: "evd_0" }] }
+    evidence: []
+    expect: { outcome: DENY, reasons: [evidence_foreign] }
+  - id: revoked
+    request: { surface: infra.apply, action: apply, change: { diff: "+x" } }
+    evidence: [{ type: report, issuer: service:ci, revoked: true }]
+    expect: { outcome: DENY, reasons: [evidence_revoked] }
+  - id: unsigned
+    request: { surface: infra.sign, action: apply, change: { diff: "+x" } }
+    evidence: [{ type: report, issuer: service:ci }]
+    expect: { outcome: DENY, reasons: [evidence_unattested] }
+  - id: signed
+    request: { surface: infra.sign, action: apply, change: { diff: "+x" } }
+    evidence: [{ type: report, issuer: service:ci, attested: true }]
+    expect: { outcome: PERMIT }
+  - id: own
+    request: { surface: infra.sign, action: apply, change: { diff: "+x" } }
+    evidence: [{ type: report, issuer: agent:local, attested: true }]
+    expect: { outcome: DENY, reasons: [evidence_foreign] }
+  - id: papers
+    request: { surface: alias.change, action: set, target: prod }
+    release: { name: r1, complete: true }
+    expect: { outcome: PERMIT }
+  - id: gaps
+    request: { surface: alias.change, action: set, target: prod }
+    release: { name: r1 }
+    expect: { outcome: DENY }
+"#,
+    );
+    let mut count = 0;
+    for case in bundle.cases() {
+        let result = run_case(&bundle, case);
+        assert_eq!(result.differences, [], "{}", result.case.id);
+        count += 1;
+    }
+    assert_eq!(count, 14);
+}

@@ -4,7 +4,7 @@
 
 use super::deliver::Tried;
 use super::follow::meaning;
-use super::{Channels, slack, telegram};
+use super::{Channels, exceptions, slack, telegram};
 use crate::document;
 use crate::names::Names;
 use crate::server::Server;
@@ -13,7 +13,7 @@ use placet_policy::{Channel, ChannelKind, Told};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{LogEntry, PlaneError, Workspace};
 use placet_store::{Delivery, Message};
-use placet_types::event::{Event, KillEvent, OverrideMode};
+use placet_types::event::{Event, KillEvent, OverrideMode, Passage};
 use placet_types::hash::Hasher;
 use placet_types::ids::ApprovalId;
 use placet_types::json::{Object, Value};
@@ -166,9 +166,11 @@ async fn about_entry(
 ) -> Result<Tried, PlaneError> {
     let entry = entry_at(server, workspace, delivery.letter.index).await?;
     let names = names(server, workspace);
+    let excepted = exceptions::text(server, workspace, &delivery.letter.told, &entry).await?;
     let name = |actor: &str| names.get(actor);
     let by = |actor: Option<&str>| actor.map(|it| format!(" by {}", name(it))).unwrap_or_default();
     let text = match &entry.entry.event {
+        _ if excepted.is_some() => excepted.unwrap_or_default(),
         Event::Decision(event) => format!(
             "⛔ Denied: {} / {} asked by {} ({}), because of {}",
             event.surface,
@@ -292,7 +294,7 @@ pub(super) async fn brief(
         chain: chain(object("facts")),
         asked_by: actor.unwrap_or_else(|| event.actor.as_str()).to_owned(),
         said: request.map(Said::of),
-        reasons: held.rules.iter().map(reason).collect(),
+        reasons: held.rules.iter().map(reason).chain(event.exception.iter().map(passage)).collect(),
         roles: held.roles.clone(),
         missing: held.missing(),
         votes: votes.collect(),
@@ -305,6 +307,11 @@ pub(super) async fn brief(
             .map(|digests| (digests.request, digests.action)),
         requirement: held.requirement,
     }))
+}
+
+/// What approvers have to know of a request that passes under an exception.
+fn passage(it: &Passage) -> String {
+    format!("passes under exception {}, over {}", it.exception, it.waived.join(", "))
 }
 
 /// On whose behalf it is asked, as a token proved it.

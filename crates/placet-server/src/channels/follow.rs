@@ -1,7 +1,7 @@
 //! From the log to the outbox: each entry once, by a cursor that is kept together with what it has led
 //! to. Owns which entries are told; refuses to know how.
 
-use super::Channels;
+use super::{Channels, exceptions};
 use crate::server::Server;
 use placet_engine::Viewer;
 use placet_policy::{Notify, Told};
@@ -128,9 +128,16 @@ async fn advance(
     let from = cursor.next;
     let entries = read(server, workspace, from).await.map_err(|error| error.to_string())?;
     let Some(last) = entries.last().map(|last| last.index) else { return Ok(false) };
+    let known = exceptions::known(server, workspace, &entries).await;
+    let known = known.map_err(|error| error.to_string())?;
     let mut letters = Vec::new();
     for entry in &entries {
-        letters.extend(told(server, channels, workspace, bundle.notify(), entry).await?);
+        let told = told(server, channels, workspace, bundle.notify(), entry).await?;
+        let more = exceptions::letters(bundle.notify(), entry, &known);
+        let mut here: BTreeSet<String> = told.iter().map(|it| it.channel.clone()).collect();
+        letters.extend(told);
+        // One channel hears of one entry once; a question to people goes before a notice.
+        letters.extend(more.into_iter().filter(|it| here.insert(it.channel.clone())));
     }
     let next = last.saturating_add(1);
     let kept = cursor.kept.unwrap_or(0);

@@ -7,6 +7,7 @@
 
 mod chat;
 mod deliver;
+mod exceptions;
 mod follow;
 mod inbound;
 mod outbox;

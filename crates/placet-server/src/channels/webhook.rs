@@ -1,14 +1,14 @@
 //! Webhooks: one signed event for each thing that happened. Owns what is in it.
 
-use super::Channels;
 use super::chat::{entry_at, names, subject};
 use super::deliver::Tried;
 use super::telegram::send;
+use super::{Channels, exceptions};
 use crate::approvals::About;
 use crate::server::Server;
 use axum::body::Bytes;
 use placet_notify::webhook::{self, CONTENT_TYPE, Event as Cloud};
-use placet_policy::Channel;
+use placet_policy::{Channel, Told};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{PlaneError, Workspace};
 use placet_store::Delivery;
@@ -75,7 +75,14 @@ async fn event(
             Err(error) => return Err(error),
         }
     }
-    let subject = subject(&entry.entry.event);
+    let excepted = exceptions::about(&entry.entry.event);
+    let told = Told::parse(&letter.told).is_some_and(|told| told >= Told::ExceptionOpened);
+    if let Some(id) = excepted.filter(|_| told)
+        && let Some(document) = exceptions::document(server, workspace, id).await?
+    {
+        data.set("exception", document);
+    }
+    let subject = subject(&entry.entry.event).or(excepted.map(|id| id.to_string()));
     let event = Cloud {
         id,
         origin: workspace.origin(),

@@ -3,6 +3,8 @@
 
 #[path = "channels/chat.rs"]
 mod chat;
+#[path = "channels/exceptions.rs"]
+mod exceptions;
 #[path = "channels/order.rs"]
 mod order;
 #[path = "channels/outage.rs"]

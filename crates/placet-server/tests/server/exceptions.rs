@@ -16,6 +16,8 @@ floor:
     match: { surfaces: ["payments.transfer"] }
     decision: deny
     reason: "transfers are stopped"
+channels:
+  - { id: oncall, kind: webhook, to: "https://pager.example.com/in", secret: pager }
 rules:
   - id: rest
     match: { surfaces: ["mail.*"] }
@@ -238,4 +240,31 @@ async fn what_was_done_already_is_recorded_and_never_permitted() {
     let body = r#"{"justified":false,"note":"nobody was asked"}"#;
     let reviewed = world.post(&review, &eve, body).await.ok();
     assert_eq!(reviewed["review"]["justified"], false);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_finds_its_evidence_in_the_store() {
+    let world = world().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let rita = world.key("human:rita", &[]).await;
+    let opened = world.post(PATH, &ann, &asked(&json!({"controls": ["evidence:ticket"]}))).await;
+    assert_eq!(opened.status, 201, "{opened:?}");
+    let about = |what: &str| crate::evidence::sha(what);
+    let ticket = json!({"type": "ticket", "digest": about("t1"), "subject": about("app")});
+    let ticket = world.post("/api/v1/evidence", &rita, &ticket.to_string()).await.json();
+    let ask = async |key: &str, target: &str, evidence: Value| {
+        let target = format!("app@{}", about(target));
+        let body = json!({"surface": "payments.transfer", "action": "create", "target": target,
+                          "idempotency_key": key, "evidence": evidence});
+        at(&world.post("/api/v1/decisions", &bot, &body.to_string()).await.ok(), "/outcome")
+            .to_owned()
+    };
+    let named = json!([{"id": ticket["id"]}]);
+    assert_eq!(ask("e1", "app", json!([])).await, "DENY");
+    assert_eq!(ask("e2", "app", named.clone()).await, "PERMIT");
+    assert_eq!(ask("e3", "other", named.clone()).await, "DENY", "it is about something else");
+    let revoke = format!("/api/v1/evidence/{}/revoke", at(&ticket, "/id"));
+    world.post(&revoke, &rita, r#"{"reason":"closed"}"#).await.ok();
+    assert_eq!(ask("e4", "app", named).await, "DENY");
 }

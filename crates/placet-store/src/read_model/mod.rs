@@ -227,7 +227,10 @@ impl<'a> Facts<'a> {
             Event::IssuerTrusted(event) | Event::IssuerRevoked(event) => {
                 Self { actor: Some(&event.by), decision: event.decision, ..Self::default() }
             }
-            Event::Genesis(_) | Event::Gap(_) | Event::AdmissionRefused(_) => Self::default(),
+            Event::Genesis(_)
+            | Event::ExceptionOverdue(_)
+            | Event::Gap(_)
+            | Event::AdmissionRefused(_) => Self::default(),
         }
     }
 }

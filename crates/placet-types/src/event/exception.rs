@@ -207,7 +207,7 @@ pub enum Control {
     Evidence(String),
     /// So many passages at most.
     MaxUses(u32),
-    /// A channel that is told: promised, not checked.
+    /// A channel that is told when it opens, is used first, ends, and is not reviewed in time.
     Notify(String),
     /// A second person approves each passage.
     SecondPerson,
@@ -253,7 +253,7 @@ impl Control {
         }
     }
 
-    /// Whether it is checked at each passage; what is not is a promise.
+    /// Whether it is checked at each passage; a notice is sent instead.
     #[must_use]
     pub const fn is_checked(&self) -> bool {
         !matches!(self, Self::Notify(_))
@@ -308,6 +308,14 @@ impl ExceptionOpened {
             _ => None,
         });
         uses.min()
+    }
+
+    /// The channels that are told what becomes of it.
+    pub fn notifies(&self) -> impl Iterator<Item = &str> {
+        self.controls.iter().filter_map(|control| match control {
+            Control::Notify(channel) => Some(channel.as_str()),
+            _ => None,
+        })
     }
 
     /// The canonical bytes of what the entry says.

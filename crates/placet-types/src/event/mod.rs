@@ -9,6 +9,7 @@ mod evidence;
 mod exception;
 mod execution;
 mod other;
+mod overdue;
 mod overrides;
 mod passage;
 mod policy;
@@ -44,6 +45,7 @@ pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
 };
+pub use overdue::ExceptionOverdue;
 pub use overrides::{KillEvent, KillScope, KillSource, OverrideMode};
 pub use passage::PassageReported;
 pub use policy::{
@@ -177,6 +179,8 @@ pub enum Event {
     ExceptionClosed(ExceptionEnded),
     /// `exception.reviewed`: another person has looked at it.
     ExceptionReviewed(ExceptionReviewed),
+    /// `exception.overdue`: nobody has reviewed it in time.
+    ExceptionOverdue(ExceptionOverdue),
     /// `kill.tripped`
     KillTripped(KillEvent),
     /// `kill.lift_requested`
@@ -269,6 +273,7 @@ impl Event {
             Self::ExceptionEnded(_) => "exception.ended",
             Self::ExceptionClosed(_) => "exception.closed",
             Self::ExceptionReviewed(_) => "exception.reviewed",
+            Self::ExceptionOverdue(_) => "exception.overdue",
             Self::KillTripped(_) => "kill.tripped",
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",

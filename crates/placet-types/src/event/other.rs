@@ -222,6 +222,7 @@ impl Event {
             Self::ExceptionOpened(event) => event.write(w),
             Self::ExceptionEnded(event) | Self::ExceptionClosed(event) => event.write(w),
             Self::ExceptionReviewed(event) => event.write(w),
+            Self::ExceptionOverdue(event) => event.write(w),
             Self::KillTripped(event) | Self::KillLiftRequested(event) | Self::KillLifted(event) => {
                 event.write(w);
             }
@@ -319,6 +320,7 @@ impl Event {
             }
             "exception.ended" => Self::ExceptionEnded(super::ExceptionEnded::read(&mut r)?),
             "exception.closed" => Self::ExceptionClosed(super::ExceptionEnded::read(&mut r)?),
+            "exception.overdue" => Self::ExceptionOverdue(super::ExceptionOverdue::read(&mut r)?),
             "exception.reviewed" => {
                 Self::ExceptionReviewed(super::ExceptionReviewed::read(&mut r)?)
             }

@@ -251,6 +251,10 @@ fn all() -> Vec<Event> {
             justified: false,
             passages: 12,
         }),
+        Event::ExceptionOverdue(ExceptionOverdue {
+            exception: ExceptionId::from_bytes([6; 16]),
+            due: TimeMs(9),
+        }),
         Event::DelegationEnded(DelegationEnded {
             delegation: DelegationId::from_bytes([6; 16]),
             by: Some(actor()),

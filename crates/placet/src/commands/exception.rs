@@ -90,8 +90,8 @@ struct Open {
     /// How long after its end it is reviewed at the latest: `8h`.
     #[arg(long, value_name = "TIME")]
     review_within: Option<String>,
-    /// What makes up for it: second_person, evidence:TYPE, max_uses:N, 'constraint:{…}', or notify:CHANNEL, which
-    /// is promised and not checked; may be repeated.
+    /// What makes up for it: second_person, evidence:TYPE, max_uses:N, 'constraint:{…}', or notify:CHANNEL of
+    /// the policy, which is told when it opens, is used first, ends and is not reviewed in time; may be repeated.
     #[arg(long = "control", value_name = "CONTROL")]
     controls: Vec<String>,
     /// Only this action.
@@ -237,9 +237,9 @@ fn print(what: &str, it: &Value) {
         }
     }
     for control in it["controls"].as_array().into_iter().flatten() {
-        let promised =
-            if control["checked"] == json!(true) { "" } else { "  (promised, not checked)" };
-        output::field("control", &format!("{}{promised}", output::plain(&control["control"])));
+        let sent =
+            if control["checked"] == json!(true) { "" } else { "  (told, see placet outbox)" };
+        output::field("control", &format!("{}{sent}", output::plain(&control["control"])));
     }
     if it["break_glass"] == json!(true) {
         output::field("opened by", &format!("{} alone, in an emergency", cell("opened_by")));

@@ -1,0 +1,143 @@
+//! What people of the first workspace do to everything: no other workspace has a say in it, and none is left
+//! behind.
+
+use crate::world::{World, at};
+use placet_runtime::Workspace;
+use placet_runtime::ports::{AppendError, Batch, Journal, PortError, WorkspaceNo};
+use placet_types::ids::WorkspaceName;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const EVERYTHING: &str = r#"{"scope":"everything"}"#;
+
+/// A second workspace of `human:zoe`, and her key.
+async fn tenant(world: &World) -> (Arc<Workspace>, String) {
+    let body = r#"{"name":"other","admin":"human:zoe"}"#;
+    let made = world.post("/api/v1/workspaces", &world.admin, body).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let other = world.plane.workspace(&WorkspaceName::parse("other").unwrap()).unwrap();
+    (other, at(&made.json(), "/key").to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_tenant_has_a_say_in_what_stops_everything() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let olga = world.key("human:olga", &["operator"]).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let (other, zoe) = tenant(&world).await;
+    let sub = world.key_in(&other, "agent:sub", &[]).await;
+    // People of the first workspace, made known here by their names, and without the role.
+    for name in ["human:ann", "human:olga"] {
+        world.key_in(&other, name, &["auditor"]).await;
+    }
+    let revoke = r#"{"scope":"role:operator","mode":"revoke"}"#;
+    world.post("/api/v1/overrides", &zoe, revoke).await.ok();
+
+    let drill = world.post("/api/v1/overrides:drill", &olga, EVERYTHING).await.ok();
+    world.get(&format!("/api/v1/overrides/{}", drill["index"]), &olga).await.ok();
+    let drilled = world.get("/api/v1/audit?type=kill.drilled", &zoe).await.ok();
+    assert_eq!(drilled["entries"].as_array().map(Vec::len), Some(1), "{drilled}");
+
+    world.post("/api/v1/kill", &olga, EVERYTHING).await.ok();
+    let seen = world.get("/api/v1/kill", &zoe).await.ok();
+    assert_eq!(at(&seen, "/everything/source"), "api", "recorded in its log too");
+    assert_eq!(at(&world.decide(&sub, "a", "").await, "/reasons/0/code"), "killed_everything");
+
+    assert_eq!(world.post("/api/v1/lift", &ann, EVERYTHING).await.ok()["lifted"], false);
+    world.post("/api/v1/lift", &zoe, EVERYTHING).await.refused(403, "foreign");
+    assert_eq!(world.post("/api/v1/lift", &olga, EVERYTHING).await.ok()["lifted"], true);
+    for (key, name) in [(&bot, "b"), (&sub, "c")] {
+        assert_eq!(at(&world.decide(key, name, "").await, "/outcome"), "PERMIT", "{name}");
+    }
+    world.post("/api/v1/lift", &ann, EVERYTHING).await.refused(409, "not_tripped");
+
+    let world = world.restart().await;
+    assert_eq!(at(&world.decide(&sub, "d", "").await, "/outcome"), "PERMIT");
+    assert!(!world.plane.is_tampered());
+    let trips = world.get("/api/v1/audit?type=kill.tripped", &ann).await.ok();
+    assert_eq!(trips["entries"].as_array().map(Vec::len), Some(1), "{trips}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_made_between_the_request_and_the_second_person_is_lifted_with_the_rest() {
+    let world = World::new().await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    world.post("/api/v1/kill", &olga, EVERYTHING).await.ok();
+    world.post("/api/v1/lift", &world.admin, EVERYTHING).await.ok();
+    let (other, zoe) = tenant(&world).await;
+    // It stands still for what tripped the others, and nobody tampered with anything.
+    let seen = world.get("/api/v1/kill", &zoe).await.ok();
+    assert_eq!(at(&seen, "/everything/source"), "api", "{seen}");
+    assert_eq!(world.post("/api/v1/lift", &olga, EVERYTHING).await.ok()["lifted"], true);
+    assert!(!world.root().is_killed() && !other.is_killed());
+    assert!(world.data().join("armed").exists());
+    let world = world.restart().await;
+    assert!(!world.root().is_killed() && !world.plane.is_tampered());
+    assert!(world.get("/api/v1/kill", &zoe).await.ok()["everything"].is_null());
+}
+
+/// A journal that can be made to fail for the second workspace alone.
+struct Halved {
+    journal: Box<dyn Journal>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Journal for Halved {
+    fn append(&mut self, batches: &[Batch]) -> Result<(), AppendError> {
+        let other = batches.iter().any(|batch| batch.workspace == WorkspaceNo(1));
+        if other && self.fails.load(Ordering::SeqCst) {
+            return Err(AppendError::Unknown("no space left on device".into()));
+        }
+        self.journal.append(batches)
+    }
+
+    fn create_workspace(&mut self, name: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
+        self.journal.create_workspace(name)
+    }
+
+    fn put_bundle(&mut self, digest: &[u8; 32], bytes: &[u8]) -> Result<(), PortError> {
+        self.journal.put_bundle(digest, bytes)
+    }
+}
+
+/// Takes the place of a journal while it is wrapped.
+struct Gone;
+
+impl Journal for Gone {
+    fn append(&mut self, _: &[Batch]) -> Result<(), AppendError> {
+        Err(AppendError::Unknown("gone".into()))
+    }
+
+    fn create_workspace(&mut self, _: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
+        Err(PortError::new("gone"))
+    }
+
+    fn put_bundle(&mut self, _: &[u8; 32], _: &[u8]) -> Result<(), PortError> {
+        Err(PortError::new("gone"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lift_that_did_not_reach_every_log_is_no_tampering_and_reaches_them_at_the_next_start() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let given = fails.clone();
+    let world = World::over(move |stores| {
+        let journal = std::mem::replace(&mut stores.journal, Box::new(Gone));
+        stores.journal = Box::new(Halved { journal, fails: given });
+    })
+    .await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let (other, zoe) = tenant(&world).await;
+    let sub = world.key_in(&other, "agent:sub", &[]).await;
+    world.post("/api/v1/kill", &olga, EVERYTHING).await.ok();
+    world.post("/api/v1/lift", &world.admin, EVERYTHING).await.ok();
+    fails.store(true, Ordering::SeqCst);
+    let half = world.post("/api/v1/lift", &olga, EVERYTHING).await;
+    assert_eq!(half.status, 503, "{half:?}");
+    assert!(other.is_killed(), "nothing of it runs again before its log says so");
+    let world = world.restart().await;
+    assert!(!world.root().is_killed() && !world.plane.is_tampered());
+    assert!(world.get("/api/v1/kill", &zoe).await.ok()["everything"].is_null());
+    assert_eq!(at(&world.decide(&sub, "a", "").await, "/outcome"), "PERMIT");
+}
