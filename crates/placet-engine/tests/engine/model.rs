@@ -324,7 +324,8 @@ impl Model {
             assert_eq!(decision.outcome, Outcome::Deny, "decided under a kill");
         }
         let stopped = decision.reasons.iter().any(|reason| reason.is_override());
-        assert!(!stopped || !self.kill.is_empty(), "stopped by nothing");
+        let over = !self.runs.goes_on(decision);
+        assert!(!stopped || !self.kill.is_empty() || over, "stopped by nothing");
         for used in decision.matched.iter().filter_map(|matched| matched.window) {
             let times = self.windows.entry(used.tag).or_default();
             let within = times.iter().filter(|time| time.plus(used.per_ms) > now).count();

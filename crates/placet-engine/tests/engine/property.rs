@@ -142,7 +142,7 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
             let key = random.below(9);
             format!("decide {actor} execution d{n} key=e{key} action=start capability=c1")
         }
-        0..34 => format!(
+        4..34 => format!(
             "decide {} {} d{n} key=k{} window={} permit={} {nonce} {} {} {} {}",
             random.one(&PROPOSERS),
             random.one(&SURFACES),
