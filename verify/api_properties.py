@@ -158,6 +158,8 @@ class Server:
             return {"id": self.decide("refund-large")["id"]}, None, "bot"
         if operation in ("getApproval", "getApprovalStatus", "getGovernanceRequest"):
             return {"id": self.decide("refund-large")["approval"]["id"]}, None, "operator"
+        if operation == "submitJob":
+            return {}, {"topic": "job.read", "idempotency_key": self.unique()}, "bot"
         if operation == "askApproval":
             return {}, {"run_id": self.unique(), "phase_id": "p", "timeout_seconds": 60}, "bot"
         if operation in ("approve", "reject", "approveAsked", "rejectAsked"):

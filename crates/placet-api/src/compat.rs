@@ -2,7 +2,7 @@
 //! and the history of such requests. Refuses to know how they come about.
 
 use crate::text::{IdText, Instant, Sha};
-use placet_types::ids::Approval;
+use placet_types::ids::{Approval, Job};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -151,4 +151,39 @@ pub fn compat_status(state: &str) -> &'static str {
         "approved" | "consumed" | "permit" => "approved",
         _ => "rejected",
     }
+}
+
+/// A job as a scheduler submits it: an execution request in which less has to be said.
+#[derive(Deserialize, ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read as JSON")]
+pub struct JobRequest {
+    /// What it is for: `job.mcp-bridge.read.ticket`.
+    topic: String,
+    /// The workspace, where it is said; that of the key.
+    tenant_id: Option<String>,
+    /// `job`, where it is said.
+    surface: Option<String>,
+    /// What is asked for; `dispatch` where nothing is said.
+    action: Option<String>,
+    /// Tags of risk, asserted by the caller.
+    risk_tags: Option<Vec<String>>,
+    /// Key of this job for retries; a fresh one, which the answer says, where nothing is said. All other members of an
+    /// execution request may stand here as well.
+    idempotency_key: Option<String>,
+}
+
+/// Where a job stands.
+#[derive(Serialize, ToSchema)]
+pub struct JobDocument<'a> {
+    /// `job_…`: routes of approvals take it.
+    #[schema(value_type = String)]
+    pub job_id: IdText<Job>,
+    /// `permitted`, `approval_required`, `throttled` or `denied`. Only the permit of the decision lets it run.
+    pub state: &'static str,
+    /// The idempotency key that was made up, where none was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<&'a str>,
+    /// The decision as the native API shows it.
+    #[schema(value_type = Object)]
+    pub decision: &'a RawValue,
 }

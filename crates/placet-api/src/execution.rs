@@ -14,6 +14,9 @@ pub struct ExecutionRequest {
     pub branch: Option<String>,
     /// The execution that it is a part of, `exe_…`; it is the caller's and runs.
     pub parent: Option<String>,
+    /// Decisions that may name it, 1 to 1,000,000,000: one more ends it as `terminated_budget`. The manifest of
+    /// its capability may say less.
+    pub max_steps: Option<u64>,
     /// Key of this action for retries.
     pub idempotency_key: Option<String>,
 }
@@ -31,7 +34,8 @@ pub struct ExecutionDocument {
     /// Id, `exe_…`: steps name it in `execution`, with its capability and branch.
     #[schema(value_type = String)]
     pub id: IdText<Execution>,
-    /// `running`, `waiting_approval`, `succeeded`, `failed`, `rejected`, `killed` or `kill_switch_tampered`.
+    /// `queued` (it waits for a place), `running`, `waiting_approval`, `succeeded`, `failed`, `rejected`,
+    /// `terminated_budget`, `killed` or `kill_switch_tampered`.
     pub state: &'static str,
     /// What runs.
     pub capability: String,
@@ -46,9 +50,9 @@ pub struct ExecutionDocument {
     /// The decision that permitted it.
     #[schema(value_type = String)]
     pub decision: IdText<Decision>,
-    /// Log index of its start.
+    /// Log index of its start; of its acceptance while it is queued.
     pub index: u64,
-    /// Since when.
+    /// Since when it runs, or is queued.
     #[schema(value_type = String)]
     pub since: Instant,
     /// When it ended.
@@ -59,6 +63,12 @@ pub struct ExecutionDocument {
     pub steps: u64,
     /// Those of them that are held and not released.
     pub waiting: u64,
+    /// Decisions that may name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// Executions of its capability that may run at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u64>,
     /// Where its steps are listed, those that have no other trace.
     pub trace: String,
 }

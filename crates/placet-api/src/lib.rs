@@ -55,7 +55,8 @@ pub use authzen::{
 };
 pub use compat::{
     ApprovalAskRequest, ApprovalStatusDocument, CompatVoteRequest, GovernanceDecisionDocument,
-    GovernanceRequestDocument, GovernanceRequestList, RiskAssessmentDocument, compat_status,
+    GovernanceRequestDocument, GovernanceRequestList, JobDocument, JobRequest,
+    RiskAssessmentDocument, compat_status,
 };
 pub use coverage::{
     CoverageDocument, CoveredRules, CoveredSurface, GateDocument, HoleDocument, NeverMatched,

@@ -150,6 +150,8 @@ impl State {
             Event::KillLiftRequested(kill) => self.apply_lift_asked(kill, index)?,
             Event::KillLifted(kill) => self.apply_lifted(kill, index)?,
             Event::ExecutionStarted(started) => self.apply_started(started, index)?,
+            Event::ExecutionQueued(queued) => self.apply_queued(queued, index)?,
+            Event::ExecutionTerminated(ended) => self.apply_terminated(ended)?,
             Event::ExecutionEnded(ended) => self.apply_execution_ended(ended)?,
             Event::KillDrilled(drilled) => self.apply_drilled(drilled, index),
             Event::OverrideAcknowledged(said) => self.apply_acknowledged(said, index)?,

@@ -2,6 +2,7 @@
 //! comes of it.
 
 mod signing;
+mod voting;
 
 use crate::decide::Asked;
 use crate::exceptions::{OpenException, Passing};
@@ -29,6 +30,7 @@ use placet_types::policy::{Reason, Verdict};
 use placet_types::surface::SurfacePattern;
 
 pub use signing::{AuthorChange, RevokeSigner, RotateSigner, SucceedLog};
+pub use voting::{Lends, Waiting};
 
 /// Who acts, as authentication verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,23 +331,12 @@ pub struct Vote {
     pub via: Option<VoteChannel>,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
     /// The caller that waits for its permit.
     pub waiting: Option<Waiting>,
-}
-
-/// A caller that waits for the approval of its action.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    /// The proposer.
-    pub who: Who,
-    /// SHA-256 of the attempt's nonce.
-    pub nonce: Digest,
-    /// A fresh id.
-    pub permit: PermitId,
-    /// Life of the permit.
-    pub permit_ms: u64,
 }
 
 /// Let somebody else approve in one's place.
@@ -380,6 +371,8 @@ pub struct Collect {
     pub permit_ms: u64,
     /// The held request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
 }

@@ -86,7 +86,8 @@ pub(crate) fn decide<H: Hasher>(
     };
     let decided = without_guards(verdict, &combined);
     let verdict = decided.as_ref().unwrap_or(verdict);
-    let trip = executions::tripped_by(state, command, &combined);
+    let trip = executions::tripped_by(state, command, &combined)
+        .or_else(|| executions::spent_by(state, command, &combined));
     let mut event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     (event.exception, event.retroactive) = (passage, retroactive);
     // No permit outlives the exception that it rests on.

@@ -124,20 +124,28 @@ impl Delegations {
     }
 
     /// What is forgotten for another one that `by` gives; nothing where there is room, an error where
-    /// there is none and everything counts. First those that count no more, then whose time was up: under
-    /// those votes stand. Whoever fills their own share forgets their own, and nobody else's.
-    fn forgets(&self, by: &ActorRef, bounds: &Bounds) -> Result<Option<DelegationId>, Rejection> {
+    /// there is none and everything counts. First those that count no more, then whose time was up, unless a
+    /// vote stands under them that is still needed (`resting`). Whoever fills their own share forgets their own,
+    /// and nobody else's.
+    fn forgets(
+        &self,
+        by: &ActorRef,
+        bounds: &Bounds,
+        resting: impl FnOnce() -> BTreeSet<DelegationId>,
+    ) -> Result<Option<DelegationId>, Rejection> {
         let own = |it: &&Delegation| it.by == *by;
         let each = self.all.values().filter(own).count() >= bounds.delegations_each;
         if !each && self.all.len() < bounds.delegations_max {
             return Ok(None);
         }
-        let oldest = |standing: DelegationStanding| {
-            let mut of = self.all.values().filter(|it| it.standing == standing);
-            of.find(|it| !each || own(it)).map(|it| it.delegation)
+        let of = |standing: DelegationStanding| {
+            let of = self.all.values().filter(move |it| it.standing == standing);
+            of.filter(|it| !each || own(it)).map(|it| it.delegation)
         };
-        let found = oldest(DelegationStanding::Revoked);
-        let found = found.or_else(|| oldest(DelegationStanding::RunOut));
+        let found = of(DelegationStanding::Revoked).next().or_else(|| {
+            let resting = resting();
+            of(DelegationStanding::RunOut).find(|id| !resting.contains(id))
+        });
         found.map(Some).ok_or(Rejection::DelegationsFull)
     }
 }
@@ -163,7 +171,7 @@ pub(crate) fn delegate(state: &State, command: &Delegate, now: TimeMs) -> Result
     if !state.dev && state.standing(to, now).next().is_none() {
         return Err(Rejection::NotFound("person"));
     }
-    state.delegations.forgets(&by.actor, &state.bounds)?;
+    state.delegations.forgets(&by.actor, &state.bounds, || state.resting_on())?;
     append(Event::DelegationGranted(DelegationGranted {
         delegation: *delegation,
         by: by.actor.clone(),
@@ -210,6 +218,13 @@ impl State {
         roles
     }
 
+    /// Delegations under which votes stand on actions that are not released yet.
+    fn resting_on(&self) -> BTreeSet<DelegationId> {
+        let open = self.held.values().filter(|held| held.state.is_open());
+        let votes = open.flat_map(|held| &held.votes);
+        votes.flat_map(|vote| vote.through.iter().map(|it| it.delegation)).collect()
+    }
+
     pub(crate) fn apply_granted(&mut self, event: &DelegationGranted) -> Result<(), &'static str> {
         if event.by == event.to || !event.by.is_human() || !event.to.is_human() {
             return Err("it delegates to nobody else, or to no person");
@@ -218,7 +233,8 @@ impl State {
             return Err("its id is taken");
         }
         // A log that was written under other bounds is followed all the same.
-        if let Ok(Some(oldest)) = self.delegations.forgets(&event.by, &self.bounds) {
+        let oldest = self.delegations.forgets(&event.by, &self.bounds, || self.resting_on());
+        if let Ok(Some(oldest)) = oldest {
             self.delegations.all.remove(&oldest);
         }
         self.timers.insert((event.until, Timer::Delegation(event.delegation)));

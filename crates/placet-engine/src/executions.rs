@@ -1,23 +1,29 @@
 //! Executions: runs of a capability, begun under a decision. Owns who may go on in one, that its end is
-//! final, and that a step outside its capability's manifest ends it.
+//! final, and that a step outside its capability's manifest, or one too many, ends it.
+
+mod queue;
 
 use crate::command::{Decide, Plan, Who};
 use crate::constitution::is_governed;
 use crate::overrides::{OVERRIDE_ROLES, Stop};
 use crate::rejection::Rejection;
-use crate::state::{Held, HeldState, State};
+use crate::state::{Held, HeldState, State, Timer};
 use crate::step::{append, has_role};
 use crate::within::executions;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use placet_types::Digest;
 use placet_types::event::{
-    DecisionEvent, EndState, Event, ExecutionEnded, ExecutionStarted, KillEvent, KillScope,
-    KillSource, OverrideMode,
+    DecisionEvent, EndState, Event, ExecutionEnded, ExecutionStarted, ExecutionTerminated,
+    KillEvent, KillScope, KillSource, OverrideMode, TerminateCause,
 };
 use placet_types::ids::{ExecutionId, TimeMs};
 use placet_types::policy::{Combined, Reason};
+
+pub use queue::EXECUTION_QUEUE_MS;
+pub(crate) use queue::{Places, begins, waited};
 
 /// Surface and action on which the start of an execution is asked for.
 pub const EXECUTION: (&str, &str) = ("execution", "start");
@@ -27,10 +33,12 @@ pub const EXECUTION: (&str, &str) = ("execution", "start");
 pub struct Execution {
     /// How it was started.
     pub started: ExecutionStarted,
-    /// Log index of its start.
+    /// Log index of its start; while it waits for a place, of its acceptance.
     pub index: u64,
-    /// When.
+    /// When that was.
     pub since: TimeMs,
+    /// It waits for a place.
+    pub queued: bool,
     /// What can stop it.
     pub scopes: Arc<[KillScope]>,
     /// Decisions that name it.
@@ -44,6 +52,8 @@ pub struct Execution {
 /// Where an execution stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExecutionState {
+    /// It is accepted and waits for a place.
+    Queued,
     /// It goes on.
     Running,
     /// A step of it is held.
@@ -54,6 +64,8 @@ pub enum ExecutionState {
     Failed,
     /// People rejected a step of it.
     Rejected,
+    /// It asked for more than it may have.
+    TerminatedBudget,
     /// A kill ended it.
     Killed,
     /// A kill ended it that followed tampering.
@@ -62,12 +74,14 @@ pub enum ExecutionState {
 
 impl ExecutionState {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
         Self::Running,
         Self::WaitingApproval,
         Self::Succeeded,
         Self::Failed,
         Self::Rejected,
+        Self::TerminatedBudget,
         Self::Killed,
         Self::KillSwitchTampered,
     ];
@@ -76,11 +90,13 @@ impl ExecutionState {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::WaitingApproval => "waiting_approval",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Rejected => "rejected",
+            Self::TerminatedBudget => "terminated_budget",
             Self::Killed => "killed",
             Self::KillSwitchTampered => "kill_switch_tampered",
         }
@@ -103,6 +119,7 @@ impl Execution {
     pub fn state(&self) -> ExecutionState {
         match self.ended {
             Some((state, _)) => state,
+            None if self.queued => ExecutionState::Queued,
             None if self.waiting > 0 => ExecutionState::WaitingApproval,
             None => ExecutionState::Running,
         }
@@ -120,6 +137,10 @@ pub struct StartExecution {
     pub prior: Arc<DecisionEvent>,
     /// The execution that it is a part of.
     pub parent: Option<ExecutionId>,
+    /// Decisions that may name it, by its start and by its capability's manifest.
+    pub max_steps: Option<u64>,
+    /// The bundle that the manifest is from.
+    pub policy: Option<Digest>,
 }
 
 /// Say how an execution ended.
@@ -142,12 +163,8 @@ pub(crate) struct Executions {
     pub(crate) finals: VecDeque<ExecutionId>,
     /// How many of those were killed; follows from them.
     pub(crate) killed: usize,
-}
-
-impl Executions {
-    fn running(&self) -> usize {
-        self.all.len().saturating_sub(self.finals.len())
-    }
+    /// Who runs and who waits; follows from `all`.
+    pub(crate) places: Places,
 }
 
 /// What can stop an execution: what could stop its start, itself, and those that it is a part of.
@@ -222,13 +239,13 @@ pub(crate) fn start(
         if above.ended.is_some() {
             return Err(Rejection::ExecutionEnded(above.state().as_str()));
         }
+        if above.queued {
+            return Err(Rejection::ExecutionQueued);
+        }
         let runs = above.scopes.iter().filter(|it| matches!(it, KillScope::Execution(_)));
         if runs.count() >= DEPTH_MAX {
             return Err(Rejection::ChainTooDeep);
         }
-    }
-    if state.executions.running() >= state.bounds.executions_max {
-        return Err(Rejection::ExecutionsFull);
     }
     let event = ExecutionStarted {
         execution,
@@ -238,11 +255,20 @@ pub(crate) fn start(
         capability,
         branch,
         parent: command.parent,
+        max_concurrent: queue::concurrency(held, prior),
+        max_steps: command.max_steps,
     };
     if let Some(stop) = state.stop(&scopes(state, &event)) {
         return Err(stop.rejection());
     }
-    append(Event::ExecutionStarted(event))
+    let places = &state.executions.places;
+    if places.has_place(&event, &state.bounds) && !places.waits(&event.capability) {
+        return append(Event::ExecutionStarted(event));
+    }
+    if places.queued() >= state.bounds.executions_queued_max {
+        return Err(Rejection::ExecutionsFull);
+    }
+    append(Event::ExecutionQueued(event))
 }
 
 pub(crate) fn end(state: &State, command: &EndExecution) -> Result<Plan, Rejection> {
@@ -259,6 +285,9 @@ pub(crate) fn end(state: &State, command: &EndExecution) -> Result<Plan, Rejecti
     match known.ended {
         Some((ended, _)) if ended == wanted(command.state) => Ok(Plan::Nothing),
         Some((ended, _)) => Err(Rejection::ExecutionEnded(ended.as_str())),
+        None if known.queued && command.state == EndState::Succeeded => {
+            Err(Rejection::ExecutionQueued)
+        }
         None => append(Event::ExecutionEnded(ExecutionEnded {
             execution: command.execution,
             by: command.by.actor.clone(),
@@ -288,13 +317,28 @@ pub(crate) fn barred(state: &State, command: &Decide) -> Option<Reason> {
     if known.ended.is_some() {
         return Some(Reason::ExecutionEnded);
     }
+    if known.queued {
+        return Some(Reason::ExecutionQueued);
+    }
     // Without its capability a step would be measured by no manifest, or by another's.
     let started = &known.started;
     let capability = KillScope::Capability(started.capability.clone());
     let branch = started.branch.clone().map(KillScope::Branch);
     let of_step = command.under.iter().find(|it| matches!(it, KillScope::Branch(_)));
     let same = command.under.contains(&capability) && of_step == branch.as_ref();
-    (!same).then_some(Reason::ExecutionMismatch)
+    if !same {
+        return Some(Reason::ExecutionMismatch);
+    }
+    let spent = started.max_steps.is_some_and(|most| known.steps >= most);
+    spent.then_some(Reason::ExecutionBudget)
+}
+
+/// The end of an execution by a step too many.
+pub(crate) fn spent_by(state: &State, command: &Decide, combined: &Combined) -> Option<Event> {
+    let spent = combined.reasons.contains(&Reason::ExecutionBudget);
+    let execution = state.step_of(&command.under).filter(|_| spent)?;
+    let cause = TerminateCause::Steps;
+    Some(Event::ExecutionTerminated(ExecutionTerminated { execution, cause }))
 }
 
 /// The kill of an execution by a step outside of its capability's manifest.
@@ -342,7 +386,7 @@ impl State {
             return None;
         }
         let known = self.executions.all.get(&self.step_of(scopes)?)?;
-        known.ended.is_none().then_some(known.index)
+        (known.ended.is_none() && !known.queued).then_some(known.index)
     }
 
     /// The execution among these scopes that a kill has ended for good.
@@ -374,6 +418,19 @@ impl State {
         event: &ExecutionStarted,
         index: u64,
     ) -> Result<(), &'static str> {
+        if self.executions.all.get(&event.execution).is_some_and(|known| known.queued) {
+            return self.apply_begun(event, index);
+        }
+        self.accept_execution(event, index, false)
+    }
+
+    /// Takes up an execution that runs from here on, or waits for a place.
+    fn accept_execution(
+        &mut self,
+        event: &ExecutionStarted,
+        index: u64,
+        queued: bool,
+    ) -> Result<(), &'static str> {
         if event.index >= index || self.reported.get(event.index) {
             return Err("it starts an execution under a later decision, or one that is used up");
         }
@@ -391,11 +448,13 @@ impl State {
             started: event.clone(),
             index,
             since: self.time,
+            queued,
             scopes,
             steps: 0,
             waiting: 0,
             ended: None,
         };
+        self.executions.places.insert(&execution);
         match self.executions.all.insert(event.execution, execution) {
             None => Ok(()),
             Some(_) => Err("it starts an execution a second time"),
@@ -420,8 +479,13 @@ impl State {
         // INVARIANT: a final state never changes.
         let known = self.executions.all.get_mut(&id).filter(|known| known.ended.is_none());
         let Some(known) = known else { return };
+        self.executions.places.remove(known);
+        let waited = known.queued.then_some(known.since);
         known.ended = Some((state, now));
         let scopes = known.scopes.clone();
+        if let Some(since) = waited {
+            self.timers.remove(&(queue::until(since), Timer::Queue(id)));
+        }
         self.uncover_execution(id, &scopes);
         if state.is_killed() {
             self.executions.killed = self.executions.killed.saturating_add(1);
@@ -449,10 +513,11 @@ impl State {
         ended
     }
 
-    /// Counts a decision as a step of the execution that it names.
+    /// Counts a decision as a step of the execution that it names: its runner's, once it runs.
     pub(crate) fn count_step(&mut self, event: &DecisionEvent) {
-        let foreign = event.reasons.contains(&Reason::ExecutionForeign);
-        let Some(id) = self.step_of(&event.under).filter(|_| !foreign) else { return };
+        let not = [Reason::ExecutionForeign, Reason::ExecutionQueued];
+        let none = event.reasons.iter().any(|reason| not.contains(reason));
+        let Some(id) = self.step_of(&event.under).filter(|_| !none) else { return };
         if let Some(known) = self.executions.all.get_mut(&id) {
             known.steps = known.steps.saturating_add(1);
             if event.approval.is_some() {

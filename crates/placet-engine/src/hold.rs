@@ -1,6 +1,7 @@
 //! Held decisions: voting, collecting, withdrawing, expiring. Final states are final.
 
 use crate::command::{Collect, Plan, Vote, Waiting, Who};
+use crate::executions;
 use crate::rejection::Rejection;
 use crate::release::{Release, Reserve, Standing, reconsider, release};
 use crate::state::{Held, HeldState, State, Timer};
@@ -276,6 +277,10 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
                 events.extend(state.overdue(*exception).map(Event::ExceptionOverdue));
                 continue;
             }
+            Timer::Queue(execution) => {
+                events.push(executions::waited(*execution));
+                continue;
+            }
             Timer::Delegation(delegation) => {
                 let delegation = *delegation;
                 events.push(Event::DelegationEnded(DelegationEnded { delegation, by: None }));
@@ -314,6 +319,11 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
             })),
             _ => {}
         }
+    }
+    // What runs out at this instant makes room in the next turn.
+    if events.is_empty() {
+        let next = state.queue(TICK_MAX);
+        events.extend(next.into_iter().filter_map(|id| executions::begins(state, id)));
     }
     if events.is_empty() { Plan::Nothing } else { Plan::Append(events) }
 }

@@ -2,6 +2,7 @@
 //! one.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use placet_types::event::{ActorRef, Principal};
 use placet_types::ids::KeyId;
 
@@ -18,6 +19,9 @@ pub(crate) struct Keys {
     all: BTreeMap<KeyId, Key>,
     /// Those that count. Follows from `all`.
     of_actor: BTreeMap<ActorRef, BTreeSet<KeyId>>,
+    /// People by the roles of those of their keys that count, with how many such keys they have. Follows from
+    /// `all`.
+    people: BTreeMap<String, BTreeMap<ActorRef, usize>>,
 }
 
 impl Keys {
@@ -36,18 +40,41 @@ impl Keys {
         ids.filter_map(|id| self.all.get(id)).map(|key| &key.principal)
     }
 
+    /// People with a key that counts and has this role. What it costs does not depend on the other keys.
+    pub(crate) fn people(&self, role: &str) -> impl Iterator<Item = &ActorRef> {
+        self.people.get(role).into_iter().flat_map(BTreeMap::keys)
+    }
+
     pub(crate) fn insert(&mut self, key: Key) {
         let (id, actor) = (key.principal.key, key.principal.actor.clone());
         if !key.revoked {
+            for role in key.principal.roles.iter().filter(|_| actor.is_human()) {
+                let people = self.people.entry(role.clone()).or_default();
+                let count = people.entry(actor.clone()).or_default();
+                *count = count.saturating_add(1);
+            }
             self.of_actor.entry(actor).or_default().insert(id);
         }
         self.all.insert(id, key);
     }
 
     pub(crate) fn revoke(&mut self, id: KeyId) {
-        let Some(key) = self.all.get_mut(&id) else { return };
+        let key = self.all.get_mut(&id).filter(|key| !key.revoked);
+        let Some(key) = key else { return };
         key.revoked = true;
         let actor = &key.principal.actor;
+        for role in &key.principal.roles {
+            let Some(people) = self.people.get_mut(role) else { continue };
+            if let Some(count) = people.get_mut(actor) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    people.remove(actor);
+                }
+            }
+            if people.is_empty() {
+                self.people.remove(role);
+            }
+        }
         if let Some(ids) = self.of_actor.get_mut(actor) {
             ids.remove(&id);
             if ids.is_empty() {

@@ -64,7 +64,7 @@ mod within;
 pub use apply::FoldError;
 pub use command::{
     AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
-    DraftBundle, Erase, IssuerChange, OpenSession, PlaceHold, Plan, Report, RevokePermit,
+    DraftBundle, Erase, IssuerChange, Lends, OpenSession, PlaceHold, Plan, Report, RevokePermit,
     RevokeSigner, RotateSigner, SucceedLog, Target, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
@@ -77,7 +77,9 @@ pub use exceptions::{
     BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
     OpenException, Passing, Reviewed,
 };
-pub use executions::{EXECUTION, EndExecution, Execution, ExecutionState, StartExecution};
+pub use executions::{
+    EXECUTION, EXECUTION_QUEUE_MS, EndExecution, Execution, ExecutionState, StartExecution,
+};
 pub use follow::Follow;
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;

@@ -201,9 +201,10 @@ impl State {
         Cow::Owned(who)
     }
 
-    /// The reason for which the permit of a decision is withdrawn, as far as an override is it.
+    /// The reason for which the permit of a decision is withdrawn, as far as an override is it that
+    /// the log knows.
     #[must_use]
-    pub fn revoked_by(&self, scopes: &[KillScope], index: u64) -> Reason {
+    pub fn revoked_by(&self, scopes: &[KillScope], index: u64) -> Option<Reason> {
         let now = self.stop(scopes).filter(|stop| stop.mode.ends_permits());
         let past = || {
             let past = scopes.iter().filter_map(|scope| {
@@ -212,9 +213,8 @@ impl State {
             past.filter(|(at, _)| *at > index).max()
         };
         match (now, past()) {
-            (Some(stop), _) => stop.reason(),
-            (None, Some((_, reason))) => reason,
-            (None, None) => Reason::KilledWorkspace,
+            (Some(stop), _) => Some(stop.reason()),
+            (None, past) => past.map(|(_, reason)| reason),
         }
     }
 

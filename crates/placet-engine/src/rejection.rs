@@ -147,6 +147,8 @@ pub enum Rejection {
     Exists(&'static str),
     /// The decision rests on papers of a release that have lapsed since; what is missing.
     PapersLapsed(Vec<String>),
+    /// The execution waits for a place, so nothing of it has happened.
+    ExecutionQueued,
     /// The bound of aliases is reached.
     AliasesFull,
     /// The bound of gates that acknowledge one override is reached.
@@ -161,6 +163,8 @@ pub enum Rejection {
     EvidenceTime(&'static str),
     /// A piece that the verdict rests on was taken back a moment ago.
     EvidenceMoved,
+    /// A role of the proposer that the verdict rests on ended a moment ago.
+    ProposerMoved,
     /// The key does not count for this issuer.
     IssuerKeyUnknown,
     /// The key was revoked, which is for good.
@@ -248,13 +252,14 @@ impl Rejection {
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
             Self::PapersLapsed(_) => "release_incomplete",
+            Self::ExecutionQueued => "execution_queued",
             Self::AliasesFull => "aliases_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
             Self::EvidenceRevoked => "evidence_revoked",
             Self::EvidenceUnsigned => "evidence_unsigned",
             Self::EvidenceTime(_) => "evidence_time_invalid",
-            Self::EvidenceMoved => "policy_moved",
+            Self::EvidenceMoved | Self::ProposerMoved => "policy_moved",
             Self::IssuerKeyUnknown => "issuer_key_unknown",
             Self::IssuerKeyRevoked => "issuer_key_revoked",
             Self::IssuerKeysFull => "issuer_keys_full",
@@ -411,6 +416,9 @@ impl fmt::Display for Rejection {
                 "the papers of the release were complete when this was decided, and are not any more: {}",
                 gaps.join(", ")
             ),
+            Self::ExecutionQueued => f.write_str(
+                "the execution waits for a place: it can neither succeed nor have parts of its own yet",
+            ),
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::AcknowledgementsFull => {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")
@@ -428,6 +436,9 @@ impl fmt::Display for Rejection {
             Self::EvidenceTime(why) => write!(f, "the times of the evidence do not do: {why}"),
             Self::EvidenceMoved => {
                 f.write_str("evidence was taken back while it was being decided; ask again")
+            }
+            Self::ProposerMoved => {
+                f.write_str("a role of the proposer ended while it was being decided; ask again")
             }
             Self::IssuerKeyUnknown => {
                 f.write_str("the key that signed it does not count for its issuer")

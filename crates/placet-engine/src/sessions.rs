@@ -1,7 +1,7 @@
 //! Sessions: keys with an end. Who opens one, what it may do, and when it ends. Owns the rule that
 //! rights only shrink on their way from one actor to the next; refuses to know tokens.
 
-use crate::command::{OpenSession, Plan, Who};
+use crate::command::{Command, Lends, OpenSession, Plan, Who};
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::step::{append, may_administer};
@@ -215,6 +215,22 @@ impl State {
     #[must_use]
     pub fn roles_of(&self, actor: &ActorRef, now: TimeMs) -> BTreeSet<String> {
         self.standing(actor, now).flat_map(|principal| principal.roles.iter().cloned()).collect()
+    }
+
+    /// Between evaluating a held request and this a key of its proposer may have ended: then the verdict rests
+    /// on roles that nobody has any more.
+    pub(crate) fn still_lends(&self, command: &Command, now: TimeMs) -> Result<(), Rejection> {
+        let lends = match command {
+            Command::Vote(command) => command.lends.as_ref(),
+            Command::Collect(command) => command.lends.as_ref(),
+            _ => None,
+        };
+        let Some(Lends { actor, roles }) = lends else { return Ok(()) };
+        let revoked = self.revoked_role(roles).is_some();
+        if revoked || self.roles_among(actor, roles, now).len() < roles.len() {
+            return Err(Rejection::ProposerMoved);
+        }
+        Ok(())
     }
 
     /// Whether authentication took this caller for what it is now: what lies before the queue may

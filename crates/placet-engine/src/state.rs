@@ -33,7 +33,7 @@ use placet_types::event::{
     ActorRef, EscalationStep, KillScope, KillSource, OverrideMode, PermitIssued, Principal, Tag,
 };
 use placet_types::ids::{
-    ApprovalId, DecisionId, DelegationId, ExceptionId, HoldId, TimeMs, WorkspaceName,
+    ApprovalId, DecisionId, DelegationId, ExceptionId, ExecutionId, HoldId, TimeMs, WorkspaceName,
 };
 
 /// How much a workspace may hold.
@@ -83,6 +83,8 @@ pub struct Bounds {
     pub overrides_max: usize,
     /// Executions that run.
     pub executions_max: usize,
+    /// Executions that wait for a place.
+    pub executions_queued_max: usize,
 }
 
 impl Default for Bounds {
@@ -110,6 +112,7 @@ impl Default for Bounds {
             issuer_keys_max: 4096,
             overrides_max: 1024,
             executions_max: 1 << 16,
+            executions_queued_max: 1 << 12,
         }
     }
 }
@@ -199,6 +202,7 @@ pub(crate) enum Timer {
     Delegation(DelegationId),
     Exception(ExceptionId),
     Review(ExceptionId),
+    Queue(ExecutionId),
 }
 
 /// A permit that was handed to another gate, or consumed by it a moment ago.
@@ -505,11 +509,7 @@ impl State {
         }
         let seen = self.sessions.people.iter().filter(|(_, person)| person.until > self.time);
         let seen = seen.filter(|(_, person)| person.roles.contains(role)).map(|(actor, _)| actor);
-        self.live_keys()
-            .filter(|principal| principal.actor.is_human() && principal.roles.contains(role))
-            .map(|principal| &principal.actor)
-            .chain(seen)
-            .collect()
+        self.keys.people(role).chain(seen).collect()
     }
 
     /// Whether `actor` holds one of `roles` at `now`: by a key or session that counts. In
@@ -580,7 +580,9 @@ impl State {
     /// The next instant at which `Command::Tick` has something to do.
     #[must_use]
     pub fn next_timer(&self) -> Option<TimeMs> {
-        self.timers.first().map(|(time, _)| *time)
+        // A place that is free has been so since the entry that freed it.
+        let place = (!self.queue(1).is_empty()).then_some(self.time);
+        place.or_else(|| self.timers.first().map(|(time, _)| *time))
     }
 
     /// The newest attempt under an idempotency key whose window has not ended: its log index, and

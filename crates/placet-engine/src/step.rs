@@ -61,6 +61,7 @@ pub fn step_with<H: Hasher>(
         }
     }
     evidence::check(state, command)?;
+    state.still_lends(command, now)?;
     match command {
         Command::Decide(command) => decide::<H>(state, command, now),
         Command::Vote(command) => vote::<H>(state, command, now, costs),

@@ -265,6 +265,13 @@ impl Bundle {
         surface.is_some_and(|surface| surface.open_in.contains_key(environment))
     }
 
+    /// How many decisions an execution of a capability may ask for, as its manifest bounds it.
+    #[must_use]
+    pub fn max_steps(&self, capability: &str) -> Option<u64> {
+        let manifests = self.model().documents.get("capabilities")?;
+        manifests.get(capability)?.get("max_steps")?.as_u64()
+    }
+
     /// Issuers of evidence that a surface lists, as policy names them.
     pub fn evidence_issuers(&self, surface: &str) -> impl Iterator<Item = &str> {
         let surface = self.model.surfaces.as_ref().and_then(|it| it.get(surface));

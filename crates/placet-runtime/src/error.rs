@@ -129,7 +129,9 @@ impl From<Refusal> for PlaneError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             // Like a bundle that moved: whoever asks again evaluates with what is there now.
-            Refusal::Rejected(Rejection::EvidenceMoved) => Self::PolicyMoved,
+            Refusal::Rejected(Rejection::EvidenceMoved | Rejection::ProposerMoved) => {
+                Self::PolicyMoved
+            }
             Refusal::Rejected(rejection) => Self::Rejected(rejection),
             Refusal::ClockUnsure => Self::ClockUnsure,
             Refusal::StoreFailed(why) => Self::StoreFailed(why),

@@ -246,6 +246,18 @@ impl Plane {
         .await
     }
 
+    /// Whether any exception that nobody has reviewed yet names a channel to be told.
+    ///
+    /// # Errors
+    /// [`PlaneError`].
+    pub async fn exceptions_promise(&self, workspace: &Workspace) -> Result<bool, PlaneError> {
+        self.look(workspace.no, |state| {
+            let mut open = state.exceptions().filter(|it| it.reviewed.is_none());
+            open.any(|it| it.opened.notifies().next().is_some())
+        })
+        .await
+    }
+
     /// Exceptions, newest first: all of them, or those that `party` owns, has opened or passes under.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Starting, ending and looking at executions. Refuses to know what a step may do.
 
 use crate::error::PlaneError;
-use crate::plane::{Plane, Principal, decision_of};
+use crate::plane::{MOVED_MAX, Plane, Principal, decision_of};
 use crate::workspace::Workspace;
 use placet_engine::{Command, EXECUTION, EndExecution, Execution, ExecutionState, StartExecution};
 use placet_types::event::EndState;
@@ -18,6 +18,8 @@ pub struct ExecutionSpec {
     pub branch: Option<String>,
     /// The execution that it is a part of.
     pub parent: Option<ExecutionId>,
+    /// Decisions that may name it, where that is to be fewer than its manifest says.
+    pub max_steps: Option<u64>,
 }
 
 /// Which executions a look is about.
@@ -39,14 +41,17 @@ impl Plane {
         idempotency_key: String,
         nonce: String,
     ) -> Value {
-        let parent = spec.parent.map(|parent| Object::new().with("parent", parent.to_string()));
+        let arguments = Object::new()
+            .with_opt("max_steps", spec.max_steps)
+            .with_opt("parent", spec.parent.map(|parent| parent.to_string()));
+        let arguments = (!arguments.is_empty()).then_some(arguments);
         let request = Object::new()
             .with("surface", EXECUTION.0)
             .with("action", EXECUTION.1)
             .with("idempotency_key", idempotency_key)
             .with("attempt_nonce", nonce)
             .with("capability", spec.capability.as_str())
-            .with_opt("arguments", parent.map(Value::Object))
+            .with_opt("arguments", arguments.map(Value::Object))
             .with_opt("branch", spec.branch.as_deref());
         Value::Object(request)
     }
@@ -60,20 +65,35 @@ impl Plane {
         workspace: &Arc<Workspace>,
         principal: &Principal,
         decision: DecisionId,
-        parent: Option<ExecutionId>,
+        spec: &ExecutionSpec,
     ) -> Result<Execution, PlaneError> {
         let index = self.locate(workspace, decision)?;
         let (entry, _) = self.entry(workspace, index)?;
-        let command = Command::StartExecution(Box::new(StartExecution {
-            by: self.who(workspace, principal),
-            index,
-            prior: decision_of(&entry)?,
-            parent,
-        }));
-        let payload = self.actor_payload(Some(principal))?;
-        self.submit(workspace.no, command, payload).await?;
-        let id = ExecutionId::from_bytes(*decision.bytes());
-        self.known_execution(workspace, id).await?.ok_or(PlaneError::NotFound("execution"))
+        let prior = decision_of(&entry)?;
+        for _ in 0..MOVED_MAX {
+            // The bound of the manifest belongs to the bundle in force when it starts.
+            let bundle = workspace.bundle();
+            let most = bundle.as_ref().and_then(|bundle| bundle.max_steps(&spec.capability));
+            let command = Command::StartExecution(Box::new(StartExecution {
+                by: self.who(workspace, principal),
+                index,
+                prior: prior.clone(),
+                parent: spec.parent,
+                max_steps: most.into_iter().chain(spec.max_steps).min(),
+                policy: bundle.map(|bundle| bundle.digest()),
+            }));
+            let payload = self.actor_payload(Some(principal))?;
+            match self.submit(workspace.no, command, payload).await {
+                Err(PlaneError::PolicyMoved) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    let id = ExecutionId::from_bytes(*decision.bytes());
+                    let known = self.known_execution(workspace, id).await?;
+                    return known.ok_or(PlaneError::NotFound("execution"));
+                }
+            }
+        }
+        Err(PlaneError::PolicyMoved)
     }
 
     /// Says how an execution ended.

@@ -10,7 +10,7 @@ use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
 use placet_engine::{
-    Collect, Command, Held, HeldState, Rejection, State, Status, Viewer, Vote, Waiting, Who,
+    Collect, Command, Held, HeldState, Lends, Rejection, State, Status, Viewer, Vote, Waiting, Who,
 };
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
@@ -140,7 +140,7 @@ impl Plane {
         let index = self.locate(workspace, id)?;
         let opened = self.open(workspace, index)?;
         for _ in 0..MOVED_MAX {
-            let Anew { verdict, windows } =
+            let Anew { verdict, windows, lends } =
                 self.evaluate_again(workspace, &opened, Some(principal)).await?;
             let command = Command::Collect(Box::new(Collect {
                 decision: id,
@@ -149,6 +149,7 @@ impl Plane {
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
                 verdict,
+                lends,
                 windows,
             }));
             let payload = self.payload(Object::new())?;
@@ -230,7 +231,8 @@ impl Plane {
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
             });
-            let Anew { verdict, windows } = self.evaluate_again(workspace, &opened, None).await?;
+            let Anew { verdict, windows, lends } =
+                self.evaluate_again(workspace, &opened, None).await?;
             let command = Command::Vote(Box::new(Vote {
                 approval,
                 who: self.who(workspace, principal),
@@ -239,6 +241,7 @@ impl Plane {
                 requirement,
                 via,
                 verdict,
+                lends,
                 windows,
                 waiting,
             }));
@@ -524,17 +527,20 @@ impl Plane {
             Event::Decision(event) if event.key.is_some() => Some(event.actor.clone()),
             _ => None,
         };
+        let mut lends = None;
         if let Some(actor) = proposer {
             let now = self.clock.wall();
             let had = std::mem::take(&mut caller.roles);
+            let of = actor.clone();
             let left = move |state: &State| {
-                let mut roles = state.roles_among(&actor, &had, now);
+                let mut roles = state.roles_among(&of, &had, now);
                 for role in state.revoked_roles() {
                     roles.remove(role);
                 }
                 roles
             };
             caller.roles = self.look(workspace.no, left).await?;
+            lends = Some(Lends { actor, roles: caller.roles.clone() });
         }
         if let Some(Principal { caller: today, key: Some(_) }) = collector {
             if today.environment != caller.environment {
@@ -556,12 +562,17 @@ impl Plane {
         let bundle = workspace.bundle();
         request.found = self.found(workspace, bundle.as_deref(), (&request, &caller)).await?;
         let verdict = evaluate(bundle.as_deref(), &request, &caller);
-        Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict })
+        // What the collector has less of is not rested on.
+        if let Some(lends) = &mut lends {
+            lends.roles.retain(|role| caller.roles.contains(role));
+        }
+        Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict, lends })
     }
 }
 
 /// A held request, asked again.
 struct Anew {
     verdict: Verdict,
+    lends: Option<Lends>,
     windows: Vec<Option<Tag>>,
 }

@@ -267,15 +267,17 @@ impl Plane {
     pub async fn revoked_by(
         &self,
         workspace: &Workspace,
-        event: &DecisionEvent,
+        event: &Arc<DecisionEvent>,
         index: u64,
     ) -> Result<Reason, PlaneError> {
         let scopes = event.scopes();
-        // What takes effect beside the store is in no state before it is recorded.
-        if !self.watched.unrecorded().is_empty() {
-            return Ok(Reason::KilledEverything);
-        }
-        self.look(workspace.no, move |state| state.revoked_by(&scopes, index)).await
+        let known = self.look(workspace.no, move |state| state.revoked_by(&scopes, index)).await?;
+        // A trip takes effect before its entry is written: then only the flags tell.
+        let flagged = || match self.all_workspaces().iter().all(|it| it.is_killed()) {
+            true => Reason::KilledEverything,
+            false => Reason::KilledWorkspace,
+        };
+        Ok(known.or_else(|| workspace.halt_of(event)).unwrap_or_else(flagged))
     }
 
     /// Writes the armed certificate, unless the first workspace is killed.

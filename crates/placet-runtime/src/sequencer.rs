@@ -449,6 +449,7 @@ impl Sequencer {
             Command::Collect(collect) => differs(collect.verdict.policy),
             Command::ArmUnder(arm) => differs(arm.verdict.policy),
             Command::OpenException(open) => differs(open.policy),
+            Command::StartExecution(start) => differs(start.policy),
             Command::Erase(erase) => erase.policy != policy,
             Command::OpenSession(open) => open.by.is_none() && differs(open.policy),
             _ => false,

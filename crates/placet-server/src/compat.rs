@@ -1,9 +1,11 @@
 //! Approvals as runs of other systems ask for them: `/approval/…`. Translates to execution requests on
-//! surface `approval.request` and to native votes; decides nothing itself.
+//! surface `approval.request` and to native votes; decides nothing itself. Jobs as well: `/api/v1/jobs`.
 
 mod history;
+mod jobs;
 
 pub(crate) use history::{history, pending, request};
+pub(crate) use jobs::submit;
 
 use crate::approvals::{self, Said, find, may_see};
 use crate::auth::{Act, Session};

@@ -30,6 +30,10 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "OutcomeRequest" => json!({"result": "succeeded"}),
         "VoteRequest" => json!({"note": "checked with the customer"}),
         "CompatVoteRequest" => json!({"note": "checked with the customer"}),
+        "JobRequest" => json!({
+            "topic": "job.mcp-bridge.write.update_ticket", "tenant_id": "default",
+            "risk_tags": ["prod"], "labels": {"mcp.action": "write"},
+        }),
         "ApprovalAskRequest" => json!({
             "run_id": "research-system-v1", "phase_id": "research-integration",
             "reason": "Protected path modification", "risk_level": "CRITICAL",

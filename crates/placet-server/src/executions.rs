@@ -22,7 +22,7 @@ const PAGE_MAX: usize = 200;
 /// `POST /api/v1/executions`
 pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
-    let known = ["branch", "capability", "idempotency_key", "parent"];
+    let known = ["branch", "capability", "idempotency_key", "max_steps", "parent"];
     let mut fields = call.object(&known).await?;
     let given = call::text(&mut fields, "idempotency_key", 200)?;
     let key = idempotency_key(&call, given)?;
@@ -33,6 +33,7 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let spec = ExecutionSpec {
         capability: capability.ok_or_else(missing)?,
         branch: name(&mut fields, "branch")?,
+        max_steps: max_steps(&mut fields)?,
         parent: parent.map(|id| ExecutionId::parse(&id).ok_or_else(expected)).transpose()?,
     };
     let (workspace, principal) = (&session.workspace, &session.principal);
@@ -43,7 +44,7 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let decision = decided.answer.event.decision;
     let execution = match decided.answer.permit.as_ref().map(|permit| permit.state) {
         Some(PermitState::Granted) => {
-            plane.start_execution(workspace, principal, decision, spec.parent).await?
+            plane.start_execution(workspace, principal, decision, &spec).await?
         }
         Some(PermitState::Revoked) | None => return not_permitted(&call, &session, &decided).await,
         // Another attempt has it: what that came to is the answer.
@@ -57,6 +58,14 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     };
     let names = Names::of(&call.server, &session);
     document::answer(StatusCode::CREATED, &build(&execution, &names))
+}
+
+/// How many decisions may name it.
+fn max_steps(fields: &mut Object) -> Result<Option<u64>, Problem> {
+    let Some(value) = fields.remove("max_steps") else { return Ok(None) };
+    let count = value.as_u64().filter(|count| (1..=1_000_000_000).contains(count));
+    let expected = "expected an integer from 1 to 1000000000";
+    count.map(Some).ok_or_else(|| Problem::invalid("/max_steps", expected))
 }
 
 /// A name in a body.
@@ -136,6 +145,8 @@ fn build(it: &Execution, names: &Names<'_>) -> ExecutionDocument {
         since: Instant(it.since),
         ended: it.ended.map(|(_, at)| Instant(at)),
         steps: it.steps,
+        max_steps: started.max_steps,
+        max_concurrent: started.max_concurrent,
         waiting: it.waiting,
         trace: format!("/api/v1/traces/{}", started.execution),
     }

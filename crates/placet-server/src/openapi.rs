@@ -33,6 +33,8 @@ use utoipa::OpenApi;
     api::VoteDocument,
     api::VoteRequest,
     api::ApprovalAskRequest,
+    api::JobRequest,
+    api::JobDocument,
     api::ApprovalStatusDocument,
     api::CompatVoteRequest,
     api::GovernanceRequestList,

@@ -86,6 +86,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "getException", path: "/api/v1/exceptions/{id}", summary: "An exception, and what passed under it", answers: &[(200, JSON, "ExceptionDocument")], ..GET },
     Operation { id: "closeException", path: "/api/v1/exceptions/{id}/close", summary: "End an exception before its time", answers: &[(200, JSON, "ExceptionDocument")], ..POST },
     Operation { id: "reviewException", path: "/api/v1/exceptions/{id}/review", summary: "Review what passed under an exception that is over", body: Some("ExceptionReviewRequest"), answers: &[(200, JSON, "ExceptionDocument")], ..POST },
+    Operation { id: "submitJob", path: "/api/v1/jobs", summary: "Ask whether a job may run, as a scheduler submits it; it is not dispatched: the permit says who may", headers: &["Idempotency-Key", NONCE], body: Some("JobRequest"), answers: &[(200, JSON, "JobDocument")], ..POST },
     Operation { id: "askApproval", path: "/approval/request", summary: "Ask people for an approval, as a run does; the digest covers the whole body", headers: &["Idempotency-Key", NONCE], body: Some("ApprovalAskRequest"), answers: STATUS, ..POST },
     Operation { id: "getApprovalStatus", path: "/approval/status/{id}", summary: "Where an approval stands; collects the permit for the nonce of its attempt", headers: &[NONCE], answers: STATUS, ..GET },
     Operation { id: "approveAsked", path: "/approval/approve/{id}", summary: "Approve, as a compatible client", body: Some("CompatVoteRequest"), answers: STATUS, ..POST },

@@ -58,6 +58,7 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("getException", exceptions::get);
     routes.add("closeException", exceptions::close);
     routes.add("reviewException", exceptions::review);
+    routes.add("submitJob", compat::submit);
     routes.add("askApproval", compat::ask);
     routes.add("getApprovalStatus", compat::status);
     routes.add("approveAsked", compat::approve);

@@ -27,7 +27,9 @@ pub(crate) async fn execute(world: &Rc<World>, name: &WorkspaceName, label: &str
         let own = runs.iter().rev().find(|(of, _)| of == name);
         own.filter(|_| world.per_mille(300)).map(|(_, id)| *id)
     };
-    let spec = ExecutionSpec { capability: CAPABILITY.to_owned(), branch, parent };
+    // Those in a variant may have two steps; the third ends them.
+    let max_steps = branch.is_some().then_some(2);
+    let spec = ExecutionSpec { capability: CAPABILITY.to_owned(), branch, parent, max_steps };
     let (key, nonce) = (format!("run-{label}"), format!("nonce-of-running-{label}"));
     let request = Plane::execution_request(&spec, key.clone(), nonce.clone());
     let ask = Ask::governed(&who, key, nonce, request);
@@ -35,7 +37,7 @@ pub(crate) async fn execute(world: &Rc<World>, name: &WorkspaceName, label: &str
     if answer.event.outcome != Outcome::Permit {
         return;
     }
-    let Some(id) = world.start_run(&who, answer.event.decision, parent).await else { return };
+    let Some(id) = world.start_run(&who, answer.event.decision, &spec).await else { return };
     for step in 0..world.below(4) {
         let pause = world.below(world.pace_ms + 1);
         world.sleep(pause).await;
@@ -75,14 +77,14 @@ impl World {
         self: &Rc<Self>,
         who: &Person,
         decision: DecisionId,
-        parent: Option<ExecutionId>,
+        spec: &ExecutionSpec,
     ) -> Option<ExecutionId> {
-        let who = who.clone();
+        let (who, spec) = (who.clone(), spec.clone());
         let run = move |world: Rc<Self>, plane: Arc<Plane>| {
-            let who = who.clone();
+            let (who, spec) = (who.clone(), spec.clone());
             async move {
                 let (workspace, principal) = world.reach(&plane, &who)?;
-                let begun = plane.start_execution(&workspace, &principal, decision, parent).await;
+                let begun = plane.start_execution(&workspace, &principal, decision, &spec).await;
                 let said = begun.as_ref().map_or_else(PlaneError::code, |_| "running");
                 world.say(format_args!("answer: an execution under {decision}: {said}"));
                 match begun {

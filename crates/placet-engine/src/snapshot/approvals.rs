@@ -116,6 +116,10 @@ impl Code for Timer {
                 w.put(&6_u8);
                 w.put(id);
             }
+            Self::Queue(id) => {
+                w.put(&7_u8);
+                w.put(id);
+            }
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
@@ -127,6 +131,7 @@ impl Code for Timer {
             4 => r.get().map(Self::Delegation),
             5 => r.get().map(Self::Exception),
             6 => r.get().map(Self::Review),
+            7 => r.get().map(Self::Queue),
             _ => None,
         }
     }

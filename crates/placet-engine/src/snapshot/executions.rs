@@ -1,7 +1,7 @@
 //! Executions in a snapshot.
 
 use crate::codec::{Code, Reader, Writer};
-use crate::executions::{Execution, ExecutionState, Executions};
+use crate::executions::{Execution, ExecutionState, Executions, Places};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use placet_types::event::ExecutionStarted;
@@ -18,7 +18,7 @@ impl Code for ExecutionState {
 
 impl Code for Execution {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { started, index, since, scopes, steps, waiting, ended } = self;
+        let Self { started, index, since, queued, scopes, steps, waiting, ended } = self;
         let ExecutionStarted {
             execution,
             index: decided,
@@ -27,6 +27,8 @@ impl Code for Execution {
             capability,
             branch,
             parent,
+            max_concurrent,
+            max_steps,
         } = started;
         w.put(execution);
         w.put(decided);
@@ -35,8 +37,11 @@ impl Code for Execution {
         w.put(capability);
         w.put(branch);
         w.put(parent);
+        w.put(max_concurrent);
+        w.put(max_steps);
         w.put(index);
         w.put(since);
+        w.put(queued);
         w.put(scopes);
         w.put(steps);
         w.put(waiting);
@@ -56,9 +61,12 @@ impl Code for Execution {
                 capability: r.get()?,
                 branch: r.get()?,
                 parent: r.get()?,
+                max_concurrent: r.get()?,
+                max_steps: r.get()?,
             },
             index: r.get()?,
             since: r.get()?,
+            queued: r.get()?,
             scopes: r.get()?,
             steps: r.get()?,
             waiting: r.get()?,
@@ -82,6 +90,10 @@ impl Code for Executions {
         )?;
         let over = all.values().filter_map(|it| it.ended);
         let killed = over.filter(|(state, _)| state.is_killed()).count();
-        Some(Self { all, finals: r.list(Reader::get)?, killed })
+        let mut places = Places::default();
+        for execution in all.values().filter(|it| it.ended.is_none()) {
+            places.insert(execution);
+        }
+        Some(Self { all, finals: r.list(Reader::get)?, killed, places })
     }
 }

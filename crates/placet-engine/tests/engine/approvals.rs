@@ -361,3 +361,37 @@ fn a_person_whose_key_is_revoked_votes_through_no_channel() {
          vote bob d2 via=slack              -> ! role_missing",
     );
 }
+
+#[test]
+fn a_role_that_ends_before_the_turn_lends_nothing() {
+    check(
+        "person ann operator
+         person bob admin
+         agent bot builder
+         rule h big hold
+         rule a pay allow
+         decide bot big h1 -> REQUIRE_APPROVAL operator:1
+         decide bot big h2 -> REQUIRE_APPROVAL operator:1
+         vote ann h1 lends=bot/builder -> approved
+         # What was evaluated with the role comes after its end.
+         revokekey bob bot -> key.revoked
+         vote ann h2 lends=bot/builder -> ! policy_moved
+         # Whoever has a key left that lacks the role collects nothing on the strength of it.
+         newkey bob agent:bot reader -> key.created
+         collect bot h1 lends=bot/builder -> ! policy_moved
+         vote ann h2 -> approved",
+    );
+    check(
+        "person ann operator
+         person bob admin
+         person cat admin
+         agent bot builder
+         rule h big hold
+         decide bot big h1 -> REQUIRE_APPROVAL operator:1
+         trip bob role:builder revoke -> kill.tripped
+         vote ann h1 lends=bot/builder -> ! policy_moved
+         lift bob role:builder -> asked
+         lift cat role:builder -> kill.lifted
+         vote ann h1 lends=bot/builder -> approved",
+    );
+}

@@ -3,12 +3,15 @@
 //! ```text
 //! rule … escalate=MS/role:1,other:1|MS/… remind=MS        (after it was held; before it expires)
 //! vote ann d1 [seen|seen=stale] [waiting=bot/NONCE]        (the requirement that was looked at)
+//! vote, collect … lends=bot/role,role                      (roles of the proposer that the verdict rests on)
 //! delegate ann bob g1 operator,owner MS [on=pay.*]         undelegate ann g1
 //! ```
 
 use super::notation::{Options, Scene, pairs, roles};
 use super::world::{digest, tag};
-use placet_engine::{Command, Decide, Delegate, EndExecution, Passing, StartExecution, Waiting};
+use placet_engine::{
+    Command, Decide, Delegate, EndExecution, Lends, Passing, StartExecution, Waiting,
+};
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, ApprovalReopened, ApprovalVoted, EndState, Event, KillScope, Pseudonym, Tag,
@@ -50,6 +53,13 @@ impl Scene {
             }
             None => None,
         }
+    }
+
+    /// Whose roles a verdict rests on.
+    pub(crate) fn lends(&mut self, options: &Options<'_>) -> Option<Lends> {
+        let (name, names) = options.get("lends")?.split_once('/').expect("name/roles");
+        let names: Vec<&str> = names.split(',').collect();
+        Some(Lends { actor: self.who(name).actor, roles: roles(&names) })
     }
 
     pub(crate) fn waiting(&mut self, options: &Options<'_>) -> Option<Waiting> {
@@ -204,7 +214,7 @@ impl Scene {
         ExecutionId::from_bytes(*self.id(name).bytes())
     }
 
-    /// `start bot d1 [parent=d0]`, `end bot d1 succeeded|failed`
+    /// `start bot d1 [parent=d0] [steps=N]`, `end bot d1 succeeded|failed`
     pub(crate) fn running(&mut self, words: &[&str], options: &Options<'_>) -> Command {
         let by = self.who(words[1]);
         if words[0] == "end" {
@@ -216,7 +226,23 @@ impl Scene {
         let (index, prior) = self.world().decision(id);
         let parent = options.get("parent").map(|name| self.execution(name));
         let prior = Arc::new(prior);
-        Command::StartExecution(Box::new(StartExecution { by, index, prior, parent }))
+        let max_steps = options.num("steps");
+        let start = StartExecution { by, index, prior, parent, max_steps, policy: None };
+        Command::StartExecution(Box::new(start))
+    }
+
+    /// What is known of a decision beyond its entry.
+    pub(crate) fn show(&mut self, name: &str) -> String {
+        let id = self.id(name);
+        let (index, event) = self.world().decision(id);
+        let status = self.world().state.status(id, index, &event.scopes());
+        let mut out = Vec::new();
+        out.extend(status.held.map(|held| held.state.as_str()));
+        out.extend(status.open_permit.map(|_| "open"));
+        out.extend(status.consumed_later.then_some("consumed-later"));
+        out.extend(status.reported.then_some("reported"));
+        out.extend(status.revoked.then_some("revoked"));
+        out.join(" ")
     }
 
     /// How an execution stands: state, steps, those that wait.

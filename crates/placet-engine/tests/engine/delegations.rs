@@ -477,3 +477,29 @@ fn nobody_fills_the_share_of_others_or_makes_their_votes_count_no_more() {
          collect bot d1                                -> collected consumed",
     );
 }
+
+#[test]
+fn a_delegation_that_a_vote_rests_on_is_not_forgotten() {
+    check(
+        "world delegations=3
+         person ann operator
+         person own operator
+         person bob auditor
+         agent bot
+         rule h pay hold
+         delegate own bob g1 operator 1000             -> delegated
+         decide bot pay d1                             -> REQUIRE_APPROVAL operator:1
+         vote bob d1                                   -> approved for own
+         delegate own bob g2 operator 1000             -> delegated
+         +1000
+         tick                                          -> run out; run out
+         delegate ann bob g3 operator 60000            -> delegated
+         # The oldest whose time was up carries a vote; the next one goes.
+         delegate ann bob g4 operator 60000            -> delegated
+         undelegate own g2                             -> ! not_found
+         delegate ann bob g5 operator 60000            -> ! delegations_full
+         collect bot d1                                -> collected consumed
+         # What is released needs it no more.
+         delegate ann bob g5 operator 60000            -> delegated",
+    );
+}

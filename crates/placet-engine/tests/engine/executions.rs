@@ -26,7 +26,7 @@ fn table(rows: &str) {
 #[test]
 fn an_execution_begins_under_a_permit_of_its_own_and_once() {
     check(
-        "world executions=1
+        "world executions=1 waiting=0
          agent bot
          rule s execution allow
          rule a pay allow
@@ -207,5 +207,134 @@ fn a_kill_reaches_what_runs_within_it() {
          decide bot execution e5 action=start capability=mail -> PERMIT
          start bot e5 parent=e2 -> ! execution_ended
          start bot e5 -> execution.started",
+    );
+}
+
+#[test]
+fn where_there_is_no_place_it_waits_for_its_turn() {
+    check(
+        "world executions=2 waiting=2
+         person ann operator
+         person olga operator
+         agent bot
+         rule s execution allow
+         rule a pay allow
+         decide bot execution e1 action=start capability=crm -> PERMIT
+         decide bot execution e2 action=start capability=crm -> PERMIT
+         decide bot execution e3 action=start capability=crm -> PERMIT
+         decide bot execution e4 action=start capability=mail -> PERMIT
+         decide bot execution e5 action=start capability=mail -> PERMIT
+         start bot e1 -> execution.started
+         start bot e2 -> execution.started
+         start bot e3 -> execution.queued
+         start bot e3 -> nothing
+         start bot e4 -> execution.queued
+         start bot e5 -> ! executions_full
+         tick -> nothing
+         # What waits has no steps, and the key of one that came too early is not bound.
+         decide bot pay p1 execution=@e3 capability=crm key=p -> DENY execution_queued
+         end bot e1 succeeded -> execution.ended
+         run e3 -> queued steps 0 waiting 0
+         tick -> execution.started
+         tick -> nothing
+         run e3 -> running steps 0 waiting 0
+         decide bot pay p2 execution=@e3 capability=crm key=p -> PERMIT after p1
+         # The first place of whoever came first.
+         start bot e5 -> execution.queued
+         end bot e2 failed -> execution.ended
+         tick -> execution.started
+         run e4 -> running steps 0 waiting 0
+         run e5 -> queued steps 0 waiting 0
+         # What has not begun has no parts and has done nothing. Its runner may give it up; a kill ends it as one that runs.
+         end bot e5 succeeded -> ! execution_queued
+         decide bot execution e7 action=start capability=web -> PERMIT
+         start bot e7 parent=e5 -> ! execution_queued
+         end bot e5 failed -> execution.ended
+         decide bot execution e6 action=start capability=mail -> PERMIT
+         start bot e6 -> execution.queued
+         trip ann capability:mail -> kill.tripped
+         run e6 -> killed steps 0 waiting 0
+         lift ann capability:mail -> asked
+         lift olga capability:mail -> kill.lifted
+         tick -> nothing",
+    );
+}
+
+#[test]
+fn the_constraint_of_its_permit_bounds_those_that_run() {
+    check(
+        "person ann operator
+         person olga operator
+         agent bot
+         rule s execution constrain max_concurrent=1
+         decide bot execution e1 action=start capability=crm -> PERMIT max_concurrent=1
+         decide bot execution e2 action=start capability=crm -> PERMIT max_concurrent=1
+         decide bot execution e3 action=start capability=mail -> PERMIT max_concurrent=1
+         start bot e1 -> execution.started
+         start bot e2 -> execution.queued
+         # Another capability has places of its own.
+         start bot e3 -> execution.started
+         # A freeze lets nothing begin; once it is lifted the turn comes.
+         trip ann capability:crm freeze -> kill.tripped
+         end bot e1 succeeded -> execution.ended
+         tick -> nothing
+         lift ann capability:crm -> asked
+         lift olga capability:crm -> kill.lifted
+         tick -> execution.started
+         run e2 -> running steps 0 waiting 0",
+    );
+    // Nobody waits for ever, nor for a parent that is gone.
+    check(
+        "agent bot
+         rule s execution constrain max_concurrent=1
+         decide bot execution e1 action=start capability=crm -> PERMIT max_concurrent=1
+         decide bot execution e2 action=start capability=crm permit=9 -> PERMIT max_concurrent=1
+         decide bot execution e3 action=start capability=mail -> PERMIT max_concurrent=1
+         decide bot execution e4 action=start capability=crm -> PERMIT max_concurrent=1
+         start bot e1 -> execution.started
+         start bot e3 -> execution.started
+         start bot e2 -> execution.queued
+         start bot e4 parent=e3 -> execution.queued
+         +86399999
+         tick -> nothing
+         end bot e3 succeeded -> execution.ended
+         +1
+         tick -> execution.terminated; execution.terminated
+         run e2 -> failed steps 0 waiting 0
+         run e1 -> running steps 0 waiting 0
+         decide bot execution e5 action=start capability=mail -> PERMIT max_concurrent=1
+         start bot e5 -> execution.started
+         decide bot execution e6 action=start capability=crm -> PERMIT max_concurrent=1
+         start bot e6 parent=e5 -> execution.queued
+         end bot e5 failed -> execution.ended
+         end bot e1 failed -> execution.ended
+         tick -> execution.terminated
+         run e6 -> failed steps 0 waiting 0",
+    );
+}
+
+#[test]
+fn a_step_too_many_ends_it() {
+    check(
+        "person ann operator
+         agent bot
+         agent other
+         rule s execution allow
+         rule a pay allow
+         rule h big hold
+         decide bot execution e1 action=start capability=crm -> PERMIT
+         start bot e1 steps=2 -> execution.started
+         decide bot big h1 execution=@e1 capability=crm -> REQUIRE_APPROVAL operator:1
+         decide other pay p1 execution=@e1 capability=crm -> DENY execution_foreign
+         decide bot pay p2 execution=@e1 capability=crm -> PERMIT
+         decide other pay p3 execution=@e1 capability=crm -> DENY execution_foreign
+         run e1 -> waiting_approval steps 2 waiting 1
+         decide bot pay p4 execution=@e1 capability=crm -> DENY execution_budget; execution.terminated
+         run e1 -> terminated_budget steps 3 waiting 1
+         # That is final, for what is held as well.
+         decide bot pay p5 execution=@e1 capability=crm -> DENY execution_ended
+         vote ann h1 -> approved
+         collect bot h1 -> ! execution_ended
+         end bot e1 succeeded -> ! execution_ended",
     );
 }

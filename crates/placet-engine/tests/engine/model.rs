@@ -280,16 +280,23 @@ impl Model {
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::SignerRotated(_) | Event::SignerRevoked(_) | Event::LogSucceeded(_) => {}
-            Event::ExecutionStarted(started) => {
+            Event::ExecutionStarted(started) if self.runs.waits(started.execution) => {
+                let stops = self.stops(&self.decisions[&started.decision()]);
+                assert!(!stops.iter().any(|it| it.ends_permits()), "begun under a kill");
+                self.runs.begun(started, index);
+            }
+            Event::ExecutionStarted(started) | Event::ExecutionQueued(started) => {
                 let decision = &self.decisions[&started.decision()];
                 assert_eq!(self.consumed.get(&decision.decision), Some(&1), "begun unpermitted");
                 assert!(self.reported.insert(started.index), "begun and reported");
                 assert!(!self.revoked.contains(&started.index), "begun after a revocation");
                 let stops = self.stops(decision);
                 assert!(!stops.iter().any(|it| it.ends_permits()), "begun under a kill");
-                self.runs.started(started, decision, index);
+                let waits = matches!(entry.event, Event::ExecutionQueued(_));
+                self.runs.started(started, decision, index, waits);
             }
             Event::ExecutionEnded(ended) => self.runs.ended(ended),
+            Event::ExecutionTerminated(ended) => self.runs.terminated(ended),
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}

@@ -165,6 +165,7 @@ impl Scene {
             reserve: bound("reserve", 4),
             final_max: bound("finals", default.final_max),
             executions_max: bound("executions", default.executions_max),
+            executions_queued_max: bound("waiting", default.executions_queued_max),
             overrides_max: bound("overrides", default.overrides_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
             exceptions_max: bound("exceptions", default.exceptions_max),
@@ -216,9 +217,11 @@ impl Scene {
                 "deny" => Effect::Deny,
                 other => panic!("no effect {other}"),
             };
-            let constraints = options
-                .num("max_retries")
-                .map(|n| Constraints::from_object(&Object::new().with("max_retries", n)).unwrap());
+            let of = |key: &str| Some((key.to_owned(), options.num(key)?));
+            let keys = ["max_retries", "max_concurrent"].into_iter().filter_map(of);
+            let object = keys.fold(Object::new(), |all, (key, n)| all.with(&key, n));
+            let constraints =
+                (!object.is_empty()).then(|| Constraints::from_object(&object).unwrap());
             let limit = options.get("limit").map(|text| {
                 let (count, per) = text.split_once('/').unwrap();
                 LimitSpec { count: count.parse().unwrap(), per_ms: per.parse().unwrap() }
@@ -350,6 +353,7 @@ impl Scene {
                         .get("via")
                         .map(|name| VoteChannel::parse(name).expect("a channel")),
                     requirement: self.seen(id, options),
+                    lends: self.lends(options),
                     windows: prior.map_or(Vec::new(), |(_, it)| windows(&verdict, &it.actor)),
                     verdict,
                     waiting: self.waiting(options),
@@ -358,6 +362,7 @@ impl Scene {
             "delegate" | "undelegate" => self.delegation(words, options),
             "collect" => {
                 let verdict = self.verdict(&surface);
+                let lends = self.lends(options);
                 let who = who(self);
                 Command::Collect(Box::new(Collect {
                     decision: id,
@@ -367,6 +372,7 @@ impl Scene {
                     windows: windows(&verdict, &who.actor),
                     who,
                     verdict,
+                    lends,
                 }))
             }
             "withdraw" => Command::Withdraw { decision: id, by: who(self) },
@@ -571,20 +577,6 @@ impl Scene {
             },
             other => self.asked(other).unwrap_or_else(|| other.type_name().into()),
         }
-    }
-
-    /// What is known of a decision beyond its entry.
-    fn show(&mut self, name: &str) -> String {
-        let id = self.id(name);
-        let (index, event) = self.world().decision(id);
-        let status = self.world().state.status(id, index, &event.scopes());
-        let mut out = Vec::new();
-        out.extend(status.held.map(|held| held.state.as_str()));
-        out.extend(status.open_permit.map(|_| "open"));
-        out.extend(status.consumed_later.then_some("consumed-later"));
-        out.extend(status.reported.then_some("reported"));
-        out.extend(status.revoked.then_some("revoked"));
-        out.join(" ")
     }
 }
 

@@ -2,8 +2,8 @@
 
 use placet_engine::State;
 use placet_types::event::{
-    ActorRef, DecisionEvent, ExecutionEnded, ExecutionStarted, KillEvent, KillScope, KillSource,
-    OverrideMode,
+    ActorRef, DecisionEvent, EndState, ExecutionEnded, ExecutionStarted, ExecutionTerminated,
+    KillEvent, KillScope, KillSource, OverrideMode, TerminateCause,
 };
 use placet_types::ids::ExecutionId;
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ struct Run {
     begun: DecisionEvent,
     by: ActorRef,
     index: u64,
+    /// It has no place yet.
+    waits: bool,
     end: Option<&'static str>,
 }
 
@@ -51,18 +53,40 @@ impl Runs {
         started: &ExecutionStarted,
         decision: &DecisionEvent,
         index: u64,
+        waits: bool,
     ) {
         assert_eq!((&*decision.surface, &*decision.action), ("execution", "start"));
         assert_eq!(started.by, decision.actor, "begun by somebody else");
         let begun = decision.clone();
-        let run = Run { begun, by: started.by.clone(), index, end: None };
+        let run = Run { begun, by: started.by.clone(), index, waits, end: None };
         assert!(self.all.insert(started.execution, run).is_none(), "begun twice");
+    }
+
+    /// Whether it was accepted and has no place yet.
+    pub(crate) fn waits(&self, id: ExecutionId) -> bool {
+        self.all.get(&id).is_some_and(|run| run.waits && run.end.is_none())
+    }
+
+    /// What waited runs.
+    pub(crate) fn begun(&mut self, started: &ExecutionStarted, index: u64) {
+        let run = self.all.get_mut(&started.execution).expect("a run");
+        (run.waits, run.index) = (false, index);
+    }
+
+    /// The plane ends it by itself.
+    pub(crate) fn terminated(&mut self, ended: &ExecutionTerminated) {
+        let run = self.all.get_mut(&ended.execution).expect("a run");
+        assert!(run.end.is_none(), "ended twice");
+        let spent = ended.cause == TerminateCause::Steps;
+        assert_eq!(run.waits, !spent, "what waits has no steps, and what runs has its place");
+        run.end = Some(if spent { "terminated_budget" } else { "failed" });
     }
 
     pub(crate) fn ended(&mut self, ended: &ExecutionEnded) {
         let run = self.all.get_mut(&ended.execution).expect("a run");
         assert!(run.end.is_none(), "ended twice");
-        assert_eq!(run.by, ended.by, "ended by somebody else");
+        let oversees = ended.by.is_human() && ended.state == EndState::Failed;
+        assert!(run.by == ended.by || oversees, "ended by somebody else");
         run.end = Some(ended.state.as_str());
     }
 
@@ -104,14 +128,14 @@ impl Runs {
     /// Since which entry the execution runs that an action names.
     pub(crate) fn running(&self, decision: &DecisionEvent) -> Option<u64> {
         let run = self.all.get(&named(decision)?)?;
-        run.end.is_none().then_some(run.index)
+        (run.end.is_none() && !run.waits).then_some(run.index)
     }
 
     /// Whether an action may be let pass for the execution that it names, if it names one.
     pub(crate) fn goes_on(&self, decision: &DecisionEvent) -> bool {
         let Some(id) = named(decision) else { return true };
         let run = self.all.get(&id);
-        run.is_some_and(|run| run.end.is_none() && run.by == decision.actor)
+        run.is_some_and(|run| run.end.is_none() && !run.waits && run.by == decision.actor)
     }
 
     /// The state says the same of all that it remembers; what runs it does.

@@ -97,12 +97,13 @@ pub(super) struct Elements {
 }
 
 /// Members that say nothing about any decision.
-const SILENT: [&str; 12] = [
+const SILENT: [&str; 13] = [
     "ceilings",
     "deadline",
     "description",
     "fail_mode",
     "idempotency_window",
+    "max_steps",
     "owner",
     "prices",
     "reason",

@@ -48,6 +48,11 @@ pub(super) const KIND: Kind = Kind {
                 "most of each unit that one execution may use",
             ),
             Field::optional(
+                "max_steps",
+                Shape::Int(1, 1_000_000_000),
+                "decisions that one execution may ask for; one more ends it",
+            ),
+            Field::optional(
                 "checkpoints",
                 Shape::Entries(&[
                     Field::required("id", Shape::Id, "unique among the checkpoints"),

@@ -104,7 +104,7 @@ pub fn actor_of(event: &Event) -> Option<&str> {
             event.by.as_ref().map(ActorRef::as_str)
         }
         Event::ExceptionReviewed(event) => Some(event.by.as_str()),
-        Event::ExecutionStarted(event) => Some(event.by.as_str()),
+        Event::ExecutionStarted(event) | Event::ExecutionQueued(event) => Some(event.by.as_str()),
         Event::ExecutionEnded(event) => Some(event.by.as_str()),
         Event::KeyCreated(event) => Some(event.by.as_str()),
         Event::KeyRevoked(event) => Some(event.by.as_str()),

@@ -171,7 +171,16 @@ async fn empty(
             }
             Tried::Again(asked, why) => {
                 channels.count(&channels.failed);
-                let until = channels.pause(server, destination, asked);
+                // One that has failed so often may be at fault itself: it waits alone, and the next one says
+                // whether the peer is there.
+                let alone = head.attempts.saturating_add(1) >= PATIENCE && asked.is_none();
+                let until = match alone {
+                    true => {
+                        let wait = wait_ms(head.attempts, server.plane.chance(), None);
+                        server.plane.now().plus(wait)
+                    }
+                    false => channels.pause(server, destination, asked),
+                };
                 if head.attempts.saturating_add(1) >= ATTEMPTS_MAX {
                     give_up(channels, &workspace, &head, &why).await?;
                 } else {
@@ -180,7 +189,9 @@ async fn empty(
                     };
                     channels.on_outbox(failed).await?;
                 }
-                return Ok(());
+                if !alone {
+                    return Ok(());
+                }
             }
         }
     }
@@ -298,6 +309,14 @@ impl Channels {
         if !ids.is_empty() {
             self.wake.notify_one();
         }
+    }
+
+    /// Has everything of a workspace tried at once: another policy may name other addresses and secrets.
+    pub(super) async fn resume_all(&self, no: WorkspaceNo) -> Result<(), String> {
+        self.on_outbox(move |outbox| outbox.due_now(no)).await?;
+        locked(&self.pauses).retain(|(of, _), _| *of != no);
+        self.wake.notify_one();
+        Ok(())
     }
 
     /// Has everything of a destination tried at once.

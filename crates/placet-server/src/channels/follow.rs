@@ -105,9 +105,20 @@ async fn advance(
             let next = cursor.next;
             keep(channels, no, cursor, next, Vec::new(), server).await?;
         }
+        // A peer that was down may be another one now. At a start nothing has changed.
+        if cursor.under.is_some() {
+            channels.resume_all(no).await?;
+        }
         cursor.under = under;
     }
-    let Some(bundle) = bundle.filter(|bundle| !bundle.notify().is_silent()) else {
+    // Where the last channel has left the policy, what exceptions have promised waits for it, for all to see.
+    let silent = bundle.as_ref().is_none_or(|bundle| bundle.notify().is_silent());
+    let promised = match silent && cursor.kept.is_some() {
+        true => server.plane.exceptions_promise(workspace).await,
+        false => Ok(false),
+    };
+    let silent = silent && !promised.map_err(|error| error.to_string())?;
+    let Some(bundle) = bundle.filter(|_| !silent) else {
         // Nobody is told anything, so nothing need be read. A log that somebody once heard of keeps its
         // place: what happens now is told to nobody later.
         if cursor.kept.is_some_and(|kept| kept < size) {

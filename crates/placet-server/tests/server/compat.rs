@@ -268,3 +268,57 @@ async fn the_printed_approval_of_a_job_works_in_development() {
     let listed = world.get("/api/v1/approvals?include_resolved=false", "").await.ok();
     assert_eq!(listed["approvals"], json!([]));
 }
+
+/// A job as it is printed, with the name that the workspace has here.
+const PRINTED: &str = r#"{
+  "topic":"job.mcp-bridge.write.update_ticket",
+  "tenant_id":"main",
+  "risk_tags":["prod"],
+  "labels":{"mcp.action":"write"}
+}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_printed_job_is_submitted_and_approved_by_its_id() {
+    let world = world(true).await;
+    let held = world.post("/api/v1/jobs", "", PRINTED).await.ok();
+    assert_eq!(at(&held, "/state"), "approval_required");
+    assert_eq!(held["idempotency_key"].as_str().map(str::len), Some(64));
+    let job = at(&held, "/job_id");
+    assert_eq!(job.strip_prefix("job_"), at(&held, "/decision/id").strip_prefix("dec_"));
+    let path = format!("/api/v1/approvals/{job}/approve");
+    world.post(&path, "", r#"{"note":"approved after policy review"}"#).await.ok();
+    // The same job again stands where it stands; with its nonce the scheduler has the permit.
+    let key = at(&held, "/idempotency_key");
+    let again = [("idempotency-key", key), ("placet-attempt-nonce", "5f0c2a9b7e1d4c38")];
+    let again = world.call("POST", "/api/v1/jobs", "", &again, PRINTED).await.ok();
+    assert_eq!((at(&again, "/job_id"), at(&again, "/state")), (job, "permitted"));
+    assert_eq!(at(&again, "/decision/permit/state"), "granted", "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_does_not_fit_is_refused_by_its_field() {
+    let world = world(false).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let post = async |change: Value| {
+        let mut body: Value = serde_json::from_str(PRINTED).unwrap();
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        world.post("/api/v1/jobs", &bot, &body.to_string()).await
+    };
+    assert_eq!(at(&post(json!({})).await.ok(), "/state"), "approval_required");
+    post(json!({"tenant_id": "other"})).await.refused(404, "workspace_not_found");
+    for (change, field, code) in [
+        (json!({"tenant_id": 7}), "/tenant_id", "field_invalid"),
+        (json!({"workspace": "other"}), "/tenant_id", "field_invalid"),
+        (json!({"surface": "mail"}), "/surface", "field_invalid"),
+        (json!({"topik": "x"}), "/topik", "field_unknown"),
+        (json!({"labels": []}), "/labels", "field_invalid"),
+    ] {
+        let refused = post(change.clone()).await.refused(400, code);
+        assert_eq!(at(&refused, "/field"), field, "{change}");
+    }
+    let bare = world.post("/api/v1/jobs", &bot, r#"{"risk_tags":[]}"#).await;
+    assert_eq!(at(&bare.refused(400, "field_missing"), "/field"), "/topic");
+    world.post("/api/v1/jobs", "", PRINTED).await.refused(401, "key_missing");
+}

@@ -96,3 +96,63 @@ async fn a_step_outside_the_manifest_kills_the_execution_and_a_kill_ends_it_for_
     let third = world.post(PATH, &bot, &begin("c")).await.json();
     assert_eq!(at(&third, "/state"), "running");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_waits_for_a_place_and_one_has_had_its_steps() {
+    let rule = "  - id: one\n    match: { surfaces: [execution] }\n    decision: allow_with_constraints\n    constraints: { max_concurrent: 1 }\n";
+    let manifests = "capabilities:\n  crm: { allowed_roles: [\"*\"], surfaces: [execution, payments.transfer], max_steps: 3 }\n";
+    let world =
+        World::with(Some(&format!("{BUNDLE}{rule}{manifests}")), false, ServerOptions::default())
+            .await;
+    let bot = world.key("agent:bot", &["runner"]).await;
+    let begin = async |name: &str, more: &str| {
+        let body = format!(r#"{{"capability":"crm","idempotency_key":"{name}"{more}}}"#);
+        let begun = world.post(PATH, &bot, &body).await;
+        assert_eq!(begun.status, 201, "{begun:?}");
+        begun.json()
+    };
+    let first = begin("a", "").await;
+    assert_eq!((at(&first, "/state"), &first["max_steps"]), ("running", &Value::from(3)));
+    let second = begin("b", r#","max_steps":1"#).await;
+    assert_eq!((at(&second, "/state"), &second["max_steps"]), ("queued", &Value::from(1)));
+    assert_eq!(second["max_concurrent"], 1);
+    let (first, second) = (at(&first, "/id"), at(&second, "/id"));
+    let early = step(&world, &bot, "payments.transfer", "s1", second).await;
+    assert_eq!(at(&early, "/reasons/0/code"), "execution_queued");
+    let end = |id: &str| format!("{PATH}/{id}/end");
+    let done = r#"{"state":"succeeded"}"#;
+    world.post(&end(second), &bot, done).await.refused(409, "execution_queued");
+    let waiting = world.get(&format!("{PATH}?state=queued"), &bot).await.ok();
+    assert_eq!(at(&waiting, "/executions/0/id"), second);
+    // It begins by itself, soon after the first one has ended.
+    world.post(&end(first), &bot, done).await.ok();
+    let path = format!("{PATH}/{second}");
+    let began = std::time::Instant::now();
+    while at(&world.get(&path, &bot).await.ok(), "/state") != "running" {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "it never begins");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // What was asked for too early has bound no key and is no step.
+    let now = step(&world, &bot, "payments.transfer", "s1", second).await;
+    assert_eq!(at(&now, "/outcome"), "PERMIT", "{now}");
+    let spent = step(&world, &bot, "payments.transfer", "s2", second).await;
+    assert_eq!(at(&spent, "/reasons/0/code"), "execution_budget");
+    let shown = world.get(&path, &bot).await.ok();
+    assert_eq!(at(&shown, "/state"), "terminated_budget");
+    world.post(&end(second), &bot, done).await.refused(409, "execution_ended");
+    let third = begin("c", "").await;
+    let id = at(&third, "/id");
+    for name in ["s3", "s4", "s5"] {
+        let step = step(&world, &bot, "payments.transfer", name, id).await;
+        assert_eq!(at(&step, "/outcome"), "PERMIT", "{step}");
+    }
+    let over = step(&world, &bot, "payments.transfer", "s6", id).await;
+    assert_eq!(at(&over, "/reasons/0/code"), "execution_budget");
+    for bad in ["0", "1000000001", "\"7\""] {
+        let body = format!(r#"{{"capability":"crm","max_steps":{bad}}}"#);
+        let refused = world.post(PATH, &bot, &body).await.refused(400, "field_invalid");
+        assert_eq!(at(&refused, "/field"), "/max_steps");
+    }
+    let types = world.get("/api/v1/audit?type=execution.terminated", &world.admin).await.ok();
+    assert_eq!(types["entries"].as_array().map(Vec::len), Some(2), "{types}");
+}

@@ -218,6 +218,7 @@ impl Stage {
                 let held = self.held().await;
                 self.at(operation, "{id}", at(&held, "/approval/id"), "")
             }
+            "submitJob" => call(operation.path, r#"{"topic":"job.read"}"#),
             "askApproval" => {
                 call(operation.path, &format!(r#"{{"run_id":"r{n}","phase_id":"p"}}"#))
             }

@@ -116,6 +116,7 @@ async fn every_operation_is_reached() {
         get("/api/v1/approvals"),
         get(&format!("/api/v1/approvals/{}", at(&held[0], "/approval/id"))),
         ("POST", "/approval/request".to_owned(), &bot, ASK.to_owned()),
+        ("POST", "/api/v1/jobs".to_owned(), &bot, r#"{"topic":"job.read"}"#.to_owned()),
         get(&format!("/approval/status/{}", at(&held[0], "/approval/id"))),
         asked_for(3, "approve"),
         asked_for(4, "reject"),

@@ -5,9 +5,12 @@
 use super::{Held, Logs, violated};
 use crate::disk::Stored;
 use placet_engine::{ExceptionStanding, State};
-use placet_types::event::{DecisionEvent, Event, KillEvent, KillScope, KillSource, OverrideMode};
+use placet_types::event::{
+    DecisionEvent, Event, ExecutionStarted, KillEvent, KillScope, KillSource, OverrideMode,
+    TerminateCause,
+};
 use placet_types::ids::{ApprovalId, DecisionId, EvidenceId, ExceptionId, ExecutionId, TimeMs};
-use placet_types::policy::Outcome;
+use placet_types::policy::{Outcome, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "control";
@@ -162,6 +165,11 @@ struct Run {
     index: u64,
     scopes: BTreeSet<KillScope>,
     end: Option<&'static str>,
+    /// It waits for a place.
+    queued: bool,
+    /// Decisions that named it while it ran, and how many may.
+    steps: u64,
+    most: Option<u64>,
 }
 
 /// A decision that a permit may come from.
@@ -284,7 +292,13 @@ impl Fold {
                 }
                 _ => wrong("takes back evidence that is not there, or again"),
             },
-            Event::ExecutionStarted(event) => {
+            Event::ExecutionStarted(event)
+                if self.runs.get(&event.execution).is_some_and(|run| run.queued) =>
+            {
+                self.begun(event, index)
+            }
+            Event::ExecutionStarted(event) | Event::ExecutionQueued(event) => {
+                let queued = matches!(stored.entry.event, Event::ExecutionQueued(_));
                 let mut under = vec![
                     KillScope::Capability(event.capability.clone()),
                     KillScope::Execution(event.execution.to_string()),
@@ -304,7 +318,9 @@ impl Fold {
                 if let Some(by) = self.stops(&scopes, |mode| mode.ends_permits()) {
                     return wrong(format!("starts an execution while {by} is stopped"));
                 }
-                match self.runs.insert(event.execution, Run { index, scopes, end: None }) {
+                let most = event.max_steps;
+                let run = Run { index, scopes, end: None, queued, steps: 0, most };
+                match self.runs.insert(event.execution, run) {
                     Some(_) => wrong("starts an execution a second time"),
                     None => Ok(()),
                 }
@@ -316,8 +332,53 @@ impl Fold {
                 }
                 _ => wrong("ends an execution that does not run"),
             },
+            Event::ExecutionTerminated(event) => match self.runs.get_mut(&event.execution) {
+                Some(run) if run.end.is_none() => {
+                    let spent = run.most.is_some_and(|most| run.steps >= most);
+                    let (fits, end) = match event.cause {
+                        TerminateCause::Steps => (spent && !run.queued, "terminated_budget"),
+                        TerminateCause::Queue | TerminateCause::Parent => (run.queued, "failed"),
+                    };
+                    run.end = Some(end);
+                    if fits {
+                        Ok(())
+                    } else {
+                        wrong("ends an execution that had a place and steps")
+                    }
+                }
+                _ => wrong("ends an execution that does not run"),
+            },
             _ => Ok(()),
         }
+    }
+
+    /// One that waited has a place.
+    fn begun(&mut self, event: &ExecutionStarted, index: u64) -> Wrong {
+        let Some(run) = self.runs.get(&event.execution) else { return Ok(()) };
+        if run.end.is_some() {
+            return wrong("starts an execution that has ended");
+        }
+        if let Some(by) = self.stops(&run.scopes.clone(), |_| true) {
+            return wrong(format!("starts an execution that waited while {by} is stopped"));
+        }
+        if let Some(run) = self.runs.get_mut(&event.execution) {
+            (run.queued, run.index) = (false, index);
+        }
+        Ok(())
+    }
+
+    /// The execution of ours that is among these scopes: of one and those that it is a part of, itself.
+    fn named(&self, scopes: &BTreeSet<KillScope>) -> Option<ExecutionId> {
+        let depth = |id: &ExecutionId| {
+            let scopes = self.runs.get(id).map(|run| run.scopes.iter());
+            let runs = scopes.into_iter().flatten();
+            runs.filter(|scope| matches!(scope, KillScope::Execution(_))).count()
+        };
+        let all = scopes.iter().filter_map(|scope| match scope {
+            KillScope::Execution(name) => ExecutionId::parse(name),
+            _ => None,
+        });
+        all.max_by_key(depth)
     }
 
     fn decision(&mut self, event: &DecisionEvent, index: u64, time: TimeMs) -> Wrong {
@@ -327,10 +388,24 @@ impl Fold {
             if let Some(by) = self.stops(&scopes, |_| true) {
                 return wrong(format!("lets pass while {by} is stopped"));
             }
-            if named(&scopes).and_then(|id| self.runs.get(&id)).is_some_and(|run| run.end.is_some())
+            if self
+                .named(&scopes)
+                .and_then(|id| self.runs.get(&id))
+                .is_some_and(|run| run.end.is_some())
             {
                 return wrong("lets a step pass of an execution that has ended");
             }
+        }
+        let foreign = event.reasons.contains(&Reason::ExecutionForeign);
+        let named = self.named(&scopes).filter(|_| !foreign);
+        let run = named.and_then(|id| self.runs.get_mut(&id));
+        if let Some(run) = run.filter(|run| !run.queued || granted) {
+            if granted && (run.queued || run.most.is_some_and(|most| run.steps >= most)) {
+                return wrong(
+                    "lets a step pass of an execution that waits, or has had all its steps",
+                );
+            }
+            run.steps += 1;
         }
         if let Some(passage) = &event.exception {
             let Some(known) = self.exceptions.get_mut(&passage.exception) else {
@@ -378,7 +453,7 @@ impl Fold {
         if let Some(by) = self.stops(&known.scopes, |_| true) {
             return wrong(format!("collects a permit while {by} is stopped"));
         }
-        let run = named(&known.scopes).and_then(|id| self.runs.get(&id));
+        let run = self.named(&known.scopes).and_then(|id| self.runs.get(&id));
         if run.is_some_and(|run| run.end.is_some()) {
             return wrong("collects a permit of an execution that has ended");
         }
@@ -400,7 +475,10 @@ impl Fold {
         scopes: &BTreeSet<KillScope>,
         ways: impl Fn(OverrideMode) -> bool,
     ) -> Option<KillScope> {
-        let run = named(scopes).and_then(|id| self.runs.get(&id)).filter(|run| run.end.is_none());
+        let run = self
+            .named(scopes)
+            .and_then(|id| self.runs.get(&id))
+            .filter(|run| run.end.is_none() && !run.queued);
         let wide = [KillScope::Everything, KillScope::Workspace];
         let mut all = wide.iter().chain(scopes);
         let by = all.find(|scope| {
@@ -450,7 +528,7 @@ impl Fold {
     /// A no ends the execution whose step it was.
     fn rejected(&mut self, approval: ApprovalId) {
         let decision = self.held.get(&approval).and_then(|id| self.decided.get(id));
-        let id = decision.and_then(|known| named(&known.scopes));
+        let id = decision.and_then(|known| self.named(&known.scopes));
         if let Some(run) = id.and_then(|id| self.runs.get_mut(&id)) {
             run.end.get_or_insert("rejected");
         }
@@ -490,14 +568,6 @@ impl Fold {
             }
         }
     }
-}
-
-/// The execution of ours that is among these scopes.
-fn named(scopes: &BTreeSet<KillScope>) -> Option<ExecutionId> {
-    scopes.iter().find_map(|scope| match scope {
-        KillScope::Execution(name) => ExecutionId::parse(name),
-        _ => None,
-    })
 }
 
 /// How an execution ended by a log.

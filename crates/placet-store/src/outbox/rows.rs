@@ -248,6 +248,20 @@ impl Outbox {
         })
     }
 
+    /// Has everything that waits of a workspace tried at once; what was tried counts on.
+    ///
+    /// # Errors
+    /// [`PortError`] when the store failed.
+    pub fn due_now(&self, workspace: WorkspaceNo) -> Result<(), PortError> {
+        if self.read(true, |_| Ok(false))? {
+            return Ok(());
+        }
+        self.write(|write| {
+            let now = "UPDATE delivery SET due_ms = 0 WHERE workspace = ?1 AND dead = 0";
+            write.execute(now, [workspace.0]).map(drop)
+        })
+    }
+
     /// Has a delivery tried anew, as if it never had been. Whether there is such a one.
     ///
     /// # Errors

@@ -186,7 +186,7 @@ impl<'a> Facts<'a> {
             Event::KillTripped(event)
             | Event::KillLiftRequested(event)
             | Event::KillLifted(event) => by(event.by.as_ref()),
-            Event::ExecutionStarted(event) => {
+            Event::ExecutionStarted(event) | Event::ExecutionQueued(event) => {
                 Self { actor: Some(&event.by), ..about(event.decision()) }
             }
             Event::ExecutionEnded(event) => by(Some(&event.by)),
@@ -229,6 +229,7 @@ impl<'a> Facts<'a> {
             }
             Event::Genesis(_)
             | Event::ExceptionOverdue(_)
+            | Event::ExecutionTerminated(_)
             | Event::Gap(_)
             | Event::AdmissionRefused(_) => Self::default(),
         }

@@ -164,11 +164,14 @@ impl DecisionEvent {
     pub const RULES_MAX: usize = 16;
 
     /// Whether the idempotency key is bound to this decision. THROTTLE, passing SILENCE and DENY
-    /// by an override leave it open for the next attempt.
+    /// by an override or before its execution runs leave it open for the next attempt.
     #[must_use]
     pub fn binds(&self) -> bool {
         let passing = |reason: &Reason| {
-            matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded) || reason.is_override()
+            let waits = Reason::ExecutionQueued;
+            matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded)
+                || *reason == waits
+                || reason.is_override()
         };
         self.outcome != Outcome::Throttle && !self.reasons.iter().any(passing)
     }

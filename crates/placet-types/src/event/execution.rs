@@ -1,4 +1,5 @@
-//! The events of an execution: a run of a capability, begun under a decision and ended once.
+//! The events of an execution: a run of a capability, begun under a decision, at once or when there is a place,
+//! and ended once.
 
 use super::read::Reader;
 use super::{ActorRef, EntryError};
@@ -8,7 +9,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// `execution.started`
+/// `execution.started`; `execution.queued` where it waits for a place and starts later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionStarted {
     /// Its id: that of the decision under another prefix.
@@ -25,6 +26,10 @@ pub struct ExecutionStarted {
     pub branch: Option<String>,
     /// The execution that it is a part of.
     pub parent: Option<ExecutionId>,
+    /// Executions of this capability that may run at a time; the permit's constraint.
+    pub max_concurrent: Option<u64>,
+    /// Decisions that may name it; one more ends it.
+    pub max_steps: Option<u64>,
 }
 
 impl ExecutionStarted {
@@ -40,6 +45,8 @@ impl ExecutionStarted {
         w.str("capability", &self.capability);
         w.str("execution", &self.execution.to_string());
         w.uint("index", self.index);
+        w.uint_opt("max_concurrent", self.max_concurrent);
+        w.uint_opt("max_steps", self.max_steps);
         if !self.on_behalf_of.is_empty() {
             w.strings("on_behalf_of", self.on_behalf_of.iter().map(ActorRef::as_str));
         }
@@ -59,6 +66,8 @@ impl ExecutionStarted {
             capability: r.parsed("capability", name)?,
             branch: r.parsed_opt("branch", name)?,
             parent: r.parsed_opt("parent", ExecutionId::parse)?,
+            max_concurrent: r.uint_opt("max_concurrent")?,
+            max_steps: r.uint_opt("max_steps")?,
         })
     }
 }
@@ -112,6 +121,58 @@ impl ExecutionEnded {
             execution: r.parsed("execution", ExecutionId::parse)?,
             by: r.parsed("by", ActorRef::parse)?,
             state: r.parsed("state", EndState::parse)?,
+        })
+    }
+}
+
+/// Why the plane ends an execution by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminateCause {
+    /// A step more than it may have was asked for.
+    Steps,
+    /// It waited for a place for too long.
+    Queue,
+    /// What it was to be a part of had ended before its turn came.
+    Parent,
+}
+
+impl TerminateCause {
+    /// `steps`, `queue`, `parent`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Queue => "queue",
+            Self::Parent => "parent",
+        }
+    }
+
+    /// Parses the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Steps, Self::Queue, Self::Parent].into_iter().find(|it| it.as_str() == text)
+    }
+}
+
+/// `execution.terminated`: by the plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionTerminated {
+    /// Which.
+    pub execution: ExecutionId,
+    /// Why.
+    pub cause: TerminateCause,
+}
+
+impl ExecutionTerminated {
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        w.str("cause", self.cause.as_str());
+        w.str("execution", &self.execution.to_string());
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
+        Ok(Self {
+            execution: r.parsed("execution", ExecutionId::parse)?,
+            cause: r.parsed("cause", TerminateCause::parse)?,
         })
     }
 }

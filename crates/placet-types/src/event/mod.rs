@@ -40,7 +40,9 @@ pub use exception::{
     ANY_SURFACE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened, ExceptionReviewed,
     ExceptionScope, Passage, Waived, Waives, exception_rule,
 };
-pub use execution::{EndState, ExecutionEnded, ExecutionStarted};
+pub use execution::{
+    EndState, ExecutionEnded, ExecutionStarted, ExecutionTerminated, TerminateCause,
+};
 pub use other::{
     Gap, Genesis, KeyGrant, KeyRevoked, OutcomeReported, PermitCollected, PermitConsumed,
     PermitEnded, Principal, Refused, ReportedResult,
@@ -189,6 +191,10 @@ pub enum Event {
     KillLifted(KillEvent),
     /// `execution.started`: a run of a capability.
     ExecutionStarted(ExecutionStarted),
+    /// `execution.queued`: it waits for a place.
+    ExecutionQueued(ExecutionStarted),
+    /// `execution.terminated`: by the plane.
+    ExecutionTerminated(ExecutionTerminated),
     /// `execution.ended`: by whoever runs it.
     ExecutionEnded(ExecutionEnded),
     /// `kill.drilled`: practised; nothing is stopped.
@@ -278,6 +284,8 @@ impl Event {
             Self::KillLiftRequested(_) => "kill.lift_requested",
             Self::KillLifted(_) => "kill.lifted",
             Self::ExecutionStarted(_) => "execution.started",
+            Self::ExecutionQueued(_) => "execution.queued",
+            Self::ExecutionTerminated(_) => "execution.terminated",
             Self::ExecutionEnded(_) => "execution.ended",
             Self::KillDrilled(_) => "kill.drilled",
             Self::OverrideAcknowledged(_) => "override.acknowledged",

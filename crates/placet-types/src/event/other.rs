@@ -229,7 +229,8 @@ impl Event {
             Self::KillDrilled(event) => event.write(w),
             Self::OverrideAcknowledged(event) => event.write(w),
             Self::BundleShadowed(event) => event.write(w),
-            Self::ExecutionStarted(event) => event.write(w),
+            Self::ExecutionStarted(event) | Self::ExecutionQueued(event) => event.write(w),
+            Self::ExecutionTerminated(event) => event.write(w),
             Self::ExecutionEnded(event) => event.write(w),
             Self::BundleDrafted(event) => event.write(w),
             Self::BundleArmed(event) => event.write(w),
@@ -327,6 +328,10 @@ impl Event {
             "kill.tripped" => Self::KillTripped(super::KillEvent::read(&mut r)?),
             "kill.lift_requested" => Self::KillLiftRequested(super::KillEvent::read(&mut r)?),
             "execution.started" => Self::ExecutionStarted(super::ExecutionStarted::read(&mut r)?),
+            "execution.queued" => Self::ExecutionQueued(super::ExecutionStarted::read(&mut r)?),
+            "execution.terminated" => {
+                Self::ExecutionTerminated(super::ExecutionTerminated::read(&mut r)?)
+            }
             "execution.ended" => Self::ExecutionEnded(super::ExecutionEnded::read(&mut r)?),
             "kill.lifted" => Self::KillLifted(super::KillEvent::read(&mut r)?),
             "kill.drilled" => Self::KillDrilled(super::KillDrilled::read(&mut r)?),

@@ -267,6 +267,23 @@ fn all() -> Vec<Event> {
             capability: "refunds".into(),
             branch: Some("b-1".into()),
             parent: Some(ExecutionId::from_bytes([6; 16])),
+            max_concurrent: None,
+            max_steps: None,
+        }),
+        Event::ExecutionQueued(ExecutionStarted {
+            execution: ExecutionId::from_bytes([5; 16]),
+            index: 7,
+            by: actor(),
+            on_behalf_of: Vec::new(),
+            capability: "refunds".into(),
+            branch: None,
+            parent: None,
+            max_concurrent: Some(2),
+            max_steps: Some(9),
+        }),
+        Event::ExecutionTerminated(ExecutionTerminated {
+            execution: ExecutionId::from_bytes([5; 16]),
+            cause: TerminateCause::Steps,
         }),
         Event::ExecutionEnded(ExecutionEnded {
             execution: ExecutionId::from_bytes([5; 16]),

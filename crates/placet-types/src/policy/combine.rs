@@ -114,11 +114,15 @@ pub enum Reason {
     ExecutionEnded,
     /// The request names another capability or branch than its execution.
     ExecutionMismatch,
+    /// The execution waits for a place.
+    ExecutionQueued,
+    /// The execution has had as many steps as it may.
+    ExecutionBudget,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -164,6 +168,8 @@ impl Reason {
         Self::ExecutionForeign,
         Self::ExecutionEnded,
         Self::ExecutionMismatch,
+        Self::ExecutionQueued,
+        Self::ExecutionBudget,
     ];
 
     /// The stable code.
@@ -215,6 +221,8 @@ impl Reason {
             Self::ExecutionForeign => "execution_foreign",
             Self::ExecutionEnded => "execution_ended",
             Self::ExecutionMismatch => "execution_mismatch",
+            Self::ExecutionQueued => "execution_queued",
+            Self::ExecutionBudget => "execution_budget",
         }
     }
 
@@ -284,6 +292,10 @@ impl Reason {
             Self::ExecutionEnded => "this execution has ended, and that is final",
             Self::ExecutionMismatch => {
                 "the step names another capability or branch than its execution"
+            }
+            Self::ExecutionQueued => "this execution waits for a place; ask again once it runs",
+            Self::ExecutionBudget => {
+                "this execution has had as many steps as it may, and that ends it"
             }
         }
     }

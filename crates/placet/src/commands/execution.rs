@@ -14,6 +14,7 @@ use std::process::ExitCode;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet execution start crm-writer --idempotency-key nightly-7
+  placet execution start crm-writer --max-steps 200
   placet execution show exe_018f…
   placet execution list --state running
   placet execution end exe_018f… --failed")]
@@ -34,6 +35,9 @@ enum ExecutionCommand {
         /// The execution that it is a part of.
         #[arg(long, value_name = "ID")]
         parent: Option<String>,
+        /// Decisions that may name it; one more ends it.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+        max_steps: Option<u64>,
         /// The same start again, after a lost answer or an approval.
         #[arg(long, value_name = "TEXT")]
         idempotency_key: Option<String>,
@@ -70,7 +74,7 @@ enum ExecutionCommand {
 /// Runs it.
 pub(crate) async fn run(args: ExecutionArgs) -> Done {
     match args.command {
-        ExecutionCommand::Start { capability, branch, parent, idempotency_key, ask } => {
+        ExecutionCommand::Start { capability, branch, parent, max_steps, idempotency_key, ask } => {
             let mut body = json!({"capability": capability});
             let given =
                 [("branch", branch), ("parent", parent), ("idempotency_key", idempotency_key)];
@@ -78,6 +82,9 @@ pub(crate) async fn run(args: ExecutionArgs) -> Done {
                 if let Some(value) = value {
                     body[name] = value.into();
                 }
+            }
+            if let Some(most) = max_steps {
+                body["max_steps"] = most.into();
             }
             let sent =
                 ask.client()?.send(Method::POST, "/api/v1/executions", &[], Some(&body)).await?;
@@ -109,8 +116,10 @@ pub(crate) async fn run(args: ExecutionArgs) -> Done {
 
 fn shown(execution: &Value) {
     let (id, state) = (output::plain(&execution["id"]), output::plain(&execution["state"]));
-    output::line(&format!("{id}  {state}"));
-    for name in ["capability", "branch", "parent", "by", "since", "ended", "steps", "waiting"] {
+    let waits = if state == "queued" { "  (it begins when there is a place)" } else { "" };
+    output::line(&format!("{id}  {state}{waits}"));
+    let names = ["capability", "branch", "parent", "by", "since", "ended", "steps", "max_steps"];
+    for name in names.into_iter().chain(["max_concurrent", "waiting"]) {
         if !execution[name].is_null() {
             output::field(name, &output::plain(&execution[name]));
         }

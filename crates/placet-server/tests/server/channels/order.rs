@@ -253,3 +253,46 @@ async fn a_webhook_hears_that_what_was_approved_was_used() {
     assert_eq!((at(&used, "/subject"), at(&used, "/data/approval/id")), (&*decision, &*approval));
     assert_eq!(at(&used, "/data/approval/state"), "consumed", "{used}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_never_taken_holds_up_nobody_at_a_healthy_receiver() {
+    let scene = Scene::new("poll").await;
+    for _ in 0..8 {
+        scene.receiver.answer(500, None);
+    }
+    scene.hold("k1").await;
+    until("the first has failed often", async || {
+        let done = scene.receiver.got().len() == 8;
+        if !done {
+            scene.clock.step(Duration::from_secs(200));
+        }
+        done
+    })
+    .await;
+    // From here on the clock stands: whatever arrives waits for nobody's time.
+    for name in ["k2", "k3"] {
+        let (_, approval) = scene.hold(name).await;
+        scene.receiver_takes(&approval).await;
+    }
+    let outbox = scene.outbox().await;
+    let waits = outbox["deliveries"].as_array().unwrap().iter();
+    assert_eq!(waits.filter(|it| it["channel"] == "siem").count(), 1, "{outbox}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_names_another_address_is_tried_at_once() {
+    let scene = Scene::new("poll").await;
+    scene.receiver.set_down(true);
+    let (_, first) = scene.hold("k1").await;
+    for failed in 1..=3 {
+        until("it is tried", async || scene.receiver.got().len() >= failed).await;
+        scene.clock.step(Duration::from_secs(10));
+    }
+    let other = Receiver::start().await;
+    scene.publish(&bundle(&other.url(), "poll")).await;
+    // No time passes.
+    until("the other one is asked", async || {
+        other.taken().iter().any(|it| at(it, "/data/approval/id") == first)
+    })
+    .await;
+}

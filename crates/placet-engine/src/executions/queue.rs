@@ -1,0 +1,212 @@
+//! Places of executions: how many run, and who waits for one. Owns their order: of one capability whoever came
+//! first, as soon as nothing stops it; refuses to know what runs.
+
+use super::{Execution, ExecutionState};
+use crate::state::{Bounds, Held, State, Timer};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use placet_types::event::{
+    DecisionEvent, Event, ExecutionStarted, ExecutionTerminated, TerminateCause,
+};
+use placet_types::ids::{ExecutionId, TimeMs};
+use placet_types::json::Value;
+
+/// Nobody waits longer for a place: a day.
+pub const EXECUTION_QUEUE_MS: u64 = 24 * 3_600_000;
+
+/// Who runs, and who waits.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    running: usize,
+    queued: usize,
+    of: BTreeMap<String, Place>,
+}
+
+/// The executions of one capability.
+#[derive(Debug, Default)]
+struct Place {
+    running: u64,
+    /// By the index at which they were accepted.
+    waiting: BTreeSet<(u64, ExecutionId)>,
+}
+
+/// How many of its capability may run, as the permit of its start constrains it.
+pub(super) fn concurrency(held: Option<&Held>, prior: &DecisionEvent) -> Option<u64> {
+    let constraints = held.map_or(&prior.constraints, |held| &held.constraints);
+    constraints.get("max_concurrent").and_then(Value::as_u64)
+}
+
+/// Until when an execution waits that was accepted at an instant.
+pub(super) fn until(since: TimeMs) -> TimeMs {
+    since.plus(EXECUTION_QUEUE_MS)
+}
+
+/// The end of an execution that has waited too long.
+pub(crate) fn waited(execution: ExecutionId) -> Event {
+    Event::ExecutionTerminated(ExecutionTerminated { execution, cause: TerminateCause::Queue })
+}
+
+/// What becomes of an execution whose turn it is.
+pub(crate) fn begins(state: &State, id: ExecutionId) -> Option<Event> {
+    let known = state.executions.all.get(&id)?;
+    let above = known.started.parent.map(|parent| state.executions.all.get(&parent));
+    let orphaned = above.is_some_and(|above| above.is_none_or(|it| it.ended.is_some()));
+    Some(match orphaned {
+        true => Event::ExecutionTerminated(ExecutionTerminated {
+            execution: id,
+            cause: TerminateCause::Parent,
+        }),
+        false => Event::ExecutionStarted(known.started.clone()),
+    })
+}
+
+impl Places {
+    /// Whether one more may run.
+    pub(super) fn has_place(&self, event: &ExecutionStarted, bounds: &Bounds) -> bool {
+        let own = self.of.get(&event.capability).map_or(0, |place| place.running);
+        self.running < bounds.executions_max && event.max_concurrent.is_none_or(|most| own < most)
+    }
+
+    /// Whether somebody waits for this capability: nobody is passed over.
+    pub(super) fn waits(&self, capability: &str) -> bool {
+        self.of.get(capability).is_some_and(|place| !place.waiting.is_empty())
+    }
+
+    /// How many wait.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// One that has not ended.
+    pub(crate) fn insert(&mut self, execution: &Execution) {
+        let started = &execution.started;
+        let place = self.of.entry(started.capability.clone()).or_default();
+        if execution.queued {
+            place.waiting.insert((execution.index, started.execution));
+            self.queued = self.queued.saturating_add(1);
+        } else {
+            place.running = place.running.saturating_add(1);
+            self.running = self.running.saturating_add(1);
+        }
+    }
+
+    /// The same, as it was inserted.
+    pub(super) fn remove(&mut self, execution: &Execution) {
+        let started = &execution.started;
+        let Some(place) = self.of.get_mut(&started.capability) else { return };
+        if execution.queued {
+            place.waiting.remove(&(execution.index, started.execution));
+            self.queued = self.queued.saturating_sub(1);
+        } else {
+            place.running = place.running.saturating_sub(1);
+            self.running = self.running.saturating_sub(1);
+        }
+        if place.running == 0 && place.waiting.is_empty() {
+            self.of.remove(&started.capability);
+        }
+    }
+}
+
+impl State {
+    /// Executions that wait and have a place, at most `most`, in the order in which they were accepted. What is
+    /// stopped is passed over; of one capability nobody else is.
+    pub(crate) fn queue(&self, most: usize) -> Vec<ExecutionId> {
+        let Places { running, queued, of } = &self.executions.places;
+        let mut next = Vec::new();
+        if *queued == 0 || *running >= self.bounds.executions_max {
+            return next;
+        }
+        let mut waiting: BTreeSet<(u64, ExecutionId)> = BTreeSet::new();
+        for place in of.values() {
+            waiting.extend(&place.waiting);
+        }
+        // Those that began in this turn, by capability; a capability without a place has the maximum.
+        let mut begun: BTreeMap<&str, u64> = BTreeMap::new();
+        for id in waiting.iter().map(|(_, id)| *id) {
+            let free = running.saturating_add(next.len()) < self.bounds.executions_max;
+            if next.len() >= most || !free {
+                break;
+            }
+            let Some(known) = self.executions.all.get(&id) else { continue };
+            if self.may_stop() && self.stop(&known.scopes).is_some() {
+                continue;
+            }
+            let capability = known.started.capability.as_str();
+            let own = of.get(capability).map_or(0, |place| place.running);
+            let begun = begun.entry(capability).or_default();
+            let count = own.saturating_add(*begun);
+            if known.started.max_concurrent.is_some_and(|most| count >= most) {
+                *begun = u64::MAX;
+            } else if *begun < u64::MAX {
+                *begun = begun.saturating_add(1);
+                next.push(id);
+            }
+        }
+        next
+    }
+
+    /// Executions that wait for a place.
+    #[must_use]
+    pub fn executions_queued(&self) -> usize {
+        self.executions.places.queued
+    }
+
+    pub(crate) fn apply_queued(
+        &mut self,
+        event: &ExecutionStarted,
+        index: u64,
+    ) -> Result<(), &'static str> {
+        self.accept_execution(event, index, true)?;
+        self.timers.insert((until(self.time), Timer::Queue(event.execution)));
+        Ok(())
+    }
+
+    /// One that waited runs.
+    pub(super) fn apply_begun(
+        &mut self,
+        event: &ExecutionStarted,
+        index: u64,
+    ) -> Result<(), &'static str> {
+        let above = event.parent.map(|parent| self.executions.all.get(&parent));
+        let orphaned = above.is_some_and(|above| above.is_none_or(|it| it.ended.is_some()));
+        let known = self.executions.all.get(&event.execution);
+        let known = known.filter(|it| it.ended.is_none() && it.started == *event);
+        let known = known.ok_or("it starts another execution than the one that waits")?;
+        if orphaned {
+            return Err("it starts an execution within one that does not run");
+        }
+        let (scopes, since) = (known.scopes.clone(), known.since);
+        self.not_stopped(&scopes)?;
+        self.timers.remove(&(until(since), Timer::Queue(event.execution)));
+        let now = self.time;
+        if let Some(known) = self.executions.all.get_mut(&event.execution) {
+            self.executions.places.remove(known);
+            (known.queued, known.index, known.since) = (false, index, now);
+            self.executions.places.insert(known);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn apply_terminated(
+        &mut self,
+        event: &ExecutionTerminated,
+    ) -> Result<(), &'static str> {
+        let known = self.executions.all.get(&event.execution);
+        let known = known.filter(|known| known.ended.is_none());
+        let known = known.ok_or("it ends an execution that does not run")?;
+        // INVARIANT: what the plane ends by itself has waited, or has had all its steps.
+        let spent = known.started.max_steps.is_some_and(|most| known.steps >= most);
+        let (fits, state) = match event.cause {
+            TerminateCause::Steps => (spent && !known.queued, ExecutionState::TerminatedBudget),
+            TerminateCause::Queue | TerminateCause::Parent => {
+                (known.queued, ExecutionState::Failed)
+            }
+        };
+        if !fits {
+            return Err("it ends an execution that has its place, or steps left");
+        }
+        self.end_execution(event.execution, state);
+        Ok(())
+    }
+}
