@@ -13,6 +13,7 @@ mod engine {
     mod governance;
     mod measures;
     mod model;
+    mod modes;
     mod notation;
     mod overrides;
     mod permits;
