@@ -6,9 +6,11 @@ mod engine {
     mod decisions;
     mod delegations;
     mod evidence;
+    mod excepted;
     mod exceptions;
     mod executions;
     mod fold;
+    mod glass;
     mod governance;
     mod measures;
     mod model;
@@ -21,11 +23,13 @@ mod engine {
     mod property;
     mod release;
     mod releases;
+    mod runs;
     mod sessions;
     mod shadow;
     mod signers;
     mod timing;
     mod trips;
     mod windows;
+    mod within;
     mod world;
 }

@@ -192,3 +192,42 @@ async fn people_are_named_to_those_who_oversee_and_what_they_stop_is_lifted_by_i
         .await
         .refused(400, "field_invalid");
 }
+
+/// Container ids and the like have the form of a pseudonym; labels of jobs have any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_run_is_called_its_kill_stops_it() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let hex = "ab12".repeat(16);
+    let job = format!("job_{}", "0a".repeat(16));
+    let table = [
+        ("execution", hex.as_str(), format!(r#","execution":"{hex}""#), "killed_execution"),
+        ("job", hex.as_str(), format!(r#","labels":{{"job":"{hex}"}}"#), "killed_job"),
+        ("job", "nightly run", r#","labels":{"job":"nightly run"}"#.to_owned(), "killed_job"),
+        ("execution", job.as_str(), format!(r#","execution":"{job}""#), "killed_job"),
+    ];
+    for (row, (kind, value, more, code)) in table.iter().enumerate() {
+        let body = json!({ "scope": kind, "value": value, "mode": "kill" }).to_string();
+        world.post(PATH, &olga, &body).await.ok();
+        let denied = world.decide(&bot, &format!("k{row}"), more).await;
+        assert_eq!(at(&denied, "/reasons/0/code"), *code, "{value}");
+        let body = json!({ "scope": kind, "value": value }).to_string();
+        assert_eq!(world.post(LIFT, &olga, &body).await.ok()["lifted"], false, "{value}");
+        assert_eq!(world.post(LIFT, &ann, &body).await.ok()["lifted"], true, "{value}");
+        let again = world.decide(&bot, &format!("l{row}"), more).await;
+        assert_eq!(at(&again, "/outcome"), "PERMIT", "{again}");
+        assert_eq!(world.get(PATH, &ann).await.ok()["overrides"], json!([]), "{value}");
+    }
+    // A person by a name of that form.
+    let person = world.key(&format!("human:{hex}"), &[]).await;
+    let body = json!({ "scope": format!("actor:human:{hex}"), "mode": "kill" }).to_string();
+    world.post(PATH, &olga, &body).await.ok();
+    let denied = world.decide(&person, "p", "").await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_actor");
+    let empty = r#"{"scope":"job","value":"","mode":"kill"}"#;
+    assert_eq!(world.post(PATH, &ann, empty).await.status, 400);
+    let long = json!({ "scope": "job", "value": "x".repeat(257), "mode": "kill" }).to_string();
+    world.post(PATH, &ann, &long).await.refused(400, "field_invalid");
+}
