@@ -10,6 +10,7 @@ mod engine {
     mod exceptions;
     mod executions;
     mod fold;
+    mod glass;
     mod governance;
     mod measures;
     mod model;
@@ -29,5 +30,6 @@ mod engine {
     mod timing;
     mod trips;
     mod windows;
+    mod within;
     mod world;
 }
