@@ -137,7 +137,7 @@ impl World {
         let id = execution.started.execution;
         let Some((end, _)) = execution.ended else { return };
         let log = self.disks.lock().entries(workspace.no.0);
-        if log.is_ok_and(|log| ends(workspace.no.0, &log, id) == Some(end.as_str())) {
+        if log.is_ok_and(|log| ends(&log, id) == Some(end.as_str())) {
             let held = self.checkers.borrow_mut().control.seen(id, end.as_str());
             self.hold(held);
         }

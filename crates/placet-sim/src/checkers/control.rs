@@ -14,8 +14,6 @@ use placet_types::policy::{Outcome, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "control";
-/// The first workspace: its people alone lift what stops everything.
-const FIRST: u32 = 0;
 
 /// What was acknowledged to somebody.
 #[derive(Clone, Debug)]
@@ -190,8 +188,6 @@ struct Decided {
 /// A log, folded.
 #[derive(Debug, Default)]
 struct Fold {
-    /// Of everything it takes over what the first log says.
-    follows: bool,
     stopped: BTreeMap<KillScope, (OverrideMode, u64)>,
     /// Every stop there was: scope, way, index.
     stops: Vec<(KillScope, OverrideMode, u64)>,
@@ -517,7 +513,7 @@ impl Fold {
         }
         let by = event.by.as_ref().map(|by| by.as_str().to_owned()).unwrap_or_default();
         match self.asked.remove(&event.scope) {
-            _ if alone || (self.follows && event.scope == KillScope::Everything) => Ok(()),
+            _ if alone => Ok(()),
             // Who wants it lifted stands in the log of the first workspace.
             _ if self.follows && event.scope == KillScope::Everything => Ok(()),
             Some(first) if first != by && !by.is_empty() => Ok(()),
