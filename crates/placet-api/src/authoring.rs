@@ -1,7 +1,7 @@
 //! Writing policy, on the wire: linting, trying and explaining documents that are not in force. Refuses to
 //! know who publishes them.
 
-use crate::text::{JsonObject, Sha};
+use crate::text::{Instant, JsonObject, Sha};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -36,9 +36,11 @@ pub struct TestRequest {
 pub struct ExplainRequest {
     /// All documents of the bundle; the one in force without them.
     pub sources: Option<Vec<SourceDocument>>,
+    /// A decision of the log, in place of a request: it is explained under the bundle that it was made under.
+    pub decision: Option<String>,
     /// An execution request.
-    #[schema(value_type = Object)]
-    pub request: (),
+    #[schema(value_type = Option<Object>)]
+    pub request: Option<()>,
     /// Who asks, in place of the caller: actor, environment and roles.
     #[schema(value_type = Option<Object>)]
     pub caller: Option<()>,
@@ -51,6 +53,72 @@ pub struct ExplainRequest {
     pub matched: Option<bool>,
     /// Tell only of the rules with these ids.
     pub rules: Option<Vec<String>>,
+}
+
+/// Compare two bundles.
+#[derive(Serialize, ToSchema)]
+pub struct DiffRequest {
+    /// All documents of the bundle before; the one in force without them.
+    pub before: Option<Vec<SourceDocument>>,
+    /// All documents of the bundle after.
+    pub after: Vec<SourceDocument>,
+    /// Where not every request can be looked at: most that are generated, up to 20,000. 5,000.
+    pub samples: Option<u32>,
+    /// Witnesses of each kind of change, 1 to 20. 3.
+    pub witnesses: Option<u32>,
+}
+
+/// What two bundles say differently.
+#[derive(Serialize, ToSchema)]
+pub struct DiffDocument<'a> {
+    /// Whether both compile; without it there is nothing but findings.
+    pub ok: bool,
+    /// What `placet policy diff --json` prints: digests, coverage, changes with witnesses, parts that differ, and
+    /// those of which nothing was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub diff: Option<JsonObject<'a>>,
+    /// Why one does not compile.
+    pub findings: Vec<FindingDocument<'a>>,
+}
+
+/// Decide the log of the workspace again.
+#[derive(Serialize, ToSchema)]
+pub struct BacktestRequest {
+    /// All documents of the bundle.
+    pub sources: Vec<SourceDocument>,
+    /// Decisions from then on: RFC 3339, Unix milliseconds, or an age such as 30d or 1h.
+    pub since: Option<String>,
+    /// Decisions before then.
+    pub until: Option<String>,
+    /// On this surface alone.
+    pub surface: Option<String>,
+    /// Samples of each kind of change, 1 to 100. 5.
+    pub samples: Option<u32>,
+}
+
+/// What deciding again came to.
+#[derive(Serialize, ToSchema)]
+pub struct BacktestDocument<'a> {
+    /// Whether the documents compile; without it there is nothing but findings.
+    pub ok: bool,
+    /// Whether all of the range was looked at: a call has bounds of time and entries, which
+    /// `placet policy backtest` on the data directory or a back-up has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
+    /// Entries of the log that were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Digest of the bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub policy: Option<Sha>,
+    /// What `placet policy backtest --json` prints: counts, changes and samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub report: Option<JsonObject<'a>>,
+    /// Why the documents do not compile.
+    pub findings: Vec<FindingDocument<'a>>,
 }
 
 /// Write documents as the formatter does.
@@ -218,6 +286,24 @@ pub struct TestDocument<'a> {
     pub findings: Vec<FindingDocument<'a>>,
 }
 
+/// A decision of the log that is explained.
+#[derive(Serialize, ToSchema)]
+pub struct RecordedDocument {
+    /// Its id, `dec_…`.
+    pub decision: String,
+    /// Log index.
+    pub index: u64,
+    /// When it was made.
+    #[schema(value_type = String)]
+    pub time: Instant,
+    /// What of it was erased, in words. Then the trace tells of the rules that the entry names, and of nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erased: Option<&'static str>,
+    /// Whether evaluating it again finds every rule that the entry names; absent where it cannot be evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agrees: Option<bool>,
+}
+
 /// Why a request would be decided as it is. Nothing is recorded.
 #[derive(Serialize, ToSchema)]
 pub struct ExplainDocument<'a> {
@@ -232,6 +318,9 @@ pub struct ExplainDocument<'a> {
     /// Codes of reasons.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasons: Option<Vec<&'static str>>,
+    /// Where a decision of the log was asked about: when it was made, and what can be said of it today.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<RecordedDocument>,
     /// Every rule, with every key and condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

@@ -152,6 +152,13 @@ pub struct DecisionDocument<'a> {
     /// Filed for what was done already: what policy came to. Nothing is permitted by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retroactive: Option<&'static str>,
+    /// `shadow` where a mode of the policy lets the gate proceed as if it had not asked: there is no permit, and
+    /// nothing is enforced. Absent where the answer counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'static str>,
+    /// With `mode`: what the answer would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_outcome: Option<&'static str>,
     /// The receipt (C2SP tlog-proof), when it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<&'a str>,
@@ -339,6 +346,8 @@ impl<'a> DecisionDocument<'a> {
                 waived_all: it.waived_all,
             }),
             retroactive: event.retroactive.map(Outcome::as_str),
+            mode: event.would_outcome.map(|_| "shadow"),
+            would_outcome: event.would_outcome.map(Outcome::as_str),
             receipt: parts.receipt,
             dry_run: parts.dry_run,
         }

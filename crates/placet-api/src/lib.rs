@@ -42,9 +42,10 @@ pub use audit::{
     TrustDocument, TrustKeyDocument,
 };
 pub use authoring::{
-    CaseDocument, DifferenceDocument, ExplainDocument, ExplainRequest, FindingDocument,
-    FormatDocument, FormatRequest, FormattedDocument, ImportDocument, ImportRequest, LintDocument,
-    LintRequest, OrderDocument, SchemaDocument, SourceDocument, TestDocument, TestRequest,
+    BacktestDocument, BacktestRequest, CaseDocument, DiffDocument, DiffRequest, DifferenceDocument,
+    ExplainDocument, ExplainRequest, FindingDocument, FormatDocument, FormatRequest,
+    FormattedDocument, ImportDocument, ImportRequest, LintDocument, LintRequest, OrderDocument,
+    RecordedDocument, SchemaDocument, SourceDocument, TestDocument, TestRequest,
 };
 pub use authzen::{
     AccessEvaluationDocument, AccessEvaluationRequest, AccessEvaluationsRequest, ActionFound,
@@ -85,7 +86,8 @@ pub use manage::{
 };
 pub use measures::{
     BucketDocument, ExceptionUseDocument, ExpiredEvidenceDocument, GovernanceDocument,
-    LatencyDocument, MissingOwnersDocument, RejectedDocument, UnownedDocument, ViolationsDocument,
+    LatencyDocument, LineageShareDocument, MissingOwnersDocument, RejectedDocument,
+    UnownedDocument, ViolationsDocument,
 };
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{

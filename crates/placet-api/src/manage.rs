@@ -123,6 +123,9 @@ pub struct KeyRequest {
     pub environment: String,
     /// Its roles.
     pub roles: Vec<String>,
+    /// The client certificate, in PEM, that opens it in place of a secret; up to 16 KiB. Its public key counts,
+    /// and stands for nobody else in this workspace.
+    pub certificate: Option<String>,
     /// Key of this action for retries.
     pub idempotency_key: Option<String>,
 }
@@ -187,6 +190,10 @@ pub struct KeyDocument {
     pub environment: String,
     /// Its roles.
     pub roles: Vec<String>,
+    /// SHA-256 of the public key of the client certificate that opens it, 64 hex digits; absent where a secret
+    /// does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Whether it is revoked.
     pub revoked: bool,
 }
@@ -201,8 +208,12 @@ pub struct KeyList {
 /// A fresh key. Its secret is shown here and never again.
 #[derive(Serialize, ToSchema)]
 pub struct KeyMadeDocument<'a> {
-    /// The key: `key_<32 hex>.<64 hex>`.
-    pub key: &'a str,
+    /// The key: `key_<32 hex>.<64 hex>`; absent where a client certificate opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
+    /// SHA-256 of the public key of the client certificate that opens it, 64 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Id, `key_…`.
     pub id: String,
     /// Whose.

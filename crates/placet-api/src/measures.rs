@@ -27,7 +27,7 @@ pub struct GovernanceDocument {
     pub approval_latency: LatencyDocument,
     /// How approvals ended.
     pub rejected_changes: RejectedDocument,
-    /// Requests that were denied for want of fresh evidence.
+    /// Requests for which evidence had run out, or was missing.
     pub expired_evidence: ExpiredEvidenceDocument,
     /// How often policy was set aside.
     pub exception_use: ExceptionUseDocument,
@@ -36,6 +36,8 @@ pub struct GovernanceDocument {
     pub missing_owners: Option<MissingOwnersDocument>,
     /// Requests that policy denied.
     pub policy_violations: ViolationsDocument,
+    /// How many releases had complete papers.
+    pub lineage_share: LineageShareDocument,
 }
 
 /// Waiting times.
@@ -83,13 +85,27 @@ pub struct RejectedDocument {
     pub withdrawn: u64,
 }
 
-/// Requests that were denied for want of fresh evidence.
+/// Requests for which evidence had run out, or was missing.
 #[derive(Serialize, ToSchema)]
 pub struct ExpiredEvidenceDocument {
-    /// Because a piece was too old.
+    /// Denied because a piece was too old.
     pub expired: u64,
-    /// Because a piece was missing.
+    /// Held, and ended because a piece had run out when it was voted on or released.
+    pub lapsed: u64,
+    /// Denied because a piece was missing.
     pub missing: u64,
+}
+
+/// Releases with their papers, as they were when they were registered.
+#[derive(Serialize, ToSchema)]
+pub struct LineageShareDocument {
+    /// Releases that were registered.
+    pub releases: u64,
+    /// Of these, those whose papers were complete.
+    pub complete: u64,
+    /// Their share in per cent, rounded down; absent where nothing was registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u64>,
 }
 
 /// How often policy was set aside.

@@ -1,6 +1,7 @@
 //! Applying an entry: the only code that changes state. Everything it needs is in the entry.
 
-use crate::constitution::Reach;
+use crate::constitution::{Reach, is_governed};
+use crate::covering::Scopes;
 use crate::decide::proposers;
 use crate::demand::{Demand, few};
 use crate::idempotency::{Attempt, INDEX_BITS};
@@ -12,7 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use placet_types::event::{
-    BundleArmed, CloseState, DecisionEvent, Entry, Event, KillScope, PermitEnded, PermitIssued,
+    BundleArmed, CloseState, DecisionEvent, Entry, Event, PermitEnded, PermitIssued,
 };
 use placet_types::ids::DecisionId;
 use placet_types::policy::{Effect, LANGUAGE, Outcome, RuleEffect};
@@ -101,8 +102,10 @@ impl State {
             Event::Decision(decision) => self.apply_decision(decision, index)?,
             Event::PermitCollected(collected) => self.apply_collected(collected)?,
             Event::PermitConsumed(consumed) => {
-                let open = self.permits.get(&consumed.decision).map(|open| open.scopes.clone());
-                self.not_stopped(open.as_deref().unwrap_or_default())?;
+                if self.may_stop() {
+                    let open = self.permits.get(&consumed.decision);
+                    self.not_stopped(open.map(|open| &*open.scopes).unwrap_or_default())?;
+                }
                 let open = self.permits.get_mut(&consumed.decision);
                 let open = open
                     .filter(|open| open.consumed_by.is_none() && open.permit.id == consumed.permit)
@@ -112,11 +115,13 @@ impl State {
                 self.consumed.set(open.index);
                 self.timers.remove(&(expires, Timer::Permit(consumed.decision)));
                 self.consumed_ends.insert((expires, consumed.decision));
-                self.counters.consumed = self.counters.consumed.saturating_add(1);
+                self.count_consumed(consumed.surface.as_deref().map_or(Reach::Free, Reach::of));
             }
             Event::PermitExpired(ended) => self.end_permit(ended),
-            Event::PermitRevoked(ended) if ended.index >= index => {
-                return Err("it revokes the permit of a later entry");
+            Event::PermitRevoked(ended)
+                if ended.index >= index || ended.trip.is_some_and(|trip| trip >= index) =>
+            {
+                return Err("it revokes the permit of a later entry, or by a later trip");
             }
             Event::PermitRevoked(ended) => self.apply_revoked(ended),
             Event::OutcomeReported(report) => {
@@ -125,6 +130,9 @@ impl State {
                 }
                 self.reported.set(report.index);
                 self.counters.reported = self.counters.reported.saturating_add(1);
+                if report.surface.as_deref().is_some_and(is_governed) {
+                    self.counters.own = self.counters.own.saturating_sub(1);
+                }
             }
             Event::ApprovalVoted(voted) => self.apply_voted(voted)?,
             Event::ApprovalClosed(closed) => {
@@ -200,6 +208,7 @@ impl State {
         {
             return Err("its outcome has no permit or approval, or one of another outcome");
         }
+        crate::modes::check(event)?;
         // INVARIANT: what was done already is never permitted.
         if event.retroactive.is_some() && (event.permit.is_some() || event.approval.is_some()) {
             return Err("it permits what was done already");
@@ -248,15 +257,17 @@ impl State {
         self.count_step(event);
         if let Some(permit) = &event.permit {
             if permit.consumed {
-                self.counters.consumed = self.counters.consumed.saturating_add(1);
+                self.count_consumed(Reach::of(&event.surface));
             } else {
-                self.open_permit(event.decision, index, permit, event.scopes().into());
+                let scopes = self.overrides.covered.share(event.scopes());
+                self.open_permit(event.decision, index, permit, scopes);
             }
         }
         if let Some(opened) = &event.approval {
             self.held_by_decision.insert(event.decision, opened.id);
             self.held_open = self.held_open.saturating_add(1);
             let full = event.matched.iter().filter(|m| m.window.is_some_and(|w| w.full));
+            let scopes = self.overrides.covered.share(event.scopes());
             let mut held = Box::new(Held {
                 decision: event.decision,
                 index,
@@ -282,7 +293,7 @@ impl State {
                 reach: Reach::of(&event.surface),
                 full: full.map(|matched| matched.rule.clone()).collect(),
                 marks: marks(event),
-                scopes: event.scopes().into(),
+                scopes,
                 votes: Vec::new(),
                 rejected_by: None,
                 exception: event.exception.as_ref().map(|it| it.exception),
@@ -290,7 +301,7 @@ impl State {
             });
             self.demands.share(&mut held.demand);
             self.wait(&held);
-            self.cover_held(opened.id, &held.scopes);
+            self.overrides.covered.enter_held(&held);
             self.held.insert(opened.id, held);
         }
         Ok(())
@@ -301,12 +312,20 @@ impl State {
         decision: DecisionId,
         index: u64,
         permit: &PermitIssued,
-        scopes: Arc<[KillScope]>,
+        scopes: Scopes,
     ) {
         self.timers.insert((permit.expires, Timer::Permit(decision)));
-        self.cover_permit(decision, &scopes);
+        self.overrides.covered.enter_permit(decision, &scopes);
         let open = OpenPermit { index, permit: permit.clone(), scopes, consumed_by: None };
         self.permits.insert(decision, open);
+    }
+
+    /// A permit is used; the plane itself uses those of the surfaces that the constitution governs.
+    pub(crate) fn count_consumed(&mut self, reach: Reach) {
+        self.counters.consumed = self.counters.consumed.saturating_add(1);
+        if reach.is_governed() {
+            self.counters.own = self.counters.own.saturating_add(1);
+        }
     }
 
     /// Consumed permits are kept until they expire, for the attempt that asks again.
@@ -334,8 +353,11 @@ impl State {
         }
         let by_kill = ended.reason.as_ref().is_some_and(|reason| reason.starts_with("killed"));
         let consumed = open.is_none_or(|open| open.consumed_by.is_some());
-        if by_kill && consumed && !self.revoked.get(ended.index) {
-            self.overtake();
+        if (by_kill || ended.trip.is_some()) && consumed && !self.revoked.get(ended.index) {
+            self.overtake(ended.trip);
+            if ended.own {
+                self.counters.own = self.counters.own.saturating_sub(1);
+            }
         }
         self.revoked.set(ended.index);
         self.counters.revoked = self.counters.revoked.saturating_add(1);

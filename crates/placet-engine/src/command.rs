@@ -2,6 +2,7 @@
 //! comes of it.
 
 mod signing;
+mod unsent;
 mod voting;
 
 use crate::decide::Asked;
@@ -26,10 +27,11 @@ use placet_types::event::{
 use placet_types::ids::{
     ApprovalId, DecisionId, DelegationId, EvidenceId, ExceptionId, HoldId, KeyId, PermitId, TimeMs,
 };
-use placet_types::policy::{Reason, Verdict};
+use placet_types::policy::Verdict;
 use placet_types::surface::SurfacePattern;
 
 pub use signing::{AuthorChange, RevokeSigner, RotateSigner, SucceedLog};
+pub use unsent::{RevokePermit, Unsent};
 pub use voting::{Lends, Waiting};
 
 /// Who acts, as authentication verified it.
@@ -403,15 +405,6 @@ pub struct Report {
     pub who: Who,
     /// How it went.
     pub result: ReportedResult,
-}
-
-/// Permits whose answers have not left.
-#[derive(Clone, Debug)]
-pub struct RevokePermit {
-    /// Decision, its log index, and permit.
-    pub permits: Vec<(DecisionId, u64, PermitId)>,
-    /// The scope that stops them; without one it is the workspace or everything.
-    pub reason: Option<Reason>,
 }
 
 /// Create a key.

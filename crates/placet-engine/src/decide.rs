@@ -5,6 +5,7 @@ use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
 use crate::exceptions;
 use crate::executions;
+use crate::modes;
 use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::release::{absolute, ids};
@@ -52,6 +53,9 @@ pub(crate) fn decide<H: Hasher>(
     now: TimeMs,
 ) -> Result<Plan, Rejection> {
     let reach = Reach::of(&command.surface);
+    // Among a million windows none is in the cache: they are read while the key is looked up, not after it.
+    let windows = command.windows.iter().flatten().take(8);
+    core::hint::black_box(windows.filter(|tag| state.windows.contains(tag)).count());
     let attempt = state.idempotency.get(&command.idempotency, now);
     match attempt {
         Some(attempt) if attempt.bound => return Ok(Plan::Bound { index: attempt.index }),
@@ -84,12 +88,21 @@ pub(crate) fn decide<H: Hasher>(
             (combined, Some(was))
         }
     };
+    let mode = match (passage.is_some(), retroactive) {
+        (false, None) => modes::unenforced(state, command, verdict, &combined, reach, now),
+        _ => None,
+    };
+    let (combined, would_outcome) = match mode {
+        Some((combined, was)) => (combined, Some(was)),
+        None => (combined, None),
+    };
     let decided = without_guards(verdict, &combined);
     let verdict = decided.as_ref().unwrap_or(verdict);
     let trip = executions::tripped_by(state, command, &combined)
         .or_else(|| executions::spent_by(state, command, &combined));
     let mut event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     (event.exception, event.retroactive) = (passage, retroactive);
+    event.would_outcome = would_outcome;
     // No permit outlives the exception that it rests on.
     if let (Some(permit), Some(passed)) = (&mut event.permit, &passed) {
         permit.expires = permit.expires.min(passed.ends);
@@ -244,6 +257,11 @@ fn stopped(state: &State, command: &Decide) -> Option<Stop> {
         return None;
     }
     let Decide { surface, who, on_behalf_of, under, .. } = command;
+    if state.override_count() == 0 {
+        // Nothing is tripped: of what was, only runs that are over are left.
+        let scope = state.killed_execution(under)?;
+        return Some(Stop { scope, mode: OverrideMode::Kill });
+    }
     let scopes = KillScope::all(surface, &who.actor, on_behalf_of, under);
     state.stop(&scopes).or_else(|| {
         let role = state.revoked_role(&who.roles).filter(|_| !is_governed(surface))?;
@@ -349,6 +367,7 @@ fn event<H: Hasher>(
         would: None,
         exception: None,
         retroactive: None,
+        would_outcome: None,
         under: within::under(state, command, combined.outcome),
     }
 }

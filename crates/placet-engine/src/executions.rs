@@ -443,7 +443,7 @@ impl State {
         // INVARIANT: one permit starts one execution. That it began is how the permitted act went.
         self.reported.set(event.index);
         self.counters.reported = self.counters.reported.saturating_add(1);
-        self.cover_execution(event.execution, &scopes);
+        self.overrides.covered.enter_execution(event.execution, &scopes);
         let execution = Execution {
             started: event.clone(),
             index,
@@ -486,7 +486,7 @@ impl State {
         if let Some(since) = waited {
             self.timers.remove(&(queue::until(since), Timer::Queue(id)));
         }
-        self.uncover_execution(id, &scopes);
+        self.overrides.covered.leave_execution(id, &scopes);
         if state.is_killed() {
             self.executions.killed = self.executions.killed.saturating_add(1);
         }
@@ -535,11 +535,5 @@ impl State {
         if rejected {
             self.end_execution(id, ExecutionState::Rejected);
         }
-    }
-
-    /// Executions that run, for a kill of all of them.
-    pub(crate) fn running_executions(&self) -> Vec<ExecutionId> {
-        let running = self.executions.all.iter().filter(|(_, it)| it.ended.is_none());
-        running.map(|(id, _)| *id).collect()
     }
 }

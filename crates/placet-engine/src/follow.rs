@@ -34,6 +34,8 @@ pub enum Follow {
     Drill {
         /// Who.
         by: ActorRef,
+        /// Callers that wait here for an approval.
+        waiting: u64,
     },
 }
 
@@ -55,6 +57,9 @@ pub(crate) fn follow(state: &State, command: &Follow) -> Result<Plan, Rejection>
                 waiting: 0,
             }))
         }
-        Follow::Drill { by } => append(Event::KillDrilled(KillDrilled { by: by.clone(), scope })),
+        Follow::Drill { by, waiting } => {
+            let (by, waiting) = (by.clone(), *waiting);
+            append(Event::KillDrilled(KillDrilled { by, scope, waiting }))
+        }
     }
 }

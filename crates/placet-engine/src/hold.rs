@@ -3,7 +3,7 @@
 use crate::command::{Collect, Plan, Vote, Waiting, Who};
 use crate::executions;
 use crate::rejection::Rejection;
-use crate::release::{Release, Reserve, Standing, reconsider, release};
+use crate::release::{Over, Release, Reserve, Standing, reconsider, release};
 use crate::state::{Held, HeldState, State, Timer};
 use crate::step::append;
 use crate::votes::Fills;
@@ -246,7 +246,7 @@ pub(crate) fn withdraw(state: &State, decision: DecisionId, by: &Who) -> Result<
     if !held.state.is_open() {
         return Err(Rejection::ApprovalFinal(held.state.as_str()));
     }
-    Ok(close(held, CloseState::Withdrawn))
+    Ok(close(held, CloseState::Withdrawn.into()))
 }
 
 /// Does what is due: escalates, reminds, and ends approvals, permits and delegations.
@@ -260,6 +260,8 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
             Timer::Permit(decision) => {
                 events.extend(state.permits.get(decision).map(|open| {
                     Event::PermitExpired(PermitEnded {
+                        trip: None,
+                        own: false,
                         decision: *decision,
                         index: open.index,
                         permit: open.permit.id,
@@ -295,7 +297,7 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
         // Whatever was due before and was slept through, what is over is over: once.
         if ends <= now {
             if closed.insert(approval) {
-                events.push(closing(held, CloseState::Expired));
+                events.push(closing(held, CloseState::Expired.into()));
             }
             continue;
         }
@@ -334,14 +336,15 @@ fn of_decision(state: &State, decision: DecisionId) -> Result<&Held, Rejection> 
     held.ok_or(Rejection::NotFound("held decision"))
 }
 
-fn close(held: &Held, state: CloseState) -> Plan {
-    Plan::Append(alloc::vec![closing(held, state)])
+fn close(held: &Held, over: Over) -> Plan {
+    Plan::Append(alloc::vec![closing(held, over)])
 }
 
-pub(crate) fn closing(held: &Held, state: CloseState) -> Event {
+pub(crate) fn closing(held: &Held, over: Over) -> Event {
     Event::ApprovalClosed(ApprovalClosed {
         decision: held.decision,
         approval: held.approval,
-        state,
+        state: over.how,
+        reasons: over.reasons,
     })
 }

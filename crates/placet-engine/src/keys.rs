@@ -3,6 +3,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use placet_types::Digest;
 use placet_types::event::{ActorRef, Principal};
 use placet_types::ids::KeyId;
 
@@ -19,6 +20,8 @@ pub(crate) struct Keys {
     all: BTreeMap<KeyId, Key>,
     /// Those that count. Follows from `all`.
     of_actor: BTreeMap<ActorRef, BTreeSet<KeyId>>,
+    /// What opens one, revoked or not. Follows from `all`.
+    hashes: BTreeSet<Digest>,
     /// People by the roles of those of their keys that count, with how many such keys they have. Follows from
     /// `all`.
     people: BTreeMap<String, BTreeMap<ActorRef, usize>>,
@@ -40,12 +43,19 @@ impl Keys {
         ids.filter_map(|id| self.all.get(id)).map(|key| &key.principal)
     }
 
+    /// Whether this hash opens a key, or once did: a certificate's public key is no secret, so the same one
+    /// could be brought twice, for two people or after its key was revoked.
+    pub(crate) fn knows(&self, hash: &Digest) -> bool {
+        self.hashes.contains(hash)
+    }
+
     /// People with a key that counts and has this role. What it costs does not depend on the other keys.
     pub(crate) fn people(&self, role: &str) -> impl Iterator<Item = &ActorRef> {
         self.people.get(role).into_iter().flat_map(BTreeMap::keys)
     }
 
     pub(crate) fn insert(&mut self, key: Key) {
+        self.hashes.insert(key.principal.hash);
         let (id, actor) = (key.principal.key, key.principal.actor.clone());
         if !key.revoked {
             for role in key.principal.roles.iter().filter(|_| actor.is_human()) {

@@ -31,6 +31,8 @@ mod apply;
 mod codec;
 mod command;
 mod constitution;
+mod counters;
+mod covering;
 mod decide;
 mod delegations;
 mod demand;
@@ -43,6 +45,7 @@ mod idempotency;
 mod keys;
 mod measures;
 mod memory;
+mod modes;
 mod overrides;
 mod pending;
 mod policies;
@@ -65,9 +68,10 @@ pub use apply::FoldError;
 pub use command::{
     AddEvidence, ArmUnder, AuthorChange, Collect, Command, Consume, CreateKey, Decide, Delegate,
     DraftBundle, Erase, IssuerChange, Lends, OpenSession, PlaceHold, Plan, Report, RevokePermit,
-    RevokeSigner, RotateSigner, SucceedLog, Target, Vote, Waiting, Who,
+    RevokeSigner, RotateSigner, SucceedLog, Target, Unsent, Vote, Waiting, Who,
 };
 pub use constitution::{CONSTITUTION, EMERGENCY, PUBLISH, ROLLBACK, Reach, arming_of, is_governed};
+pub use counters::Counters;
 pub use delegations::{DELEGATION_LIST_MAX, DELEGATION_MS_MAX, Delegation, DelegationStanding};
 pub use demand::Demand;
 pub use evidence::{
@@ -84,8 +88,8 @@ pub use follow::Follow;
 pub use idempotency::IdempotencyKeys;
 pub use measures::ReportPassage;
 pub use measures::{
-    Closing, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX, RuleUse,
-    SURFACES_MAX, SurfaceUse, Surfaces, Tally,
+    Closing, ExceptionUse, GATES_MAX, Gate, HOUR_MS, HOURS_MAX, Latency, Measures, RULES_MAX,
+    RuleUse, SURFACES_MAX, SurfaceUse, Surfaces, Tally,
 };
 pub use overrides::{Lift, Stop, Trip};
 pub use pending::Viewer;
@@ -99,7 +103,7 @@ pub use releases::{
 pub use sessions::Session;
 pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
-pub use state::{Bounds, Counters, Held, HeldState, KillState, State, Status};
+pub use state::{Bounds, Held, HeldState, KillState, State, Status};
 pub use step::{step, step_with};
 pub use trips::{Acknowledge, Acknowledgement, Drill, GATE_HEARD_MS, TripRecord};
 pub use votes::Cast;

@@ -1,25 +1,22 @@
-//! The human override: tripping, lifting, and what a tripped scope stops. Owns which scopes are tripped,
-//! and which open permits and held actions a trip reaches, so that it costs what it stops. Refuses to
-//! know how a trip reaches answers that are on their way.
+//! The human override: tripping, lifting, and what a tripped scope stops. Owns which scopes are tripped.
+//! Refuses to know how a trip reaches answers that are on their way.
 //!
 //! INVARIANT: nothing here is needed to trip: a person with the role suffices, whatever else is tripped.
 
 use crate::command::{Plan, Who};
+use crate::covering::Covering;
 use crate::rejection::Rejection;
-use crate::state::{HeldState, KillState, OpenPermit, State, Timer};
+use crate::state::{KillState, OpenPermit, State, Timer};
 use crate::step::{append, has_role};
 use crate::trips::Reached;
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use placet_types::event::{ActorRef, Event, KillEvent, KillScope, KillSource, OverrideMode};
-use placet_types::ids::{ApprovalId, DecisionId, ExecutionId, TimeMs};
+use placet_types::ids::{DecisionId, TimeMs};
 use placet_types::policy::Reason;
 
-/// Changing an alias: what freezing one stops.
-const ALIAS_CHANGE: &str = "alias.change";
 /// Roles that may trip and lift.
 pub(crate) const OVERRIDE_ROLES: [&str; 2] = ["admin", "operator"];
 /// How many scopes that were lifted are remembered one by one.
@@ -35,15 +32,8 @@ pub(crate) struct Overrides {
     pub(crate) past: BTreeMap<KillScope, (u64, OverrideMode)>,
     /// No permit of a decision before this index is handed out again, whatever its scopes.
     pub(crate) floor: u64,
-    /// Open permits and held actions by what can stop them; follows from them.
-    pub(crate) covered: BTreeMap<KillScope, Covered>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Covered {
-    permits: BTreeSet<DecisionId>,
-    held: BTreeSet<ApprovalId>,
-    executions: BTreeSet<ExecutionId>,
+    /// Open permits, held actions and executions by what can stop them; follows from them.
+    pub(crate) covered: Covering,
 }
 
 /// Trip a kill switch.
@@ -102,20 +92,6 @@ impl Stop {
     }
 }
 
-/// Whether a scope that is stopped in this way stops an action that it covers. An alias covers what uses
-/// it and what changes it: freezing leaves its use alone, disabling its change, a kill neither.
-fn bites(scope: &KillScope, mode: OverrideMode, scopes: &[KillScope]) -> bool {
-    let changes = || {
-        let surface = |it: &KillScope| matches!(it, KillScope::Surface(it) if it == ALIAS_CHANGE);
-        scopes.iter().any(surface)
-    };
-    match (scope, mode) {
-        (KillScope::Alias(_), OverrideMode::Freeze) => changes(),
-        (KillScope::Alias(_), OverrideMode::Disable) => !changes(),
-        _ => true,
-    }
-}
-
 impl State {
     /// What stops an action with these scopes, if anything: kills before the others, the widest first.
     #[must_use]
@@ -140,7 +116,7 @@ impl State {
                 let began = *began.get_or_insert_with(|| self.began(scopes));
                 began.is_some_and(|began| began < it.index)
             };
-            let stops = bites(scope, it.mode, scopes) && !spared;
+            let stops = scope.stops(it.mode, scopes) && !spared;
             stops.then(|| Stop { scope: scope.clone(), mode: it.mode })
         });
         match tripped.min_by_key(|stop| core::cmp::Reverse(stop.mode)) {
@@ -201,9 +177,10 @@ impl State {
         Cow::Owned(who)
     }
 
-    /// The reason for which the permit of a decision is withdrawn, as far as an override is it.
+    /// The reason for which the permit of a decision is withdrawn, as far as an override is it that
+    /// the log knows.
     #[must_use]
-    pub fn revoked_by(&self, scopes: &[KillScope], index: u64) -> Reason {
+    pub fn revoked_by(&self, scopes: &[KillScope], index: u64) -> Option<Reason> {
         let now = self.stop(scopes).filter(|stop| stop.mode.ends_permits());
         let past = || {
             let past = scopes.iter().filter_map(|scope| {
@@ -212,9 +189,8 @@ impl State {
             past.filter(|(at, _)| *at > index).max()
         };
         match (now, past()) {
-            (Some(stop), _) => stop.reason(),
-            (None, Some((_, reason))) => reason,
-            (None, None) => Reason::KilledWorkspace,
+            (Some(stop), _) => Some(stop.reason()),
+            (None, past) => past.map(|(_, reason)| reason),
         }
     }
 
@@ -223,7 +199,7 @@ impl State {
         let Overrides { all, past, floor, .. } = &self.overrides;
         let by = |scope: &KillScope| {
             let now = all.get(scope).filter(|it| {
-                it.mode.ends_permits() && it.index > index && bites(scope, it.mode, scopes)
+                it.mode.ends_permits() && it.index > index && scope.stops(it.mode, scopes)
             });
             now.is_some() || past.get(scope).is_some_and(|(at, _)| *at > index)
         };
@@ -249,55 +225,10 @@ impl State {
         }
     }
 
-    pub(crate) fn cover_permit(&mut self, decision: DecisionId, scopes: &[KillScope]) {
-        for scope in scopes {
-            let covered = self.overrides.covered.entry(scope.clone()).or_default();
-            covered.permits.insert(decision);
-        }
-    }
-
-    pub(crate) fn cover_held(&mut self, approval: ApprovalId, scopes: &[KillScope]) {
-        for scope in scopes {
-            self.overrides.covered.entry(scope.clone()).or_default().held.insert(approval);
-        }
-    }
-
-    pub(crate) fn uncover_held(&mut self, approval: ApprovalId, scopes: &[KillScope]) {
-        self.uncover(scopes, |covered| {
-            covered.held.remove(&approval);
-        });
-    }
-
-    pub(crate) fn cover_execution(&mut self, id: ExecutionId, scopes: &[KillScope]) {
-        for scope in scopes {
-            self.overrides.covered.entry(scope.clone()).or_default().executions.insert(id);
-        }
-    }
-
-    pub(crate) fn uncover_execution(&mut self, id: ExecutionId, scopes: &[KillScope]) {
-        self.uncover(scopes, |covered| {
-            covered.executions.remove(&id);
-        });
-    }
-
-    fn uncover(&mut self, scopes: &[KillScope], take: impl Fn(&mut Covered)) {
-        for scope in scopes {
-            if let Some(covered) = self.overrides.covered.get_mut(scope) {
-                take(covered);
-                let Covered { permits, held, executions } = covered;
-                if permits.is_empty() && held.is_empty() && executions.is_empty() {
-                    self.overrides.covered.remove(scope);
-                }
-            }
-        }
-    }
-
     /// Takes an open permit out, wherever it is found by.
     pub(crate) fn take_permit(&mut self, decision: DecisionId) -> Option<OpenPermit> {
         let open = self.permits.remove(&decision)?;
-        self.uncover(&open.scopes, |covered| {
-            covered.permits.remove(&decision);
-        });
+        self.overrides.covered.leave_permit(decision, &open.scopes);
         Some(open)
     }
 
@@ -320,61 +251,23 @@ impl State {
             self.overrides.all.insert(kill.scope.clone(), state);
         }
         let mut reached = Reached { barred: self.barred(&kill.scope, mode), ..Reached::default() };
-        if !mode.ends_permits() {
-            self.remember_trip(kill, index, &reached);
-            return Ok(());
-        }
-        if source != KillSource::Manifest {
-            self.overrides.past.remove(&kill.scope);
-        }
         if mode == OverrideMode::Kill {
-            let covered = self.overrides.covered.get(&kill.scope);
-            let ended = match kill.scope.is_wide() {
-                true => self.running_executions(),
-                false => {
-                    covered.map(|it| it.executions.iter().copied().collect()).unwrap_or_default()
-                }
-            };
+            let ended = self.executions_under(&kill.scope, mode);
             reached.executions = self.kill_executions(ended, source);
         }
-        if kill.scope.is_wide() {
-            self.last_override = Some(index);
-            self.overrides.floor = index;
-            let all: Vec<DecisionId> = self.permits.keys().copied().collect();
-            reached.permits = self.end_open(all);
-            self.remember_trip(kill, index, &reached);
-            for held in self.held.values_mut() {
-                forget_nonce(&mut held.state);
+        if mode.ends_permits() {
+            if source != KillSource::Manifest {
+                self.overrides.past.remove(&kill.scope);
             }
-            return Ok(());
-        }
-        let Some(covered) = self.overrides.covered.get(&kill.scope) else {
-            self.remember_trip(kill, index, &reached);
-            return Ok(());
-        };
-        let stopped = |scopes: &[KillScope]| bites(&kill.scope, mode, scopes);
-        let open = covered.permits.iter().copied();
-        let open: Vec<DecisionId> = open
-            .filter(|id| self.permits.get(id).is_some_and(|open| stopped(&open.scopes)))
-            .collect();
-        for id in &covered.held {
-            if let Some(held) = self.held.get_mut(id).filter(|held| stopped(&held.scopes)) {
-                forget_nonce(&mut held.state);
+            if kill.scope.is_wide() {
+                self.last_override = Some(index);
+                self.overrides.floor = index;
             }
+            reached.permits = self.end_open(self.permits_under(&kill.scope, mode));
+            self.forget_nonces(&kill.scope, mode);
         }
-        reached.permits = self.end_open(open);
         self.remember_trip(kill, index, &reached);
         Ok(())
-    }
-
-    /// Held actions that cannot be released while a scope is stopped.
-    fn barred(&self, scope: &KillScope, mode: OverrideMode) -> u64 {
-        if scope.is_wide() {
-            return self.held_open as u64;
-        }
-        let Some(covered) = self.overrides.covered.get(scope) else { return 0 };
-        let held = covered.held.iter().filter_map(|id| self.held.get(id));
-        held.filter(|held| held.state.is_open() && bites(scope, mode, &held.scopes)).count() as u64
     }
 
     /// How many were open.
@@ -442,32 +335,6 @@ impl State {
     /// Tripped scopes that are bounded in number.
     fn scoped(&self) -> usize {
         self.overrides.all.keys().filter(|scope| !scope.is_wide()).count()
-    }
-
-    /// Puts what was read back under what can stop it.
-    pub(crate) fn cover_all(&mut self) {
-        let permits: Vec<(DecisionId, Arc<[KillScope]>)> =
-            self.permits.iter().map(|(id, open)| (*id, open.scopes.clone())).collect();
-        for (id, scopes) in permits {
-            self.cover_permit(id, &scopes);
-        }
-        let running = self.executions.all.iter().filter(|(_, it)| it.ended.is_none());
-        let running: Vec<(ExecutionId, Arc<[KillScope]>)> =
-            running.map(|(id, it)| (*id, it.scopes.clone())).collect();
-        for (id, scopes) in running {
-            self.cover_execution(id, &scopes);
-        }
-        let held: Vec<(ApprovalId, Arc<[KillScope]>)> =
-            self.held.iter().map(|(id, held)| (*id, held.scopes.clone())).collect();
-        for (id, scopes) in held {
-            self.cover_held(id, &scopes);
-        }
-    }
-}
-
-fn forget_nonce(state: &mut HeldState) {
-    if let HeldState::Consumed(permit) = state {
-        permit.nonce = None;
     }
 }
 

@@ -236,7 +236,7 @@ fn granted<'a, H: Hasher>(
             };
             // The author may have lost the role while it waited: what they proposed falls.
             if !state.holds_any(&held.actor, &[ADMIN], now) {
-                return over(closing(held, CloseState::Invalidated));
+                return over(closing(held, CloseState::Invalidated.into()));
             }
             Ok(Granted::Held(held, Some(renewed)))
         }

@@ -78,13 +78,15 @@ fn withdrawn(state: &State, command: &Erase, indices: &[u64]) -> Vec<Event> {
             && held.state.is_open()
             && indices.binary_search(&held.index).is_ok()
         {
-            events.push(closing(held, CloseState::Withdrawn));
+            events.push(closing(held, CloseState::Withdrawn.into()));
         }
         if let Some(open) = state.permits.get(&decision)
             && open.consumed_by.is_none()
             && indices.binary_search(&open.index).is_ok()
         {
             events.push(Event::PermitRevoked(PermitEnded {
+                trip: None,
+                own: false,
                 decision,
                 index: open.index,
                 permit: open.permit.id,

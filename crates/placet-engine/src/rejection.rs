@@ -145,6 +145,8 @@ pub enum Rejection {
     AuthorsFull,
     /// A name is taken for good.
     Exists(&'static str),
+    /// The public key of a certificate stands for somebody, or did.
+    CertificateTaken,
     /// The decision rests on papers of a release that have lapsed since; what is missing.
     PapersLapsed(Vec<String>),
     /// The execution waits for a place, so nothing of it has happened.
@@ -251,6 +253,7 @@ impl Rejection {
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
+            Self::CertificateTaken => "certificate_taken",
             Self::PapersLapsed(_) => "release_incomplete",
             Self::ExecutionQueued => "execution_queued",
             Self::AliasesFull => "aliases_full",
@@ -411,6 +414,10 @@ impl fmt::Display for Rejection {
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
             Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
+            Self::CertificateTaken => f.write_str(
+                "the public key of this certificate stands for somebody here, or did until it was revoked; \
+                 make another key pair",
+            ),
             Self::PapersLapsed(gaps) => write!(
                 f,
                 "the papers of the release were complete when this was decided, and are not any more: {}",

@@ -16,8 +16,8 @@ use placet_types::event::{ApprovalReopened, CloseState, DecisionEvent, Escalatio
 use placet_types::ids::TimeMs;
 use placet_types::json::Value;
 use placet_types::policy::{
-    AfterSpec, ApprovalSpec, Combined, Constraints, Force, Hit, Outcome, StepSpec, Velocity,
-    combine,
+    AfterSpec, ApprovalSpec, Combined, Constraints, Force, Hit, Outcome, Reason, StepSpec,
+    Velocity, combine,
 };
 
 /// Where the cost of an action is taken from. Asked last of all when a held action is released, so that
@@ -40,6 +40,18 @@ impl Reserve for Unmetered {
     }
 }
 
+/// How a held action comes to its end, and why policy does not grant it any more where that is why.
+pub(crate) struct Over {
+    pub(crate) how: CloseState,
+    pub(crate) reasons: Vec<Reason>,
+}
+
+impl From<CloseState> for Over {
+    fn from(how: CloseState) -> Self {
+        Self { how, reasons: Vec::new() }
+    }
+}
+
 /// What has become of a demand.
 pub(crate) enum Standing {
     /// The bundle in force demands it, or less.
@@ -47,7 +59,7 @@ pub(crate) enum Standing {
     /// It demands more.
     Reopened(Box<ApprovalReopened>),
     /// It does not grant the action any more, or the time for deciding anew is up.
-    Over(CloseState),
+    Over(Over),
 }
 
 /// What releasing an approved action comes to.
@@ -57,7 +69,7 @@ pub(crate) enum Release {
     /// It has to be decided again.
     Reopened(Box<ApprovalReopened>),
     /// It is over.
-    Over(CloseState),
+    Over(Over),
 }
 
 /// Checks all that could have changed, in this order: kill switch, time, who collects, policy with evidence
@@ -78,7 +90,7 @@ pub(crate) fn release<H: Hasher>(
         return Err(why);
     }
     if now >= until {
-        return Ok(Release::Over(CloseState::Expired));
+        return Ok(Release::Over(CloseState::Expired.into()));
     }
     let urgent = held.surface == EXCEPTION && URGENT.iter().any(|role| who.roles.contains(*role));
     if held.reach.is_governed() && !urgent && !who.roles.contains(ADMIN) {
@@ -92,7 +104,7 @@ pub(crate) fn release<H: Hasher>(
     };
     // Roles are checked again: who has lost theirs since has approved nothing.
     if renewed.is_none() && !state.missing_at(held, now).is_empty() {
-        return Ok(Release::Over(CloseState::Invalidated));
+        return Ok(Release::Over(CloseState::Invalidated.into()));
     }
     costs.reserve(state, held)?;
     Ok(Release::Granted(renewed))
@@ -106,17 +118,18 @@ pub(crate) fn reconsider<H: Hasher>(
     asked: Asked<'_>,
     now: TimeMs,
 ) -> Standing {
-    let over = Standing::Over(CloseState::Invalidated);
     let combined = combined(state, held, asked, now);
+    let over = |reasons| Standing::Over(Over { how: CloseState::Invalidated, reasons });
+    let unfit = || over(alloc::vec![Reason::ConstraintsConflict]);
     let spec = match (combined.outcome, &combined.approval) {
         (Outcome::Permit, _) => None,
         (Outcome::RequireApproval, Some(spec)) => Some(spec),
-        _ => return over,
+        _ => return over(combined.reasons),
     };
-    let Ok(approved) = Constraints::from_object(&held.constraints) else { return over };
+    let Ok(approved) = Constraints::from_object(&held.constraints) else { return unfit() };
     let mut met = approved.clone();
     if met.meet(&combined.constraints).is_err() {
-        return over;
+        return unfit();
     }
     let narrower = met != approved;
     let (roles, rules, escalate) = match spec {
@@ -135,11 +148,11 @@ pub(crate) fn reconsider<H: Hasher>(
         return Standing::Kept;
     }
     if now >= held.expires {
-        return Standing::Over(CloseState::Expired);
+        return Standing::Over(CloseState::Expired.into());
     }
     let constraints = met.to_object();
     if Value::Object(constraints.clone()).to_canonical().len() > CONSTRAINTS_BYTES_MAX {
-        return over;
+        return unfit();
     }
     let mut event = ApprovalReopened {
         decision: held.decision,

@@ -280,13 +280,6 @@ impl State {
         gaps.into_iter().collect()
     }
 
-    /// How many releases are remembered, and how many of them were complete when they were registered.
-    #[must_use]
-    pub fn lineage_share(&self) -> (usize, usize) {
-        let complete = self.releases.all.values().filter(|it| it.event.gaps.is_empty()).count();
-        (self.releases.all.len(), complete)
-    }
-
     /// Aliases by name.
     pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
         self.releases.aliases.values()

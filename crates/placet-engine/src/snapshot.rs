@@ -13,6 +13,7 @@ mod sessions;
 mod trips;
 
 use crate::codec::{Code, Reader, Writer};
+use crate::counters::Counters;
 use crate::demand::Demands;
 use crate::idempotency::IdempotencyKeys;
 use crate::keys::Key;
@@ -21,7 +22,7 @@ use crate::pending::Pending;
 use crate::privacy::LegalHold;
 use crate::shadow::Shadowing;
 use crate::signers::LogSigner;
-use crate::state::{Bounds, Counters, Held, OpenPermit, State};
+use crate::state::{Bounds, Held, OpenPermit, State};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -428,18 +429,36 @@ impl Code for LogSigner {
 
 impl Code for Counters {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { decisions, consumed, reported, expired, revoked, erased, approvals, overtaken } =
-            self;
-        let single = [consumed, reported, expired, revoked, erased, overtaken];
+        let Self {
+            decisions,
+            consumed,
+            reported,
+            expired,
+            revoked,
+            erased,
+            approvals,
+            overtaken,
+            own,
+        } = self;
+        let single = [consumed, reported, expired, revoked, erased, overtaken, own];
         for count in decisions.iter().chain(single).chain(approvals) {
             w.put(count);
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         let mut counters = Self::default();
-        let Self { decisions, consumed, reported, expired, revoked, erased, approvals, overtaken } =
-            &mut counters;
-        let single = [consumed, reported, expired, revoked, erased, overtaken];
+        let Self {
+            decisions,
+            consumed,
+            reported,
+            expired,
+            revoked,
+            erased,
+            approvals,
+            overtaken,
+            own,
+        } = &mut counters;
+        let single = [consumed, reported, expired, revoked, erased, overtaken, own];
         for count in decisions.iter_mut().chain(single).chain(approvals) {
             *count = r.get()?;
         }

@@ -2,6 +2,7 @@
 //! in their windows, and by bits per decision.
 
 use crate::constitution::Reach;
+use crate::counters::Counters;
 use crate::delegations::Delegations;
 use crate::demand::{Demand, Demands};
 use crate::evidence::Evidence;
@@ -115,27 +116,6 @@ impl Default for Bounds {
             executions_queued_max: 1 << 12,
         }
     }
-}
-
-/// Running totals, from the log alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Decisions per outcome, in the order of `Outcome::ALL`.
-    pub decisions: [u64; 5],
-    /// Permits consumed.
-    pub consumed: u64,
-    /// Outcomes reported.
-    pub reported: u64,
-    /// Permits that expired unconsumed.
-    pub expired: u64,
-    /// Permits revoked.
-    pub revoked: u64,
-    /// Permits that were consumed and whose answer a trip overtook.
-    pub overtaken: u64,
-    /// Approvals completed, rejected, and closed otherwise.
-    pub approvals: [u64; 3],
-    /// Payloads erased.
-    pub erased: u64,
 }
 
 /// State of one workspace.

@@ -1,6 +1,6 @@
 //! One command, one plan: the dispatcher and the short commands.
 
-use crate::command::{Command, Consume, CreateKey, Plan, Report, RevokePermit, Who};
+use crate::command::{Command, Consume, CreateKey, Plan, Report, RevokePermit, Unsent, Who};
 use crate::decide::{decide, proposers};
 use crate::delegations;
 use crate::demand::few;
@@ -10,7 +10,7 @@ use crate::executions;
 use crate::follow::follow;
 use crate::hold::{collect, tick, vote, withdraw};
 use crate::measures;
-use crate::overrides::{lift, trip};
+use crate::overrides::{Stop, lift, trip};
 use crate::policies;
 use crate::privacy::{erase, place_hold, release_hold};
 use crate::rejection::Rejection;
@@ -25,11 +25,10 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use placet_types::Hasher;
 use placet_types::event::{
-    CloseReason, Event, KeyGrant, KeyRevoked, OutcomeReported, PermitConsumed, PermitEnded,
-    SessionClosed,
+    CloseReason, Event, KeyGrant, KeyRevoked, KillScope, OutcomeReported, OverrideMode,
+    PermitConsumed, PermitEnded, SessionClosed,
 };
 use placet_types::ids::{KeyId, TimeMs};
-use placet_types::policy::Reason;
 
 /// Decides what `command` leads to at `now`. Changes nothing; the same inputs give the same plan.
 ///
@@ -124,8 +123,10 @@ pub(crate) fn append(event: Event) -> Result<Plan, Rejection> {
 }
 
 fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Rejection> {
-    let stop = state.stop(&command.prior.scopes());
-    if let Some(stop) = stop.filter(|stop| stop.mode.ends_permits()) {
+    if state.may_stop()
+        && let Some(stop) = state.stop(&command.prior.scopes())
+        && stop.mode.ends_permits()
+    {
         return Err(stop.rejection());
     }
     if state.revoked.get(command.index) {
@@ -202,20 +203,26 @@ fn report(state: &State, command: &Report) -> Result<Plan, Rejection> {
 }
 
 fn revoke_permits(state: &State, command: &RevokePermit) -> Plan {
-    let reason = command.reason.unwrap_or(match state.kill() {
-        (None, Some(_)) => Reason::KilledWorkspace,
-        _ => Reason::KilledEverything,
-    });
-    let events = command.permits.iter().filter(|(_, index, _)| !state.revoked.get(*index)).map(
-        |(decision, index, permit)| {
-            Event::PermitRevoked(PermitEnded {
-                decision: *decision,
-                index: *index,
-                permit: *permit,
-                reason: Some(reason.as_str().into()),
-            })
+    let stop = command.stop.clone().unwrap_or(Stop {
+        scope: match state.kill() {
+            (None, Some(_)) => KillScope::Workspace,
+            _ => KillScope::Everything,
         },
-    );
+        mode: OverrideMode::Kill,
+    });
+    // A trip that is not recorded yet finds the permit revoked already.
+    let trip = state.trip_of(&stop.scope).map(|trip| trip.index);
+    let left = command.permits.iter().filter(|it| !state.revoked.get(it.index));
+    let events = left.map(|Unsent { decision, index, permit, own }| {
+        Event::PermitRevoked(PermitEnded {
+            decision: *decision,
+            index: *index,
+            permit: *permit,
+            reason: Some(stop.reason().as_str().into()),
+            trip,
+            own: *own,
+        })
+    });
     let events: alloc::vec::Vec<_> = events.collect();
     if events.is_empty() { Plan::Nothing } else { Plan::Append(events) }
 }
@@ -242,6 +249,9 @@ fn create_key(state: &State, command: &CreateKey, now: TimeMs) -> Result<Plan, R
     state.may_act(Some(&command.by.actor))?;
     if command.decision.is_some_and(|decision| state.spent.contains(&decision)) {
         return Err(Rejection::PermitConsumed);
+    }
+    if state.keys.knows(&command.principal.hash) {
+        return Err(Rejection::CertificateTaken);
     }
     let mut events = alloc::vec![Event::KeyCreated(KeyGrant {
         principal: command.principal.clone(),

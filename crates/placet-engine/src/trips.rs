@@ -50,16 +50,15 @@ pub struct TripRecord {
     pub source: Option<KillSource>,
     /// Who, where it was a person.
     pub by: Option<ActorRef>,
-    /// Open permits that it ended.
+    /// Open permits that it ended; as all of these, what it would have where it is a drill.
     pub permits_ended: u64,
     /// Held actions that cannot be released while it lasts.
     pub approvals_barred: u64,
-    /// Callers that waited for an approval when it took effect, and were told; counted for the widest
-    /// kills alone.
+    /// Callers that waited for an approval when it took effect, and were told.
     pub waiting_told: u64,
     /// Executions that it ended.
     pub executions_ended: u64,
-    /// Permits of the workspace that were consumed before it and whose outcome nobody had reported:
+    /// Permits of the workspace that gates had consumed before it and whose outcome nobody had reported:
     /// effects that it could not reach.
     pub unreported: u64,
     /// Of these, permits whose answer it overtook: they never left.
@@ -77,6 +76,8 @@ pub struct Drill {
     pub scope: KillScope,
     /// Who.
     pub who: Who,
+    /// Callers that wait for an approval that it would bar.
+    pub waiting: u64,
 }
 
 /// Say what a gate has done about an override.
@@ -126,9 +127,15 @@ pub(crate) fn acknowledge(state: &State, command: &Acknowledge) -> Result<Plan, 
 
 pub(crate) fn drill(state: &State, command: &Drill) -> Result<Plan, Rejection> {
     may_override(state, &command.who)?;
+    if !command.scope.takes(OverrideMode::Kill) {
+        return Err(Rejection::OverrideInvalid(
+            "a role is revoked and not killed: no kill of it is practised",
+        ));
+    }
     append(Event::KillDrilled(KillDrilled {
         by: command.who.actor.clone(),
         scope: command.scope.clone(),
+        waiting: command.waiting,
     }))
 }
 
@@ -143,6 +150,19 @@ pub(crate) struct Reached {
     pub(crate) executions: u64,
 }
 
+/// The gate that an entry comes from: whoever asks, uses a permit, reports or acknowledges. Who is meant
+/// shows in the entry; whether they are a person, too.
+pub(crate) fn speaker(event: &Event) -> Option<&ActorRef> {
+    match event {
+        Event::Decision(event) => Some(&event.actor),
+        Event::PermitConsumed(event) => Some(&event.by),
+        Event::OutcomeReported(event) => Some(&event.by),
+        Event::PassageReported(event) => Some(&event.by),
+        Event::OverrideAcknowledged(event) => Some(&event.by),
+        _ => None,
+    }
+}
+
 impl State {
     /// Trips and drills that are remembered, oldest first.
     pub fn trips(&self) -> impl DoubleEndedIterator<Item = &TripRecord> {
@@ -153,6 +173,12 @@ impl State {
     #[must_use]
     pub fn trip(&self, index: u64) -> Option<&TripRecord> {
         self.trips.all.get(&index)
+    }
+
+    /// The newest trip of exactly this scope that lasts.
+    pub(crate) fn trip_of(&self, scope: &KillScope) -> Option<&TripRecord> {
+        let mut newest = self.trips.all.values().rev();
+        newest.find(|it| it.source.is_some() && it.lifted.is_none() && it.scope == *scope)
     }
 
     /// Gates that were heard within a day before this trip, or since, and have not acknowledged it; each
@@ -174,18 +200,9 @@ impl State {
         self.trips.unlisted
     }
 
-    /// Agents and services that act on permits are gates; who is meant shows in their entries.
+    /// Agents and services that act on permits are gates.
     pub(crate) fn hear(&mut self, event: &Event) {
-        let gate = match event {
-            Event::Decision(event) => &event.actor,
-            Event::PermitConsumed(event) => &event.by,
-            Event::OutcomeReported(event) => &event.by,
-            Event::OverrideAcknowledged(event) => &event.by,
-            _ => return,
-        };
-        if gate.is_human() {
-            return;
-        }
+        let Some(gate) = speaker(event).filter(|gate| !gate.is_human()) else { return };
         let now = self.time;
         let trips = &mut self.trips;
         if let Some(heard) = trips.gates.get_mut(gate) {
@@ -205,8 +222,6 @@ impl State {
 
     /// Remembers a trip; what it ended was counted by whoever ended it.
     pub(crate) fn remember_trip(&mut self, kill: &KillEvent, index: u64, reached: &Reached) {
-        let counters = &self.counters;
-        let known = counters.reported.saturating_add(counters.overtaken);
         let record = TripRecord {
             index,
             since: self.time,
@@ -218,7 +233,7 @@ impl State {
             approvals_barred: reached.barred,
             waiting_told: kill.waiting,
             executions_ended: reached.executions,
-            unreported: counters.consumed.saturating_sub(known),
+            unreported: self.counters.unreported(),
             overtaken: 0,
             lifted: None,
             acknowledged: BTreeMap::new(),
@@ -227,6 +242,7 @@ impl State {
     }
 
     pub(crate) fn apply_drilled(&mut self, event: &KillDrilled, index: u64) {
+        let would = self.reached(&event.scope);
         self.keep_trip(TripRecord {
             index,
             since: self.time,
@@ -234,22 +250,25 @@ impl State {
             mode: OverrideMode::Kill,
             source: None,
             by: Some(event.by.clone()),
-            permits_ended: 0,
-            approvals_barred: 0,
-            waiting_told: 0,
-            executions_ended: 0,
-            unreported: 0,
+            permits_ended: would.permits,
+            approvals_barred: would.barred,
+            waiting_told: event.waiting,
+            executions_ended: would.executions,
+            unreported: self.counters.unreported(),
             overtaken: 0,
             lifted: None,
             acknowledged: BTreeMap::new(),
         });
     }
 
-    /// Of too many the oldest goes, and one that still stops something last.
+    /// Of too many the oldest goes, and one that still stops something last. A run that its own step has
+    /// ended is over, and nobody lifts that.
     fn keep_trip(&mut self, record: TripRecord) {
         let all = &mut self.trips.all;
         if all.len() >= TRIPS_MAX {
-            let over = |it: &&TripRecord| it.source.is_none() || it.lifted.is_some();
+            let over = |it: &&TripRecord| {
+                matches!(it.source, None | Some(KillSource::Manifest)) || it.lifted.is_some()
+            };
             let gone = all.values().find(over).or_else(|| all.values().next());
             if let Some(index) = gone.map(|it| it.index) {
                 all.remove(&index);
@@ -268,11 +287,11 @@ impl State {
         }
     }
 
-    /// The answer of a consumed permit was overtaken by a trip.
-    pub(crate) fn overtake(&mut self) {
+    /// The answer of a consumed permit was overtaken by a stop; `trip` is its entry, unless that comes only
+    /// now: then it has not counted the permit.
+    pub(crate) fn overtake(&mut self, trip: Option<u64>) {
         self.counters.overtaken = self.counters.overtaken.saturating_add(1);
-        let last = self.trips.all.values_mut().rev().find(|it| it.source.is_some());
-        if let Some(record) = last {
+        if let Some(record) = trip.and_then(|index| self.trips.all.get_mut(&index)) {
             record.overtaken = record.overtaken.saturating_add(1).min(record.unreported);
         }
     }

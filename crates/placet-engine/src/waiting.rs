@@ -70,6 +70,7 @@ impl State {
             return Err("its constraints are not those that were approved");
         }
         let (index, marks, scopes) = (held.index, held.marks.clone(), held.scopes.clone());
+        let reach = held.reach;
         self.not_stopped(&scopes)?;
         // From here on the action happens: what comes after it comes after this instant.
         for mark in marks {
@@ -77,7 +78,7 @@ impl State {
         }
         if event.permit.consumed {
             self.consumed.set(index);
-            self.counters.consumed = self.counters.consumed.saturating_add(1);
+            self.count_consumed(reach);
         } else {
             self.open_permit(event.decision, index, &event.permit, scopes);
         }
@@ -195,7 +196,10 @@ impl State {
             held.marks = Vec::new();
             Ok(())
         })?;
-        let over = self.held.get(&id).map(|held| held.scopes.clone());
+        let over = self.held.get(&id).map(|held| {
+            self.overrides.covered.close_held(held);
+            held.scopes.clone()
+        });
         self.step_decided(over.as_deref().unwrap_or_default(), rejected);
         self.held_open = self.held_open.saturating_sub(1);
         if let Some(count) = counter.and_then(|at| self.counters.approvals.get_mut(at)) {
@@ -207,7 +211,7 @@ impl State {
                 && let Some(held) = self.held.remove(&old)
             {
                 self.held_by_decision.remove(&held.decision);
-                self.uncover_held(old, &held.scopes);
+                self.overrides.covered.leave_held(&held);
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ mod engine {
     mod governance;
     mod measures;
     mod model;
+    mod modes;
     mod notation;
     mod overrides;
     mod permits;

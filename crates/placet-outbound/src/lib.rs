@@ -5,8 +5,10 @@
 //! would send a request, and the secrets in its headers, where the caller did not say.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod client;
 mod inside;
 
+pub use client::{ClientTls, Connector};
 pub use inside::Inside;
 
 use bytes::Bytes;
@@ -56,6 +58,11 @@ pub enum OutboundError {
         /// What is wrong with them.
         why: String,
     },
+    /// The client's certificate, or its key, is none in PEM, or they do not go together.
+    Identity {
+        /// What is wrong with them.
+        why: String,
+    },
     /// No connection: no such name, nobody listens, no way there.
     Unreachable {
         /// What the system said.
@@ -87,6 +94,7 @@ impl fmt::Display for OutboundError {
         match self {
             Self::Address => f.write_str("the address is no http:// or https:// URL of a host"),
             Self::Roots { why } => write!(f, "the trust anchors cannot be read: {why}"),
+            Self::Identity { why } => write!(f, "the client's certificate cannot be shown: {why}"),
             Self::Unreachable { why } => write!(f, "no connection: {why}"),
             Self::Untrusted { why } => write!(f, "the certificate is not trusted: {why}"),
             Self::Inside => f.write_str(
@@ -168,20 +176,7 @@ impl Outbound {
         inside: Option<Arc<Inside>>,
     ) -> Result<Self, OutboundError> {
         let unreadable = |why: String| OutboundError::Roots { why };
-        let mut roots = rustls::RootCertStore::empty();
-        // Single anchors of the system that cannot be parsed are left out, as browsers do.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(pem) = extra_roots_pem {
-            let mut count = 0_usize;
-            for found in CertificateDer::pem_slice_iter(pem) {
-                let found = found.map_err(|error| unreadable(error.to_string()))?;
-                roots.add(found).map_err(|error| unreadable(error.to_string()))?;
-                count = count.saturating_add(1);
-            }
-            if count == 0 {
-                return Err(unreadable("there is no certificate in them".to_owned()));
-            }
-        }
+        let roots = trust_anchors(extra_roots_pem)?;
         // Named explicitly: a default of the process would depend on what else is linked in.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -240,6 +235,31 @@ impl Outbound {
         };
         tokio::time::timeout(bounds.within, exchange).await.unwrap_or(Err(OutboundError::TimedOut))
     }
+}
+
+/// The trust anchors of the system and those in `extra_pem`.
+fn trust_anchors(extra_pem: Option<&[u8]>) -> Result<rustls::RootCertStore, OutboundError> {
+    let mut roots = rustls::RootCertStore::empty();
+    // Single anchors of the system that cannot be parsed are left out, as browsers do.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = extra_pem {
+        add_anchors(&mut roots, pem)?;
+    }
+    Ok(roots)
+}
+
+fn add_anchors(roots: &mut rustls::RootCertStore, pem: &[u8]) -> Result<(), OutboundError> {
+    let unreadable = |why: String| OutboundError::Roots { why };
+    let mut count = 0_usize;
+    for found in CertificateDer::pem_slice_iter(pem) {
+        let found = found.map_err(|error| unreadable(error.to_string()))?;
+        roots.add(found).map_err(|error| unreadable(error.to_string()))?;
+        count = count.saturating_add(1);
+    }
+    if count == 0 {
+        return Err(unreadable("there is no certificate in them".to_owned()));
+    }
+    Ok(())
 }
 
 /// A user name in an address would be sent nowhere and shown in every log.

@@ -10,6 +10,7 @@ use crate::identity::{self, Issuer};
 use crate::index::{Build, Index, Remaining};
 use crate::layers::Layers;
 use crate::model::{DEADLINE_MS, IDEMPOTENCY_WINDOW_MS, LimitKey, Model, Retention};
+use crate::modes::Modes;
 use crate::notify::Notify;
 use crate::source::Source;
 use crate::syntax::Node;
@@ -60,6 +61,7 @@ pub struct Bundle {
     notify: Notify,
     issuers: Vec<Issuer>,
     exceptions: ExceptionPolicy,
+    modes: Modes,
     warnings: Vec<Diagnostic>,
     warned: Totals,
 }
@@ -162,6 +164,7 @@ impl Bundle {
         let notify = Notify::of(&model.documents);
         let issuers = identity::issuers(&model.documents);
         let exceptions = ExceptionPolicy::of(&model.documents);
+        let modes = Modes::of(&model.documents);
         let rules = rules.collect();
         Ok(Self {
             digest: Digest(H::sha256(&[&normalised])),
@@ -175,6 +178,7 @@ impl Bundle {
             warned: report.totals(),
             issuers,
             exceptions,
+            modes,
             warnings: report.finish(),
         })
     }
@@ -265,6 +269,12 @@ impl Bundle {
         surface.is_some_and(|surface| surface.open_in.contains_key(environment))
     }
 
+    /// Whether a mode lets gates of this surface proceed in this environment, whatever is decided.
+    #[must_use]
+    pub fn is_unenforced(&self, surface: &str, environment: &str) -> bool {
+        self.modes.is_shadow(surface, environment)
+    }
+
     /// How many decisions an execution of a capability may ask for, as its manifest bounds it.
     #[must_use]
     pub fn max_steps(&self, capability: &str) -> Option<u64> {
@@ -317,6 +327,7 @@ impl Bundle {
         let surface_known = entry.is_some() || self.knows_unlisted(&request.surface);
         let mut verdict =
             Verdict { policy: Some(self.digest), surface_known, ..Verdict::default() };
+        verdict.unenforced = self.modes.is_shadow(&request.surface, &caller.environment);
         if !surface_known {
             return verdict;
         }
@@ -379,7 +390,9 @@ impl Bundle {
     #[inline]
     fn warm(&self, candidates: &[u32]) {
         let counts = candidates.iter().take(8).filter_map(|number| {
-            self.rules.get(*number as usize).map(|rule| Arc::strong_count(&rule.effect))
+            let rule = self.rules.get(*number as usize)?;
+            let condition = rule.condition.as_ref().map_or(0, Condition::warm);
+            Some(Arc::strong_count(&rule.effect) ^ condition)
         });
         std::hint::black_box(counts.fold(0_usize, |sum, count| sum ^ count));
     }

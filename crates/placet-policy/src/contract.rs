@@ -2,7 +2,7 @@
 //! validated surface, its normal form and the rules that follow from it; each only restricts.
 
 use crate::model::Retention;
-use crate::schema::Schema;
+use crate::schema::{Packed, Pool, Schema};
 use placet_types::evidence::FoundEvidence;
 use placet_types::ids::{ActorId, TimeMs};
 use placet_types::json::{Object, Value};
@@ -313,8 +313,8 @@ pub(crate) struct Demand {
 #[derive(Debug)]
 enum What {
     Field(Needed),
-    Arguments(Arc<Schema>),
-    Context(Arc<Schema>),
+    Arguments(Arc<Packed>),
+    Context(Arc<Packed>),
     /// There is evidence of this type.
     Evidence(Box<(String, EvidenceSpec)>),
     /// It is not too old.
@@ -402,6 +402,20 @@ impl Demand {
         Answer { force, note }
     }
 
+    /// A number that depends on what the demand points to, and on nothing else that matters.
+    #[inline]
+    pub(crate) fn warm(&self) -> usize {
+        match &self.what {
+            What::Arguments(schema) | What::Context(schema) => schema.warm(),
+            // Always a hit, which is counted and asked for its outcomes.
+            What::Outcomes => {
+                let allowed = self.effect.outcomes.as_deref().and_then(<[_]>::first);
+                Arc::strong_count(&self.effect) ^ usize::from(allowed.is_some())
+            }
+            What::Field(_) | What::Evidence(_) | What::Fresh(_) | What::Stands(..) => 0,
+        }
+    }
+
     /// Where the rule applies, as a hit.
     pub(crate) fn hit(&self, request: &Request) -> Option<Hit> {
         Some(Hit { force: self.force(request)?, ..Hit::of(self.effect.clone()) })
@@ -412,7 +426,7 @@ fn list_or_nothing(words: &[&str]) -> String {
     if words.is_empty() { "SILENCE".to_owned() } else { words.join(", ") }
 }
 
-fn fault(schema: &Schema, value: Option<&Value>) -> String {
+fn fault(schema: &Packed, value: Option<&Value>) -> String {
     match value.and_then(|value| schema.fault(value)) {
         Some((pointer, why)) => {
             let pointer = if pointer.is_empty() { "the whole".to_owned() } else { pointer };
@@ -424,7 +438,7 @@ fn fault(schema: &Schema, value: Option<&Value>) -> String {
 
 impl Surface {
     /// The rules that follow from it, sorted by id.
-    pub(crate) fn demands(&self, name: &str) -> Box<[Demand]> {
+    pub(crate) fn demands(&self, name: &str, pool: &mut Pool) -> Vec<Demand> {
         let mut out = Vec::new();
         let mut add = |what: &str, cause: Reason, text: &str, outcomes, demand: What| {
             let id = format!("{}{name}:{what}", Layer::Contract.prefix());
@@ -440,7 +454,13 @@ impl Surface {
         if let Some(schema) = &self.arguments {
             required.insert(Needed::Arguments);
             let text = Reason::ArgumentsInvalid.text();
-            add("arguments", Reason::ArgumentsInvalid, text, None, What::Arguments(schema.clone()));
+            add(
+                "arguments",
+                Reason::ArgumentsInvalid,
+                text,
+                None,
+                What::Arguments(pool.packed(schema)),
+            );
         }
         for field in required {
             let text = format!("the surface demands {}", field.text());
@@ -449,7 +469,7 @@ impl Surface {
         }
         if let Some(schema) = &self.context {
             let text = Reason::ContextInvalid.text();
-            add("context", Reason::ContextInvalid, text, None, What::Context(schema.clone()));
+            add("context", Reason::ContextInvalid, text, None, What::Context(pool.packed(schema)));
         }
         for (kind, spec) in &self.evidence {
             let text = format!("the surface demands evidence of type {kind}");
@@ -481,7 +501,7 @@ impl Surface {
             add("outcomes", Reason::OutcomeNotAllowed, text, outcomes, What::Outcomes);
         }
         out.sort_by(|a, b| a.effect.id.cmp(&b.effect.id));
-        out.into_boxed_slice()
+        out
     }
 
     /// As the API shows it: the normal form with units in the names.

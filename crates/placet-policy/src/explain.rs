@@ -93,6 +93,8 @@ pub struct Trace {
     pub policy: Digest,
     /// Whether the bundle knows the surface; if not, no rule is asked.
     pub surface_known: bool,
+    /// Whether a mode lets gates proceed whatever is decided.
+    pub unenforced: bool,
     /// Derivers that applied, by id.
     pub derivers: Vec<String>,
     /// The risk tags that they added.
@@ -168,7 +170,7 @@ impl Bundle {
         let entry = self.layers().surface(&request.surface);
         let mut rules: Vec<RuleTrace> = entry
             .iter()
-            .flat_map(|entry| &entry.demands)
+            .flat_map(|entry| entry.demands)
             .map(|demand| explain_demand(demand, request))
             .collect();
         let mut left_out = 0;
@@ -202,6 +204,7 @@ impl Bundle {
         let mut trace = Trace {
             policy: self.digest(),
             surface_known,
+            unenforced: self.is_unenforced(&request.surface, &caller.environment),
             derived_tags,
             derivers: derived.applied,
             derived_facts: derived.facts,
@@ -309,6 +312,7 @@ impl Trace {
         Verdict {
             policy: Some(self.policy),
             surface_known: self.surface_known,
+            unenforced: self.unenforced,
             hits: hits.collect(),
             ..Verdict::default()
         }
@@ -334,6 +338,7 @@ impl Trace {
             Object::new()
                 .with("policy", self.policy.to_string())
                 .with("surface_known", self.surface_known)
+                .with_opt("mode", self.unenforced.then_some("shadow"))
                 .with_opt("did_you_mean", self.near_surface.as_deref())
                 .with_opt("derived", self.derived())
                 .with("rules", rules)
@@ -410,6 +415,10 @@ impl fmt::Display for Trace {
             let hint = self.near_surface.as_ref();
             let hint = hint.map_or(String::new(), |it| format!("; did you mean {it}?"));
             return writeln!(f, "the policy does not know this surface: no rule is asked{hint}");
+        }
+        if self.unenforced {
+            let text = "mode shadow: gates proceed here whatever is decided, once two people have published this";
+            writeln!(f, "{text}")?;
         }
         if !self.derivers.is_empty() {
             writeln!(f, "derived by {}", self.derivers.join(", "))?;

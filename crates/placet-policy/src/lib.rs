@@ -31,6 +31,7 @@ mod index;
 mod layers;
 mod lint;
 mod model;
+mod modes;
 #[doc(hidden)]
 pub mod naive;
 mod notify;

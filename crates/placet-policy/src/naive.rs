@@ -56,7 +56,9 @@ pub fn evaluate(
         }
     }
     hits.sort_by(|a: &Hit, b: &Hit| (a.rule.layer, &a.rule.id).cmp(&(b.rule.layer, &b.rule.id)));
-    Verdict { policy: Some(bundle.digest()), surface_known, hits, ..Verdict::default() }
+    let unenforced = naive.unenforced(bundle);
+    let policy = Some(bundle.digest());
+    Verdict { policy, surface_known, unenforced, hits, ..Verdict::default() }
 }
 
 /// The value of one condition, as text; for comparing with other evaluators.

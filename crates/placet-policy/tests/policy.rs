@@ -39,6 +39,8 @@ mod identity;
 mod import;
 #[path = "policy/language.rs"]
 mod language;
+#[path = "policy/modes.rs"]
+mod modes;
 #[path = "policy/notify.rs"]
 mod notify;
 #[path = "policy/oracle.rs"]

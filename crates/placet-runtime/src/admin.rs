@@ -75,24 +75,38 @@ impl Plane {
         decision: DecisionId,
     ) -> Result<ApiKey, PlaneError> {
         let key = ApiKey::generate(self.id(self.clock.wall()), &self.host);
+        let record = record(workspace, &spec, &key);
+        self.grant_key(workspace, principal, record, decision).await?;
+        Ok(key)
+    }
+
+    /// Writes the key of a record down, and lets it count from then on.
+    pub(crate) async fn grant_key(
+        &self,
+        workspace: &Arc<Workspace>,
+        principal: &Principal,
+        record: KeyRecord,
+        decision: DecisionId,
+    ) -> Result<(), PlaneError> {
         let granted = event::Principal {
-            key: key.id,
-            actor: workspace.actor_ref(&spec.actor),
-            hash: key.hash(),
-            environment: spec.environment.clone(),
-            roles: spec.roles.clone(),
+            key: record.key,
+            actor: workspace.actor_ref(&record.actor),
+            hash: record.hash,
+            environment: record.environment.clone(),
+            roles: record.roles.clone(),
         };
         let by = self.who(workspace, principal);
         let command = CreateKey { principal: granted, by, decision: Some(decision) };
         let payload = self.payload(
             Object::new()
-                .with("actor", spec.actor.as_str())
-                .with("by", principal.caller.actor.as_str()),
+                .with("actor", record.actor.as_str())
+                .with("by", principal.caller.actor.as_str())
+                .with_opt("certificate", record.certificate.then_some(true)),
         )?;
         let done = self.submit(workspace.no, Command::CreateKey(command), payload).await?;
-        self.directory.insert(vec![record(workspace, &spec, &key)]);
+        self.directory.insert(vec![record]);
         self.directory.closed(&done);
-        Ok(key)
+        Ok(())
     }
 
     /// Revokes a key: from the moment this returns it opens nothing.
@@ -232,6 +246,7 @@ fn record(workspace: &Workspace, spec: &KeySpec, key: &ApiKey) -> KeyRecord {
         environment: spec.environment.clone(),
         roles: spec.roles.clone(),
         hash: key.hash(),
+        certificate: false,
         revoked: false,
     }
 }

@@ -11,11 +11,10 @@ use crate::sequencer::{
     Reply, Work, Written,
 };
 use crate::workspace::{Committed, Workspace};
-use placet_engine::{Command, RevokePermit};
+use placet_engine::{Command, RevokePermit, Stop};
 use placet_tlog::Hash;
 use placet_tlog::merkle::leaf_hash;
 use placet_types::event::{Event, KillSource};
-use placet_types::policy::Reason;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -235,8 +234,8 @@ impl Committer {
             found.map(|((shared, batch), range)| (shared, Written { batch: batch.clone(), range }));
         let stop = written.as_ref().and_then(|(shared, _)| overtaken(shared, &permits));
         match (reply, written, stop) {
-            (Reply::Caller(caller), Some((_, written)), Some(reason)) => {
-                self.revoke(workspace, permits, reason, caller, written);
+            (Reply::Caller(caller), Some((_, written)), Some(stop)) => {
+                self.revoke(workspace, &permits, stop, caller, written);
             }
             (reply, written, _) => {
                 let written = written.map(|(_, written)| written);
@@ -250,15 +249,15 @@ impl Committer {
     fn revoke(
         &self,
         workspace: WorkspaceNo,
-        permits: Vec<Handed>,
-        reason: Option<Reason>,
+        permits: &[Handed],
+        stop: Option<Stop>,
         caller: tokio::sync::oneshot::Sender<crate::sequencer::Answer>,
         written: Written,
     ) {
-        let permits = permits.iter().map(|it| (it.decision, it.index, it.permit)).collect();
+        let permits = permits.iter().map(Handed::unsent).collect();
         let job = Job {
             workspace,
-            command: Command::RevokePermit(RevokePermit { permits, reason }),
+            command: Command::RevokePermit(RevokePermit { permits, stop }),
             payload: Payload::empty(),
             reply: Reply::Overtaken(caller, written),
             next: Next::None,
@@ -273,14 +272,14 @@ impl Committer {
 
 /// Whether a kill has overtaken one of these permits, and which, unless it is one of the two widest.
 #[allow(clippy::option_option)]
-fn overtaken(shared: &Workspace, permits: &[Handed]) -> Option<Option<Reason>> {
+fn overtaken(shared: &Workspace, permits: &[Handed]) -> Option<Option<Stop>> {
     if permits.is_empty() {
         return None;
     }
     if shared.is_killed() {
         return Some(None);
     }
-    permits.iter().find_map(|permit| shared.halts.reason(&permit.scopes)).map(Some)
+    permits.iter().find_map(|permit| shared.halts.stop(&permit.scopes)).map(Some)
 }
 
 /// Cuts a batch into rows, so that reading one old entry does not read a thousand.

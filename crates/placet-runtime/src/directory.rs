@@ -68,8 +68,10 @@ pub struct KeyRecord {
     pub environment: String,
     /// Its roles.
     pub roles: BTreeSet<String>,
-    /// SHA-256 of its secret.
+    /// SHA-256 of its secret, or of the public key of its certificate.
     pub hash: Digest,
+    /// Whether a client certificate opens it, and no secret.
+    pub certificate: bool,
     /// Revoked keys stay listed.
     pub revoked: bool,
 }
@@ -77,7 +79,7 @@ pub struct KeyRecord {
 impl KeyRecord {
     /// Whether `key` has the secret, compared in constant time.
     pub(crate) fn is_opened_by(&self, key: &ApiKey) -> bool {
-        key.hash().0.ct_eq(&self.hash.0).into()
+        !self.certificate && bool::from(key.hash().0.ct_eq(&self.hash.0))
     }
 }
 
@@ -87,6 +89,8 @@ pub(crate) struct Directory {
     pub(crate) sessions: SessionTable,
     pub(crate) people: People,
     keys: ArcSwap<HashMap<KeyId, Arc<KeyRecord>>>,
+    /// Keys that certificates open, by what their records say.
+    certificates: ArcSwap<HashMap<(WorkspaceNo, Digest), KeyId>>,
     writing: Mutex<()>,
 }
 
@@ -122,11 +126,34 @@ impl Directory {
         for record in &records {
             self.people.meet(record.workspace, &record.actor);
         }
+        self.index(&records);
         self.change(|keys| {
             for record in records {
                 keys.insert(record.key, Arc::new(record));
             }
         });
+    }
+
+    fn index(&self, records: &[KeyRecord]) {
+        let new = records.iter().filter(|record| record.certificate);
+        let new: Vec<_> = new.map(|record| ((record.workspace, record.hash), record.key)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = HashMap::clone(&self.certificates.load());
+        all.extend(new);
+        self.certificates.store(Arc::new(all));
+    }
+
+    /// The key that a certificate with this public key opens in a workspace.
+    pub(crate) fn of_certificate(
+        &self,
+        workspace: WorkspaceNo,
+        public_key: &Digest,
+    ) -> Option<Arc<KeyRecord>> {
+        let key = *self.certificates.load().get(&(workspace, *public_key))?;
+        self.get(key).filter(|record| record.certificate)
     }
 
     /// Adds a session.

@@ -270,6 +270,7 @@ fn collect_key(
                 environment: principal.environment.clone(),
                 roles: principal.roles.clone(),
                 hash: principal.hash,
+                certificate: payload.get("certificate").is_some(),
                 revoked: false,
             });
         }

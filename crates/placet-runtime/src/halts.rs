@@ -2,10 +2,9 @@
 //! not leave any more, which take effect before anything is written, and roles that nobody has.
 
 use arc_swap::ArcSwap;
-use placet_engine::State;
+use placet_engine::{State, Stop, Unsent, is_governed};
 use placet_types::event::{DecisionEvent, KillScope, OverrideMode};
 use placet_types::ids::{DecisionId, PermitId};
-use placet_types::policy::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -66,14 +65,18 @@ impl Halts {
         roles.iter().filter(|role| !revoked.contains(*role)).cloned().collect()
     }
 
-    /// Why a permit with these scopes may not leave.
-    pub(crate) fn reason(&self, of: &Scopes) -> Option<Reason> {
+    /// What keeps a permit with these scopes from leaving.
+    pub(crate) fn stop(&self, of: &Scopes) -> Option<Stop> {
         let stopped = self.scopes.load();
         if stopped.is_empty() {
             return None;
         }
         let by = |scopes: &[KillScope]| {
-            scopes.iter().find_map(|scope| Some(scope.reason(*stopped.get(scope)?)))
+            scopes.iter().find_map(|scope| {
+                let mode = *stopped.get(scope)?;
+                let stop = || Stop { mode, scope: scope.clone() };
+                scope.stops(mode, scopes).then(stop)
+            })
         };
         match of {
             Scopes::Of(decision) => by(&decision.scopes()),
@@ -90,6 +93,19 @@ pub(crate) struct Handed {
     pub(crate) index: u64,
     pub(crate) permit: PermitId,
     pub(crate) scopes: Scopes,
+}
+
+impl Handed {
+    /// The same, for the log that it never left.
+    pub(crate) fn unsent(&self) -> Unsent {
+        let governed =
+            |it: &KillScope| matches!(it, KillScope::Surface(surface) if is_governed(surface));
+        let own = match &self.scopes {
+            Scopes::Of(decision) => is_governed(&decision.surface),
+            Scopes::Are(scopes) => scopes.iter().any(governed),
+        };
+        Unsent { decision: self.decision, index: self.index, permit: self.permit, own }
+    }
 }
 
 /// What can stop a permit.

@@ -36,6 +36,8 @@ pub struct Seen {
     pub surfaces: Surfaces,
     /// Rules of the bundle in force.
     pub rules: RuleUse,
+    /// Whether modes of the bundle in force count.
+    pub modes_count: bool,
 }
 
 /// An effect that a gate let happen without a decision.
@@ -147,6 +149,7 @@ impl Plane {
                 began: measures.began().unwrap_or(now),
                 surfaces: measures.surfaces().clone(),
                 rules: measures.rules().clone(),
+                modes_count: state.modes_count(),
             }
         })
         .await

@@ -32,12 +32,15 @@ impl Halt {
         self.scope.is_wide() && self.mode == OverrideMode::Kill
     }
 
-    /// From here on no permit of it leaves, written or not.
-    fn take_effect(&self, workspace: &Workspace) {
+    /// From here on no permit of it leaves, written or not. How many callers waited for one and were told.
+    fn take_effect(&self, workspace: &Workspace) -> u64 {
         if self.is_widest() {
             workspace.stop();
+            workspace.callers.told()
         } else if !self.scope.is_wide() && self.mode.ends_permits() {
-            workspace.halt(&self.scope, self.mode);
+            workspace.halt(&self.scope, self.mode)
+        } else {
+            0
         }
     }
 }
@@ -87,9 +90,7 @@ impl Plane {
         if what.is_widest() && what.scope == KillScope::Everything {
             self.watched.tripped(what.source);
         }
-        for workspace in &affected {
-            what.take_effect(workspace);
-        }
+        let told: Vec<u64> = affected.iter().map(|it| what.take_effect(it)).collect();
         let disarms = what.is_widest() && affected.iter().any(|it| it.no == root.no);
         let mut result = Ok(());
         if disarms {
@@ -101,8 +102,8 @@ impl Plane {
         // All trips are on their way before any is waited for: a caller that goes away meanwhile
         // leaves nothing half done.
         let mut waiting = Vec::with_capacity(affected.len());
-        for workspace in &affected {
-            waiting.push((workspace, self.begin_trip(workspace, what, principal)));
+        for (workspace, told) in affected.iter().zip(told) {
+            waiting.push((workspace, self.begin_trip(workspace, what, principal, told)));
         }
         for (workspace, begun) in waiting {
             let done = match begun {
@@ -125,8 +126,8 @@ impl Plane {
             let _made = self.creating.lock().await;
             for workspace in self.all_workspaces() {
                 if !affected.iter().any(|it| it.no == workspace.no) {
-                    what.take_effect(&workspace);
-                    let begun = self.begin_trip(&workspace, what, principal)?;
+                    let told = what.take_effect(&workspace);
+                    let begun = self.begin_trip(&workspace, what, principal, told)?;
                     result = result.and(self.finish(begun).await.map(drop));
                 }
             }
@@ -146,10 +147,10 @@ impl Plane {
         workspace: &Workspace,
         what: &Halt,
         principal: Option<&Principal>,
+        waiting: u64,
     ) -> Result<Begun, PlaneError> {
         let who = principal.map(|principal| self.who(workspace, principal));
         let Halt { scope, mode, source } = what.clone();
-        let waiting = if what.is_widest() { workspace.told() } else { 0 };
         let first = self.root().is_some_and(|root| root.no == workspace.no);
         let command = if who.is_some() && scope == KillScope::Everything && !first {
             Self::follow_trip(workspace, what, principal, waiting)
@@ -267,11 +268,19 @@ impl Plane {
     pub async fn revoked_by(
         &self,
         workspace: &Workspace,
-        event: &DecisionEvent,
+        event: &Arc<DecisionEvent>,
         index: u64,
     ) -> Result<Reason, PlaneError> {
         let scopes = event.scopes();
-        self.look(workspace.no, move |state| state.revoked_by(&scopes, index)).await
+        let known = self.look(workspace.no, move |state| state.revoked_by(&scopes, index)).await?;
+        // A trip takes effect before its entry is written: then only the flags tell.
+        let flagged = || match self.all_workspaces().iter().all(|it| it.is_killed()) {
+            true => Reason::KilledEverything,
+            false => Reason::KilledWorkspace,
+        };
+        Ok(known
+            .or_else(|| workspace.halt_of(event).map(|stop| stop.reason()))
+            .unwrap_or_else(flagged))
     }
 
     /// Writes the armed certificate, unless the first workspace is killed.

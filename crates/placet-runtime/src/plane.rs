@@ -20,7 +20,7 @@ use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{
-    Command, Consume, HeldState, Report, RevokePermit, Status, Who, arming_of, is_governed,
+    Command, Consume, HeldState, Report, RevokePermit, Status, Unsent, Who, arming_of, is_governed,
 };
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
@@ -268,13 +268,18 @@ impl Plane {
     ) -> Result<Decided, PlaneError> {
         let answer = &mut decided.answer;
         let Some(view) = &mut answer.permit else { return Ok(decided) };
-        let reason = workspace.halt_of(&answer.event);
-        if reason.is_none() && !workspace.is_killed() {
+        let stop = workspace.halt_of(&answer.event);
+        if stop.is_none() && !workspace.is_killed() {
             return Ok(decided);
         }
         if let Some(permit) = view.permit.take() {
-            let permits = vec![(answer.event.decision, answer.index, permit.id)];
-            let revoke = Command::RevokePermit(RevokePermit { permits, reason });
+            let unsent = Unsent {
+                decision: answer.event.decision,
+                index: answer.index,
+                permit: permit.id,
+                own: is_governed(&answer.event.surface),
+            };
+            let revoke = Command::RevokePermit(RevokePermit { permits: vec![unsent], stop });
             view.state = PermitState::Revoked;
             self.submit(workspace.no, revoke, Payload::empty()).await?;
         }
@@ -353,7 +358,7 @@ impl Plane {
             }
             // Whichever comes first, the state is looked at again.
             let left = std::time::Duration::from_millis(left);
-            let waits = workspace.waits();
+            let waits = workspace.callers.enter(&answer.event);
             let changed = async {
                 tokio::select! {
                     biased;

@@ -227,14 +227,6 @@ impl Plane {
         self.look(workspace.no, |state| state.aliases().cloned().collect()).await
     }
 
-    /// How many releases are remembered, and how many of them have complete papers.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn lineage_share(&self, workspace: &Workspace) -> Result<(usize, usize), PlaneError> {
-        self.look(workspace.no, |state| state.lineage_share()).await
-    }
-
     /// The fact about the release that a request is to register or to lead a name to.
     pub(crate) async fn release_fact(
         &self,

@@ -302,6 +302,7 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
     let verdict = Verdict {
         policy: event.policy,
         surface_known: event.surface_known,
+        unenforced: event.would_outcome.is_some(),
         hits,
         evidence: Vec::new(),
     };
@@ -401,6 +402,7 @@ fn differing(a: &DecisionEvent, b: &DecisionEvent) -> String {
         ("would", a.would == b.would),
         ("exception", a.exception == b.exception),
         ("retroactive", a.retroactive == b.retroactive),
+        ("would_outcome", a.would_outcome == b.would_outcome),
     ];
     let differing = parts.into_iter().find(|(_, same)| !same);
     differing.map_or("event", |(name, _)| name).to_owned()

@@ -45,7 +45,9 @@ impl Plane {
         let everything = scope == KillScope::Everything;
         // Of everything the first log speaks first; the others follow it.
         let decides = if everything { &root } else { workspace };
-        let drill = Command::Drill(Drill { scope, who: self.who(decides, principal) });
+        let waiting = decides.callers.under(&scope);
+        let drill = Drill { scope: scope.clone(), who: self.who(decides, principal), waiting };
+        let drill = Command::Drill(drill);
         let index = self.drilled(decides, drill, principal).await?;
         if !everything {
             return Ok(index);
@@ -53,7 +55,8 @@ impl Plane {
         let mut own = (workspace.no == root.no).then_some(index);
         for other in self.all_workspaces().into_iter().filter(|it| it.no != root.no) {
             let by = other.actor_ref(&principal.caller.actor);
-            let drill = Command::Follow(Follow::Drill { by });
+            let waiting = other.callers.under(&scope);
+            let drill = Command::Follow(Follow::Drill { by, waiting });
             let index = self.drilled(&other, drill, principal).await?;
             own = own.or((other.no == workspace.no).then_some(index));
         }

@@ -1,6 +1,7 @@
 //! What all threads share of one workspace: names, keys, the bundle in force, the tree with its
 //! signed head, and the flags that take effect before anything is written.
 
+use crate::callers::Callers;
 use crate::crypto::Fast;
 use crate::frame::{Frame, frames};
 use crate::halts::{Halts, Scopes};
@@ -10,14 +11,13 @@ use crate::pseudonyms::Pseudonyms;
 use crate::signing::Signing;
 use crate::waiting::Waiters;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use placet_engine::{Evidence, LogSigner};
+use placet_engine::{Evidence, LogSigner, Stop};
 use placet_policy::Bundle;
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::{Hash, Head, Tree};
 use placet_types::Digest;
 use placet_types::event::{ActorRef, DecisionEvent, Entry, KillScope, OverrideMode};
 use placet_types::ids::{ActorId, WorkspaceName};
-use placet_types::policy::Reason;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -58,7 +58,7 @@ pub struct Workspace {
     /// Bumped when a kill takes effect, for those who wait.
     pub(crate) stops: watch::Sender<u64>,
     /// Callers that wait for an approval.
-    waiters: Mutex<Waiting>,
+    pub(crate) callers: Callers,
     /// Bumped when a trip, a drill, a lift or an acknowledgement is durable.
     pub(crate) overrides: watch::Sender<u64>,
     /// Who waits for which of them.
@@ -66,33 +66,6 @@ pub struct Workspace {
     /// Payloads that the durable log says are erased and whose keys are not destroyed yet, in the
     /// order of the log.
     doomed: Mutex<VecDeque<Doomed>>,
-}
-
-/// Callers that wait for an approval.
-#[derive(Default)]
-struct Waiting {
-    /// Those that no kill has found.
-    count: u64,
-    /// Those that a kill has found and that no entry has counted yet.
-    told: u64,
-    /// How many kills took effect.
-    stops: u64,
-}
-
-/// A caller that waits for an approval.
-pub(crate) struct Waits<'a> {
-    workspace: &'a Workspace,
-    since: u64,
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        let mut waiters = self.workspace.waiters();
-        // A kill since has counted it.
-        if waiters.stops == self.since {
-            waiters.count = waiters.count.saturating_sub(1);
-        }
-    }
 }
 
 /// What decides in a workspace: one value, swapped as a whole.
@@ -183,7 +156,7 @@ impl Workspace {
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
             stops: watch::Sender::new(0),
-            waiters: Mutex::default(),
+            callers: Callers::default(),
             overrides: watch::Sender::new(0),
             waiting: Waiters::default(),
             doomed: Mutex::default(),
@@ -308,8 +281,8 @@ impl Workspace {
     }
 
     /// Which narrower kill has taken effect that withholds the permit of a decision.
-    pub(crate) fn halt_of(&self, event: &Arc<DecisionEvent>) -> Option<Reason> {
-        self.halts.reason(&Scopes::Of(event.clone()))
+    pub(crate) fn halt_of(&self, event: &Arc<DecisionEvent>) -> Option<Stop> {
+        self.halts.stop(&Scopes::Of(event.clone()))
     }
 
     /// Whether nobody has this role at the moment.
@@ -324,19 +297,18 @@ impl Workspace {
         self.names.run_name(kind, name)
     }
 
-    /// From here on nothing of the scope is permitted, and whoever waits for it is answered.
-    pub(crate) fn halt(&self, scope: &KillScope, mode: OverrideMode) {
+    /// From here on nothing of the scope is permitted, and whoever waits for it is answered: how many did.
+    pub(crate) fn halt(&self, scope: &KillScope, mode: OverrideMode) -> u64 {
         self.halts.raise(scope, mode);
+        let told = self.callers.tell(scope);
         self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
+        told
     }
 
     /// From here on nothing is permitted, and whoever waits is answered.
     pub(crate) fn stop(&self) {
         self.killed.store(true, Ordering::SeqCst);
-        let mut waiters = self.waiters();
-        waiters.told += std::mem::take(&mut waiters.count);
-        waiters.stops += 1;
-        drop(waiters);
+        self.callers.tell_all();
         self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
     }
 
@@ -350,22 +322,6 @@ impl Workspace {
     #[must_use]
     pub fn watch_overrides(&self) -> watch::Receiver<u64> {
         self.overrides.subscribe()
-    }
-
-    /// Counts a caller that waits, until it no longer does.
-    pub(crate) fn waits(&self) -> Waits<'_> {
-        let mut waiters = self.waiters();
-        waiters.count += 1;
-        Waits { workspace: self, since: waiters.stops }
-    }
-
-    /// How many callers waited when a kill took effect, each counted once.
-    pub(crate) fn told(&self) -> u64 {
-        std::mem::take(&mut self.waiters().told)
-    }
-
-    fn waiters(&self) -> MutexGuard<'_, Waiting> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The workspace's pseudonyms.

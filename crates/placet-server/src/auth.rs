@@ -2,10 +2,12 @@
 //! Refuses to know what the call is about beyond whether it proposes or oversees.
 
 use crate::call::{Call, header_of};
+use crate::certificate::ClientCertificate;
 use crate::identity::{hash, is_token};
 use crate::problem::Problem;
 use axum::http::HeaderMap;
-use placet_runtime::{Plane, Principal, Workspace};
+use axum::http::request::Parts;
+use placet_runtime::{Credential, Plane, Principal, Workspace};
 use placet_types::Caller;
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::collections::BTreeSet;
@@ -74,19 +76,23 @@ impl Call {
     ///
     /// # Errors
     /// `key_missing`, `key_unknown`, `key_revoked`, `session_closed`, `session_ended`,
-    /// `workspace_not_found`.
+    /// `workspace_not_found`, `certificate_unknown`, `certificate_expired`, `cross_site`.
     pub(crate) fn session(&self, act: Act) -> Result<Session, Problem> {
-        let session = session(&self.server.plane, &self.parts.headers, act)?;
+        let session = session(&self.server.plane, &self.parts, act)?;
         // A second look at the same caller finds the same workspace.
         let _ = self.seen.set(session.workspace.clone());
         Ok(session)
     }
 }
 
-pub(crate) fn session(plane: &Plane, headers: &HeaderMap, act: Act) -> Result<Session, Problem> {
+pub(crate) fn session(plane: &Plane, parts: &Parts, act: Act) -> Result<Session, Problem> {
+    let headers = &parts.headers;
     let named = header_of(headers, "placet-workspace")?;
     let Some(authorization) = header_of(headers, "authorization")? else {
-        return development(plane, named, act);
+        return match parts.extensions.get::<ClientCertificate>() {
+            Some(certificate) => of_certificate(plane, certificate, headers, named),
+            None => development(plane, named, act),
+        };
     };
     let unknown = || Problem::new("key_unknown", "expected Authorization: Bearer key_….…");
     let (scheme, key) = authorization.split_once(' ').ok_or_else(unknown)?;
@@ -104,6 +110,48 @@ pub(crate) fn session(plane: &Plane, headers: &HeaderMap, act: Act) -> Result<Se
     if !is_named(named, &workspace) {
         return Err(Problem::workspace());
     }
+    Ok(session_of(workspace, credential))
+}
+
+/// The caller on a connection that has proven a certificate and shows no key. The workspace is the one that
+/// the call names, or the first: what another one says about a certificate is nothing to its holder.
+fn of_certificate(
+    plane: &Plane,
+    certificate: &ClientCertificate,
+    headers: &HeaderMap,
+    named: Option<&str>,
+) -> Result<Session, Problem> {
+    // A browser shows its certificate to whatever site makes it ask; a key it would have to be given.
+    let site = header_of(headers, "sec-fetch-site")?;
+    if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        let text = "a certificate does not speak for pages of other sites; send a key";
+        return Err(Problem::new("cross_site", text));
+    }
+    // The handshake saw that it was good; a connection may outlive it.
+    if plane.now() > certificate.not_after {
+        let text = "the client certificate has expired; connect with a new one";
+        return Err(Problem::new("certificate_expired", text));
+    }
+    let workspace = match named {
+        None => plane.root(),
+        Some(name) => WorkspaceName::parse(name).and_then(|name| plane.workspace(&name)),
+    };
+    let unknown = || {
+        let text = format!(
+            "nobody is known by this client certificate here (SHA-256 of its public key: {}); an admin adds \
+             it with `placet key create ACTOR --certificate FILE`, or name your workspace in \
+             Placet-Workspace",
+            certificate.public_key.hex()
+        );
+        Problem::new("certificate_unknown", text)
+    };
+    // A workspace that is not there and one that does not know the certificate answer alike.
+    let workspace = workspace.ok_or_else(unknown)?;
+    let credential = plane.credential_of_certificate(&workspace, &certificate.public_key)?;
+    Ok(session_of(workspace, credential.ok_or_else(unknown)?))
+}
+
+fn session_of(workspace: Arc<Workspace>, credential: Credential) -> Session {
     let caller = Caller {
         workspace: workspace.name.clone(),
         environment: credential.environment,
@@ -111,7 +159,7 @@ pub(crate) fn session(plane: &Plane, headers: &HeaderMap, act: Act) -> Result<Se
         roles: credential.roles,
         chain: credential.chain,
     };
-    Ok(Session { workspace, principal: Principal { caller, key: Some(credential.key) } })
+    Session { workspace, principal: Principal { caller, key: Some(credential.key) } }
 }
 
 /// Whether a call that names a workspace, or none, could mean this one.

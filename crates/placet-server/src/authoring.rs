@@ -1,6 +1,8 @@
 //! Writing policy over HTTP: documents are linted, tried and explained, and none comes into force here. Owns
 //! the bounds on that work; refuses to know what is found.
 
+pub(crate) mod compare;
+mod recorded;
 pub(crate) mod texts;
 
 use crate::auth::{Act, Session};
@@ -104,10 +106,13 @@ fn run(sources: &[Source], filter: &str) -> Result<Ran, Problem> {
 /// `POST /api/v1/policies/explain`
 pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
-    let known = ["at", "caller", "history", "matched", "request", "rules", "sources"];
+    let known = ["at", "caller", "decision", "history", "matched", "request", "rules", "sources"];
     let mut fields = call.object(&known).await?;
-    let sources = sources(&mut fields)?;
     let only = only(&mut fields)?;
+    if let Some(id) = crate::call::text(&mut fields, "decision", 64)? {
+        return recorded::explain(&call, &session, &id, only, fields).await;
+    }
+    let sources = sources(&mut fields)?;
     let at = match fields.remove("at") {
         None => SystemClock::default().wall(),
         Some(at) => at.as_str().and_then(TimeMs::parse_rfc3339).ok_or_else(|| {
@@ -120,7 +125,7 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     }
     let mut body = fields
         .remove("request")
-        .ok_or_else(|| Problem::missing("/request", "request is required"))?;
+        .ok_or_else(|| Problem::missing("/request", "request, or decision, is required"))?;
     // Nothing is recorded, so there is nothing to bind.
     if let Value::Object(body) = &mut body
         && body.get("idempotency_key").is_none()
@@ -146,6 +151,7 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
                 outcome: None,
                 rules: None,
                 reasons: None,
+                recorded: None,
                 trace: None,
                 graph: None,
                 findings: findings(&found),
@@ -158,6 +164,7 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
         outcome: Some(event.outcome.as_str()),
         rules: Some(&event.rules),
         reasons: Some(event.reasons.iter().map(|reason| reason.as_str()).collect()),
+        recorded: None,
         trace: trace.as_object().map(JsonObject),
         graph: graph.as_object().map(JsonObject),
         findings: Vec::new(),
@@ -273,18 +280,23 @@ fn missing() -> Problem {
 }
 
 fn sources(fields: &mut Object) -> Result<Option<Vec<Source>>, Problem> {
-    let Some(value) = fields.remove("sources") else { return Ok(None) };
-    let invalid = || {
-        Problem::invalid("/sources", "expected a list of {name, text}, names of at most 200 bytes")
-    };
+    sources_of(fields, "sources")
+}
+
+/// The documents of a member.
+fn sources_of(fields: &mut Object, name: &str) -> Result<Option<Vec<Source>>, Problem> {
+    let Some(value) = fields.remove(name) else { return Ok(None) };
+    let field = format!("/{name}");
+    let invalid =
+        || Problem::invalid(&field, "expected a list of {name, text}, names of at most 200 bytes");
     let items = value.as_array().ok_or_else(invalid)?;
     if items.len() > SOURCES_MAX {
         let text = format!("at most {SOURCES_MAX} documents");
-        return Err(Problem::invalid("/sources", text));
+        return Err(Problem::invalid(&field, text));
     }
     if items.is_empty() {
         let text = "there is no document here; a bundle that grants nothing says `rules: []`";
-        return Err(Problem::new("bundle_empty", text).at("/sources"));
+        return Err(Problem::new("bundle_empty", text).at(&field));
     }
     let mut out = Vec::with_capacity(items.len());
     for item in items {

@@ -281,6 +281,7 @@ pub(crate) async fn configuration(call: Call) -> Result<Response, Problem> {
     let configured = call.server.options.public_url.as_deref();
     let base = match configured {
         Some(url) => url.trim_end_matches('/').to_owned(),
+        None if call.server.options.tls.is_some() => format!("https://{}", host(&call)?),
         None => format!("http://{}", host(&call)?),
     };
     let at = |path: &str| format!("{base}/access/v1/{path}");

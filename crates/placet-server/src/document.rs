@@ -84,7 +84,7 @@ pub(crate) async fn decision(
         || answer.permit.as_ref().is_some_and(|permit| permit.state == PermitState::Revoked);
     let revoked_by = match revoked {
         true if answer.erased && !workspace.is_killed() => Some(Reason::PayloadErased),
-        true => Some(server.plane.revoked_by(workspace, event, answer.index).await?),
+        true => Some(server.plane.revoked_by(workspace, &answer.event, answer.index).await?),
         false => None,
     };
     let texts = texts_of(server, workspace, answer);

@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::document;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use placet_runtime::{LogEntry, PlaneError, Workspace};
 use std::convert::Infallible;
@@ -61,7 +61,7 @@ impl Reader {
         if self.sender.send(Bytes::from_static(b": placet\n\n")).await.is_err() {
             return;
         }
-        while self.may_read(&self.call.parts.headers) {
+        while self.may_read() {
             let chunk = match self.read(from).await {
                 Ok(entries) if !entries.is_empty() => {
                     from = entries.last().map_or(from, |last| last.index + 1);
@@ -90,8 +90,8 @@ impl Reader {
         }
     }
 
-    fn may_read(&self, headers: &HeaderMap) -> bool {
-        let session = session(&self.call.server.plane, headers, Act::Propose);
+    fn may_read(&self) -> bool {
+        let session = session(&self.call.server.plane, &self.call.parts, Act::Propose);
         session.is_ok_and(|session| session.has_any(&OVERSEERS))
     }
 

@@ -83,6 +83,8 @@ pub(crate) fn body(schema: &str) -> Option<Value> {
         "FormatRequest" => json!({"sources": [source]}),
         "ImportRequest" => json!({"source": source, "star": "segment"}),
         "TestRequest" => json!({"sources": [source]}),
+        "DiffRequest" => json!({"after": [source]}),
+        "BacktestRequest" => json!({"sources": [source], "since": "30d"}),
         "ExplainRequest" => json!({"sources": [source], "request": {
             "surface": "payments.refund", "action": "create", "idempotency_key": "refund-4711",
         }}),

@@ -1,6 +1,7 @@
 //! Listening: connections within bounds of number and time, and an orderly end. Owns sockets;
 //! refuses to know what is served.
 
+use crate::certificate::ClientCertificate;
 use crate::patient::Patient;
 use crate::places::Told;
 use crate::problem::Problem;
@@ -13,7 +14,7 @@ use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
 use placet_runtime::Plane;
 use placet_types::ids::TimeMs;
@@ -23,7 +24,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -64,6 +65,7 @@ pub async fn serve(
     let publishing = tokio::spawn(crate::publishing::publish(server.clone()));
     let channels = tokio::spawn(crate::channels::run(server.clone()));
     let keys = tokio::spawn(refresh_keys(server.clone()));
+    let files = options.tls.clone().map(|tls| tokio::spawn(async move { tls.watch().await }));
     let stopping = server.stopping.clone();
     let done = serve_router(listener, router_of(server.clone()), &options, async move {
         shutdown.await;
@@ -75,6 +77,9 @@ pub async fn serve(
     publishing.abort();
     channels.abort();
     keys.abort();
+    if let Some(files) = files {
+        files.abort();
+    }
     done
 }
 
@@ -118,27 +123,31 @@ pub async fn serve_router(
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            tokio::spawn(turn_away(stream));
+            // What cannot be said in plain text is not said at all.
+            if options.tls.is_none() {
+                tokio::spawn(turn_away(stream));
+            }
             continue;
         };
         // Answers are small and written at once; a failure here costs latency alone.
         let _ = stream.set_nodelay(true);
-        let told = Told::default();
-        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            request.extensions_mut().insert(told.clone());
-            request.map(Body::new)
-        });
         let stream = Patient::new(stream, options.write_time);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(options.header_time)
-            .max_buf_size(64 << 10)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
+        let Some(tls) = &options.tls else {
+            let connection = graceful.watch(connection(stream, &router, options, peer, None));
+            tokio::spawn(async move {
+                // What a client breaks off is no failure of the server.
+                let _ = connection.await;
+                drop(place);
+            });
+            continue;
+        };
+        let (handshake, watcher) = (tls.handshake(stream, options.header_time), graceful.watcher());
+        let (router, options) = (router.clone(), options.clone());
         tokio::spawn(async move {
-            // What a client breaks off is no failure of the server.
-            let _ = connection.await;
+            if let Some((stream, certificate)) = handshake.await {
+                let connection = connection(stream, &router, &options, peer, certificate);
+                let _ = watcher.watch(connection).await;
+            }
             drop(place);
         });
     }
@@ -146,6 +155,30 @@ pub async fn serve_router(
     // What has not finished by then is cut off: its client treats it as a lost connection.
     let _ = tokio::time::timeout(options.drain_time, graceful.shutdown()).await;
     Ok(())
+}
+
+/// Serves what comes over one connection, on which the client may have proven a certificate.
+fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: &Router,
+    options: &ServerOptions,
+    peer: SocketAddr,
+    certificate: Option<ClientCertificate>,
+) -> impl GracefulConnection + Send + 'static {
+    let told = Told::default();
+    let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(told.clone());
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate);
+        }
+        request.map(Body::new)
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_time)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }
 
 fn is_of_connection(error: &io::Error) -> bool {

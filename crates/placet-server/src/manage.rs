@@ -3,6 +3,7 @@
 
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
+use crate::certificate::ClientCertificate;
 use crate::document;
 use crate::governed::{idempotency_key, permitted, random, report};
 use crate::problem::Problem;
@@ -15,7 +16,9 @@ use placet_api::{
 use placet_engine::KillState;
 use placet_runtime::{KeySpec, Plane, PlaneError, Workspace};
 use placet_types::event::{KillScope, KillSource};
-use placet_types::ids::{ActorId, ActorKind, DecisionId, KeyId, WorkspaceName, is_label, is_name};
+use placet_types::ids::{
+    ActorId, ActorKind, DecisionId, KeyId, TimeMs, WorkspaceName, is_label, is_name,
+};
 use placet_types::json::{Object, Value};
 use std::collections::BTreeSet;
 
@@ -76,10 +79,14 @@ pub(crate) async fn keys(call: Call) -> Result<Response, Problem> {
         actor: key.actor.to_string(),
         environment: key.environment.clone(),
         roles: key.roles.iter().cloned().collect(),
+        certificate: key.certificate.then(|| key.hash.hex()),
         revoked: key.revoked,
     });
     document::answer(StatusCode::OK, &KeyList { keys: keys.collect() })
 }
+
+/// Bytes of a certificate in PEM: a few of them are larger, and none of a client.
+const CERTIFICATE_MAX: usize = 16 << 10;
 
 /// The permit was consumed by the attempt that made the key.
 const USED_UP_KEY: (&str, &str) = (
@@ -91,19 +98,40 @@ const USED_UP_KEY: (&str, &str) = (
 /// `POST /api/v1/keys`: asks for a decision on `key.create`, and makes the key once it is permitted.
 pub(crate) async fn create_key(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
-    let known = ["actor", "environment", "idempotency_key", "roles"];
+    let known = ["actor", "certificate", "environment", "idempotency_key", "roles"];
     let mut fields = call.object(&known).await?;
     let given = call::text(&mut fields, "idempotency_key", 200)?;
     let idempotency_key = idempotency_key(&call, given)?;
+    let certificate = certificate_of(&mut fields, call.server.plane.now())?;
     let spec = key_spec(&mut fields)?;
     // A nonce of its own for each attempt: the permit is handed to one of them and to no other, so
     // a repeated call never makes a second key.
-    let body = Plane::key_request(&spec, idempotency_key, Some(random()));
+    let nonce = Some(random());
+    let body = match &certificate {
+        None => Plane::key_request(&spec, idempotency_key, nonce),
+        Some(certificate) => {
+            let public_key = &certificate.public_key;
+            Plane::certificate_request(&spec, public_key, idempotency_key, nonce)
+        }
+    };
     let decision = match permitted(&call, &session, body, USED_UP_KEY).await? {
         Ok(decision) => decision,
         Err(response) => return Ok(response),
     };
-    make_key(&call, &session, decision, spec).await
+    make_key(&call, &session, decision, spec, certificate).await
+}
+
+/// A certificate in PEM, good still.
+fn certificate_of(fields: &mut Object, now: TimeMs) -> Result<Option<ClientCertificate>, Problem> {
+    let Some(pem) = call::text(fields, "certificate", CERTIFICATE_MAX)? else { return Ok(None) };
+    let invalid = |text: &str| Problem::invalid("/certificate", text);
+    let certificate = ClientCertificate::of_pem(&pem).ok_or_else(|| {
+        invalid("expected one X.509 certificate in PEM, of the client itself and no chain")
+    })?;
+    if now > certificate.not_after {
+        return Err(invalid("the certificate has expired"));
+    }
+    Ok(Some(certificate))
 }
 
 fn key_spec(fields: &mut Object) -> Result<KeySpec, Problem> {
@@ -142,14 +170,27 @@ async fn make_key(
     session: &Session,
     decision: DecisionId,
     spec: KeySpec,
+    certificate: Option<ClientCertificate>,
 ) -> Result<Response, Problem> {
     let (workspace, principal) = (&session.workspace, &session.principal);
-    let made = call.server.plane.create_key(workspace, principal, spec.clone(), decision).await;
+    let (plane, public_key) = (&call.server.plane, certificate.map(|it| it.public_key));
+    let made = match public_key {
+        None => {
+            let made = plane.create_key(workspace, principal, spec.clone(), decision).await;
+            made.map(|key| (key.id, Some(key.reveal())))
+        }
+        Some(public_key) => {
+            let spec = spec.clone();
+            let made = plane.bind_certificate(workspace, principal, spec, public_key, decision);
+            made.await.map(|id| (id, None))
+        }
+    };
     report(call, session, decision, made.is_ok()).await;
-    let key = made?;
+    let (id, key) = made?;
     let document = KeyMadeDocument {
-        key: &key.reveal(),
-        id: key.id.to_string(),
+        key: key.as_deref().map(String::as_str),
+        certificate: public_key.map(|key| key.hex()),
+        id: id.to_string(),
         actor: spec.actor.to_string(),
         environment: spec.environment,
         roles: spec.roles.into_iter().collect(),

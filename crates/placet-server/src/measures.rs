@@ -10,10 +10,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{
     BucketDocument, ExceptionUseDocument, ExpiredEvidenceDocument, GovernanceDocument, Instant,
-    LatencyDocument, MissingOwnersDocument, RejectedDocument, Sha, UnownedDocument,
-    ViolationsDocument,
+    LatencyDocument, LineageShareDocument, MissingOwnersDocument, RejectedDocument, Sha,
+    UnownedDocument, ViolationsDocument,
 };
-use placet_engine::{Closing, HOUR_MS, Latency, Tally};
+use placet_engine::{Closing, ExceptionUse, HOUR_MS, Latency, Tally};
 use placet_policy::{Bundle, Census, Owned};
 use placet_runtime::{Measured, Workspace};
 use placet_types::Digest;
@@ -119,6 +119,7 @@ pub(crate) async fn governance(call: Call) -> Result<Response, Problem> {
             rejected_changes: rejected(tally),
             expired_evidence: ExpiredEvidenceDocument {
                 expired: tally.refused_for(Reason::EvidenceExpired),
+                lapsed: tally.lapsed,
                 missing: tally.refused_for(Reason::EvidenceMissing),
             },
             exception_use: exceptions(&measured),
@@ -129,18 +130,24 @@ pub(crate) async fn governance(call: Call) -> Result<Response, Problem> {
                 passages: tally.passages[1],
                 by_reason: tally.refused.iter().map(|(it, count)| (it.as_str(), *count)).collect(),
             },
+            lineage_share: lineage(tally.releases),
         },
     )
 }
 
+fn lineage([releases, complete]: [u64; 2]) -> LineageShareDocument {
+    let percent = complete.saturating_mul(100).checked_div(releases);
+    LineageShareDocument { releases, complete, percent }
+}
+
 fn exceptions(measured: &Measured) -> ExceptionUseDocument {
-    let [opened, break_glass, passages, ended, reviewed] = measured.tally.exceptions;
+    let of = |what| measured.tally.excepted_as(what);
     ExceptionUseDocument {
-        opened,
-        break_glass,
-        passages,
-        ended,
-        reviewed,
+        opened: of(ExceptionUse::Opened),
+        break_glass: of(ExceptionUse::BreakGlass),
+        passages: of(ExceptionUse::Passage),
+        ended: of(ExceptionUse::Ended),
+        reviewed: of(ExceptionUse::Reviewed),
         live: measured.exceptions_live,
         overdue: measured.reviews_overdue,
     }

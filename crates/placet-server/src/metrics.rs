@@ -125,9 +125,7 @@ impl Figures {
             pending: held_open as u64,
             oldest: oldest_held,
             killed,
-            unknown: counters
-                .consumed
-                .saturating_sub(counters.reported.saturating_add(counters.overtaken)),
+            unknown: counters.unreported(),
             lag: size.saturating_sub(indexed),
             waiting: workspace.waiting_callers() as u64,
             measured,
@@ -209,7 +207,9 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
         ("placet_exceptions_overdue_reviews", "Exceptions not reviewed in time.", |f, _| {
             f.exceptions[2]
         }),
-        ("placet_outcome_unknown", "Permits used and never reported.", |f, _| f.unknown),
+        ("placet_outcome_unknown", "Permits that gates used and nobody reported.", |f, _| {
+            f.unknown
+        }),
     ];
     for (metric, help, value) in gauges {
         head(out, metric, "gauge", help);

@@ -26,9 +26,12 @@ pub struct Operation {
 
 impl Operation {
     /// Whether its work outlives the connection that asked for it: whatever changes something, but
-    /// for the hot path, which is a single command to the sequencer.
+    /// for the hot path, which is a single command to the sequencer, and what only looks for long: that ends
+    /// when nobody listens any more.
     pub(crate) fn apart(&self) -> bool {
-        self.method != "GET" && !["decide", "evaluateAccess"].contains(&self.id)
+        let hot = ["decide", "evaluateAccess"].contains(&self.id);
+        let looks = ["backtestPolicy", "diffPolicy"].contains(&self.id);
+        self.method != "GET" && !hot && !looks
     }
 
     /// Whether its answers name the request as the caller does.
@@ -132,6 +135,8 @@ pub const OPERATIONS: &[Operation] = &[
     Operation { id: "lintPolicy", path: "/api/v1/policies/lint", summary: "Look for what is wrong with policy documents; none comes into force", body: Some("LintRequest"), answers: &[(200, JSON, "LintDocument")], ..POST },
     Operation { id: "testPolicy", path: "/api/v1/policies/test", summary: "Run the cases of policy documents; nothing is recorded", body: Some("TestRequest"), answers: &[(200, JSON, "TestDocument")], ..POST },
     Operation { id: "explainPolicy", path: "/api/v1/policies/explain", summary: "Say why a request would be decided as it is; nothing is recorded", body: Some("ExplainRequest"), answers: &[(200, JSON, "ExplainDocument")], ..POST },
+    Operation { id: "diffPolicy", path: "/api/v1/policies/diff", summary: "Which decisions change from one bundle to another, the one in force unless another is sent", headers: &["Accept"], body: Some("DiffRequest"), answers: &[(200, JSON, "DiffDocument"), (200, TEXT, "")], ..POST },
+    Operation { id: "backtestPolicy", path: "/api/v1/policies/backtest", summary: "Decide the log of the workspace again under other documents, within bounds; nothing is recorded", headers: &["Accept"], body: Some("BacktestRequest"), answers: &[(200, JSON, "BacktestDocument"), (200, TEXT, "")], ..POST },
     Operation { id: "formatPolicy", path: "/api/v1/policies/format", summary: "Write policy documents as the formatter does", body: Some("FormatRequest"), answers: &[(200, JSON, "FormatDocument")], ..POST },
     Operation { id: "importPolicy", path: "/api/v1/policies/import", summary: "Turn a file of the job gateway's format into a document, and say where its order of rules mattered", body: Some("ImportRequest"), answers: &[(200, JSON, "ImportDocument")], ..POST },
     Operation { id: "getPolicySchemas", path: "/api/v1/policies/schemas", summary: "JSON Schemas of policy documents, for editors", answers: &[(200, JSON, "SchemaDocument")], ..GET },

@@ -100,6 +100,8 @@ pub(crate) fn router_of(server: Arc<Server>) -> Router {
     routes.add("lintPolicy", authoring::lint);
     routes.add("testPolicy", authoring::test);
     routes.add("explainPolicy", authoring::explain);
+    routes.add("diffPolicy", authoring::compare::diff);
+    routes.add("backtestPolicy", authoring::compare::backtest);
     routes.add("formatPolicy", authoring::texts::format);
     routes.add("importPolicy", authoring::texts::import);
     routes.add("getPolicySchemas", authoring::texts::schemas);

@@ -6,6 +6,7 @@ use crate::identity::Tokens;
 use crate::metrics::Counters;
 use crate::operations::OPERATIONS;
 use crate::publishing::WitnessPeer;
+use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use placet_outbound::Inside;
 use placet_policy::Bundle;
@@ -48,6 +49,8 @@ pub struct ServerOptions {
     pub trust_roots: Option<Vec<u8>>,
     /// Addresses of this machine and its networks at which issuers may be that a bundle names.
     pub inside: Inside,
+    /// TLS of the server itself; `None`: plain HTTP.
+    pub tls: Option<Arc<Tls>>,
     /// Whether the logs' tiles and checkpoints are served to anybody, without a key.
     pub public_log: bool,
 }
@@ -71,6 +74,7 @@ impl Default for ServerOptions {
             channels: None,
             trust_roots: None,
             inside: Inside::default(),
+            tls: None,
             public_log: false,
         }
     }

@@ -266,7 +266,7 @@ impl Teller {
     }
 
     fn may_hear(&self) -> bool {
-        session(&self.call.server.plane, &self.call.parts.headers, Act::Propose).is_ok()
+        session(&self.call.server.plane, &self.call.parts, Act::Propose).is_ok()
     }
 
     async fn send(&self, bytes: Bytes) -> bool {

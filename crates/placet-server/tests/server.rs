@@ -14,6 +14,10 @@ mod authzen_scenario;
 mod authzen_todo;
 #[path = "server/channels.rs"]
 mod channels;
+#[path = "server/client_certificates.rs"]
+mod client_certificates;
+#[path = "server/comparing.rs"]
+mod comparing;
 #[path = "server/compat.rs"]
 mod compat;
 #[path = "server/coverage.rs"]
@@ -46,6 +50,8 @@ mod log;
 mod matrix;
 #[path = "server/measures.rs"]
 mod measures;
+#[path = "server/modes.rs"]
+mod modes;
 #[path = "server/operations.rs"]
 mod operations;
 #[path = "server/overrides.rs"]

@@ -78,6 +78,7 @@ fn entry(n: u64, workspace: &WorkspaceName) -> Option<Entry> {
             would: None,
             exception: None,
             retroactive: None,
+            would_outcome: None,
             under: Vec::new(),
         })),
     })

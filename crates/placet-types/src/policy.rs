@@ -412,6 +412,8 @@ pub struct Verdict {
     pub policy: Option<Digest>,
     /// Whether the bundle knows the surface.
     pub surface_known: bool,
+    /// Whether a mode lets gates proceed whatever is decided.
+    pub unenforced: bool,
     /// All rules that matched, cleanly or with an error.
     pub hits: Vec<Hit>,
 }

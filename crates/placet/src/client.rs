@@ -12,9 +12,10 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, Response};
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use placet_outbound::{ClientTls, Connector};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longer than the longest wait the server grants.
@@ -34,6 +35,45 @@ pub(crate) struct Remote {
     /// Workspace, where the server does not take it from the key (--dev).
     #[arg(long, env = "PLACET_WORKSPACE", value_name = "NAME")]
     pub(crate) workspace: Option<String>,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
+}
+
+/// How an https:// server is known, and how it knows who asks.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Tls {
+    /// Authority that the server's certificate comes from, in PEM; none of the system's counts then.
+    #[arg(long, env = "PLACET_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Client certificate in PEM, in place of an API key.
+    #[arg(long, env = "PLACET_CERT", value_name = "FILE", requires = "cert_key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of the client certificate, in PEM.
+    #[arg(long, env = "PLACET_CERT_KEY", value_name = "FILE", requires = "cert")]
+    pub(crate) cert_key: Option<PathBuf>,
+}
+
+impl Tls {
+    fn connector(&self, https: bool) -> Result<Connector> {
+        let read = |file: &Option<PathBuf>| {
+            let read = |file: &PathBuf| {
+                std::fs::read(file).with_context(|| format!("read {}", file.display()))
+            };
+            file.as_ref().map(read).transpose()
+        };
+        let given = self.ca.is_some() || self.cert.is_some();
+        if !https {
+            if given {
+                let fault = Fault::usage("--ca and --cert are for an https:// server".to_owned());
+                return Err(fault.next("name it with --url or PLACET_URL").into());
+            }
+            return Ok(ClientTls::plain()?);
+        }
+        let identity = read(&self.cert)?.zip(read(&self.cert_key)?);
+        let tls = ClientTls { authorities: read(&self.ca)?, identity };
+        let connector = tls.connector().map_err(|error| Fault::usage(error.to_string()));
+        Ok(connector.map_err(|fault| fault.next("name files in PEM"))?)
+    }
 }
 
 /// An answer as it came.
@@ -68,7 +108,7 @@ impl Reply {
 /// A connection to one server under one key.
 #[derive(Clone)]
 pub(crate) struct Client {
-    pool: Pool<HttpConnector, Full<Bytes>>,
+    pool: Pool<Connector, Full<Bytes>>,
     base: String,
     key: Option<String>,
     workspace: Option<String>,
@@ -78,15 +118,19 @@ impl Client {
     /// For the server at a base URL, under a key or without one.
     ///
     /// # Errors
-    /// When the URL is not one of plain HTTP.
+    /// When the URL is none, or what TLS needs cannot be read.
     pub(crate) fn new(base: &str, key: Option<String>) -> Result<Self> {
+        Self::over(base, key, &Tls::default())
+    }
+
+    fn over(base: &str, key: Option<String>, tls: &Tls) -> Result<Self> {
         let base = base.trim_end_matches('/');
-        if !base.starts_with("http://") {
-            let fault = Fault::usage(format!("{base} is not an http:// URL"));
-            return Err(fault.next("put a proxy that speaks TLS beside the server").into());
+        let https = base.starts_with("https://");
+        if !https && !base.starts_with("http://") {
+            let fault = Fault::usage(format!("{base} is no http:// or https:// URL"));
+            return Err(fault.next("write http://HOST:PORT or https://HOST:PORT").into());
         }
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+        let connector = tls.connector(https)?;
         Ok(Self {
             pool: Pool::builder(TokioExecutor::new()).build(connector),
             base: base.to_owned(),
@@ -102,6 +146,8 @@ impl Client {
     pub(crate) fn of(remote: &Remote) -> Result<Self> {
         let key = match &remote.key {
             Some(key) => Some(key.clone()),
+            // Whoever names a certificate means to be known by it.
+            None if remote.tls.cert.is_some() => None,
             None => credentials::key(&remote.url)?,
         };
         Ok(Self { key, ..Self::anonymous(remote)? })
@@ -112,7 +158,7 @@ impl Client {
     /// # Errors
     /// As [`new`](Self::new).
     pub(crate) fn anonymous(remote: &Remote) -> Result<Self> {
-        let client = Self::new(&remote.url, None)?;
+        let client = Self::over(&remote.url, None, &remote.tls)?;
         Ok(Self { workspace: remote.workspace.clone(), ..client })
     }
 
@@ -317,6 +363,11 @@ fn hint(code: &str) -> Option<&'static str> {
             "sign in again with `placet login`; `placet logout` forgets the session"
         }
         "workspace_unclear" => "name the workspace with --workspace",
+        "certificate_unknown" => "an admin runs `placet key create ACTOR --certificate FILE`",
+        "certificate_expired" => {
+            "get a new certificate, and have an admin add it if its key is new"
+        }
+        "certificate_taken" => "make a new key pair; one stands for one principal, for good",
         "token_unmapped" => "have your group added to `identity:` of the policy",
         "token_used" => "get a new token",
         "key_unknown" | "key_revoked" => "ask an admin of the workspace for a new key",

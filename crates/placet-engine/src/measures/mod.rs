@@ -14,13 +14,13 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use placet_types::event::{DecisionEvent, Event, PermitIssued};
 use placet_types::ids::TimeMs;
-use placet_types::policy::{Layer, Outcome};
+use placet_types::policy::{Layer, Outcome, Reason};
 
 pub use latency::Latency;
 pub use passages::ReportPassage;
 pub(crate) use passages::passage;
 pub use surfaces::{GATES_MAX, Gate, SURFACES_MAX, SurfaceUse, Surfaces};
-pub use tally::{Closing, Tally};
+pub use tally::{Closing, ExceptionUse, Tally};
 
 /// Milliseconds of an hour: windows begin at full hours.
 pub const HOUR_MS: u64 = 3_600_000;
@@ -104,7 +104,13 @@ impl Measures {
     }
 
     fn decided(&mut self, event: &DecisionEvent, now: TimeMs) {
-        self.count(now, |tally| tally.decided(event));
+        self.count(now, |tally| {
+            tally.decided(event);
+            if event.would_outcome.is_some() {
+                // As if nobody had asked, by the word of the policy.
+                tally.passed(true);
+            }
+        });
         self.rules.decided(event);
         if !event.surface_known {
             self.surfaces.unknown(now);
@@ -112,6 +118,9 @@ impl Measures {
         }
         let seen = self.surfaces.at(&event.surface);
         seen.decided(event, now);
+        if event.would_outcome.is_some() {
+            seen.unenforced(now);
+        }
         if let Some(permit) = &event.permit {
             seen.permitted(permit, now);
         }
@@ -181,15 +190,20 @@ impl State {
                 seen.reported(reported.result, &reported.by, now);
             }
             Event::ExceptionOpened(opened) => measures.count(now, |tally| {
-                tally.excepted(0);
+                tally.excepted(ExceptionUse::Opened);
                 if opened.break_glass {
-                    tally.excepted(1);
+                    tally.excepted(ExceptionUse::BreakGlass);
                 }
             }),
             Event::ExceptionEnded(_) | Event::ExceptionClosed(_) => {
-                measures.count(now, |tally| tally.excepted(3));
+                measures.count(now, |tally| tally.excepted(ExceptionUse::Ended));
             }
-            Event::ExceptionReviewed(_) => measures.count(now, |tally| tally.excepted(4)),
+            Event::ExceptionReviewed(_) => {
+                measures.count(now, |tally| tally.excepted(ExceptionUse::Reviewed));
+            }
+            Event::ReleaseRegistered(release) => {
+                measures.count(now, |tally| tally.released(release.gaps.is_empty()));
+            }
             Event::PassageReported(passage) => {
                 measures.count(now, |tally| tally.passed(passage.open));
                 if passage.surface_known {
@@ -216,7 +230,13 @@ impl State {
             }
             Event::ApprovalClosed(closed) => {
                 let closing = Closing::of(closed.state);
-                measures.count(now, |tally| tally.closed(closing, None));
+                let lapsed = closed.reasons.contains(&Reason::EvidenceExpired);
+                measures.count(now, |tally| {
+                    tally.closed(closing, None);
+                    if lapsed {
+                        tally.lapsed();
+                    }
+                });
             }
             _ => {}
         }

@@ -46,6 +46,27 @@ impl Closing {
     }
 }
 
+/// What is counted of exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExceptionUse {
+    /// Opened.
+    Opened,
+    /// Of these, by one person alone.
+    BreakGlass,
+    /// Decisions that rest on one.
+    Passage,
+    /// Run out, or closed.
+    Ended,
+    /// Reviewed.
+    Reviewed,
+}
+
+impl ExceptionUse {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Opened, Self::BreakGlass, Self::Passage, Self::Ended, Self::Reviewed];
+}
+
 /// What was counted in a while.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -67,9 +88,12 @@ pub struct Tally {
     pub reported: u64,
     /// Effects without a decision that were reported: where the surface fails open, and elsewhere.
     pub passages: [u64; 2],
-    /// Exceptions that were opened, and of these those that one person opened alone; decisions that rest on
-    /// one; exceptions that were over; reviews.
+    /// Of exceptions, in the order of [`ExceptionUse::ALL`].
     pub exceptions: [u64; 5],
+    /// Held actions that ended because evidence of theirs had run out while they waited.
+    pub lapsed: u64,
+    /// Releases that were registered, and of these those whose papers were complete.
+    pub releases: [u64; 2],
 }
 
 /// Whether a denial by this reason is somebody's override and no word of the policy.
@@ -86,6 +110,13 @@ impl Tally {
         at.and_then(|at| self.closings.get(at)).copied().unwrap_or_default()
     }
 
+    /// How often this was counted of exceptions.
+    #[must_use]
+    pub fn excepted_as(&self, what: ExceptionUse) -> u64 {
+        let at = ExceptionUse::ALL.iter().position(|it| *it == what);
+        at.and_then(|at| self.exceptions.get(at)).copied().unwrap_or_default()
+    }
+
     /// How many denials gave this reason.
     #[must_use]
     pub fn refused_for(&self, reason: Reason) -> u64 {
@@ -95,7 +126,7 @@ impl Tally {
     pub(super) fn decided(&mut self, event: &DecisionEvent) {
         raise(self.decisions.get_mut(place(event.outcome)));
         if event.exception.is_some() {
-            self.excepted(2);
+            self.excepted(ExceptionUse::Passage);
         }
         if event.permit.as_ref().is_some_and(|permit| permit.consumed) {
             self.consumed();
@@ -121,8 +152,19 @@ impl Tally {
         raise(Some(&mut self.reported));
     }
 
-    pub(super) fn excepted(&mut self, at: usize) {
-        raise(self.exceptions.get_mut(at));
+    pub(super) fn excepted(&mut self, what: ExceptionUse) {
+        let at = ExceptionUse::ALL.iter().position(|it| *it == what);
+        raise(at.and_then(|at| self.exceptions.get_mut(at)));
+    }
+
+    pub(super) fn lapsed(&mut self) {
+        raise(Some(&mut self.lapsed));
+    }
+
+    pub(super) fn released(&mut self, complete: bool) {
+        let [all, whole] = &mut self.releases;
+        raise(Some(all));
+        raise(complete.then_some(whole));
     }
 
     pub(super) fn passed(&mut self, open: bool) {
@@ -137,36 +179,54 @@ impl Tally {
         }
     }
 
-    /// Adds another while.
-    pub fn add(&mut self, other: &Self) {
+    /// All plain counts, in the order in which they are kept.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = &u64> {
         let Self {
             decisions,
             closings,
-            latency,
+            latency: _,
             violations,
             stopped,
-            refused,
+            refused: _,
             consumed,
             reported,
             passages,
             exceptions,
+            lapsed,
+            releases,
         } = self;
-        let counts = decisions.iter_mut().chain(closings.iter_mut()).chain(passages.iter_mut());
-        let counts = counts.chain(exceptions.iter_mut());
-        let theirs = other.decisions.iter().chain(&other.closings).chain(&other.passages);
-        let theirs = theirs.chain(&other.exceptions);
-        let singles = [
-            (violations, other.violations),
-            (stopped, other.stopped),
-            (consumed, other.consumed),
-            (reported, other.reported),
-        ];
-        for (mine, theirs) in counts.zip(theirs.copied()).chain(singles) {
-            *mine = mine.saturating_add(theirs);
+        let lists = decisions.iter().chain(closings).chain(passages).chain(exceptions);
+        lists.chain(releases).chain([violations, stopped, consumed, reported, lapsed])
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn counts_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        let Self {
+            decisions,
+            closings,
+            latency: _,
+            violations,
+            stopped,
+            refused: _,
+            consumed,
+            reported,
+            passages,
+            exceptions,
+            lapsed,
+            releases,
+        } = self;
+        let lists = decisions.iter_mut().chain(closings).chain(passages).chain(exceptions);
+        lists.chain(releases).chain([violations, stopped, consumed, reported, lapsed])
+    }
+
+    /// Adds another while.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.counts_mut().zip(other.counts()) {
+            *mine = mine.saturating_add(*theirs);
         }
-        latency.merge(&other.latency);
+        self.latency.merge(&other.latency);
         for (reason, count) in &other.refused {
-            let mine = refused.entry(*reason).or_default();
+            let mine = self.refused.entry(*reason).or_default();
             *mine = mine.saturating_add(*count);
         }
     }

@@ -42,46 +42,21 @@ impl Code for Measures {
 
 impl Code for Tally {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self {
-            decisions,
-            closings,
-            latency,
-            violations,
-            stopped,
-            refused,
-            consumed,
-            reported,
-            passages,
-            exceptions,
-        } = self;
-        put_counts(w, decisions);
-        put_counts(w, closings);
-        put_counts(w, passages);
-        put_counts(w, exceptions);
-        w.put(latency);
-        put_counts(w, &[*violations, *stopped, *consumed, *reported]);
-        w.list(refused.iter(), |w, (reason, count)| {
+        self.counts().for_each(|count| w.put(count));
+        w.put(&self.latency);
+        w.list(self.refused.iter(), |w, (reason, count)| {
             w.put(reason);
             w.put(count);
         });
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        let (decisions, closings) = (get_counts(r)?, get_counts(r)?);
-        let (passages, exceptions, latency) = (get_counts(r)?, get_counts(r)?, r.get()?);
-        let [violations, stopped, consumed, reported] = get_counts(r)?;
-        let refused = r.rising(|(reason, _)| reason, |r| Some((r.get()?, r.get()?)))?;
-        Some(Self {
-            decisions,
-            closings,
-            latency,
-            violations,
-            stopped,
-            refused,
-            consumed,
-            reported,
-            passages,
-            exceptions,
-        })
+        let mut tally = Self::default();
+        for count in tally.counts_mut() {
+            *count = r.get()?;
+        }
+        tally.latency = r.get()?;
+        tally.refused = r.rising(|(reason, _)| reason, |r| Some((r.get()?, r.get()?)))?;
+        Some(tally)
     }
 }
 

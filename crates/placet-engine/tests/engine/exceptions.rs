@@ -108,6 +108,9 @@ pub(crate) fn under(event: &DecisionEvent) -> String {
     if let Some(was) = event.retroactive {
         let _ = write!(out, " was {}", was.as_str());
     }
+    if let Some(would) = event.would_outcome {
+        let _ = write!(out, " would={}", would.as_str());
+    }
     out
 }
 

@@ -110,8 +110,14 @@ fn a_permit_is_consumed_once_whatever_the_log_says() {
     };
     assert_eq!(fold(&mut scene, report(index)), "applied");
     assert!(fold(&mut scene, report(1 << 50)).contains("later entry"));
-    let ended =
-        PermitEnded { decision: id, index: 1 << 50, permit, reason: Some("killed_x".into()) };
+    let ended = PermitEnded {
+        decision: id,
+        index: 1 << 50,
+        permit,
+        reason: Some("killed_x".into()),
+        trip: None,
+        own: false,
+    };
     assert!(fold(&mut scene, Event::PermitRevoked(ended)).contains("later entry"));
     scene.line("report gate d1");
     assert!(fold(&mut scene, report(index)).contains("a second time"));

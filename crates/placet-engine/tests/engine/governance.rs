@@ -231,7 +231,7 @@ fn what_the_first_workspace_has_done_about_everything_asks_nobody_here() {
         matches!(&follow(&trip)[..], [Event::KillTripped(it)] if it.by == by && it.waiting == 2)
     );
     assert!(follow(&trip).is_empty(), "it is in this log already");
-    let drill = Follow::Drill { by: actor("human:ann") };
+    let drill = Follow::Drill { by: actor("human:ann"), waiting: 0 };
     assert!(matches!(follow(&drill)[..], [Event::KillDrilled(_)]));
     assert!(
         matches!(&follow(&Follow::Lift { by: by.clone() })[..], [Event::KillLifted(it)] if it.by == by)
@@ -256,4 +256,20 @@ fn a_request_of_somebody_who_is_known_no_more_does_not_count() {
         assert_eq!(scene.line(&format!("lift olga {scope}")), "asked", "anew");
         assert_eq!(scene.line(&format!("lift ann {scope}")), "kill.lifted");
     }
+}
+
+#[test]
+fn a_certificate_stands_for_one_principal_for_good() {
+    governed(
+        "newkey bob cat operator cert=c1  -> key.created
+         newkey bob dan operator cert=c1  -> ! certificate_taken
+         newkey bob cat operator cert=c1  -> ! certificate_taken
+         # Another one of the same person, before the first runs out.
+         newkey bob cat operator cert=c2  -> key.created
+         revokekey bob cat                -> key.revoked
+         # What was revoked may be stolen: it does not come back, for anybody.
+         newkey bob dan operator cert=c2  -> ! certificate_taken
+         newkey bob dan operator cert=c1  -> ! certificate_taken
+         newkey bob dan operator cert=c3  -> key.created",
+    );
 }

@@ -3,7 +3,7 @@
 use super::notation::Scene;
 use super::world::{START, actor};
 use placet_engine::{
-    Closing, Command, HOUR_MS, HOURS_MAX, Measures, Plan, ReportPassage, SURFACES_MAX,
+    Closing, Command, ExceptionUse, HOUR_MS, HOURS_MAX, Measures, Plan, ReportPassage, SURFACES_MAX,
 };
 use placet_types::event::Event;
 use placet_types::ids::TimeMs;
@@ -257,7 +257,42 @@ fn exceptions_are_counted_from_opening_to_review() {
     let found = measures(&mut scene);
     // The second one passed within the same hour; the fourth was denied again.
     assert_eq!(found.total().exceptions, [1, 0, 2, 1, 1]);
+    let used = ExceptionUse::ALL.map(|it| found.total().excepted_as(it));
+    assert_eq!(used, found.total().exceptions, "opened, alone, passages, ended, reviewed");
     assert_eq!(found.total().violations, 2, "d1, d4");
     let now = scene.world().now;
     assert_eq!(found.since(now).exceptions, [0, 0, 0, 1, 1]);
+}
+
+#[test]
+fn evidence_that_runs_out_is_counted_whether_asked_for_or_waited_with() {
+    let mut scene = scene(
+        "person ann operator
+        agent bot
+        rule ok pay allow
+        rule h change hold roles=operator:1
+        rule old change deny stale from=60000
+        rule late pay deny stale from=90000
+        decide bot change c1
+        decide bot change c2
+        decide bot change c3
+        vote ann c1
+        vote ann c3
+        collect bot c3
+        decide bot pay p1
+        +60000
+        collect bot c1
+        vote ann c2
+        decide bot change c4
+        +30000
+        decide bot pay p2",
+    );
+    let found = measures(&mut scene);
+    let total = found.total();
+    assert_eq!(total.refused_for(Reason::EvidenceExpired), 2, "c4, p2");
+    assert_eq!(total.lapsed, 2, "c1 when it was collected, c2 when it was voted on");
+    assert_eq!(total.closed_as(Closing::Invalidated), 2);
+    // What people end, or time, has not run out of evidence.
+    play(&mut scene, "rule old change allow\ndecide bot change c5 key=k5\nwithdraw bot c5");
+    assert_eq!(measures(&mut scene).total().lapsed, 2);
 }

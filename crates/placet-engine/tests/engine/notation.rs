@@ -6,10 +6,10 @@
 //! rule ID SURFACE allow|constrain|hold|throttle|deny [floor] [advice] [error] [limit=2/1000]
 //!                          [roles=operator:1,…] [expires=MS] [use=MS] [max_retries=N] [wait=MS] [after=MS]
 //!                          [hours=FROM-UNTIL (minutes of each day, UTC)] [untied] [outcomes=PERMIT,…]
-//!                          [from=MS] [until=MS]     (instants since the start)
+//!                          [from=MS] [until=MS]     (instants since the start) [outside] [stale]
 //! decide bot pay d1 [key=k] [nonce=n] [for=gate] [behalf=ann,…] [deadline=±MS] [window=MS] [notag] [about=NAME]
 //!                                [capability=…] [branch=…] [model=…] [alias=…] [execution=ID] [job=ID]
-//! trip ann SCOPE [freeze|disable|revoke]           lift ann SCOPE
+//! trip ann SCOPE [freeze|disable|revoke]           lift ann SCOPE          revoke d1 [SCOPE MODE]
 //! ```
 
 use super::asking::{counts, later, windows};
@@ -17,14 +17,14 @@ use super::exceptions::under;
 use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
     Acknowledge, Bounds, Collect, Command, Consume, CreateKey, Drill, Erase, Lift, PlaceHold, Plan,
-    Rejection, Report, RevokePermit, Target, Trip, Vote, Who,
+    Rejection, Report, Target, Trip, Vote, Who,
 };
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, BundleArmed, Event, HoldScope, KillScope, KillSource, OverrideMode, ReportedResult,
     SessionNarrowed, VoteChannel,
 };
-use placet_types::ids::{ApprovalId, DecisionId, ExecutionId, HoldId, KeyId, PermitId};
+use placet_types::ids::{ApprovalId, DecisionId, ExecutionId, HoldId, KeyId};
 use placet_types::json::Object;
 use placet_types::policy::{
     AfterSpec, ApprovalSpec, ConditionError, Constraints, Effect, Force, Hit, Layer, LimitSpec,
@@ -253,7 +253,16 @@ impl Scene {
                 outcomes: options
                     .get("outcomes")
                     .map(|all| all.split(',').filter_map(Outcome::parse).collect()),
-                cause: if options.has("outside") { Reason::OutsideManifest } else { Reason::Rule },
+                cause: match [options.has("outside"), options.has("stale")] {
+                    [true, _] => Reason::OutsideManifest,
+                    [_, stale] => {
+                        if stale {
+                            Reason::EvidenceExpired
+                        } else {
+                            Reason::Rule
+                        }
+                    }
+                },
                 ..RuleEffect::new(words[1], layer, effect)
             };
             let error = options.has("error").then_some(ConditionError::Missing);
@@ -292,6 +301,7 @@ impl Scene {
             surface_known: !surface.starts_with("unknown"),
             policy: self.world().state.policy(),
             evidence: Vec::new(),
+            unenforced: surface.starts_with("lax"),
         }
     }
 
@@ -398,13 +408,7 @@ impl Scene {
                     result,
                 }))
             }
-            "revoke" => {
-                let id = self.id(words[1]);
-                let (index, prior) = self.world().decision(id);
-                let permit = prior.permit.map_or(PermitId::from_bytes([0; 16]), |p| p.id);
-                let permits = vec![(id, index, permit)];
-                Command::RevokePermit(RevokePermit { permits, reason: None })
-            }
+            "revoke" => self.unsent(words),
             "trip" => {
                 let (source, who) = match words[1] {
                     "file" => (KillSource::File, None),
@@ -417,7 +421,10 @@ impl Scene {
                 let scope = scope(self, words[2]);
                 Command::Trip(Trip { scope, mode, source, who, waiting: 0 })
             }
-            "drill" => Command::Drill(Drill { scope: scope(self, words[2]), who: who(self) }),
+            "drill" => {
+                let (scope, waiting) = (scope(self, words[2]), options.num("waiting").unwrap_or(0));
+                Command::Drill(Drill { scope, who: who(self), waiting })
+            }
             // About the newest trip or drill, or the one at an index.
             "ack" => Command::Acknowledge(Acknowledge {
                 index: options.num("at").unwrap_or_else(|| {
@@ -435,12 +442,11 @@ impl Scene {
             "newkey" => {
                 let roles: Vec<&str> = words[3].split(',').collect();
                 let by = who(self);
-                let name = if words[2].contains(':') {
-                    words[2].to_owned()
-                } else {
-                    format!("human:{}", words[2])
-                };
-                let principal = self.world().principal(&name, &roles);
+                let kind = if words[2].contains(':') { "" } else { "human:" };
+                let name = format!("{kind}{}", words[2]);
+                let mut principal = self.world().principal(&name, &roles);
+                // The public key of a certificate is no secret: whoever has seen it can bring it.
+                principal.hash = options.get("cert").map_or(principal.hash, digest);
                 Command::CreateKey(CreateKey { principal, by, decision: None })
             }
             "revokekey" => {
@@ -586,7 +592,7 @@ pub(crate) fn pairs(text: &str) -> BTreeMap<String, u32> {
     pairs.map(|(role, count)| (role.to_owned(), count.parse().unwrap())).collect()
 }
 
-/// Roles as a set, for tests that build callers by hand.
+/// Roles as a set.
 pub(crate) fn roles(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }

@@ -69,7 +69,7 @@ fn a_name_is_for_good_and_a_permit_is_for_one_thing() {
     }
     // The oldest is forgotten at the bound.
     assert!(world.state.release("r1").is_none() && world.state.release("r6").is_some());
-    assert_eq!(world.state.lineage_share(), (3, 0));
+    assert_eq!(world.state.measures().total().releases, [4, 0], "those too that are forgotten");
     world.check_replay();
     for at in [1, 4, world.log.len()] {
         let revived = world.revived(&mut Runs::default(), at);
@@ -161,7 +161,7 @@ fn papers_are_complete_when_every_link_holds() {
         let release = world.state.release(&registered).unwrap();
         assert_eq!(world.state.release_gaps(release, world.now).join(" "), want);
     }
-    assert_eq!(world.state.lineage_share(), (14, 1));
+    assert_eq!(world.state.measures().total().releases, [14, 1]);
     let gaps =
         |world: &World| world.state.release_gaps(world.state.release("r0").unwrap(), world.now);
     // The decision was told that the papers are complete, and they are. What it was not told need not be.

@@ -130,10 +130,12 @@ impl World {
     }
 
     pub(crate) fn principal(&mut self, name: &str, roles: &[&str]) -> Principal {
+        let key: placet_types::ids::KeyId = self.id();
         Principal {
-            key: self.id(),
+            key,
             actor: actor(name),
-            hash: digest(name),
+            // Secrets are random: no two keys have one.
+            hash: digest(&key.to_string()),
             environment: "production".into(),
             roles: roles.iter().map(ToString::to_string).collect(),
         }

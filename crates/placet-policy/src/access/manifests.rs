@@ -4,7 +4,7 @@ use super::{AllowList, IMPLIED_ID_MAX, Listener, Permission, Verb, denial, membe
 use crate::bundle::Scratch;
 use crate::condition::Facts;
 use crate::documents::roles;
-use crate::index::{Build, FastMap, Index};
+use crate::index::{Build, FastMap, Index, Table};
 use crate::model::{Match, MatchKey, Model, Rule};
 use crate::pattern::Dialect;
 use placet_types::json::Value;
@@ -21,7 +21,9 @@ pub(super) struct Access {
 
 #[derive(Debug)]
 struct Manifests {
-    all: FastMap<Box<str>, Manifest>,
+    /// Where each lies in `all`.
+    names: Table,
+    all: Vec<Manifest>,
     unknown: Arc<RuleEffect>,
 }
 
@@ -50,8 +52,17 @@ struct Roles {
 #[derive(Debug)]
 struct Granted {
     verb: Verb,
-    roles: FastMap<Box<str>, ()>,
+    /// A short name lies in its slot: one of thousands is found in one cache line.
+    roles: Table,
     names: Vec<String>,
+}
+
+impl Granted {
+    /// Whether this role has the permission.
+    #[inline]
+    fn holds(&self, role: &str) -> bool {
+        self.roles.get(0, role.as_bytes()).is_some()
+    }
 }
 
 const OUTSIDE: &str = "the step lies outside the manifest of its capability";
@@ -59,8 +70,15 @@ const OUTSIDE: &str = "the step lies outside the manifest of its capability";
 impl Access {
     pub(super) fn new(model: &Model, effects: &mut Vec<Arc<RuleEffect>>) -> Self {
         let manifests = model.documents.get("capabilities").map(|document| Manifests {
+            names: members(Some(document)).zip(0..).fold(
+                Table::default(),
+                |mut names, ((name, _), at)| {
+                    names.insert(0, name.as_bytes(), at);
+                    names
+                },
+            ),
             all: members(Some(document))
-                .map(|(name, it)| (name.into(), Manifest::new(name, it, effects)))
+                .map(|(name, it)| Manifest::new(name, it, effects))
                 .collect(),
             unknown: denial(
                 effects,
@@ -81,7 +99,8 @@ impl Access {
         listener: &mut impl Listener,
     ) {
         if let (Some(manifests), Some(name)) = (&self.manifests, &facts.request.capability) {
-            let manifest = manifests.all.get(name.as_str());
+            let at = manifests.names.get(0, name.as_bytes());
+            let manifest = at.and_then(|at| manifests.all.get(at as usize));
             listener.heard(&manifests.unknown, manifest.is_some(), || {
                 (
                     "capabilities",
@@ -179,7 +198,10 @@ impl Roles {
         for (text, names) in by_text {
             let Ok(permission) = Permission::parse(&text) else { continue };
             matches.push(permission.to_match());
-            let roles = names.iter().map(|name| (name.as_str().into(), ())).collect();
+            let mut roles = Table::default();
+            for name in &names {
+                roles.insert(0, name.as_bytes(), 0);
+            }
             granted.push(Granted { verb: permission.verb, roles, names });
         }
         let required = denial(
@@ -200,8 +222,7 @@ impl Roles {
         let proposing = || granted().filter(|it| it.verb == Verb::Propose);
         if proposing().next().is_some() {
             let covered = granted().any(|it| {
-                it.verb != Verb::Approve
-                    && caller.roles.iter().any(|role| it.roles.contains_key(role.as_str()))
+                it.verb != Verb::Approve && caller.roles.iter().any(|role| it.holds(role))
             });
             listener.heard(&self.required, covered, || {
                 let mut wanted: Vec<String> =
@@ -217,7 +238,7 @@ impl Roles {
         for role in &caller.roles {
             let Some((effect, reads)) = self.read_only.get(role.as_str()) else { continue };
             let mut reading = granted().filter(|it| it.verb == Verb::Read);
-            let met = reading.any(|it| it.roles.contains_key(role.as_str()));
+            let met = reading.any(|it| it.holds(role));
             listener.heard(effect, met, || {
                 let found = format!("{}/{}", facts.request.surface, facts.request.action);
                 ("read", reads.clone(), vec![found])

@@ -13,7 +13,7 @@ mod permission;
 use crate::bundle::Scratch;
 use crate::condition::Facts;
 use crate::explain::{ClauseTrace, Finding, RuleTrace};
-use crate::index::FastMap;
+use crate::index::Table;
 use crate::model::Model;
 use crate::pattern::{Dialect, Pattern, Segment, matches};
 use crate::standing::Standing;
@@ -158,7 +158,7 @@ fn denial(
 #[derive(Debug, Default)]
 struct AllowList {
     dialect: Option<Dialect>,
-    literals: FastMap<Box<str>, ()>,
+    literals: Table,
     any: bool,
     patterns: Vec<Vec<Segment>>,
     texts: Vec<String>,
@@ -171,7 +171,7 @@ impl AllowList {
         for text in texts(items) {
             match dialect.parse(text) {
                 Ok(Pattern::Literal) => {
-                    list.literals.insert(text.into(), ());
+                    list.literals.insert(0, text.as_bytes(), 0);
                 }
                 Ok(Pattern::Any) => list.any = true,
                 Ok(Pattern::Segments(segments)) => list.patterns.push(segments),
@@ -184,7 +184,7 @@ impl AllowList {
 
     fn holds(&self, value: &str) -> bool {
         self.any
-            || self.literals.contains_key(value)
+            || self.literals.get(0, value.as_bytes()).is_some()
             || self.dialect.is_some_and(|dialect| {
                 self.patterns.iter().any(|pattern| matches(pattern, dialect.split(value)))
             })

@@ -143,6 +143,12 @@ impl Condition {
         &self.0.ast
     }
 
+    /// A number that depends on where it lies, so that it is read before it is asked.
+    #[inline]
+    pub(crate) fn warm(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Its truth for one request.
     #[inline]
     pub(crate) fn evaluate(&self, facts: Facts<'_>) -> Result<bool, ConditionError> {

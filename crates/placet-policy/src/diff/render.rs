@@ -1,7 +1,8 @@
-//! A difference as JSON. Refuses to know how it was found.
+//! A difference as JSON, and as lines of text. Refuses to know how it was found.
 
 use super::{Coverage, Diff, Element, Group, Part, Witness};
 use placet_types::json::{Object, Value};
+use std::fmt;
 
 impl Diff {
     /// Whether no decision that was looked at differs. That alone proves nothing where it is sampled: see
@@ -27,6 +28,53 @@ impl Diff {
                 .with("documents", parts)
                 .with_opt("unseen", (!unseen.is_empty()).then_some(unseen)),
         )
+    }
+}
+
+impl fmt::Display for Diff {
+    /// For people: what was looked at, a line for each kind of change with a request that shows it, what was not
+    /// seen to decide, and which parts of documents differ.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [before, after] = &self.digests;
+        writeln!(f, "before {before}\nafter  {after}")?;
+        match &self.coverage {
+            Coverage::Identical => writeln!(f, "identical: the bundles have one digest")?,
+            Coverage::Enumerated { cells } => {
+                writeln!(f, "enumerated: {cells} cells, and every request is in one of them")?;
+            }
+            Coverage::Sampled { generated, given, not_covered } => {
+                writeln!(
+                    f,
+                    "sampled: {generated} generated requests, {given} of the log; not every request was looked at, because"
+                )?;
+                for why in not_covered {
+                    writeln!(f, "  - {why}")?;
+                }
+            }
+        }
+        match (self.is_same(), self.unseen.is_empty()) {
+            (true, true) => writeln!(f, "no decision changes")?,
+            (true, false) => {
+                writeln!(f, "nothing was seen to change, and that is no proof: see below")?;
+            }
+            (false, _) => {}
+        }
+        for group in &self.groups {
+            let rules: Vec<&str> = group.rules.iter().map(String::as_str).take(8).collect();
+            writeln!(f, "{}  {}  {}", group.transition, group.count, rules.join(", "))?;
+            if let Some(witness) = group.witnesses.first() {
+                writeln!(f, "  for example {}", witness.request.to_text())?;
+                writeln!(f, "  by {}", Value::Object(witness.facts.clone()).to_text())?;
+            }
+        }
+        for element in &self.unseen {
+            writeln!(f, "not seen to decide otherwise: {}: {}", element.text(), element.why())?;
+        }
+        for part in &self.parts {
+            let (how, members) = (part.how.as_str(), part.members.join(", "));
+            writeln!(f, "{} {} {how} {members}", part.section, part.name)?;
+        }
+        Ok(())
     }
 }
 

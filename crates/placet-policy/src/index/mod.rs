@@ -21,8 +21,7 @@ use crate::condition::Facts;
 use crate::model::MatchKey;
 use crate::pattern::Dialect;
 pub(crate) use build::Build;
-pub(crate) use table::FastMap;
-use table::Table;
+pub(crate) use table::{FastMap, Table};
 
 /// Marks the absence of a child, pattern or key.
 const NONE: u32 = u32::MAX;

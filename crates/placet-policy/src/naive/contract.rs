@@ -4,6 +4,7 @@
 use super::{Mutant, Naive, compare_decimals, copy, decimal};
 use crate::bundle::Bundle;
 use crate::contract::{EvidenceSpec, Needed, Proof, Surface};
+use crate::pattern::Dialect;
 use placet_types::ids::TimeMs;
 use placet_types::json::{Number, Object, Value as Json};
 use placet_types::policy::{Effect, Force, Hit, Layer, RuleEffect};
@@ -11,6 +12,23 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 impl Naive<'_> {
+    /// Whether a mode lets it pass: one says so, and none the contrary.
+    pub(super) fn unenforced(&self, bundle: &Bundle) -> bool {
+        let modes = bundle.model().documents.get("modes").and_then(Json::as_array);
+        let any = |mode: &Json, key: &str, dialect: Dialect, value: &str| {
+            let list = mode.get(key).and_then(Json::as_array).unwrap_or_default();
+            list.iter().filter_map(Json::as_str).any(|it| self.glob(dialect, it, value))
+        };
+        let says = |word: &str| {
+            modes.unwrap_or_default().iter().any(|mode| {
+                mode.get("mode").and_then(Json::as_str) == Some(word)
+                    && any(mode, "surfaces", Dialect::Dotted, &self.request.surface)
+                    && any(mode, "environments", Dialect::Environment, &self.caller.environment)
+            })
+        };
+        says("shadow") && !says("enforce")
+    }
+
     pub(super) fn contract(&self, bundle: &Bundle, surface: &Surface) -> Vec<Hit> {
         let request = self.request;
         let mut found: Vec<(String, Force)> = Vec::new();

@@ -2,12 +2,15 @@
 //! linear in the value. Owns what a keyword means; how one is written is known to `read` alone.
 
 mod known;
+mod packed;
 pub(crate) mod read;
 
+pub(crate) use packed::{Packed, Pool};
 use placet_types::json::{Number, Object, Value};
 use regex::{Regex, RegexBuilder};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Largest compiled form of one `pattern`.
 const REGEX_BYTES_MAX: usize = 1 << 18;
@@ -94,15 +97,15 @@ enum Additional {
 struct Node {
     /// A bit for each type; none where any will do.
     types: u8,
-    number: Option<Box<Numbers>>,
-    text: Option<Box<Texts>>,
+    number: Option<Arc<Numbers>>,
+    text: Option<Arc<Texts>>,
     array: Option<Box<Arrays>>,
     object: Option<Box<Objects>>,
     any: Option<Box<Any>>,
 }
 
 /// What is asked of numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Numbers {
     minimum: Option<i64>,
     maximum: Option<i64>,
@@ -129,11 +132,11 @@ struct Arrays {
 }
 
 /// What is asked of objects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Objects {
     /// In the order of their names.
-    properties: Vec<(Box<str>, Node)>,
-    required: Vec<Box<str>>,
+    properties: Vec<(Arc<str>, Node)>,
+    required: Arc<[Arc<str>]>,
     additional: Additional,
 }
 
@@ -166,15 +169,6 @@ impl Schema {
 
     pub(crate) fn fits(&self, value: &Value) -> bool {
         self.root.fits(value)
-    }
-
-    pub(crate) fn fits_object(&self, object: &Object) -> bool {
-        self.root.fits_object(object)
-    }
-
-    /// The JSON pointer of the first value that does not fit, and why; `None` when all fits.
-    pub(crate) fn fault(&self, value: &Value) -> Option<(String, String)> {
-        self.root.fault(value, String::new())
     }
 }
 
@@ -253,8 +247,8 @@ impl Node {
         let anything = ["enum", "const", "oneOf", "anyOf", "allOf"];
         Some(Self {
             types,
-            number: number.map(Box::new),
-            text: has(&texts).then(|| Box::new(text)),
+            number: number.map(Arc::new),
+            text: has(&texts).then(|| Arc::new(text)),
             array: has(&arrays).then(|| Box::new(array)),
             object: if has(&objects) { Some(Box::new(Objects::compile(of)?)) } else { None },
             any: has(&anything).then(|| Box::new(any)),
@@ -429,7 +423,7 @@ impl Objects {
     }
 
     fn property(&self, name: &str) -> Option<&Node> {
-        let order = |(known, _): &(Box<str>, Node)| placet_types::json::compare_keys(known, name);
+        let order = |(known, _): &(Arc<str>, Node)| placet_types::json::compare_keys(known, name);
         let at = self.properties.binary_search_by(order).ok()?;
         self.properties.get(at).map(|(_, node)| node)
     }

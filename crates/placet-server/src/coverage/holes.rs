@@ -129,11 +129,17 @@ impl Holes {
         }
     }
 
-    pub(super) fn modes(&mut self, modes: &[Shadowed]) {
+    /// `count`: whether enough people have published them.
+    pub(super) fn modes(&mut self, modes: &[Shadowed], count: bool) {
+        let what = if count {
+            "stop nothing"
+        } else {
+            "would stop nothing, had two people published this policy; it is enforced"
+        };
         for mode in modes {
             let (surfaces, environments) = (mode.surfaces.join(", "), mode.environments.join(", "));
             let detail =
-                format!("mode {}: decisions on {surfaces} in {environments} stop nothing", mode.id);
+                format!("mode {}: decisions on {surfaces} in {environments} {what}", mode.id);
             self.add("shadowed", None, detail);
         }
     }

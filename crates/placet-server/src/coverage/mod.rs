@@ -96,7 +96,7 @@ pub(crate) async fn coverage(call: Call) -> Result<Response, Problem> {
     surfaces.iter().for_each(|it| holes.surface(it));
     holes.others(others.as_ref());
     holes.unknown(&unknown);
-    holes.modes(&declared.shadowed);
+    holes.modes(&declared.shadowed, seen.modes_count);
     if let Some(rules) = &rules {
         holes.rules(rules);
     }

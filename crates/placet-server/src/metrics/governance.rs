@@ -48,6 +48,29 @@ pub(super) fn write(out: &mut String, rows: &[(String, Figures)]) {
     }
     head(
         out,
+        "placet_evidence_lapsed_total",
+        "counter",
+        "Held actions that ended because evidence of theirs had run out.",
+    );
+    for (name, figures) in rows {
+        let labels = format!("workspace=\"{name}\"");
+        line(out, "placet_evidence_lapsed_total", &labels, figures.measured.lapsed);
+    }
+    head(
+        out,
+        "placet_releases_total",
+        "counter",
+        "Registered releases; lineage=\"complete\" are those with complete papers.",
+    );
+    for (name, figures) in rows {
+        let [all, complete] = figures.measured.releases;
+        for (lineage, count) in [("complete", complete), ("incomplete", all - complete)] {
+            let labels = format!("workspace=\"{name}\",lineage=\"{lineage}\"");
+            line(out, "placet_releases_total", &labels, count);
+        }
+    }
+    head(
+        out,
         "placet_passages_total",
         "counter",
         "Effects without a decision that gates reported; open=\"yes\" where the policy lets them pass.",

@@ -285,7 +285,10 @@ impl Stage {
                 r#"{"bundle":{"type":"placet/bundle/1","rules":[{"id":"a","match":{},"decision":"allow"}]}}"#,
             ),
             "reportPassage" => call(operation.path, r#"{"surface":"x.y","action":"a"}"#),
-            "lintPolicy" | "testPolicy" | "formatPolicy" => call(operation.path, sources),
+            "lintPolicy" | "testPolicy" | "formatPolicy" | "backtestPolicy" => {
+                call(operation.path, sources)
+            }
+            "diffPolicy" => call(operation.path, &sources.replace("\"sources\"", "\"after\"")),
             "explainPolicy" => {
                 let sources = &sources[..sources.len() - 1];
                 call(operation.path, &format!("{sources},\"request\":{}}}", request("e", "")))

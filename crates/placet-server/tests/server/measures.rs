@@ -36,10 +36,15 @@ fn check(found: &Value) {
     assert_eq!(buckets.len(), 13);
     let violations = json!({"denied": 1, "stopped": 0, "passages": 0, "by_reason": {"rule": 1}});
     assert_eq!(found["policy_violations"], violations, "{found}");
-    assert_eq!(found["expired_evidence"], json!({"expired": 0, "missing": 0}), "{found}");
+    assert_eq!(
+        found["expired_evidence"],
+        json!({"expired": 0, "lapsed": 0, "missing": 0}),
+        "{found}"
+    );
     let none = json!({"opened": 0, "break_glass": 0, "passages": 0, "ended": 0, "reviewed": 0,
                       "live": 0, "overdue": 0});
     assert_eq!(found["exception_use"], none, "{found}");
+    assert_eq!(found["lineage_share"], json!({"releases": 0, "complete": 0}), "{found}");
     // The bundle has five rules, and nobody answers for any of them.
     let owners = &found["missing_owners"];
     assert_eq!((&owners["total"], &owners["entries"]), (&json!(5), &json!(5)), "{found}");

@@ -167,6 +167,13 @@ async fn every_operation_is_reached() {
             &bot,
             format!(r#"{{{POLICY},"request":{}}}"#, request("e", "")),
         ),
+        (
+            "POST",
+            "/api/v1/policies/diff".to_owned(),
+            &bot,
+            format!("{{{}}}", POLICY.replace("sources", "after")),
+        ),
+        ("POST", "/api/v1/policies/backtest".to_owned(), &olga, format!("{{{POLICY}}}")),
         ("POST", "/api/v1/policies/format".to_owned(), &bot, format!("{{{POLICY}}}")),
         (
             "POST",

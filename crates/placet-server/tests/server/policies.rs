@@ -44,7 +44,7 @@ pub(crate) fn digest(text: &str) -> String {
     compile(text).digest().to_string()
 }
 
-async fn vote(world: &World, held: &Answer, by: &str) -> Answer {
+pub(crate) async fn vote(world: &World, held: &Answer, by: &str) -> Answer {
     assert_eq!(held.status, 202, "{held:?}");
     let held = held.json();
     let digest = at(&held, "/decision/action_digest");

@@ -70,6 +70,7 @@ fn decision() -> impl Strategy<Value = Event> {
                 // On half of the decisions a shadow says something, on some of those something else.
                 exception: None,
                 retroactive: None,
+                would_outcome: None,
                 would: match (id % 2, tag) {
                     (0, 0) => Some(Would::Skipped),
                     (0, _) => Some(Would::Differ(Differing {

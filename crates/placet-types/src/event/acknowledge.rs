@@ -12,6 +12,8 @@ pub struct KillDrilled {
     pub by: ActorRef,
     /// What it would stop.
     pub scope: KillScope,
+    /// Callers that waited for an approval that it would bar, and would be told.
+    pub waiting: u64,
 }
 
 /// `override.acknowledged`: a gate has done what an override asks for, as far as it could. What it could
@@ -32,12 +34,14 @@ impl KillDrilled {
     pub(super) fn write(&self, w: &mut Writer<'_>) {
         w.str("by", self.by.as_str());
         w.str("scope", &self.scope.to_string());
+        w.uint_opt("waiting", Some(self.waiting).filter(|waiting| *waiting > 0));
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
         Ok(Self {
             by: r.parsed("by", ActorRef::parse)?,
             scope: r.parsed("scope", KillScope::parse)?,
+            waiting: r.uint_opt("waiting")?.unwrap_or(0),
         })
     }
 }

@@ -6,6 +6,7 @@ use super::{ActorRef, EntryError};
 use crate::hash::Digest;
 use crate::ids::{ApprovalId, DecisionId, DelegationId, KeyId, TimeMs};
 use crate::json::{Object, Writer};
+use crate::policy::Reason;
 use crate::surface::SurfacePattern;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -137,6 +138,8 @@ pub struct ApprovalClosed {
     pub approval: ApprovalId,
     /// How it ended.
     pub state: CloseState,
+    /// Why policy does not grant it any more, where that is why it ended.
+    pub reasons: Vec<Reason>,
 }
 
 /// `approval.reopened`: the bundle in force asks for more than was asked before.
@@ -336,6 +339,9 @@ impl ApprovalClosed {
     pub(super) fn write(&self, w: &mut Writer<'_>) {
         w.str("approval", &self.approval.to_string());
         w.str("decision", &self.decision.to_string());
+        if !self.reasons.is_empty() {
+            w.strings("reasons", self.reasons.iter().map(|reason| reason.as_str()));
+        }
         w.str("state", self.state.as_str());
     }
 
@@ -344,6 +350,10 @@ impl ApprovalClosed {
             approval: r.parsed("approval", ApprovalId::parse)?,
             decision: r.parsed("decision", DecisionId::parse)?,
             state: r.parsed("state", CloseState::parse)?,
+            reasons: match r.has("reasons") {
+                true => r.reasons("reasons")?,
+                false => Vec::new(),
+            },
         })
     }
 }

@@ -86,6 +86,8 @@ pub struct DecisionEvent {
     pub exception: Option<Passage>,
     /// For what was done already: what policy came to. Nothing is permitted by it.
     pub retroactive: Option<Outcome>,
+    /// Where a mode lets gates proceed: what it would have been. Nothing is permitted by it, and nothing waits.
+    pub would_outcome: Option<Outcome>,
     /// What an override can stop it by besides its surface and its actors: capability, branch, model,
     /// execution, job, and the alias that it changes. In the order of their texts.
     pub under: Vec<KillScope>,
@@ -164,14 +166,14 @@ impl DecisionEvent {
     pub const RULES_MAX: usize = 16;
 
     /// Whether the idempotency key is bound to this decision. THROTTLE, passing SILENCE and DENY
-    /// by an override or before its execution runs leave it open for the next attempt.
+    /// by an override or before its execution runs leave it open for the next attempt, and so does what a mode
+    /// lets pass: a repeated question is answered by the mode of today.
     #[must_use]
     pub fn binds(&self) -> bool {
         let passing = |reason: &Reason| {
             let waits = Reason::ExecutionQueued;
-            matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded)
-                || *reason == waits
-                || reason.is_override()
+            let now = matches!(reason, Reason::NoBundle | Reason::DeadlineExceeded);
+            now || [waits, Reason::Unenforced].contains(reason) || reason.is_override()
         };
         self.outcome != Outcome::Throttle && !self.reasons.iter().any(passing)
     }
@@ -181,6 +183,26 @@ impl DecisionEvent {
     #[must_use]
     pub fn scopes(&self) -> Vec<KillScope> {
         KillScope::all(&self.surface, &self.actor, &self.on_behalf_of, &self.under)
+    }
+
+    /// Whether an override of this scope covers it, the two widest included.
+    #[must_use]
+    pub fn is_under(&self, scope: &KillScope) -> bool {
+        let uses = |name: &String| {
+            self.under.iter().any(|it| match it {
+                KillScope::Branch(it) | KillScope::Capability(it) | KillScope::Model(it) => {
+                    it == name
+                }
+                _ => false,
+            })
+        };
+        match scope {
+            KillScope::Everything | KillScope::Workspace => true,
+            KillScope::Surface(surface) => *surface == self.surface,
+            KillScope::Actor(actor) => *actor == self.actor || self.on_behalf_of.contains(actor),
+            KillScope::Alias(name) => uses(name) || self.under.contains(scope),
+            _ => self.under.contains(scope),
+        }
     }
 
     pub(super) fn write(&self, w: &mut Writer<'_>) {
@@ -241,6 +263,7 @@ impl DecisionEvent {
         if let Some(would) = &self.would {
             w.nested("would", |w| would.write(w));
         }
+        w.str_opt("would_outcome", self.would_outcome.map(Outcome::as_str));
     }
 
     /// Bytes of its canonical form.
@@ -252,8 +275,7 @@ impl DecisionEvent {
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self, EntryError> {
-        let reasons = r.strings("reasons")?;
-        let reasons: Option<Vec<_>> = reasons.iter().map(|code| Reason::parse(code)).collect();
+        let reasons = r.reasons("reasons")?;
         let chain = if r.has("on_behalf_of") { r.strings("on_behalf_of")? } else { Vec::new() };
         let chain: Option<Vec<_>> = chain.iter().map(|actor| ActorRef::parse(actor)).collect();
         let matched_all = match r.object_opt("matched_all")? {
@@ -287,7 +309,7 @@ impl DecisionEvent {
             language: r.count("language")?,
             surface_known: !r.flag("surface_unknown")?,
             outcome: r.parsed("outcome", Outcome::parse)?,
-            reasons: reasons.ok_or_else(|| EntryError::new("unknown reason"))?,
+            reasons,
             rules: r.strings("rules")?,
             matched: r
                 .objects("matched")?
@@ -307,6 +329,7 @@ impl DecisionEvent {
             would: r.object_opt("would")?.map(Would::read).transpose()?,
             exception: r.object_opt("exception")?.map(Passage::read).transpose()?,
             retroactive: r.parsed_opt("retroactive", Outcome::parse)?,
+            would_outcome: r.parsed_opt("would_outcome", Outcome::parse)?,
             under: read_under(r)?,
         })
     }

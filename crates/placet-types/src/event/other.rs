@@ -103,8 +103,12 @@ pub struct PermitEnded {
     pub index: u64,
     /// Its permit.
     pub permit: PermitId,
-    /// For a revocation: `killed_everything`, `killed_workspace` or `payload_erased`.
+    /// For a revocation: `payload_erased`, or the reason of what stopped it: `killed_workspace`, `disabled`.
     pub reason: Option<String>,
+    /// Log index of the trip that withdrew it, where that was recorded before.
+    pub trip: Option<u64>,
+    /// It was the plane's own to use: the constitution governs its surface.
+    pub own: bool,
 }
 
 /// How an action went.
@@ -201,8 +205,10 @@ impl Event {
             Self::PermitExpired(event) | Self::PermitRevoked(event) => {
                 w.str("decision", &event.decision.to_string());
                 w.uint("index", event.index);
+                w.flag("own", event.own);
                 w.str("permit", &event.permit.to_string());
                 w.str_opt("reason", event.reason.as_deref());
+                w.uint_opt("trip", event.trip);
             }
             Self::OutcomeReported(event) => {
                 w.str("by", event.by.as_str());
@@ -444,6 +450,8 @@ impl PermitEnded {
             index: r.uint("index")?,
             permit: r.parsed("permit", PermitId::parse)?,
             reason: r.str_opt("reason")?,
+            trip: r.uint_opt("trip")?,
+            own: r.flag("own")?,
         })
     }
 }

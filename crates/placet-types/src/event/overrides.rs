@@ -40,6 +40,9 @@ pub enum KillScope {
     Workspace,
 }
 
+/// Changing an alias: what freezing one stops.
+const ALIAS_CHANGE: &str = "alias.change";
+
 impl KillScope {
     /// The kinds in the order of their texts.
     pub const KINDS: [&'static str; 11] = [
@@ -172,6 +175,20 @@ impl KillScope {
                     | Self::Alias(_)
             ),
             OverrideMode::Revoke => matches!(self, Self::Role(_)),
+        }
+    }
+
+    /// Whether, stopped in this way, it stops an action that it covers and that has these scopes. An alias
+    /// covers what uses it and what changes it: freezing leaves its use alone, disabling its change, a kill
+    /// neither.
+    #[must_use]
+    pub fn stops(&self, mode: OverrideMode, scopes: &[Self]) -> bool {
+        let surface = |it: &Self| matches!(it, Self::Surface(it) if it == ALIAS_CHANGE);
+        let changes = || scopes.iter().any(surface);
+        match (self, mode) {
+            (Self::Alias(_), OverrideMode::Freeze) => changes(),
+            (Self::Alias(_), OverrideMode::Disable) => !changes(),
+            _ => true,
         }
     }
 

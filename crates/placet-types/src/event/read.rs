@@ -3,6 +3,7 @@
 use super::EntryError;
 use crate::hash::{Digest, hex_decode};
 use crate::json::{Object, Value, compare_keys};
+use crate::policy::Reason;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -147,6 +148,13 @@ impl Reader {
                 _ => Err(wrong(key)),
             })
             .collect()
+    }
+
+    /// Codes of reasons.
+    pub(super) fn reasons(&mut self, key: &str) -> Result<Vec<Reason>, EntryError> {
+        let codes = self.strings(key)?;
+        let reasons: Option<_> = codes.iter().map(|code| Reason::parse(code)).collect();
+        reasons.ok_or_else(|| EntryError::new("unknown reason"))
     }
 
     pub(super) fn uints(&mut self, key: &str) -> Result<Vec<u64>, EntryError> {

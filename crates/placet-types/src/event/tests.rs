@@ -48,6 +48,8 @@ fn all() -> Vec<Event> {
         index: 4,
         permit: permit().id,
         reason: Some("killed".into()),
+        trip: Some(3),
+        own: true,
     };
     let kill = KillEvent {
         scope: KillScope::Workspace,
@@ -95,7 +97,7 @@ fn all() -> Vec<Event> {
             nonce: Some(Digest([9; 32])),
             surface: Some("payments.refund".into()),
         }),
-        Event::PermitExpired(PermitEnded { reason: None, ..ended.clone() }),
+        Event::PermitExpired(PermitEnded { reason: None, trip: None, own: false, ..ended.clone() }),
         Event::PermitRevoked(ended),
         Event::OutcomeReported(OutcomeReported {
             decision: decision_id,
@@ -169,6 +171,13 @@ fn all() -> Vec<Event> {
             decision: decision_id,
             approval,
             state: CloseState::Expired,
+            reasons: Vec::new(),
+        }),
+        Event::ApprovalClosed(ApprovalClosed {
+            decision: decision_id,
+            approval,
+            state: CloseState::Invalidated,
+            reasons: vec![Reason::EvidenceExpired, Reason::Rule],
         }),
         Event::ApprovalReopened(ApprovalReopened {
             decision: decision_id,
@@ -294,7 +303,8 @@ fn all() -> Vec<Event> {
         Event::KillLiftRequested(kill.clone()),
         Event::KillLifted(kill.clone()),
         Event::KillTripped(KillEvent { waiting: 3, ..kill }),
-        Event::KillDrilled(KillDrilled { by: actor(), scope: KillScope::Everything }),
+        Event::KillDrilled(KillDrilled { by: actor(), scope: KillScope::Everything, waiting: 0 }),
+        Event::KillDrilled(KillDrilled { by: actor(), scope: KillScope::Workspace, waiting: 2 }),
         Event::OverrideAcknowledged(OverrideAcknowledged {
             by: actor(),
             index: 7,

@@ -84,6 +84,8 @@ pub enum Reason {
     Exception,
     /// It was filed for what was done already.
     Retroactive,
+    /// A mode of the policy lets gates proceed.
+    Unenforced,
     /// The kill switch of an actor behind the request is tripped.
     KilledActor,
     /// The kill switch of a name that the request uses is tripped.
@@ -122,7 +124,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::Rule,
         Self::NoRuleMatches,
         Self::NothingGrants,
@@ -153,6 +155,7 @@ impl Reason {
         Self::OutcomeNotAllowed,
         Self::Exception,
         Self::Retroactive,
+        Self::Unenforced,
         Self::KilledActor,
         Self::KilledAlias,
         Self::KilledBranch,
@@ -206,6 +209,7 @@ impl Reason {
             Self::OutcomeNotAllowed => "outcome_not_allowed",
             Self::Exception => "exception",
             Self::Retroactive => "retroactive",
+            Self::Unenforced => "unenforced",
             Self::KilledActor => "killed_actor",
             Self::KilledAlias => "killed_alias",
             Self::KilledBranch => "killed_branch",
@@ -271,6 +275,9 @@ impl Reason {
             Self::Exception => "an exception from the policy is used",
             Self::Retroactive => {
                 "it was filed for what was done already: it is recorded, and permits nothing"
+            }
+            Self::Unenforced => {
+                "a mode of the policy lets it pass: nothing is enforced here, and nothing is permitted"
             }
             Self::KilledActor => "the kill switch of an actor behind this request is tripped",
             Self::KilledAlias => "the kill switch of a name that this request uses is tripped",

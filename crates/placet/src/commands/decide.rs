@@ -196,6 +196,10 @@ pub(crate) fn print(document: &Value) {
         let text = format!("filed afterwards; the policy says {}", output::plain(was));
         output::field("RETROACTIVE", &output::paint(output::YELLOW, &text));
     }
+    if let Some(would) = present("would_outcome") {
+        let text = format!("nothing is enforced here; it would be {}", output::plain(would));
+        output::field("MODE shadow", &output::paint(output::YELLOW, &text));
+    }
     if let Some(constraints) =
         present("constraints").filter(|it| it.as_object().is_some_and(|it| !it.is_empty()))
     {

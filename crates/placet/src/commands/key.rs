@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   placet key create agent:support --role support
   placet key create human:bob --role operator --role refund_approver --environment production
+  placet key create human:bob --role operator --certificate bob.pem   # a client certificate opens it
   placet key list
   placet key revoke key_018f…
   placet key trust --out placet-trust.json     # pin the signing keys once, then verify offline
@@ -58,6 +59,9 @@ enum KeyCommand {
         /// A role; repeat for more.
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
+        /// Client certificate, in PEM, that opens it in place of a secret.
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
         #[command(flatten)]
         governed: Governed,
     },
@@ -101,12 +105,28 @@ enum KeyCommand {
 /// Runs it.
 pub(crate) async fn run(args: KeyArgs) -> Done {
     match args.command {
-        KeyCommand::Create { actor, environment, roles, governed } => {
-            let body = json!({"actor": actor.as_str(), "environment": environment, "roles": roles});
+        KeyCommand::Create { actor, environment, roles, certificate, governed } => {
+            let mut body =
+                json!({"actor": actor.as_str(), "environment": environment, "roles": roles});
+            if let Some(file) = certificate {
+                let pem = std::fs::read_to_string(&file)
+                    .with_context(|| format!("read {}", file.display()))?;
+                if pem.contains("PRIVATE KEY") {
+                    let fault = Fault::usage(format!("{} holds a private key", file.display()));
+                    return Err(fault.next("name the certificate; its key stays with you").into());
+                }
+                body["certificate"] = pem.into();
+            }
             let made = |made: &Value| {
                 output::line(&format!("made a key for {}", output::safe(actor.as_str())));
-                output::field("key", &output::plain(&made["key"]));
-                output::line("The key is shown once. Keep it.");
+                if made["key"].is_string() {
+                    output::field("key", &output::plain(&made["key"]));
+                    output::line("The key is shown once. Keep it.");
+                } else {
+                    output::field("id", &output::plain(&made["id"]));
+                    output::field("certificate", &output::plain(&made["certificate"]));
+                    output::line("Whoever connects with this certificate is that actor.");
+                }
             };
             governed.post("/api/v1/keys", body, made).await
         }
@@ -153,10 +173,19 @@ fn list(listed: &Value) {
         .map(|key| {
             let state = if key["revoked"] == json!(true) { "revoked" } else { "active" };
             let cell = |name: &str| output::plain(&key[name]);
-            vec![cell("id"), cell("actor"), cell("environment"), cell("roles"), state.to_owned()]
+            // Enough of the hash to tell certificates apart; --json has all of it.
+            let opened = key["certificate"].as_str().map_or_else(
+                || "secret".to_owned(),
+                |hash| format!("certificate {}", hash.get(..16).unwrap_or(hash)),
+            );
+            let [id, actor, environment, roles] = ["id", "actor", "environment", "roles"].map(cell);
+            vec![id, actor, environment, roles, output::safe(&opened).to_string(), state.to_owned()]
         })
         .collect();
-    output::line(&output::table(&["id", "actor", "environment", "roles", "state"], &rows));
+    output::line(&output::table(
+        &["id", "actor", "environment", "roles", "opened by", "state"],
+        &rows,
+    ));
 }
 
 /// Signing keys that were rotated or revoked.

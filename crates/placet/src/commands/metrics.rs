@@ -7,7 +7,8 @@ use crate::output;
 use clap::Args;
 use serde_json::Value;
 
-/// How governance goes: approval latency, rejected changes, expired evidence, missing owners, violations.
+/// How governance goes: approval latency, rejected changes, expired evidence, exception use, missing owners,
+/// violations, complete lineage.
 ///
 /// docs/reference/metrics.md says what each figure counts, and what it does not.
 #[derive(Args, Debug)]
@@ -49,8 +50,9 @@ fn print(found: &Value) {
     let all: u64 = of.iter().filter_map(|name| ends[*name].as_u64()).sum();
     row("rejected changes", &format!("{} of {all}", plain("/rejected_changes/rejected")));
     let evidence = format!(
-        "{} denied, {} for a missing piece",
+        "{} denied, {} ended while held; {} denied for a missing piece",
         plain("/expired_evidence/expired"),
+        plain("/expired_evidence/lapsed"),
         plain("/expired_evidence/missing")
     );
     row("expired evidence", &evidence);
@@ -84,6 +86,15 @@ fn print(found: &Value) {
             row(&format!("  {}", output::safe(reason)), &output::plain(count));
         }
     }
+    let lineage = match found.pointer("/lineage_share/percent").and_then(Value::as_u64) {
+        None => "nothing was released".to_owned(),
+        Some(percent) => format!(
+            "{} of {} releases, {percent} %",
+            plain("/lineage_share/complete"),
+            plain("/lineage_share/releases")
+        ),
+    };
+    row("complete lineage", &lineage);
 }
 
 fn row(label: &str, value: &str) {

@@ -27,6 +27,7 @@ pub(crate) mod publish;
 pub(crate) mod release;
 mod trips;
 pub(crate) mod up;
+pub(crate) mod up_tls;
 pub(crate) mod verify;
 pub(crate) mod witness;
 pub(crate) mod workspace;

@@ -28,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// On the first start the data directory is made and the first admin's key is printed once.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  placet up --dev --bundle examples/bank\n  placet up --data /var/lib/placet --bundle policy/ --listen 127.0.0.1:8081"
+    after_help = "Examples:\n  placet up --dev --bundle examples/bank\n  placet up --data /var/lib/placet --bundle policy/ --listen 127.0.0.1:8081\n  placet up --listen 0.0.0.0:8443 --tls-cert server.pem --tls-key server.key --client-ca people.pem"
 )]
 pub(crate) struct Up {
     /// Development: loopback only, callers need no key, marked in every log entry
@@ -58,6 +58,8 @@ pub(crate) struct Up {
     /// Witness that cosigns published checkpoints, as its verifier key and its URL; repeatable
     #[arg(long, num_args = 2, value_names = ["VKEY", "URL"], action = clap::ArgAction::Append)]
     pub(crate) witness: Vec<String>,
+    #[command(flatten)]
+    pub(crate) tls: super::up_tls::TlsArgs,
     /// URL under which clients reach this server, for the metadata of AuthZEN
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
@@ -114,7 +116,8 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
         eprintln!("development mode: no key needed, every log entry says so");
     }
     // Programs wait for this line; it is the last one before requests are served.
-    println!("listening on http://{address}");
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    println!("listening on {scheme}://{address}");
     serve_until_stopped(started, listener, options).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -128,6 +131,9 @@ pub(crate) async fn serve_until_stopped(
     let plane = started.plane.clone();
     let housekeeping = tokio::spawn(plane.clone().housekeeping());
     kill_on_signal(&plane)?;
+    if let Some(tls) = &options.tls {
+        super::up_tls::reload_on_signal(tls)?;
+    }
     let served = serve(listener, plane, options, stop_signal()?).await;
     housekeeping.abort();
     tokio::task::spawn_blocking(move || started.stop()).await?;
@@ -152,6 +158,7 @@ pub(crate) fn options(up: &Up) -> Result<ServerOptions> {
         admission_per_second: up.admission,
         witnesses: witnesses.collect::<Result<_>>()?,
         public_log: up.public_log,
+        tls: up.tls.load()?,
         trust_roots: up.trust_roots.as_deref().map(trust_roots).transpose()?,
         inside: inside(up)?,
         public_url: up.public_url.as_deref().map(public_url).transpose()?,

@@ -2,7 +2,7 @@
 //! proof; refuses to take a key from anywhere but the trust file or the URL named.
 
 use super::compare;
-use crate::client::{Client, Remote};
+use crate::client::{Client, Remote, Tls};
 use crate::exit::{self, Done, Fault};
 use crate::local;
 use crate::output;
@@ -143,7 +143,8 @@ fn witness_policy(path: &Path) -> Result<Policy> {
 async fn trust(args: &VerifyArgs) -> Result<Trust> {
     let bytes = match &args.keys {
         Some(url) => {
-            let remote = Remote { url: url.clone(), key: None, workspace: None };
+            let remote =
+                Remote { url: url.clone(), key: None, workspace: None, tls: Tls::default() };
             let client = Client::of(&remote)?;
             let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
             reply.body.to_vec()

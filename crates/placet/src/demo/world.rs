@@ -4,6 +4,7 @@
 use super::{Teller, deviation};
 use crate::client::Client;
 use crate::commands::up::{Up, start};
+use crate::commands::up_tls::TlsArgs;
 use anyhow::{Context, Result};
 use placet_runtime::Started;
 use placet_server::{ServerOptions, bind, serve};
@@ -77,6 +78,7 @@ impl World {
             telegram_api: String::new(),
             slack_api: String::new(),
             public_log: false,
+            tls: TlsArgs::default(),
             trust_roots: None,
             allow_inside: Vec::new(),
             public_url: None,

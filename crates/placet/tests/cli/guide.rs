@@ -80,6 +80,11 @@ fn the_glass_is_broken_as_the_guide_says() {
 }
 
 #[test]
+fn certificates_take_the_place_of_keys_as_the_guide_says() {
+    follow("docs/guides/client-certificates.md", 2);
+}
+
+#[test]
 fn holes_are_found_as_the_guide_says() {
     follow("docs/guides/coverage.md", 5);
 }

@@ -37,6 +37,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command.env("PLACET_CREDENTIALS", "/dev/null/none");
     for name in
         ["PLACET_URL", "PLACET_KEY", "PLACET_WORKSPACE", "PLACET_TRUST", "PLACET_MASTER_KEY"]
+            .into_iter()
+            .chain(["PLACET_CA", "PLACET_CERT", "PLACET_CERT_KEY"])
     {
         command.env_remove(name);
     }

@@ -79,6 +79,7 @@ pub(super) fn decision() -> DecisionEvent {
             waived_all: Some(17),
         }),
         retroactive: Some(Outcome::Permit),
+        would_outcome: Some(Outcome::Deny),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::exit::{self, Done, Fault};
 use crate::output;
 use anyhow::Result;
 use clap::Args;
-use placet_runtime::backtest::{Change, Range, Report, Sample, backtest};
+use placet_runtime::backtest::{Range, Report, backtest};
 use placet_runtime::ports::{Clock, JournalReader};
 use placet_runtime::replay::Sources;
 use placet_runtime::scan::cores;
@@ -139,7 +139,7 @@ pub(super) fn run(args: &BacktestArgs) -> Done {
     bar.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
     if args.json {
-        let mut document = document(&report);
+        let mut document: Value = serde_json::from_str(&report.to_value().to_text())?;
         document["policy"] = bundle.digest().to_string().into();
         document["seconds"] = json!(seconds);
         output::document(&document);
@@ -167,66 +167,6 @@ fn instant(text: &str) -> Result<TimeMs> {
             format!("{text:?} is no time: RFC 3339, Unix milliseconds, or an age such as 30d");
         Fault::usage(detail).into()
     })
-}
-
-/// What `--json` prints.
-fn document(report: &Report) -> Value {
-    let excluded: serde_json::Map<String, Value> = report
-        .excluded
-        .iter()
-        .map(|(why, count)| (why.as_str().to_owned(), json!(count)))
-        .collect();
-    json!({
-        "ok": report.evaluated > 0,
-        "decisions": report.decisions,
-        "evaluated": report.evaluated,
-        "unchanged": report.unchanged,
-        "excluded": excluded,
-        "from": report.span.map(|(from, _)| from.rfc3339()),
-        "to": report.span.map(|(_, to)| to.rfc3339()),
-        "windows": "those of the given bundle, counted over what was really permitted or held",
-        "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
-    })
-}
-
-fn change(change: &Change) -> Value {
-    let aspects: Vec<&str> =
-        change.transition.aspects.iter().map(|aspect| aspect.as_str()).collect();
-    json!({
-        "change": change.transition.to_string(),
-        "from": change.transition.from.as_str(),
-        "to": change.transition.to.as_str(),
-        "aspects": aspects,
-        "count": change.count,
-        "rules": change.rules,
-        "samples": change.samples.iter().map(sample).collect::<Vec<_>>(),
-    })
-}
-
-fn sample(sample: &Sample) -> Value {
-    let side = |side: &placet_policy::diff::Side| -> Value {
-        serde_json::from_str(&side.to_value().to_text()).unwrap_or_default()
-    };
-    let mut document = json!({
-        "workspace": sample.workspace.as_str(),
-        "index": sample.index,
-        "decision": sample.decision.to_string(),
-        "time": sample.time.rfc3339(),
-        "surface": sample.surface,
-        "action": sample.action,
-        "recorded": side(&sample.recorded),
-        "would": side(&sample.would),
-        "look": look(sample),
-    });
-    if let Some(trace) = &sample.trace {
-        document["trace_id"] = trace.as_str().into();
-    }
-    document
-}
-
-/// The command that shows the decision with all that became of it.
-fn look(sample: &Sample) -> String {
-    format!("placet audit query --decision {}", sample.decision)
 }
 
 fn print(report: &Report, seconds: f64) {

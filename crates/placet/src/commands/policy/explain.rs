@@ -20,11 +20,16 @@ const NEAR_MAX: usize = 20;
 /// Show why each rule matched a request or not, whether it applies, and what is decided
 ///
 /// Rules that matched or failed come first, then one line for each that nearly did; the rest is counted. Without
-/// --bundle the server is asked, which explains what it has in force.
+/// --bundle the server is asked, which explains what it has in force, or with --decision one of its log: one's own, or
+/// any for those who oversee.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     /// File with the request, `-` for standard input.
-    request: String,
+    #[arg(required_unless_present = "decision")]
+    request: Option<String>,
+    /// A decision of the server's log, in place of a request: explained under the bundle it was made under.
+    #[arg(long, value_name = "dec_…", conflicts_with_all = ["request", "bundle", "at", "history"])]
+    decision: Option<String>,
     /// Directory of YAML documents; left out, the bundle in force on the server.
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
@@ -54,9 +59,10 @@ pub(super) struct ExplainArgs {
 
 /// Runs it.
 pub(super) async fn run(args: &ExplainArgs) -> Done {
-    let document = match &args.bundle {
-        Some(_) => locally(args)?,
-        None => remotely(args).await?,
+    let document = match (&args.bundle, &args.request, &args.decision) {
+        (_, _, Some(id)) => recorded(args, id).await?,
+        (Some(_), Some(request), None) => locally(args, request)?,
+        (_, request, None) => remotely(args, request.as_deref().unwrap_or("-")).await?,
     };
     let known = |id: &String| {
         document["trace"]["rules"].as_array().into_iter().flatten().any(|it| it["id"] == **id)
@@ -81,11 +87,11 @@ fn instant(args: &ExplainArgs) -> Result<Option<TimeMs>> {
     Ok(Some(at))
 }
 
-fn locally(args: &ExplainArgs) -> Result<Value> {
+fn locally(args: &ExplainArgs, request: &str) -> Result<Value> {
     let Some(dir) = &args.bundle else { return Ok(Value::Null) };
     let bundle = local::compile(dir)?;
     let caller = args.caller.caller(args.remote.workspace.as_deref())?;
-    let request = local::question(&local::read_input(&args.request)?, &caller)?;
+    let request = local::question(&local::read_input(request)?, &caller)?;
     let at = instant(args)?.unwrap_or_else(local::now);
     let history = match &args.history {
         None => Vec::new(),
@@ -108,14 +114,14 @@ fn locally(args: &ExplainArgs) -> Result<Value> {
     Ok(json!({"at": at.rfc3339(), "decision": decision.document(), "trace": trace}))
 }
 
-async fn remotely(args: &ExplainArgs) -> Result<Value> {
+async fn remotely(args: &ExplainArgs, request: &str) -> Result<Value> {
     let at = instant(args)?;
     let read = |file: &str| -> Result<Value> {
         let bytes = local::read_input(file)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Fault::new("json_malformed", format!("{file}: {error}")).into())
     };
-    let mut body = json!({"request": read(&args.request)?});
+    let mut body = json!({"request": read(request)?});
     if let Some(at) = at {
         body["at"] = at.rfc3339().into();
     }
@@ -136,12 +142,28 @@ async fn remotely(args: &ExplainArgs) -> Result<Value> {
             "actor": said.actor.as_str(), "environment": said.environment, "roles": said.roles,
         });
     }
+    asked(args, &body, at.map(TimeMs::rfc3339).into()).await
+}
+
+/// A decision of the log. Whoever asks is who the key says.
+async fn recorded(args: &ExplainArgs, id: &str) -> Result<Value> {
+    let mut body = json!({"decision": id});
+    if args.matched {
+        body["matched"] = true.into();
+    }
+    if !args.rules.is_empty() {
+        body["rules"] = args.rules.clone().into();
+    }
+    asked(args, &body, Value::Null).await
+}
+
+async fn asked(args: &ExplainArgs, body: &Value, at: Value) -> Result<Value> {
     let client = Client::of(&args.remote)?;
-    let answer = client.post("/api/v1/policies/explain", &body).await?;
+    let answer = client.post("/api/v1/policies/explain", body).await?;
     let reasons = answer["reasons"].as_array().into_iter().flatten();
     let reasons: Vec<Value> = reasons.map(|code| json!({"code": code, "text": code})).collect();
-    Ok(json!({
-        "at": at.map(TimeMs::rfc3339),
+    let mut document = json!({
+        "at": if at.is_null() { answer["recorded"]["time"].clone() } else { at },
         "decision": {
             "outcome": answer["outcome"],
             "rules": answer["rules"],
@@ -149,7 +171,11 @@ async fn remotely(args: &ExplainArgs) -> Result<Value> {
             "policy": answer["trace"]["policy"],
         },
         "trace": answer["trace"],
-    }))
+    });
+    if answer["recorded"].is_object() {
+        document["recorded"] = answer["recorded"].clone();
+    }
+    Ok(document)
 }
 
 fn print(args: &ExplainArgs, document: &Value) {
@@ -194,6 +220,18 @@ fn print(args: &ExplainArgs, document: &Value) {
         output::field("because", &output::plain(&reason["text"]));
     }
     output::field("policy", &output::plain(&decision["policy"]));
+    let recorded = &document["recorded"];
+    if recorded.is_object() {
+        let at = ["index", "time"].map(|key| output::plain(&recorded[key]));
+        output::field("recorded", &format!("entry {} at {}", at[0], at[1]));
+        if let Some(what) = recorded["erased"].as_str() {
+            output::field("erased", &output::paint(output::YELLOW, what));
+        }
+        if recorded["agrees"] == false {
+            let text = "evaluating it again does not find every rule that the entry names";
+            output::field("DIFFERS", &output::paint(output::RED, text));
+        }
+    }
 }
 
 /// Whether a rule matched, or a condition of one whose keys match could not be evaluated.

@@ -82,6 +82,7 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         would: None,
         exception: None,
         retroactive: None,
+        would_outcome: None,
         under: Vec::new(),
     }))
 }
