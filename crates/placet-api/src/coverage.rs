@@ -134,7 +134,8 @@ pub struct GateDocument {
     pub heard_last: Option<Instant>,
 }
 
-/// Decisions on surfaces that the policy did not know: all of them are SILENCE.
+/// Decisions on surfaces that the policy did not know: SILENCE, but for those that an exception from all of policy let
+/// pass. Names that only look like a surface of Placet itself are counted here as well.
 #[derive(Serialize, ToSchema)]
 pub struct UnknownSurfaces {
     /// How many.

@@ -92,6 +92,7 @@ pub use measures::{
 pub use outbox::{ChannelDocument, DeliveryDocument, OutboxDocument};
 pub use overrides::{
     OverrideDocument, OverrideLiftDocument, OverrideLiftRequest, OverrideList, OverrideRequest,
+    TrippedDocument,
 };
 pub use policy::{
     PolicyAuthorDocument, PolicyAuthorRequest, PolicyCurrentDocument, PolicyDocument,
@@ -104,8 +105,8 @@ pub use privacy::{
     HoldRequest, OpeningDocument,
 };
 pub use release::{
-    AliasDocument, AliasList, AliasRequest, LinkDocument, ReleaseDocument, ReleaseList,
-    ReleaseRequest,
+    AliasDocument, AliasList, AliasRequest, LinkDocument, RecordedDocument, ReleaseDocument,
+    ReleaseList, ReleaseRequest,
 };
 pub use session::{SessionDocument, SessionList, SessionMadeDocument, SessionRequest};
 pub use shadow::{ShadowDocument, ShadowRequest, ShadowingDocument};

@@ -2,7 +2,7 @@
 //! serve the published schema alone: bodies are read by the strict parser.
 
 use crate::decision::DecisionDocument;
-use crate::text::Instant;
+use crate::overrides::TrippedDocument;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -151,22 +151,11 @@ pub struct KillDocument {
 /// A tripped kill switch.
 #[derive(Serialize, ToSchema)]
 pub struct KillStateDocument {
-    /// Log index of the trip: what gates acknowledge, and what a report is asked for by.
-    pub index: u64,
-    /// Since when.
-    #[schema(value_type = String)]
-    pub since: Instant,
-    /// `api`, `file`, `signal`, `certificate` or `seal`.
-    pub source: &'static str,
     /// `killed`, or `kill_switch_tampered` where the certificate or the log was not what it has to be.
     pub state: &'static str,
-    /// Who asked to lift it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lift_requested_by: Option<String>,
-    /// In solo mode: not before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub not_before: Option<Instant>,
+    /// Since when and by what.
+    #[serde(flatten)]
+    pub tripped: TrippedDocument,
 }
 
 /// Answer to a lift.

@@ -22,6 +22,21 @@ pub struct ReleaseRequest {
     pub idempotency_key: Option<String>,
 }
 
+/// Where the log has an act that was done under a decision, and who did it.
+#[derive(Serialize, ToSchema)]
+pub struct RecordedDocument {
+    /// The decision that permitted it.
+    #[schema(value_type = String)]
+    pub decision: IdText<Decision>,
+    /// Who did it.
+    pub by: String,
+    /// Since when.
+    #[schema(value_type = String)]
+    pub since: Instant,
+    /// Index of its log entry.
+    pub index: u64,
+}
+
 /// A release with its papers.
 #[derive(Serialize, ToSchema)]
 pub struct ReleaseDocument {
@@ -42,16 +57,9 @@ pub struct ReleaseDocument {
     pub evaluations: Vec<LinkDocument>,
     /// Approvals of it, by id.
     pub approvals: Vec<String>,
-    /// The decision that permitted it.
-    #[schema(value_type = String)]
-    pub decision: IdText<Decision>,
-    /// Who registered it.
-    pub by: String,
-    /// Since when.
-    #[schema(value_type = String)]
-    pub since: Instant,
-    /// Index of its log entry.
-    pub index: u64,
+    /// Where the log has it.
+    #[serde(flatten)]
+    pub recorded: RecordedDocument,
 }
 
 /// A piece of evidence among the papers of a release.
@@ -99,16 +107,9 @@ pub struct AliasDocument {
     /// Where it led before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// The decision that permitted it.
-    #[schema(value_type = String)]
-    pub decision: IdText<Decision>,
-    /// Who changed it.
-    pub by: String,
-    /// Since when.
-    #[schema(value_type = String)]
-    pub since: Instant,
-    /// Index of its log entry.
-    pub index: u64,
+    /// Where the log has it.
+    #[serde(flatten)]
+    pub recorded: RecordedDocument,
 }
 
 /// All aliases, by name.

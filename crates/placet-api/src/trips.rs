@@ -7,8 +7,10 @@ use utoipa::ToSchema;
 /// Practise a kill.
 #[derive(Serialize, ToSchema)]
 pub struct DrillRequest {
-    /// `workspace` or `everything`.
+    /// The kind: `workspace`, `everything`, `capability` and so on; or kind and value, `capability:crm-writer`.
     pub scope: String,
+    /// Which one; absent for `everything`, for `workspace`, and where the scope says it.
+    pub value: Option<String>,
 }
 
 /// What a gate has done about an override.
@@ -47,15 +49,18 @@ pub struct OverrideTold {
 pub struct OverrideReportDocument {
     /// Log index of the trip or drill.
     pub index: u64,
-    /// What it stops.
+    /// What it stops, as the log names it.
     pub scope: String,
+    /// The same with the name of the person; absent where it says nothing more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `kill`, `freeze`, `disable`, `revoke`.
     pub mode: &'static str,
     /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`; null for a drill.
     pub source: Option<&'static str>,
     /// Nothing was stopped: it was practised.
     pub drill: bool,
-    /// Who, where it was a person.
+    /// Who, where it was a person; by name.
     pub by: Option<String>,
     /// When it was recorded.
     #[schema(value_type = String)]
@@ -63,7 +68,7 @@ pub struct OverrideReportDocument {
     /// When it was lifted; null while it lasts.
     #[schema(value_type = Option<String>)]
     pub lifted: Option<Instant>,
-    /// What it stopped.
+    /// What it stopped; of a drill, what it would have.
     pub stopped: OverrideStopped,
     /// What it could not reach.
     pub unreached: OverrideUnreached,
@@ -82,9 +87,8 @@ pub struct OverrideStopped {
     pub open_permits: u64,
     /// Held actions that cannot be released while it lasts.
     pub held_actions: u64,
-    /// Callers that waited for an approval when it took effect, and were told; null where it stops less than
-    /// the whole workspace: they are told as well, and nobody counts them.
-    pub waiting_callers: Option<u64>,
+    /// Callers that waited for an approval when it took effect, and were told.
+    pub waiting_callers: u64,
     /// Executions that it ended.
     pub executions: u64,
     /// What gates say that they stopped, added up.
@@ -94,7 +98,7 @@ pub struct OverrideStopped {
 /// What an override could not reach.
 #[derive(Serialize, ToSchema)]
 pub struct OverrideUnreached {
-    /// Permits that were consumed before it and whose outcome nobody had reported, in the whole workspace.
+    /// Permits that gates had consumed before it and whose outcome nobody had reported, in the whole workspace.
     pub unreported: u64,
     /// Of these, permits whose answer it overtook: they never left.
     pub overtaken: u64,

@@ -34,6 +34,21 @@ pub const ROLLBACK: (&str, &str) = ("policy.rollback", "rollback");
 /// Surface and action of a rollback that one person decides.
 pub const EMERGENCY: (&str, &str) = ("policy.rollback", "emergency");
 
+/// The surfaces of the constitution on which something is done.
+pub(crate) const GOVERNED: [&str; 11] = [
+    "key.create",
+    "key.issuer",
+    "key.revoke_signer",
+    "key.rotate",
+    "override.erase",
+    EXCEPTION,
+    "override.release",
+    "policy.author",
+    PUBLISH.0,
+    ROLLBACK.0,
+    "policy.shadow",
+];
+
 /// How far a bundle's rules reach on a surface of the constitution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {

@@ -175,27 +175,35 @@ fn is_fetched(state: &HeldState) -> bool {
 }
 
 impl State {
-    /// Held actions that cannot be released while a scope is stopped.
-    pub(crate) fn barred(&self, scope: &KillScope, mode: OverrideMode) -> u64 {
-        let lists = self.overrides.covered.under(scope, mode);
-        lists.fold(0, |sum, covered| sum.saturating_add(covered.held))
+    /// Held actions that cannot be released while one of these scopes is stopped, each counted once.
+    pub(crate) fn barred(&self, scopes: &[KillScope], mode: OverrideMode) -> u64 {
+        let under = |scope| self.overrides.covered.under(scope, mode);
+        let lists: BTreeMap<&Scopes, u64> =
+            scopes.iter().flat_map(under).map(|covered| (&covered.scopes, covered.held)).collect();
+        lists.values().fold(0, |sum, held| sum.saturating_add(*held))
     }
 
     /// What a kill of a scope would end and bar, as things stand.
     pub(crate) fn reached(&self, scope: &KillScope) -> Reached {
         let mode = OverrideMode::Kill;
-        let permits = self.permits_under(scope, mode);
+        let with = self.stopped_with(scope, mode);
+        let permits = self.permits_under(&with, mode);
         let open = permits.iter().filter_map(|id| self.permits.get(id));
         Reached {
             permits: open.filter(|open| open.consumed_by.is_none()).count() as u64,
-            barred: self.barred(scope, mode),
-            executions: self.executions_under(scope, mode).len() as u64,
+            barred: self.barred(&with, mode),
+            executions: self.ended_by(scope).len() as u64,
         }
     }
 
-    /// Open permits under a scope, in the order of their ids.
-    pub(crate) fn permits_under(&self, scope: &KillScope, mode: OverrideMode) -> Vec<DecisionId> {
-        let lists = self.overrides.covered.under(scope, mode);
+    /// Open permits under one of these scopes, in the order of their ids.
+    pub(crate) fn permits_under(
+        &self,
+        scopes: &[KillScope],
+        mode: OverrideMode,
+    ) -> Vec<DecisionId> {
+        let under = |scope| self.overrides.covered.under(scope, mode);
+        let lists = scopes.iter().flat_map(under);
         in_order(lists.flat_map(|covered| covered.permits.iter().copied()))
     }
 
@@ -241,5 +249,6 @@ impl State {
 fn in_order<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
     let mut ids: Vec<T> = ids.collect();
     ids.sort_unstable();
+    ids.dedup();
     ids
 }

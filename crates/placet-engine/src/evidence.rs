@@ -2,6 +2,8 @@
 //! add a piece and take it back, and which of them count; refuses to know signatures, envelopes and what
 //! policy demands.
 
+mod names;
+mod room;
 mod store;
 
 use crate::command::{AddEvidence, Command, IssuerChange, Plan, Who};
@@ -12,10 +14,11 @@ use alloc::sync::Arc;
 use placet_types::event::{Event, EvidenceAdded, EvidenceRevoked, IssuerKey};
 use placet_types::ids::{EvidenceId, TimeMs};
 use placet_types::policy::Verdict;
-use store::{ISSUERS_MAX, KINDS_MAX, SAME_MAX};
+use room::{BARE_EACH, BARE_MAX, SAME_MAX, Wanted};
 
+pub(crate) use names::Names;
 pub use store::{Evidence, EvidenceKey, EvidencePiece, evidence_id};
-pub(crate) use store::{Kept, Names, U48};
+pub(crate) use store::{Kept, U48};
 
 /// Clocks of issuers may run ahead by so much.
 pub const EVIDENCE_SKEW_MS: u64 = 60_000;
@@ -27,7 +30,7 @@ const KEYS_EACH: usize = 16;
 const REVOKERS: [&str; 3] = ["admin", "evaluation_owner", "security_owner"];
 
 /// Adds a piece; the same by the same issuer is there already. What is not signed is the word of whoever
-/// brings it, and whoever has a key signs.
+/// brings it, and whoever has a key, or had one, signs.
 pub(crate) fn add(state: &State, command: &AddEvidence, now: TimeMs) -> Result<Plan, Rejection> {
     let AddEvidence { by, digest, expires, issued, issuer, key, kind, subject } = command;
     let store = &state.evidence;
@@ -37,7 +40,7 @@ pub(crate) fn add(state: &State, command: &AddEvidence, now: TimeMs) -> Result<P
                 "its issuer; whoever brings it has to sign it, or be it",
             ));
         }
-        None if store.has_key(issuer) => return Err(Rejection::EvidenceUnsigned),
+        None if store.signs(issuer) => return Err(Rejection::EvidenceUnsigned),
         None => {}
         Some(key) => {
             let counts = |it: &EvidenceKey| !it.revoked && it.key == *key && it.issuer == *issuer;
@@ -55,22 +58,18 @@ pub(crate) fn add(state: &State, command: &AddEvidence, now: TimeMs) -> Result<P
     if expires.since(*issued) > EVIDENCE_MS_MAX {
         return Err(Rejection::EvidenceTime("it lives longer than ten years"));
     }
-    let known = store.of_digest(kind, digest, SAME_MAX);
-    let own = || known.iter().filter(|it| it.subject == *subject && it.issuer == *issuer);
+    let wanted = Wanted { kind, issuer, signed: key.is_some() };
+    let alike = store.alike(wanted, (digest, subject), key.as_deref(), (*issued, *expires));
     // What was taken back does not come again under another id.
-    if own().any(|it| it.revoked) {
+    if alike.revoked {
         return Err(Rejection::EvidenceRevoked);
     }
-    let times = (*issued, *expires);
-    let same = |it: &&EvidencePiece| (it.issued, it.expires) == times && it.key == *key;
-    if let Some(piece) = own().find(same) {
-        return Ok(Plan::Bound { index: piece.index });
+    if let Some(index) = alike.same {
+        return Ok(Plan::Bound { index });
     }
-    let new_kind = store.kinds.number(kind).is_none() && store.kinds.all().len() >= KINDS_MAX;
-    let new_issuer =
-        store.issuers.number(issuer).is_none() && store.issuers.all().len() >= ISSUERS_MAX;
-    let room = store.has_room(state.bounds.evidence_max, now);
-    if !room || new_kind || new_issuer || known.len() >= SAME_MAX {
+    let bare = key.is_none() && (alike.bare_own >= BARE_EACH || alike.bare >= BARE_MAX);
+    let room = store.room(wanted, state.bounds.evidence_max, now);
+    if room.is_none() || bare || alike.own >= SAME_MAX {
         return Err(Rejection::EvidenceFull);
     }
     append(Event::EvidenceAdded(EvidenceAdded {
@@ -114,17 +113,19 @@ pub(crate) fn change_issuer(state: &State, command: &IssuerChange) -> Result<Pla
         return Err(Rejection::PermitConsumed);
     }
     let keys = &state.evidence.keys;
-    let known = keys.iter().find(|it| it.key == *key);
+    // Its name is anybody's choice: the same key under another name is the same key.
+    let known = keys.iter().find(|it| public_of(&it.key) == public_of(key));
     let event = IssuerKey {
         by: by.actor.clone(),
         decision: *decision,
         issuer: issuer.clone(),
-        key: key.clone(),
+        key: known.map_or(key, |known| &known.key).clone(),
     };
     let each = keys.iter().filter(|it| !it.revoked && it.issuer == *issuer).count();
     match (trust, known) {
         (true, Some(known)) if known.revoked => Err(Rejection::IssuerKeyRevoked),
         (_, Some(known)) if known.issuer != *issuer => Err(Rejection::Foreign("another issuer")),
+        (true, Some(known)) if known.key != *key => Err(Rejection::IssuerKeyKnown),
         (true, Some(_)) => Ok(Plan::Nothing),
         (true, None) if keys.len() >= state.bounds.issuer_keys_max || each >= KEYS_EACH => {
             Err(Rejection::IssuerKeysFull)
@@ -134,6 +135,12 @@ pub(crate) fn change_issuer(state: &State, command: &IssuerChange) -> Result<Pla
         (false, Some(known)) if known.revoked => Ok(Plan::Nothing),
         (false, Some(_)) => append(Event::IssuerRevoked(event)),
     }
+}
+
+/// The part of a verifier key `name+id+key` that is the key: what of two texts is the same where the key is,
+/// as it has one spelling alone.
+pub(crate) fn public_of(key: &str) -> &str {
+    key.splitn(3, '+').nth(2).unwrap_or(key)
 }
 
 /// Between evaluating and deciding a piece may have been taken back, or the key that signed it.
@@ -186,7 +193,9 @@ impl State {
         trust: bool,
     ) -> Result<(), &'static str> {
         self.spent.extend(event.decision);
-        let known = self.evidence.keys.iter().position(|it| it.key == event.key);
+        // INVARIANT: a key is known once, whatever name it goes by, and so revoked for all of them.
+        let same = |it: &EvidenceKey| public_of(&it.key) == public_of(&event.key);
+        let known = self.evidence.keys.iter().position(same);
         let keys = Arc::make_mut(&mut self.evidence.keys);
         match (trust, known) {
             (true, None) => keys.push(EvidenceKey {

@@ -13,7 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use placet_types::event::{ActorRef, Control, DecisionEvent, ExceptionOpened, Passage, Pseudonym};
+use placet_types::event::{ActorRef, Control, DecisionEvent, ExceptionOpened, Pseudonym};
 use placet_types::ids::{ExceptionId, TimeMs};
 use placet_types::policy::{
     ApprovalSpec, Constraints, Effect, Hit, Layer, Reason, RuleEffect, Verdict,
@@ -165,6 +165,11 @@ impl Exception {
     #[must_use]
     pub fn is_live(&self, now: TimeMs) -> bool {
         self.standing == ExceptionStanding::Live && now < self.opened.ends
+    }
+
+    /// Whether a person owns it or has opened it.
+    pub(crate) fn answers(&self, person: &ActorRef) -> bool {
+        [&self.opened.owner, &self.opened.by].contains(&person)
     }
 
     /// By when it has to be reviewed.
@@ -415,25 +420,59 @@ impl State {
         self.exceptions.due.iter().map(|(due, _)| *due)
     }
 
-    /// Whether a person has left a review open for too long: of an exception that they own, or of an
-    /// emergency.
+    /// Whether a person has left a review open for too long: of an exception that they own or have opened, or of
+    /// an emergency. Who opens one in another's name does not go on with the next name.
     pub(crate) fn owes_review(&self, person: &ActorRef, now: TimeMs) -> bool {
         let overdue = self.exceptions.due.iter().take_while(|(due, _)| *due <= now);
         let mut overdue = overdue.filter_map(|(_, id)| self.exceptions.all.get(id));
-        overdue.any(|it| it.opened.owner == *person) || self.has_overdue_review(person, now)
+        overdue.any(|it| it.answers(person)) || self.has_overdue_review(person, now)
     }
 
     /// Whether an exception that a decision rests on still stands.
-    pub(crate) fn rests(&self, passage: Option<&Passage>, now: TimeMs) -> Result<(), Rejection> {
-        let Some(passage) = passage else { return Ok(()) };
-        let stands = self.exceptions.all.get(&passage.exception).is_some_and(|it| it.stands(now));
+    pub(crate) fn rests(&self, prior: &DecisionEvent, now: TimeMs) -> Result<(), Rejection> {
+        let own = prior.exception.as_ref().map(|passage| passage.exception);
+        // A held action that policy grants by itself by now has lost its own.
+        let Some(id) = self.approval_of(prior.decision).map_or(own, |held| held.exception) else {
+            return Ok(());
+        };
+        let stands = self.exceptions.all.get(&id).is_some_and(|it| it.stands(now));
         if stands { Ok(()) } else { Err(Rejection::ExceptionEnded) }
+    }
+
+    /// Whether a permit that rests on an exception may be shown again: not once somebody has closed it. What
+    /// ran out took its permits along.
+    ///
+    /// # Errors
+    /// [`Rejection::ExceptionEnded`].
+    pub fn closed_under(&self, exception: Option<ExceptionId>) -> Result<(), Rejection> {
+        let Some(id) = exception else { return Ok(()) };
+        match self.exceptions.all.get(&id) {
+            Some(it) if it.standing != ExceptionStanding::Closed => Ok(()),
+            _ => Err(Rejection::ExceptionEnded),
+        }
+    }
+
+    /// The exception of a held action, if it has one that stands.
+    fn standing_of(&self, held: &Held, now: TimeMs) -> Option<&Exception> {
+        held.exception.and_then(|id| self.exceptions.all.get(&id)).filter(|it| it.stands(now))
+    }
+
+    /// Whether nothing more can pass under an exception: it is over for new requests, and no action that was
+    /// held under it can still be released.
+    pub(crate) fn has_come_to_rest(&self, exception: &Exception, now: TimeMs) -> bool {
+        let id = Some(exception.id());
+        let waits = || self.held.values().any(|it| it.exception == id && it.state.is_open());
+        !exception.is_live(now) && !(exception.stands(now) && waits())
+    }
+
+    /// When the exception ends that a held action rests on.
+    pub(crate) fn exception_ends(&self, held: &Held, now: TimeMs) -> Option<TimeMs> {
+        self.standing_of(held, now).map(|it| it.opened.ends)
     }
 
     /// The verdict of a held action as its exception, if it has one that stands, leaves it.
     pub(crate) fn under_exception(&self, held: &Held, verdict: Verdict, now: TimeMs) -> Verdict {
-        let exception = held.exception.and_then(|id| self.exceptions.all.get(&id));
-        match exception.filter(|it| it.stands(now)) {
+        match self.standing_of(held, now) {
             Some(exception) => {
                 exception.applied(&verdict, |hit| held.full.contains(&hit.rule.id)).0
             }

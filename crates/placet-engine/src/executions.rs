@@ -215,6 +215,7 @@ pub(crate) fn start(
     if let Some(why) = state.stop(&own).map(Stop::rejection).or(withheld) {
         return Err(why);
     }
+    state.rests(prior, now)?;
     if state.reported.get(index) {
         return Err(Rejection::PermitConsumed);
     }
@@ -262,6 +263,9 @@ pub(crate) fn start(
         return Err(stop.rejection());
     }
     let places = &state.executions.places;
+    if !places.has_share(&event.by, &state.bounds) {
+        return Err(Rejection::ExecutionsFull);
+    }
     if places.has_place(&event, &state.bounds) && !places.waits(&event.capability) {
         return append(Event::ExecutionStarted(event));
     }
@@ -534,7 +538,12 @@ impl State {
             known.waiting = known.waiting.saturating_sub(1);
         }
         if rejected {
+            let within = self.within(id);
             self.end_execution(id, ExecutionState::Rejected);
+            // What it was begun for is not to be.
+            for id in within {
+                self.end_execution(id, ExecutionState::Rejected);
+            }
         }
     }
 }

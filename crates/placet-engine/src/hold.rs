@@ -165,16 +165,19 @@ fn at_once<H: Hasher>(
     let granted = release::<H>(state, &held, until, &waiting.who, vote.asked(), now, costs).ok()?;
     let Release::Granted(None) = granted else { return None };
     let nonce = Some(waiting.nonce);
-    Some(collected(&held, (waiting.permit, waiting.permit_ms), nonce, vote.verdict.policy, now))
+    let permit = (waiting.permit, waiting.permit_ms);
+    Some(collected(state, &held, permit, nonce, vote.verdict.policy, now))
 }
 
 fn collected(
+    state: &State,
     held: &Held,
     (id, permit_ms): (PermitId, u64),
     nonce: Option<Digest>,
     policy: Option<Digest>,
     now: TimeMs,
 ) -> Event {
+    let expires = now.plus(permit_ms);
     Event::PermitCollected(PermitCollected {
         decision: held.decision,
         approval: held.approval,
@@ -182,7 +185,8 @@ fn collected(
             id,
             consumed: held.audience == held.actor,
             audience: held.audience.clone(),
-            expires: now.plus(permit_ms),
+            // No permit outlives the exception that it rests on.
+            expires: state.exception_ends(held, now).map_or(expires, |ends| ends.min(expires)),
             nonce,
         },
         constraints: (held.reopened > 0).then(|| held.constraints.clone()),
@@ -212,6 +216,7 @@ pub(crate) fn collect<H: Hasher>(
             if let Some(stop) = stop {
                 return Err(stop.rejection());
             }
+            state.closed_under(held.exception)?;
             let same = permit.nonce.is_some() && permit.nonce == command.nonce;
             return if same && now < permit.expires {
                 Ok(Plan::Nothing)
@@ -234,7 +239,8 @@ pub(crate) fn collect<H: Hasher>(
         events.push(Event::ApprovalReopened(*event));
     }
     let permit = (command.permit, command.permit_ms);
-    events.push(collected(&held, permit, command.nonce, command.verdict.policy, now));
+    let policy = command.verdict.policy;
+    events.push(collected(state, &held, permit, command.nonce, policy, now));
     Ok(Plan::Append(events))
 }
 

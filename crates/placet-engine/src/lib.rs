@@ -58,6 +58,7 @@ mod shadow;
 mod signers;
 mod snapshot;
 mod state;
+mod status;
 mod step;
 mod trips;
 mod votes;
@@ -103,7 +104,8 @@ pub use releases::{
 pub use sessions::Session;
 pub use shadow::{Shadow, ShadowBundle, Shadowing};
 pub use signers::{LogSigner, Standing};
-pub use state::{Bounds, Held, HeldState, KillState, State, Status};
+pub use state::{Bounds, Held, HeldState, KillState, State};
+pub use status::Status;
 pub use step::{step, step_with};
 pub use trips::{Acknowledge, Acknowledgement, Drill, GATE_HEARD_MS, TripRecord};
 pub use votes::Cast;

@@ -250,9 +250,10 @@ impl State {
         if source != KillSource::Manifest {
             self.overrides.all.insert(kill.scope.clone(), state);
         }
-        let mut reached = Reached { barred: self.barred(&kill.scope, mode), ..Reached::default() };
+        let with = self.stopped_with(&kill.scope, mode);
+        let mut reached = Reached { barred: self.barred(&with, mode), ..Reached::default() };
         if mode == OverrideMode::Kill {
-            let ended = self.executions_under(&kill.scope, mode);
+            let ended = self.ended_by(&kill.scope);
             reached.executions = self.kill_executions(ended, source);
         }
         if mode.ends_permits() {
@@ -263,8 +264,10 @@ impl State {
                 self.last_override = Some(index);
                 self.overrides.floor = index;
             }
-            reached.permits = self.end_open(self.permits_under(&kill.scope, mode));
-            self.forget_nonces(&kill.scope, mode);
+            reached.permits = self.end_open(self.permits_under(&with, mode));
+            for scope in &with {
+                self.forget_nonces(scope, mode);
+            }
         }
         self.remember_trip(kill, index, &reached);
         Ok(())

@@ -145,6 +145,8 @@ pub enum Rejection {
     AuthorsFull,
     /// A name is taken for good.
     Exists(&'static str),
+    /// The bound of releases and of names that belonged to one is reached.
+    ReleasesFull,
     /// The public key of a certificate stands for somebody, or did.
     CertificateTaken,
     /// The decision rests on papers of a release that have lapsed since; what is missing.
@@ -171,6 +173,8 @@ pub enum Rejection {
     IssuerKeyUnknown,
     /// The key was revoked, which is for good.
     IssuerKeyRevoked,
+    /// The key is known by another name.
+    IssuerKeyKnown,
     /// The bound of issuer keys is reached.
     IssuerKeysFull,
     /// A signature in the name of a key of an issuer is not its.
@@ -253,6 +257,7 @@ impl Rejection {
             Self::BundlesFull => "bundles_full",
             Self::AuthorsFull => "authors_full",
             Self::Exists(_) => "already_exists",
+            Self::ReleasesFull => "releases_full",
             Self::CertificateTaken => "certificate_taken",
             Self::PapersLapsed(_) => "release_incomplete",
             Self::ExecutionQueued => "execution_queued",
@@ -265,6 +270,7 @@ impl Rejection {
             Self::EvidenceMoved | Self::ProposerMoved => "policy_moved",
             Self::IssuerKeyUnknown => "issuer_key_unknown",
             Self::IssuerKeyRevoked => "issuer_key_revoked",
+            Self::IssuerKeyKnown => "issuer_key_known",
             Self::IssuerKeysFull => "issuer_keys_full",
             Self::EvidenceSignature => "evidence_signature_bad",
             Self::IssuerUnclear => "evidence_issuer_unclear",
@@ -414,6 +420,9 @@ impl fmt::Display for Rejection {
             Self::BundlesFull => f.write_str("as many bundles are withdrawn as can be kept in mind"),
             Self::AuthorsFull => f.write_str("too many author keys count; revoke some"),
             Self::Exists(what) => write!(f, "this {what} exists already; take another name"),
+            Self::ReleasesFull => f.write_str(
+                "as many releases, or names that belonged to one, are kept in mind as can be",
+            ),
             Self::CertificateTaken => f.write_str(
                 "the public key of this certificate stands for somebody here, or did until it was revoked; \
                  make another key pair",
@@ -431,14 +440,14 @@ impl fmt::Display for Rejection {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")
             }
             Self::EvidenceFull => f.write_str(
-                "as much evidence, or as many types, issuers or repetitions of it, are kept as can be; \
-                 what has expired makes room",
+                "as much evidence, or as many types, issuers or repetitions of it, are kept as can be, in all \
+                 or without a signature; what is signed has more room",
             ),
             Self::EvidenceRevoked => f.write_str(
                 "this evidence was taken back, and does not come again; bring one with another digest",
             ),
             Self::EvidenceUnsigned => f.write_str(
-                "its issuer has a key, so only a signed envelope counts; revoke the key or sign",
+                "its issuer has or had a key, so only a signed envelope counts; sign with a key that does",
             ),
             Self::EvidenceTime(why) => write!(f, "the times of the evidence do not do: {why}"),
             Self::EvidenceMoved => {
@@ -452,6 +461,9 @@ impl fmt::Display for Rejection {
             }
             Self::IssuerKeyRevoked => {
                 f.write_str("this key was revoked, which is for good; trust another")
+            }
+            Self::IssuerKeyKnown => {
+                f.write_str("this key is trusted for its issuer, by another name; use that one")
             }
             Self::EvidenceSignature => f.write_str(
                 "a signature in the name of a key of an issuer is not its, or the key is revoked",

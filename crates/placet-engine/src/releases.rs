@@ -4,7 +4,7 @@
 use crate::codec::{Code, Reader, Writer};
 use crate::command::{Plan, Who};
 use crate::rejection::Rejection;
-use crate::state::State;
+use crate::state::{Bounds, State};
 use crate::step::append;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -24,6 +24,8 @@ pub struct LinkedChange {
     pub permitted: bool,
     /// Who proposed it, and on whose behalf.
     pub proposers: Vec<ActorRef>,
+    /// Surface of its decision.
+    pub surface: String,
 }
 
 /// An approval as the log has it.
@@ -35,6 +37,8 @@ pub struct LinkedApproval {
     pub given: Option<u64>,
     /// Who approved.
     pub voters: Vec<ActorRef>,
+    /// Surface of its decision.
+    pub surface: String,
 }
 
 /// What is said to lead to a release, each with what the log has of it.
@@ -107,7 +111,11 @@ pub(crate) struct Releases {
     all: BTreeMap<String, Release>,
     /// Names by the index of their entry. Follows from `all`.
     order: BTreeMap<u64, String>,
+    /// Names of releases that are forgotten otherwise.
+    gone: BTreeSet<String>,
     aliases: BTreeMap<String, Alias>,
+    /// How many aliases lead to a release. Follows from `aliases`.
+    led: BTreeMap<String, u32>,
 }
 
 /// The prefix of a target that is a release.
@@ -152,6 +160,11 @@ impl Lineage {
             }
             if change.is_some_and(|change| piece.index <= change.index) {
                 gaps.insert("evaluation_before_change");
+            }
+            // Nobody evaluates their own change by their bare word, but in development, where nobody else is.
+            let own = |change: &LinkedChange| change.proposers.contains(&piece.issuer);
+            if !state.dev && !piece.attested && change.is_some_and(own) {
+                gaps.insert("evaluation_own");
             }
             last = last.max(piece.index);
             gaps.extend(lapsed(state, id, now));
@@ -199,8 +212,11 @@ pub(crate) fn register(
 ) -> Result<Plan, Rejection> {
     let RegisterRelease { name, by, decision, lineage, complete } = command;
     may_use(state, by, *decision)?;
-    if state.releases.all.contains_key(name) {
+    if state.releases.is_taken(name) {
         return Err(Rejection::Exists("release"));
+    }
+    if state.releases.room(&state.bounds).is_none() {
+        return Err(Rejection::ReleasesFull);
     }
     let gaps = lineage.gaps(state, now);
     still_complete(*complete, &gaps)?;
@@ -297,13 +313,12 @@ impl State {
         index: u64,
     ) -> Result<(), &'static str> {
         // INVARIANT: one permit does one thing, and a name never gets another subject.
-        if self.releases.all.contains_key(&event.name) || !self.spent.insert(event.decision) {
+        if self.releases.is_taken(&event.name) || !self.spent.insert(event.decision) {
             return Err("its release is there, or its permit is used up");
         }
-        if self.releases.all.len() >= self.bounds.releases_max
-            && let Some((_, oldest)) = self.releases.order.pop_first()
-        {
-            self.releases.all.remove(&oldest);
+        let room = self.releases.room(&self.bounds);
+        if let Some(oldest) = room.ok_or("there is no room for another release")? {
+            self.releases.forget(oldest);
         }
         let release = Release { index, since: self.time, event: event.clone() };
         self.releases.insert(release);
@@ -320,12 +335,54 @@ impl State {
             return Err("its alias led elsewhere, or its permit is used up");
         }
         let alias = Alias { index, since: self.time, event: event.clone() };
-        self.releases.aliases.insert(event.alias.clone(), alias);
+        self.releases.lead(alias);
         Ok(())
     }
 }
 
 impl Releases {
+    /// Whether a name belongs to a subject, or has belonged to one.
+    fn is_taken(&self, name: &str) -> bool {
+        self.all.contains_key(name) || self.gone.contains(name)
+    }
+
+    /// Whether there is room for one more, and the entry of the release that is forgotten for it: the oldest
+    /// to which no alias leads.
+    fn room(&self, bounds: &Bounds) -> Option<Option<u64>> {
+        if self.all.len() < bounds.releases_max {
+            return Some(None);
+        }
+        if self.gone.len() >= bounds.release_names_max {
+            return None;
+        }
+        let oldest = self.order.iter().find(|(_, name)| !self.led.contains_key(*name));
+        oldest.map(|(index, _)| Some(*index))
+    }
+
+    /// Forgets the papers of a release; its name stays taken.
+    fn forget(&mut self, index: u64) {
+        if let Some(name) = self.order.remove(&index) {
+            self.all.remove(&name);
+            self.gone.insert(name);
+        }
+    }
+
+    /// Lets an alias lead to where it says.
+    fn lead(&mut self, alias: Alias) {
+        if let Some(name) = alias.event.to.strip_prefix(RELEASE) {
+            let count = self.led.entry(name.into()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let before = self.aliases.insert(alias.event.alias.clone(), alias);
+        let name = before.as_ref().and_then(|it| it.event.to.strip_prefix(RELEASE));
+        if let Some((name, count)) = name.and_then(|name| Some((name, self.led.get_mut(name)?))) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.led.remove(name);
+            }
+        }
+    }
+
     fn insert(&mut self, release: Release) {
         self.order.insert(release.index, release.event.name.clone());
         self.all.insert(release.event.name.clone(), release);
@@ -335,6 +392,7 @@ impl Releases {
 impl Code for Releases {
     fn put(&self, w: &mut Writer<'_>) {
         w.list(self.all.values(), Writer::put);
+        w.list(self.gone.iter(), Writer::put);
         w.list(self.aliases.values(), Writer::put);
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
@@ -343,13 +401,9 @@ impl Code for Releases {
         for release in all {
             releases.insert(release);
         }
-        releases.aliases = r.rising(
-            |(name, _)| name,
-            |r| {
-                let alias = r.get::<Alias>()?;
-                Some((alias.event.alias.clone(), alias))
-            },
-        )?;
+        releases.gone = r.rising(|name: &String| name, Reader::get)?;
+        let aliases: Vec<Alias> = r.rising(|it: &Alias| &it.event.alias, Reader::get)?;
+        aliases.into_iter().for_each(|alias| releases.lead(alias));
         Some(releases)
     }
 }

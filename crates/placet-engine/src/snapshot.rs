@@ -1,4 +1,4 @@
-//! Saving a state and reading it back: a compact binary form of version 10, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 11, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
@@ -31,7 +31,7 @@ use placet_types::event::{HoldScope, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x0a";
+const MAGIC: &[u8; 8] = b"plstate\x0b";
 
 impl State {
     /// Appends the state without its idempotency keys.
@@ -99,7 +99,11 @@ impl State {
         w.put(evidence);
         w.put(releases);
         w.put(windows);
-        w.list(held.values(), |w, held| w.put(&**held));
+        let mut last = None;
+        w.list(held.values(), |w, held| {
+            w.put(&**held);
+            overrides::put_scopes(w, &held.scopes, &mut last);
+        });
         w.list(held_by_decision.iter(), |w, (decision, approval)| {
             w.put(decision);
             w.put(approval);
@@ -148,6 +152,7 @@ impl State {
             return None;
         }
         let mut demands = Demands::default();
+        let mut last = None;
         let mut state = Self {
             bounds,
             next_index: r.get()?,
@@ -173,6 +178,7 @@ impl State {
                 |(id, _)| id,
                 |r| {
                     let mut held = Box::new(r.get::<Held>()?);
+                    held.scopes = overrides::get_scopes(r, &mut last)?;
                     demands.share(&mut held.demand);
                     Some((held.approval, held))
                 },

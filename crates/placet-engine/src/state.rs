@@ -12,11 +12,10 @@ use crate::idempotency::IdempotencyKeys;
 use crate::keys::Keys;
 use crate::measures::Measures;
 use crate::memory::{Bits, Windows};
-use crate::overrides::{Overrides, Stop};
+use crate::overrides::Overrides;
 use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::privacy::LegalHold;
-use crate::rejection::Rejection;
 use crate::releases::Releases;
 use crate::sessions::Sessions;
 use crate::shadow::Shadowing;
@@ -72,8 +71,10 @@ pub struct Bounds {
     pub sessions_max: usize,
     /// Of these, those that one actor stands behind.
     pub sessions_each: usize,
-    /// Releases that are remembered.
+    /// Releases that are remembered whole.
     pub releases_max: usize,
+    /// Names of releases that are forgotten otherwise: no name gets another subject.
+    pub release_names_max: usize,
     /// Names that lead somewhere.
     pub aliases_max: usize,
     /// Pieces of evidence.
@@ -86,6 +87,8 @@ pub struct Bounds {
     pub executions_max: usize,
     /// Executions that wait for a place.
     pub executions_queued_max: usize,
+    /// Executions of one runner, running or waiting.
+    pub executions_each: usize,
 }
 
 impl Default for Bounds {
@@ -108,12 +111,14 @@ impl Default for Bounds {
             sessions_max: 1 << 16,
             sessions_each: 1024,
             releases_max: 1 << 16,
+            release_names_max: 1 << 18,
             aliases_max: 4096,
             evidence_max: 2_000_000,
             issuer_keys_max: 4096,
             overrides_max: 1024,
             executions_max: 1 << 16,
             executions_queued_max: 1 << 12,
+            executions_each: 1 << 13,
         }
     }
 }
@@ -333,25 +338,6 @@ pub struct KillState {
     pub lift: Option<(ActorRef, Option<TimeMs>)>,
 }
 
-/// What state knows of a decision beyond its own entry.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// A separate entry consumed or collected it.
-    pub consumed_later: bool,
-    /// Its outcome was reported.
-    pub reported: bool,
-    /// Its permit was revoked.
-    pub revoked: bool,
-    /// Its payload was erased.
-    pub erased: bool,
-    /// If held: where it stands, as long as state remembers.
-    pub held: Option<Held>,
-    /// Why the permit may not be shown again, not even to the attempt that it was for.
-    pub withheld: Option<Rejection>,
-    /// A permit handed to another gate and not consumed yet.
-    pub open_permit: Option<PermitIssued>,
-}
-
 impl State {
     /// The state before `genesis`.
     #[must_use]
@@ -522,39 +508,6 @@ impl State {
     #[must_use]
     pub fn approval_of(&self, decision: DecisionId) -> Option<&Held> {
         self.held_by_decision.get(&decision).and_then(|id| self.held.get(id)).map(AsRef::as_ref)
-    }
-
-    /// What is known of a decision beyond its entry at `index`; `scopes` are those of the entry.
-    #[must_use]
-    pub fn status(&self, decision: DecisionId, index: u64, scopes: &[KillScope]) -> Status {
-        let held = self.approval_of(decision);
-        let withheld = self.withheld(index, scopes);
-        // A trip takes the nonce from a collected permit, so its own decision may be older.
-        let was = withheld == Some(Rejection::PermitRevoked);
-        let collected = held.is_some() && was && !self.revoked.get(index);
-        Status {
-            withheld: withheld.filter(|_| !collected),
-            consumed_later: self.consumed.get(index),
-            reported: self.reported.get(index),
-            revoked: self.revoked.get(index),
-            erased: self.erased.get(index),
-            held: held.map(|held| self.shown(held)),
-            open_permit: self
-                .permits
-                .get(&decision)
-                .filter(|open| open.consumed_by.is_none())
-                .map(|open| open.permit.clone()),
-        }
-    }
-
-    /// Why the permit in the decision at `index` may not be shown again, if so, not even to the
-    /// attempt that it was for: a kill of one of its scopes is or was in force since, or it was revoked. Whoever answers
-    /// for `Plan::Bound` asks here.
-    #[must_use]
-    pub fn withheld(&self, index: u64, scopes: &[KillScope]) -> Option<Rejection> {
-        let now = self.stop(scopes).filter(|stop| stop.mode.ends_permits());
-        let revoked = self.was_stopped(scopes, index) || self.revoked.get(index);
-        now.map(Stop::rejection).or(revoked.then_some(Rejection::PermitRevoked))
     }
 
     /// The next instant at which `Command::Tick` has something to do.

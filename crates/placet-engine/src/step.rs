@@ -156,11 +156,12 @@ fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Reject
     if now >= open.permit.expires {
         return Err(Rejection::PermitExpired);
     }
+    // Also of an attempt that asks again: telling it again is handing it out again.
+    state.rests(&command.prior, now)?;
     if let Some(nonce) = &open.consumed_by {
         let same = nonce.is_some() && *nonce == command.nonce;
         return if same { Ok(Plan::Nothing) } else { Err(Rejection::PermitConsumed) };
     }
-    state.rests(command.prior.exception.as_ref(), now)?;
     append(Event::PermitConsumed(PermitConsumed {
         decision: command.decision,
         permit: open.permit.id,

@@ -69,6 +69,12 @@ impl State {
         if event.constraints.as_ref() != own {
             return Err("its constraints are not those that were approved");
         }
+        // INVARIANT: no permit outlives the exception that it rests on.
+        let ends = self.exception_ends(held, self.time);
+        if ends.is_some_and(|ends| event.permit.expires > ends) {
+            return Err("its permit outlives its exception");
+        }
+        let alone = ends.is_none() && held.exception.is_some();
         let (index, marks, scopes) = (held.index, held.marks.clone(), held.scopes.clone());
         let reach = held.reach;
         self.not_stopped(&scopes)?;
@@ -81,6 +87,13 @@ impl State {
             self.count_consumed(reach);
         } else {
             self.open_permit(event.decision, index, &event.permit, scopes);
+        }
+        if alone {
+            // Policy has granted it by itself.
+            self.change(event.approval, "it collects an unknown approval", |held| {
+                held.exception = None;
+                Ok(())
+            })?;
         }
         self.finish(event.approval, HeldState::Consumed(event.permit.clone()), None)
     }

@@ -5,8 +5,10 @@
 use crate::command::Decide;
 use crate::constitution::is_governed;
 use crate::state::State;
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
 use alloc::vec::Vec;
-use placet_types::event::KillScope;
+use placet_types::event::{KillScope, OverrideMode};
 use placet_types::ids::{ExecutionId, is_name};
 use placet_types::policy::Outcome;
 
@@ -52,5 +54,35 @@ impl State {
             known.is_some_and(|known| executions(&known.scopes).count() == depth)
         };
         executions(scopes).find(within)
+    }
+
+    /// Executions that run and that a kill of a scope ends, in the order of their ids: those under it, and
+    /// whatever runs within them.
+    #[must_use]
+    pub fn ended_by(&self, scope: &KillScope) -> Vec<ExecutionId> {
+        let under = self.executions_under(scope, OverrideMode::Kill);
+        if scope.is_wide() {
+            return under;
+        }
+        let mut all: BTreeSet<ExecutionId> = under.iter().copied().collect();
+        for id in under {
+            all.extend(self.within(id));
+        }
+        all.into_iter().collect()
+    }
+
+    /// Executions that run within another one, however deep.
+    pub(crate) fn within(&self, id: ExecutionId) -> Vec<ExecutionId> {
+        self.executions_under(&KillScope::Execution(id.to_string()), OverrideMode::Kill)
+    }
+
+    /// What a stop of a scope reaches is under one of these: the scope, and the executions that it ends.
+    pub(crate) fn stopped_with(&self, scope: &KillScope, mode: OverrideMode) -> Vec<KillScope> {
+        let mut scopes = alloc::vec![scope.clone()];
+        if mode == OverrideMode::Kill && !scope.is_wide() {
+            let ended = self.ended_by(scope).into_iter();
+            scopes.extend(ended.map(|id| KillScope::Execution(id.to_string())));
+        }
+        scopes
     }
 }

@@ -9,6 +9,7 @@ mod engine {
     mod exceptions;
     mod executions;
     mod fold;
+    mod glass;
     mod governance;
     mod measures;
     mod model;
@@ -27,5 +28,6 @@ mod engine {
     mod timing;
     mod trips;
     mod windows;
+    mod within;
     mod world;
 }

@@ -1,7 +1,7 @@
 //! Answers: what a caller is told of a decision, from its entry, its payload's digests and what
 //! state knows beyond. One shape for fresh, repeated and later looks.
 
-use placet_engine::{Held, HeldState, Status};
+use placet_engine::{Held, HeldState, Rejection, Status};
 use placet_types::Digest;
 use placet_types::Digests;
 use placet_types::event::{DecisionEvent, PermitIssued};
@@ -53,7 +53,7 @@ pub enum PermitState {
     Consumed,
     /// Too late.
     Expired,
-    /// Withdrawn by a kill.
+    /// Withdrawn by a kill, or with the exception that it rests on.
     Revoked,
 }
 
@@ -95,7 +95,13 @@ pub(crate) fn later_permit(
     };
     let permit = event.permit.as_ref().or(collected)?;
     // A kill withholds every permit, and one that was open when it came stays withheld after a lift.
-    if status.revoked || status.withheld.is_some() {
+    let over = now >= permit.expires || (!permit.consumed && status.consumed_later);
+    let withheld = match &status.withheld {
+        // Closing an exception takes back what could still be used, and no more.
+        Some(Rejection::ExceptionEnded) => !over,
+        why => why.is_some(),
+    };
+    if status.revoked || withheld {
         return Some(view(PermitState::Revoked, permit));
     }
     if permit.consumed {

@@ -251,7 +251,9 @@ pub fn find_evidence(
             (Some(id), ..) => {
                 EvidenceId::parse(id).and_then(|id| store.get(&id)).into_iter().collect()
             }
-            (None, Some(kind), Some(digest)) => store.of_digest(kind, &digest, FOUND_MAX),
+            (None, Some(kind), Some(digest)) => {
+                store.of_digest(kind, &digest, found.subject.as_ref(), FOUND_MAX)
+            }
             _ => Vec::new(),
         };
         if named.is_empty() {
@@ -333,11 +335,13 @@ fn signer<'s>(
     }
 }
 
-/// Whether a keyid names a key: by its verifier key, or by the SHA-256 of the public key in hex.
+/// Whether a keyid names a key: by its verifier key, whatever name stands in that, or by the SHA-256 of the
+/// public key in hex.
 fn is_named(key: &EvidenceKey, keyid: &str) -> bool {
-    key.key == keyid
-        || VerifierKey::parse::<Fast>(&key.key)
-            .is_ok_and(|it| hex_encode(&Fast::sha256(&[it.public_key()])) == keyid)
+    let Ok(parsed) = VerifierKey::parse::<Fast>(&key.key) else { return key.key == keyid };
+    let same = |other: VerifierKey| other.public_key() == parsed.public_key();
+    VerifierKey::parse::<Fast>(keyid).is_ok_and(same)
+        || hex_encode(&Fast::sha256(&[parsed.public_key()])) == keyid
 }
 
 /// The subject of a statement that a piece is to speak of.

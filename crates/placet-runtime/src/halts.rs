@@ -4,7 +4,7 @@
 use arc_swap::ArcSwap;
 use placet_engine::{State, Stop, Unsent, is_governed};
 use placet_types::event::{DecisionEvent, KillScope, OverrideMode};
-use placet_types::ids::{DecisionId, PermitId};
+use placet_types::ids::{DecisionId, ExecutionId, PermitId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(crate) struct Halts {
     /// Scopes of which no permit leaves.
     scopes: ArcSwap<BTreeMap<KillScope, OverrideMode>>,
+    /// Executions that a stop of another scope has ended: they are cleared with it.
+    runs: ArcSwap<BTreeMap<KillScope, KillScope>>,
     /// Roles that nobody has.
     roles: ArcSwap<BTreeSet<String>>,
 }
@@ -30,8 +32,41 @@ impl Halts {
         }
     }
 
-    /// The scope is not stopped any more.
+    /// From here on no permit of these executions leaves, which the stop of a scope has ended.
+    pub(crate) fn raise_runs(&self, cause: &KillScope, ended: &[ExecutionId]) {
+        let ended: Vec<KillScope> =
+            ended.iter().map(|id| KillScope::Execution(id.to_string())).collect();
+        self.runs.rcu(|all| {
+            let mut all = BTreeMap::clone(all);
+            for run in &ended {
+                all.entry(run.clone()).or_insert_with(|| cause.clone());
+            }
+            all
+        });
+        self.scopes.rcu(|all| {
+            let mut all = BTreeMap::clone(all);
+            all.extend(ended.iter().map(|run| (run.clone(), OverrideMode::Kill)));
+            all
+        });
+    }
+
+    /// The scope is not stopped any more. What it ended is over in the state; no answer is on its way that
+    /// does not know.
     pub(crate) fn clear(&self, scope: &KillScope) {
+        let runs = self.runs.load();
+        if runs.values().any(|cause| cause == scope) {
+            let over = |run: &KillScope| runs.get(run).is_some_and(|cause| cause == scope);
+            self.scopes.rcu(|all| {
+                let mut all = BTreeMap::clone(all);
+                all.retain(|run, _| !over(run));
+                all
+            });
+            self.runs.rcu(|all| {
+                let mut all = BTreeMap::clone(all);
+                all.retain(|_, cause| cause != scope);
+                all
+            });
+        }
         if self.scopes.load().contains_key(scope) {
             self.scopes.rcu(|all| {
                 let mut all = BTreeMap::clone(all);

@@ -407,11 +407,13 @@ impl Plane {
         workspace: &Arc<Workspace>,
         all: Vec<Held>,
     ) -> Result<Vec<HeldView>, PlaneError> {
-        let asked = all.iter().map(|held| (held.decision, held.index, held.scopes.clone()));
-        let asked: Vec<_> = asked.collect();
+        let asked = |held: &Held| (held.decision, held.index, held.scopes.clone(), held.exception);
+        let asked: Vec<_> = all.iter().map(asked).collect();
         let known = self.look(workspace.no, move |state| {
-            let status = |(id, index, scopes): &(_, _, Arc<[_]>)| state.status(*id, *index, scopes);
-            asked.iter().map(status).collect::<Vec<_>>()
+            let status = asked
+                .iter()
+                .map(|(id, index, scopes, under)| state.status(*id, *index, scopes, *under));
+            status.collect::<Vec<_>>()
         });
         let mut out = Vec::with_capacity(all.len());
         for (held, status) in all.into_iter().zip(known.await?) {
@@ -439,7 +441,8 @@ impl Plane {
         held: Held,
     ) -> Result<HeldView, PlaneError> {
         let (id, index, scopes) = (held.decision, held.index, held.scopes.clone());
-        let look = move |state: &State| state.status(id, index, &scopes);
+        let under = held.exception;
+        let look = move |state: &State| state.status(id, index, &scopes, under);
         let status = self.look(workspace.no, look).await?;
         self.view(workspace, held, status)
     }

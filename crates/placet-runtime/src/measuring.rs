@@ -5,7 +5,7 @@ use crate::error::PlaneError;
 use crate::plane::{Plane, Principal};
 use crate::sequencer::Outstanding;
 use crate::workspace::Workspace;
-use placet_engine::{Command, HOUR_MS, ReportPassage, RuleUse, Surfaces, Tally};
+use placet_engine::{Command, Exception, HOUR_MS, ReportPassage, RuleUse, State, Surfaces, Tally};
 use placet_types::ids::{ActorId, ActorKind, TimeMs};
 use placet_types::json::Object;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,10 @@ pub struct Seen {
     pub surfaces: Surfaces,
     /// Rules of the bundle in force.
     pub rules: RuleUse,
+    /// Live exceptions that waive all of policy, oldest first.
+    pub ungoverned: Vec<Exception>,
+    /// Exceptions that nobody has reviewed in time, oldest first.
+    pub unreviewed: Vec<Exception>,
     /// Whether modes of the bundle in force count.
     pub modes_count: bool,
 }
@@ -149,6 +153,10 @@ impl Plane {
                 began: measures.began().unwrap_or(now),
                 surfaces: measures.surfaces().clone(),
                 rules: measures.rules().clone(),
+                ungoverned: exceptions(state, &|it| {
+                    it.is_live(now) && it.opened.waives.is_governance()
+                }),
+                unreviewed: exceptions(state, &|it| it.is_overdue(now)),
                 modes_count: state.modes_count(),
             }
         })
@@ -173,4 +181,8 @@ impl Plane {
             .map(|it| it.0)
             .collect()
     }
+}
+
+fn exceptions(state: &State, fits: &dyn Fn(&Exception) -> bool) -> Vec<Exception> {
+    state.exceptions().filter(|it| fits(it)).cloned().collect()
 }

@@ -20,7 +20,8 @@ use crate::snapshotter::SnapshotTotals;
 use crate::workspace::Workspace;
 use arc_swap::ArcSwap;
 use placet_engine::{
-    Command, Consume, HeldState, Report, RevokePermit, Status, Unsent, Who, arming_of, is_governed,
+    Command, Consume, HeldState, Report, RevokePermit, State, Status, Unsent, Who, arming_of,
+    is_governed,
 };
 use placet_types::event::{Entry, Event, ReportedResult};
 use placet_types::hash::Hasher;
@@ -496,7 +497,9 @@ impl Plane {
     ) -> Result<DecisionAnswer, PlaneError> {
         let event = decision_of(entry)?;
         let (id, scopes) = (event.decision, event.scopes());
-        let status = self.look(workspace.no, move |state| state.status(id, index, &scopes)).await?;
+        let under = event.exception.as_ref().map(|passage| passage.exception);
+        let look = move |state: &State| state.status(id, index, &scopes, under);
+        let status = self.look(workspace.no, look).await?;
         self.presented(index, entry, digests, nonce, status)
     }
 

@@ -16,6 +16,7 @@ use placet_types::ids::{ApprovalId, DecisionId, EvidenceId, is_name};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Outcome;
 use placet_types::{Digest, Request};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Surface and action on which releases are registered.
@@ -106,6 +107,21 @@ pub fn alias_request(alias: &str, to: &str, idempotency_key: String, nonce: Stri
         .with("idempotency_key", idempotency_key)
         .with("attempt_nonce", nonce);
     Value::Object(request)
+}
+
+/// What the papers of a release are of.
+struct Papers {
+    change: Option<String>,
+    approvals: BTreeSet<String>,
+    evaluations: BTreeSet<String>,
+}
+
+/// The fact with what a policy asks of the papers.
+fn with_papers(fact: Object, papers: Papers) -> Object {
+    let list = |all: BTreeSet<String>| all.into_iter().map(Value::from).collect::<Vec<_>>();
+    fact.with_opt("change_surface", papers.change)
+        .with("approval_surfaces", list(papers.approvals))
+        .with("evaluation_types", list(papers.evaluations))
 }
 
 /// The release that a request on [`ALIAS_CHANGE`] leads to.
@@ -239,14 +255,40 @@ impl Plane {
         };
         if let Some(spec) = ReleaseSpec::read(request) {
             let lineage = self.lineage(workspace, &spec).await?;
+            let papers = self.papers(workspace, &lineage);
             let gaps = self.look(workspace.no, move |state| lineage.gaps(state, now)).await?;
-            return Ok(Some(fact(&spec.name, gaps.is_empty())));
+            return Ok(Some(with_papers(fact(&spec.name, gaps.is_empty()), papers)));
         }
         let Some(name) = released(request) else { return Ok(None) };
         match self.release_of(workspace, name.to_owned()).await {
-            Ok((_, gaps)) => Ok(Some(fact(name, gaps.is_empty()))),
+            Ok((release, gaps)) => {
+                let event = release.event;
+                let spec = ReleaseSpec {
+                    name: event.name,
+                    subject: event.subject,
+                    change: event.change,
+                    evaluations: event.evaluations,
+                    approvals: event.approvals,
+                };
+                let papers = self.papers(workspace, &self.lineage(workspace, &spec).await?);
+                Ok(Some(with_papers(fact(name, gaps.is_empty()), papers)))
+            }
             Err(PlaneError::NotFound(_)) => Ok(Some(fact(name, false))),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What the papers of a release are of: the surface of the change, the surfaces of the approvals, and the
+    /// types of the evidence. What state has forgotten is not among them.
+    fn papers(&self, workspace: &Workspace, lineage: &Lineage) -> Papers {
+        let store = self.evidence(workspace);
+        let kinds = lineage.evaluations.iter().filter_map(|id| Some(store.get(id)?.kind));
+        let approvals = lineage.approvals.iter().filter_map(|(_, found)| found.as_ref());
+        let change = lineage.change.as_ref().and_then(|(_, found)| found.as_ref());
+        Papers {
+            change: change.map(|it| it.surface.clone()),
+            approvals: approvals.map(|it| it.surface.clone()).collect(),
+            evaluations: kinds.collect(),
         }
     }
 
@@ -282,7 +324,7 @@ impl Plane {
         let event = decision_of(&entry)?;
         let (status, held) = self
             .look(workspace.no, move |state| {
-                (state.status(id, index, &[]), state.approval_of(id).cloned())
+                (state.status(id, index, &[], None), state.approval_of(id).cloned())
             })
             .await?;
         let approved = held
@@ -292,6 +334,7 @@ impl Plane {
             subject: self.subject_at(workspace, index)?,
             permitted: !status.revoked && (event.outcome == Outcome::Permit || approved),
             proposers: std::iter::once(&event.actor).chain(&event.on_behalf_of).cloned().collect(),
+            surface: event.surface.clone(),
         }))
     }
 
@@ -314,6 +357,7 @@ impl Plane {
             subject: self.subject_at(workspace, held.index)?,
             given,
             voters: held.votes.iter().map(|cast| cast.by.clone()).collect(),
+            surface: held.surface.clone(),
         }))
     }
 

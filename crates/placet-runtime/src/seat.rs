@@ -7,7 +7,7 @@ use crate::sequencer::{Open, Payload, Refusal, Work};
 use crate::workspace::Workspace;
 use placet_engine::{Command, State};
 use placet_types::Digest;
-use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap, KillEvent, KillScope};
+use placet_types::event::{ENTRY_BYTES_MAX, Entry, Event, Gap, KillEvent, KillScope, OverrideMode};
 use placet_types::ids::{EventId, TimeMs};
 use std::ops::Range;
 use std::sync::Arc;
@@ -64,6 +64,7 @@ impl Seat {
             evidence: None,
             policy: None,
             stopped: Vec::new(),
+            ended: Vec::new(),
             roles: None,
         });
         let mut payload = Some(payload);
@@ -93,6 +94,15 @@ impl Seat {
             if let Event::PayloadErased(erased) = &entry.event {
                 let index = self.state.next_index();
                 open.doomed.push(Doomed { index, entries: erased.indices.clone() });
+            }
+            if let Event::KillTripped(kill) = &entry.event
+                && kill.mode == OverrideMode::Kill
+                && !kill.scope.is_wide()
+            {
+                let runs = self.state.ended_by(&kill.scope);
+                if !runs.is_empty() {
+                    open.ended.push((kill.scope.clone(), runs));
+                }
             }
             if let Err(error) = self.state.apply(&entry) {
                 // step and apply disagree: a defect. Nothing of this state may be used any more.

@@ -4,7 +4,7 @@
 use crate::auth::Session;
 use crate::problem::Problem;
 use crate::server::{Server, Texts};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use placet_api::{
@@ -19,8 +19,12 @@ use placet_types::ids::TimeMs;
 use placet_types::policy::Reason;
 use serde::Serialize;
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 
 /// Life of a permit: what was minted for a held action was issued so long before it expires.
 const PERMIT_MS: u64 = 60_000;
@@ -37,6 +41,15 @@ pub(crate) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bo
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Server-sent events, as they come.
+pub(crate) fn event_stream(events: Receiver<Bytes>) -> Response {
+    let chunks = ReceiverStream::new(events).map(Ok::<_, Infallible>);
+    let mut response = respond(StatusCode::OK, "text/event-stream", Body::from_stream(chunks));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 

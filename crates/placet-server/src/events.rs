@@ -5,17 +5,13 @@ use crate::auth::{Act, OVERSEERS, session};
 use crate::call::Call;
 use crate::document;
 use crate::problem::Problem;
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Bytes;
 use axum::response::Response;
 use placet_runtime::{LogEntry, PlaneError, Workspace};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 
 /// Entries per chunk.
 const CHUNK: usize = 64;
@@ -39,12 +35,7 @@ pub(crate) async fn stream(call: Call) -> Result<Response, Problem> {
     let (sender, receiver) = channel(1);
     let reader = Reader { call, workspace, sender };
     tokio::spawn(reader.run(from));
-    let chunks = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
-    let body = Body::from_stream(chunks);
-    let mut response = document::respond(StatusCode::OK, "text/event-stream", body);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    Ok(document::event_stream(receiver))
 }
 
 struct Reader {

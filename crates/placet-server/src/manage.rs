@@ -6,11 +6,13 @@ use crate::call::{self, Call};
 use crate::certificate::ClientCertificate;
 use crate::document;
 use crate::governed::{idempotency_key, permitted, random, report};
+use crate::names::Names;
+use crate::overrides::tripped;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{
-    Instant, KeyDocument, KeyList, KeyMadeDocument, KillDocument, KillStateDocument, LiftDocument,
+    KeyDocument, KeyList, KeyMadeDocument, KillDocument, KillStateDocument, LiftDocument,
     StatusDocument, WorkspaceDocument, WorkspaceList, WorkspaceMadeDocument,
 };
 use placet_engine::KillState;
@@ -31,13 +33,10 @@ pub(crate) async fn kill_state(call: Call) -> Result<Response, Problem> {
 
 async fn kill_document(call: &Call, session: &Session) -> Result<KillDocument, Problem> {
     let (everything, workspace) = call.server.plane.kill_state(&session.workspace).await?;
+    let names = Names::overseen(&call.server, session);
     let view = |kill: KillState| KillStateDocument {
-        index: kill.index,
-        since: Instant(kill.since),
-        source: kill.source.as_str(),
         state: if kill.source.is_tampering() { "kill_switch_tampered" } else { "killed" },
-        lift_requested_by: kill.lift.as_ref().map(|(by, _)| by.as_str().to_owned()),
-        not_before: kill.lift.and_then(|(_, not_before)| not_before).map(Instant),
+        tripped: tripped(&kill, &names),
     };
     Ok(KillDocument { everything: everything.map(view), workspace: workspace.map(view) })
 }
@@ -46,7 +45,7 @@ async fn scope(call: &mut Call) -> Result<KillScope, Problem> {
     let mut fields = call.object(&["scope"]).await?;
     let text = call::required(&mut fields, "scope", 32)?;
     let invalid = || Problem::invalid("/scope", "expected workspace or everything");
-    KillScope::parse(&text).ok_or_else(invalid)
+    KillScope::parse(&text).filter(KillScope::is_wide).ok_or_else(invalid)
 }
 
 /// `POST /api/v1/kill`

@@ -4,12 +4,13 @@
 use crate::auth::{Act, Session};
 use crate::call::{self, Call};
 use crate::document;
+use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
-use placet_api::{Instant, OverrideDocument, OverrideLiftDocument, OverrideList};
+use placet_api::{Instant, OverrideDocument, OverrideLiftDocument, OverrideList, TrippedDocument};
 use placet_engine::KillState;
-use placet_runtime::{Halt, Workspace};
+use placet_runtime::{Halt, PlaneError, Workspace};
 use placet_types::event::{ActorRef, KillScope, KillSource, OverrideMode};
 use placet_types::ids::{ActorId, JobId, is_name};
 use placet_types::json::{Object, Value};
@@ -23,7 +24,8 @@ const JOB_MAX: usize = 256;
 pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
     let all = call.server.plane.overrides(&session.workspace).await?;
-    let overrides = all.iter().map(|(scope, state)| of(scope, state)).collect();
+    let names = Names::overseen(&call.server, &session);
+    let overrides = all.iter().map(|(scope, state)| of(scope, state, &names)).collect();
     document::answer(StatusCode::OK, &OverrideList { overrides })
 }
 
@@ -59,8 +61,11 @@ pub(crate) async fn stop(mut call: Call) -> Result<Response, Problem> {
 /// `POST /api/v1/overrides:lift`
 pub(crate) async fn lift(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
-    let mut fields = call.object(&["scope", "value"]).await?;
-    let (scope, other) = readings(&session.workspace, &mut fields)?;
+    let mut fields = call.object(&["index", "scope", "value"]).await?;
+    let (scope, other) = match fields.remove("index") {
+        Some(index) => (at(&call, &session, &index, &fields).await?, None),
+        None => readings(&session.workspace, &mut fields)?,
+    };
     let plane = &call.server.plane;
     // Of two readings those are lifted that are stopped.
     let other = match other {
@@ -85,17 +90,45 @@ async fn find(
     scope: &KillScope,
 ) -> Result<Option<OverrideDocument>, Problem> {
     let all = call.server.plane.overrides(&session.workspace).await?;
-    Ok(all.iter().find(|(known, _)| known == scope).map(|(scope, state)| of(scope, state)))
+    let names = Names::overseen(&call.server, session);
+    let found = all.iter().find(|(known, _)| known == scope);
+    Ok(found.map(|(scope, state)| of(scope, state, &names)))
 }
 
-fn of(scope: &KillScope, state: &KillState) -> OverrideDocument {
+/// The scope that the entry at an index has stopped.
+async fn at(
+    call: &Call,
+    session: &Session,
+    index: &Value,
+    rest: &Object,
+) -> Result<KillScope, Problem> {
+    let expected = || Problem::invalid("/index", "expected the log index of what stopped it");
+    let index = index.as_u64().ok_or_else(expected)?;
+    if let Some(field) = ["scope", "value"].into_iter().find(|it| rest.get(it).is_some()) {
+        let text = "leave it out: the index says it";
+        return Err(Problem::invalid(&format!("/{field}"), text));
+    }
+    let all = call.server.plane.overrides(&session.workspace).await?;
+    let found = all.into_iter().find(|(_, state)| state.index == index);
+    found.map(|(scope, _)| scope).ok_or_else(|| PlaneError::NotFound("override").into())
+}
+
+fn of(scope: &KillScope, state: &KillState, names: &Names<'_>) -> OverrideDocument {
     OverrideDocument {
         scope: scope.to_string(),
+        name: names.scope(scope),
         mode: state.mode.as_str(),
+        tripped: tripped(state, names),
+    }
+}
+
+/// Since when something is stopped, by what, and who asks to lift it.
+pub(crate) fn tripped(state: &KillState, names: &Names<'_>) -> TrippedDocument {
+    TrippedDocument {
         since: Instant(state.since),
         index: state.index,
         source: state.source.as_str(),
-        lift_requested_by: state.lift.as_ref().map(|(by, _)| by.as_str().to_owned()),
+        lift_requested_by: state.lift.as_ref().map(|(by, _)| names.get(by.as_str())),
         not_before: state.lift.as_ref().and_then(|(_, not_before)| *not_before).map(Instant),
     }
 }
@@ -125,7 +158,7 @@ fn readings(
 }
 
 /// The scope that a body names, with people, runs and jobs by their pseudonyms.
-fn scope(workspace: &Workspace, fields: &mut Object) -> Result<KillScope, Problem> {
+pub(crate) fn scope(workspace: &Workspace, fields: &mut Object) -> Result<KillScope, Problem> {
     let text = call::required(fields, "scope", SCOPE_MAX)?;
     let given = call::text(fields, "value", SCOPE_MAX)?;
     let (kind, value) = match text.split_once(':') {

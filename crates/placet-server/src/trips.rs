@@ -2,11 +2,13 @@
 //! Refuses to know what an override stops.
 
 use crate::auth::{Act, OVERSEERS, session};
-use crate::call::{self, Call};
+use crate::call::Call;
 use crate::document;
+use crate::names::Names;
+use crate::overrides::scope;
 use crate::problem::Problem;
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Bytes;
+use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{
     GateAcknowledgement, Instant, OverrideReportDocument, OverrideStopped, OverrideTold,
@@ -14,15 +16,12 @@ use placet_api::{
 };
 use placet_engine::TripRecord;
 use placet_runtime::{PlaneError, TripReport, Workspace};
-use placet_types::event::KillScope;
+use placet_types::event::OverrideMode;
 use placet_types::json::{Object, Value};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 
 /// Most actions that a gate names as out of reach, and the longest name.
 const UNREACHABLE_MAX: usize = 256;
@@ -35,14 +34,16 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// `POST /api/v1/overrides:drill`
 pub(crate) async fn drill(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
-    let mut fields = call.object(&["scope"]).await?;
-    let text = call::required(&mut fields, "scope", 32)?;
-    let invalid = || Problem::invalid("/scope", "expected workspace or everything");
-    let scope = KillScope::parse(&text).filter(KillScope::is_wide).ok_or_else(invalid)?;
+    let mut fields = call.object(&["scope", "value"]).await?;
+    let scope = scope(&session.workspace, &mut fields)?;
+    if !scope.takes(OverrideMode::Kill) {
+        let text = "a role is revoked and not killed: no kill of it is practised";
+        return Err(Problem::invalid("/scope", text));
+    }
     let plane = &call.server.plane;
     let index = plane.drill(&session.workspace, scope, &session.principal).await?;
     let report = plane.trip_report(&session.workspace, index).await?;
-    document::answer(StatusCode::OK, &built(&report))
+    document::answer(StatusCode::OK, &built(&report, &Names::overseen(&call.server, &session)))
 }
 
 /// `GET /api/v1/overrides/{index}`
@@ -51,7 +52,7 @@ pub(crate) async fn get(call: Call) -> Result<Response, Problem> {
     session.demand(&OVERSEERS)?;
     let index = index(&call)?;
     let report = call.server.plane.trip_report(&session.workspace, index).await?;
-    document::answer(StatusCode::OK, &built(&report))
+    document::answer(StatusCode::OK, &built(&report, &Names::overseen(&call.server, &session)))
 }
 
 /// `POST /api/v1/overrides/{index}/acknowledge`
@@ -108,7 +109,7 @@ fn names(fields: &mut Object) -> Result<Vec<String>, Problem> {
     items.into_iter().map(text).collect()
 }
 
-fn built(report: &TripReport) -> OverrideReportDocument {
+fn built(report: &TripReport, names: &Names<'_>) -> OverrideReportDocument {
     let trip = &report.trip;
     let said = || trip.acknowledged.iter();
     let sum = |count: fn(&placet_engine::Acknowledgement) -> u64| {
@@ -117,16 +118,17 @@ fn built(report: &TripReport) -> OverrideReportDocument {
     OverrideReportDocument {
         index: trip.index,
         scope: trip.scope.to_string(),
+        name: names.scope(&trip.scope),
         mode: trip.mode.as_str(),
         source: trip.source.map(|source| source.as_str()),
         drill: trip.source.is_none(),
-        by: trip.by.as_ref().map(|by| by.as_str().to_owned()),
+        by: trip.by.as_ref().map(|by| names.get(by.as_str())),
         since: Instant(trip.since),
         lifted: trip.lifted.map(|(time, _)| Instant(time)),
         stopped: OverrideStopped {
             open_permits: trip.permits_ended,
             held_actions: trip.approvals_barred,
-            waiting_callers: trip.scope.is_wide().then_some(trip.waiting_told),
+            waiting_callers: trip.waiting_told,
             executions: trip.executions_ended,
             by_gates: sum(|said| said.stopped),
         },
@@ -178,12 +180,7 @@ pub(crate) async fn stream(call: Call) -> Result<Response, Problem> {
     let (sender, receiver) = channel(4);
     let teller = Teller { call, workspace, sender, stops, overrides };
     tokio::spawn(teller.run(last));
-    let chunks = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
-    let body = Body::from_stream(chunks);
-    let mut response = document::respond(StatusCode::OK, "text/event-stream", body);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    Ok(document::event_stream(receiver))
 }
 
 struct Teller {

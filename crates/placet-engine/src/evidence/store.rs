@@ -4,7 +4,8 @@
 //! It is a value that is cheap to clone: blocks are shared until one of them changes, so whoever evaluates
 //! requests reads the same memory as the state does.
 
-use alloc::collections::BTreeMap;
+use super::names::Names;
+use super::room::{Uses, Wanted};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,12 +17,6 @@ use placet_types::ids::{EvidenceId, TimeMs};
 const BLOCK: usize = 256;
 /// Places of one block of the index by digest.
 const PLACES: usize = 512;
-/// Different types of evidence that are kept.
-pub(crate) const KINDS_MAX: usize = 4096;
-/// Different issuers that are kept.
-pub(crate) const ISSUERS_MAX: usize = 1 << 16;
-/// Pieces of one digest that are looked at: who issues the same report more often says nothing new.
-pub(crate) const SAME_MAX: usize = 64;
 
 /// The id of the evidence whose entry has this time and index. Ids rise with the log.
 #[must_use]
@@ -111,6 +106,10 @@ impl Kept {
         evidence_id(TimeMs(self.added.get()), self.index.get())
     }
 
+    pub(crate) fn is_signed(&self) -> bool {
+        self.key != [0; 2]
+    }
+
     fn place(&self) -> Place {
         let [a, b, c, d, e, f, g, h, ..] = self.digest;
         Place { digest: [a, b, c, d, e, f, g, h], index: self.index }
@@ -122,43 +121,6 @@ impl Kept {
 struct Place {
     digest: [u8; 8],
     index: U48,
-}
-
-/// Names that pieces point at.
-#[derive(Clone, Debug)]
-pub(crate) struct Names<T> {
-    all: Vec<T>,
-    at: BTreeMap<T, u32>,
-}
-
-impl<T> Default for Names<T> {
-    fn default() -> Self {
-        Self { all: Vec::new(), at: BTreeMap::new() }
-    }
-}
-
-impl<T: Ord + Clone> Names<T> {
-    pub(crate) fn number(&self, name: &T) -> Option<u32> {
-        self.at.get(name).copied()
-    }
-
-    pub(crate) fn name(&self, number: u32) -> Option<&T> {
-        self.all.get(usize::try_from(number).ok()?)
-    }
-
-    pub(crate) fn all(&self) -> &[T] {
-        &self.all
-    }
-
-    pub(crate) fn insert(&mut self, name: &T) -> Option<u32> {
-        if let Some(number) = self.number(name) {
-            return Some(number);
-        }
-        let number = u32::try_from(self.all.len()).ok()?;
-        self.all.push(name.clone());
-        self.at.insert(name.clone(), number);
-        Some(number)
-    }
 }
 
 /// All pieces of a workspace, and the keys of their issuers.
@@ -173,6 +135,8 @@ pub struct Evidence {
     pub(crate) kinds: Arc<Names<String>>,
     pub(crate) issuers: Arc<Names<ActorRef>>,
     pub(crate) keys: Arc<Vec<EvidenceKey>>,
+    /// Follows from the blocks.
+    pub(super) uses: Arc<Uses>,
     len: usize,
 }
 
@@ -207,17 +171,29 @@ impl Evidence {
     pub fn stands(&self, id: &EvidenceId) -> bool {
         let kept = self.locate(id).and_then(|(block, at)| self.blocks.get(block)?.get(at));
         kept.is_some_and(|kept| {
-            !kept.revoked && (kept.key == [0; 2] || self.key(kept).is_some_and(|it| !it.revoked))
+            !kept.revoked && (!kept.is_signed() || self.key(kept).is_some_and(|it| !it.revoked))
         })
     }
 
-    /// Pieces of a type with a digest, newest first, at most `most` of those that are looked at.
+    /// Pieces of a type with a digest, at most `most`: those about `subject` first, of these those that are
+    /// signed with a key that counts, of these the newest. So nobody hides a piece behind others.
     #[must_use]
-    pub fn of_digest(&self, kind: &str, digest: &Digest, most: usize) -> Vec<EvidencePiece> {
-        let kind = self.kinds.at.get(kind).and_then(|it| u16::try_from(*it).ok());
+    pub fn of_digest(
+        &self,
+        kind: &str,
+        digest: &Digest,
+        subject: Option<&Digest>,
+        most: usize,
+    ) -> Vec<EvidencePiece> {
+        let kind = self.kinds.number(kind).and_then(|it| u16::try_from(it).ok());
         let Some(kind) = kind.map(u16::to_be_bytes) else { return Vec::new() };
         let fitting = self.with_digest(digest).filter(|kept| kept.kind == kind);
-        fitting.take(most).filter_map(|kept| self.shown(kept)).collect()
+        let mut fitting: Vec<&Kept> = fitting.collect();
+        fitting.sort_by_key(|kept| {
+            let about = subject.is_some_and(|subject| subject.0 == kept.subject);
+            (!about, self.key(kept).is_none_or(|it| it.revoked))
+        });
+        fitting.into_iter().take(most).filter_map(|kept| self.shown(kept)).collect()
     }
 
     /// Pieces of a digest whatever their type, newest first.
@@ -254,13 +230,13 @@ impl Evidence {
         self.keys.iter()
     }
 
-    /// Whether an actor has a key that counts.
+    /// Whether an actor has a key or had one: then only what is signed is its word.
     #[must_use]
-    pub fn has_key(&self, issuer: &ActorRef) -> bool {
-        self.keys.iter().any(|it| !it.revoked && it.issuer == *issuer)
+    pub fn signs(&self, issuer: &ActorRef) -> bool {
+        self.keys.iter().any(|it| it.issuer == *issuer)
     }
 
-    fn key(&self, kept: &Kept) -> Option<&EvidenceKey> {
+    pub(super) fn key(&self, kept: &Kept) -> Option<&EvidenceKey> {
         self.keys.get(usize::from(u16::from_be_bytes(kept.key)).checked_sub(1)?)
     }
 
@@ -294,12 +270,7 @@ impl Evidence {
         block.get(block.binary_search_by(|kept| kept.index.cmp(&index)).ok()?)
     }
 
-    /// Whether there is room for one more at `now`, forgetting a block of which nothing counts any more.
-    pub(crate) fn has_room(&self, most: usize, now: TimeMs) -> bool {
-        self.len < most || self.blocks.iter().any(|block| is_over(block, now))
-    }
-
-    /// Keeps a piece, the newest of all. At the bound the oldest block is forgotten that is over as a whole.
+    /// Keeps a piece, the newest of all. At a bound a block is forgotten that is over as a whole.
     pub(crate) fn add(
         &mut self,
         event: &EvidenceAdded,
@@ -309,14 +280,23 @@ impl Evidence {
     ) -> Result<(), &'static str> {
         const RANGE: &str = "its times or its index are out of range";
         let range = |value| U48::new(value).ok_or(RANGE);
-        if self.len >= most {
-            let over = self.blocks.iter().position(|block| is_over(block, now));
-            self.forget(over.ok_or("there is no room for another piece of evidence")?);
+        let wanted =
+            Wanted { kind: &event.kind, issuer: &event.issuer, signed: event.key.is_some() };
+        let room = self.room(wanted, most, now);
+        if let Some(block) = room.ok_or("there is no room for another piece of evidence")? {
+            self.forget(block);
         }
-        let kind = Arc::make_mut(&mut self.kinds).insert(&event.kind);
+        // What is there already is looked up without a copy of all that is shared.
+        let kind = match self.kinds.number(&event.kind) {
+            None => Arc::make_mut(&mut self.kinds).insert(&event.kind),
+            known => known,
+        };
         let kind =
             kind.and_then(|it| u16::try_from(it).ok()).ok_or("too many types of evidence")?;
-        let issuer = Arc::make_mut(&mut self.issuers).insert(&event.issuer);
+        let issuer = match self.issuers.number(&event.issuer) {
+            None => Arc::make_mut(&mut self.issuers).insert(&event.issuer),
+            known => known,
+        };
         let key = match &event.key {
             None => 0,
             Some(key) => {
@@ -362,6 +342,7 @@ impl Evidence {
 
     fn index(&mut self, kept: &Kept) {
         self.len = self.len.saturating_add(1);
+        Arc::make_mut(&mut self.uses).add(kept);
         let place = kept.place();
         let after = |block: &Arc<Vec<Place>>| block.first().is_some_and(|it| *it <= place);
         let at = self.places.partition_point(after).saturating_sub(1);
@@ -382,6 +363,14 @@ impl Evidence {
         let block = self.blocks.remove(block);
         self.len = self.len.saturating_sub(block.len());
         for kept in block.iter() {
+            let (kind, issuer) = Arc::make_mut(&mut self.uses).take(kept);
+            if kind {
+                let number = u32::from(u16::from_be_bytes(kept.kind));
+                Arc::make_mut(&mut self.kinds).remove(number);
+            }
+            if issuer {
+                Arc::make_mut(&mut self.issuers).remove(u32::from_be_bytes(kept.issuer));
+            }
             let place = kept.place();
             let after = |block: &Arc<Vec<Place>>| block.first().is_some_and(|it| *it <= place);
             let Some(at) = self.places.partition_point(after).checked_sub(1) else { continue };
@@ -409,7 +398,7 @@ impl Evidence {
 }
 
 /// Whether nothing of a block counts at `now`: nobody can present it again either.
-fn is_over(block: &[Kept], now: TimeMs) -> bool {
+pub(super) fn is_over(block: &[Kept], now: TimeMs) -> bool {
     block.len() >= BLOCK && block.iter().all(|kept| kept.expires.get() <= now.0)
 }
 
@@ -430,10 +419,27 @@ mod tests {
             expires: TimeMs(number + 1000),
             issued: TimeMs(number),
             issuer: ActorRef::parse(&format!("service:ci-{}", number % 3)).unwrap(),
-            key: None,
+            key: Some("key".into()),
             kind: format!("kind-{}", number % 2),
             subject: Digest([7; 32]),
         }
+    }
+
+    /// With a key, as what is signed takes any place.
+    fn signed() -> Evidence {
+        let key = EvidenceKey {
+            key: "key".into(),
+            issuer: ActorRef::parse("service:ci").unwrap(),
+            by: ActorRef::parse("service:ci").unwrap(),
+            since: TimeMs(0),
+            revoked: false,
+        };
+        Evidence { keys: Arc::new(alloc::vec![key]), ..Evidence::default() }
+    }
+
+    fn fits(store: &Evidence, most: usize, now: TimeMs) -> bool {
+        let issuer = ActorRef::parse("service:ci-0").unwrap();
+        store.room(Wanted { kind: "kind-0", issuer: &issuer, signed: true }, most, now).is_some()
     }
 
     #[test]
@@ -444,11 +450,11 @@ mod tests {
 
     #[test]
     fn pieces_are_found_by_id_and_by_digest_whatever_was_forgotten() {
-        let mut store = Evidence::default();
+        let mut store = signed();
         let most = 8 * BLOCK;
         for number in 0..5000 {
             let now = TimeMs(number);
-            assert!(store.has_room(most, now));
+            assert!(fits(&store, most, now));
             store.add(&event(number), number, now, most).unwrap();
             assert!(store.len() <= most);
         }
@@ -458,7 +464,7 @@ mod tests {
         assert!(kept.windows(2).all(|pair| pair[0].id > pair[1].id));
         for piece in &kept {
             assert_eq!(store.get(&piece.id).as_ref(), Some(piece));
-            let same = store.of_digest(&piece.kind, &piece.digest, SAME_MAX);
+            let same = store.of_digest(&piece.kind, &piece.digest, None, 64);
             assert!(same.contains(piece));
             let all = kept.iter().filter(|it| it.digest == piece.digest && it.kind == piece.kind);
             assert!(same.iter().eq(all), "newest first, none missing");
@@ -467,7 +473,7 @@ mod tests {
         assert!(store.newest(Some(middle)).eq(kept[kept.len() / 2 + 1..].iter().cloned()));
         // The oldest are gone, and nothing finds them.
         assert_eq!(store.get(&event(0).evidence), None);
-        assert!(store.of_digest("kind-0", &event(0).digest, SAME_MAX).is_empty());
+        assert!(store.of_digest("kind-0", &event(0).digest, None, 64).is_empty());
         store.revoke(&middle).unwrap();
         assert!(!store.stands(&middle) && store.revoke(&middle).is_err());
         assert!(shared.stands(&middle), "what was handed out does not change");
@@ -475,15 +481,15 @@ mod tests {
 
     #[test]
     fn what_counts_is_never_forgotten_for_something_new() {
-        let mut store = Evidence::default();
+        let mut store = signed();
         let most = 2 * BLOCK;
         for number in 0..most as u64 {
             store.add(&event(number), number, TimeMs(number), most).unwrap();
         }
         let (number, now) = (most as u64, TimeMs(most as u64));
-        assert!(!store.has_room(most, now));
+        assert!(!fits(&store, most, now));
         assert!(store.add(&event(number), number, now, most).is_err());
         let later = TimeMs(BLOCK as u64 + 999);
-        assert!(store.has_room(most, later));
+        assert!(fits(&store, most, later));
     }
 }

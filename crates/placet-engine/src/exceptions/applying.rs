@@ -59,6 +59,10 @@ impl State {
         if !exception.is_live(now) || !exception.names(event) || !granted || governed {
             return Err("it passes under an exception that does not cover it");
         }
+        // INVARIANT: no permit outlives the exception that it rests on.
+        if event.permit.as_ref().is_some_and(|permit| permit.expires > exception.opened.ends) {
+            return Err("its permit outlives its exception");
+        }
         let uses = exception.uses.saturating_add(1);
         let last = exception.opened.max_uses().is_some_and(|most| uses >= u64::from(most));
         let ends = exception.opened.ends;
@@ -120,11 +124,11 @@ impl State {
         let at = self.time;
         let exception = self.exceptions.all.get(&event.exception);
         let exception = exception.ok_or("it reviews an unknown exception")?;
-        if exception.is_live(at) || exception.reviewed.is_some() {
+        if exception.reviewed.is_some() || !self.has_come_to_rest(exception, at) {
             return Err("it reviews an exception that is not over, or a second time");
         }
         // INVARIANT: nobody reviews their own, where there is anybody else.
-        let own = [&exception.opened.owner, &exception.opened.by].contains(&&event.by);
+        let own = exception.answers(&event.by);
         if own && !self.solo && !self.dev {
             return Err("its reviewer owns the exception or has opened it");
         }

@@ -164,7 +164,7 @@ pub(crate) fn close(
         return Err(Rejection::NotHuman);
     }
     let exception = state.exceptions.all.get(&id).ok_or(Rejection::NotFound("exception"))?;
-    if ![&exception.opened.owner, &exception.opened.by].contains(&&by.actor) {
+    if !exception.answers(&by.actor) {
         has_role(by, &URGENT)?;
     }
     if !exception.stands(now) {
@@ -188,15 +188,15 @@ pub(crate) fn review(
     has_role(by, &["admin", "auditor", "operator"])?;
     let exception = state.exceptions.all.get(&id).ok_or(Rejection::NotFound("exception"))?;
     // In solo and in development mode there is nobody else.
-    let own = [&exception.opened.owner, &exception.opened.by].contains(&&by.actor);
+    let own = exception.answers(&by.actor);
     if own && !state.solo && !state.dev {
         return Err(Rejection::OwnReview);
     }
-    if exception.is_live(now) {
-        return Err(Rejection::ExceptionLive);
-    }
     if exception.reviewed.is_some() {
         return Ok(Plan::Nothing);
+    }
+    if !state.has_come_to_rest(exception, now) {
+        return Err(Rejection::ExceptionLive);
     }
     let by = by.actor.clone();
     let passages = exception.uses;

@@ -7,7 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use placet_types::event::{
-    DecisionEvent, Event, ExecutionStarted, ExecutionTerminated, TerminateCause,
+    ActorRef, DecisionEvent, Event, ExecutionStarted, ExecutionTerminated, TerminateCause,
 };
 use placet_types::ids::{ExecutionId, TimeMs};
 use placet_types::json::Value;
@@ -21,6 +21,8 @@ pub(crate) struct Places {
     running: usize,
     queued: usize,
     of: BTreeMap<String, Place>,
+    /// How many of either have the same runner.
+    by: BTreeMap<ActorRef, usize>,
 }
 
 /// The executions of one capability.
@@ -73,6 +75,11 @@ impl Places {
         self.of.get(capability).is_some_and(|place| !place.waiting.is_empty())
     }
 
+    /// Whether one more fits whoever they are: nobody takes all places.
+    pub(super) fn has_share(&self, by: &ActorRef, bounds: &Bounds) -> bool {
+        self.by.get(by).is_none_or(|own| *own < bounds.executions_each)
+    }
+
     /// How many wait.
     pub(super) fn queued(&self) -> usize {
         self.queued
@@ -81,6 +88,8 @@ impl Places {
     /// One that has not ended.
     pub(crate) fn insert(&mut self, execution: &Execution) {
         let started = &execution.started;
+        let own = self.by.entry(started.by.clone()).or_default();
+        *own = own.saturating_add(1);
         let place = self.of.entry(started.capability.clone()).or_default();
         if execution.queued {
             place.waiting.insert((execution.index, started.execution));
@@ -94,6 +103,12 @@ impl Places {
     /// The same, as it was inserted.
     pub(super) fn remove(&mut self, execution: &Execution) {
         let started = &execution.started;
+        if let Some(own) = self.by.get_mut(&started.by) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                self.by.remove(&started.by);
+            }
+        }
         let Some(place) = self.of.get_mut(&started.capability) else { return };
         if execution.queued {
             place.waiting.remove(&(execution.index, started.execution));
@@ -112,7 +127,7 @@ impl State {
     /// Executions that wait and have a place, at most `most`, in the order in which they were accepted. What is
     /// stopped is passed over; of one capability nobody else is.
     pub(crate) fn queue(&self, most: usize) -> Vec<ExecutionId> {
-        let Places { running, queued, of } = &self.executions.places;
+        let Places { running, queued, of, .. } = &self.executions.places;
         let mut next = Vec::new();
         if *queued == 0 || *running >= self.bounds.executions_max {
             return next;

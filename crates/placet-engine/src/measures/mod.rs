@@ -9,6 +9,7 @@ mod passages;
 mod surfaces;
 mod tally;
 
+use crate::constitution::{GOVERNED, is_governed};
 use crate::state::{HeldState, State};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -112,15 +113,19 @@ impl Measures {
             }
         });
         self.rules.decided(event);
-        if !event.surface_known {
+        let seen = if event.surface_known && is_told_apart(&event.surface) {
+            let granted = matches!(event.outcome, Outcome::Permit | Outcome::RequireApproval);
+            let seen = self.surfaces.known(&event.surface, granted);
+            seen.decided(event, now);
+            if event.would_outcome.is_some() {
+                seen.unenforced(now);
+            }
+            seen
+        } else {
+            // Permitted all the same, by an exception: its use and its report are counted with the others.
             self.surfaces.unknown(now);
-            return;
-        }
-        let seen = self.surfaces.at(&event.surface);
-        seen.decided(event, now);
-        if event.would_outcome.is_some() {
-            seen.unenforced(now);
-        }
+            self.surfaces.at(&event.surface)
+        };
         if let Some(permit) = &event.permit {
             seen.permitted(permit, now);
         }
@@ -186,7 +191,7 @@ impl State {
             }
             Event::OutcomeReported(reported) => {
                 measures.count(now, Tally::reported);
-                let seen = measures.surfaces.named(reported.surface.as_deref());
+                let seen = measures.surfaces.unreported(reported.surface.as_deref());
                 seen.reported(reported.result, &reported.by, now);
             }
             Event::ExceptionOpened(opened) => measures.count(now, |tally| {
@@ -206,11 +211,12 @@ impl State {
             }
             Event::PassageReported(passage) => {
                 measures.count(now, |tally| tally.passed(passage.open));
-                if passage.surface_known {
-                    measures.surfaces.at(&passage.surface).passed(passage.open, &passage.by, now);
+                let seen = if passage.surface_known && is_told_apart(&passage.surface) {
+                    measures.surfaces.known(&passage.surface, false)
                 } else {
-                    measures.surfaces.others.passed(passage.open, &passage.by, now);
-                }
+                    &mut measures.surfaces.others
+                };
+                seen.passed(passage.open, &passage.by, now);
             }
             Event::ApprovalVoted(voted) if voted.complete || !voted.approve => {
                 let Some(held) = held.get(&voted.approval) else { return };
@@ -241,6 +247,11 @@ impl State {
             _ => {}
         }
     }
+}
+
+/// Of names that the constitution governs, those on which something is done: anybody may invent others.
+fn is_told_apart(surface: &str) -> bool {
+    !is_governed(surface) || GOVERNED.contains(&surface)
 }
 
 fn hour(time: TimeMs) -> u64 {

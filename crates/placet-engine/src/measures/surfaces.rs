@@ -7,19 +7,21 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use placet_types::event::{ActorRef, DecisionEvent, PermitIssued, ReportedResult};
 use placet_types::ids::TimeMs;
+use placet_types::policy::Outcome;
 
 /// Surfaces that are counted apart.
 pub const SURFACES_MAX: usize = 512;
 /// Gates of a surface that are counted apart.
 pub const GATES_MAX: usize = 32;
 
-/// All surfaces that the policy knew when they were asked for.
+/// All surfaces that the policy knew when they were asked for. What is used of a permit and reported never
+/// makes a place: both are counted where the permit was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surfaces {
     /// By name.
     pub named: BTreeMap<String, SurfaceUse>,
-    /// All beyond [`SURFACES_MAX`], effects on surfaces that the policy did not know, and entries that do not
-    /// name theirs.
+    /// All beyond [`SURFACES_MAX`], permits and effects on surfaces that the policy did not know, and entries that
+    /// do not name theirs.
     pub others: SurfaceUse,
     /// Decisions on surfaces that the policy did not know, and when there was one last.
     pub unknown: u64,
@@ -68,12 +70,23 @@ pub struct Gate {
 }
 
 impl Surfaces {
-    pub(super) fn at(&mut self, surface: &str) -> &mut SurfaceUse {
-        let full = self.named.len() >= SURFACES_MAX;
-        if full && !self.named.contains_key(surface) {
-            return &mut self.others;
+    /// A surface that the policy knows. Where all places are taken, one on which something is granted takes that
+    /// of the one that was asked for longest ago and on which nothing ever was: asking alone keeps no place.
+    pub(super) fn known(&mut self, surface: &str, granted: bool) -> &mut SurfaceUse {
+        if self.named.len() >= SURFACES_MAX && !self.named.contains_key(surface) {
+            let idle = self.named.iter().filter(|(_, seen)| granted && !seen.is_granted());
+            let idle = idle.min_by_key(|(_, seen)| seen.decided_last).map(|(name, _)| name.clone());
+            let Some(gone) = idle.and_then(|name| self.named.remove(&name)) else {
+                return &mut self.others;
+            };
+            self.others.merge(&gone);
         }
         self.named.entry(surface.to_owned()).or_default()
+    }
+
+    /// A surface if it has a place.
+    pub(super) fn at(&mut self, surface: &str) -> &mut SurfaceUse {
+        self.named.get_mut(surface).unwrap_or(&mut self.others)
     }
 
     /// Of an event that may be older than the member that names its surface.
@@ -84,9 +97,30 @@ impl Surfaces {
         }
     }
 
+    /// Where a report is counted: where the permit was that it is about. That had no place yet if no permit of
+    /// this surface is unreported, and there are unreported ones that have none.
+    pub(super) fn unreported(&mut self, surface: Option<&str>) -> &mut SurfaceUse {
+        let elsewhere = self.others.outcome_unknown() > 0;
+        match surface.and_then(|surface| self.named.get_mut(surface)) {
+            Some(seen) if seen.outcome_unknown() > 0 || !elsewhere => seen,
+            _ => &mut self.others,
+        }
+    }
+
     pub(super) fn unknown(&mut self, now: TimeMs) {
         raise(Some(&mut self.unknown));
         self.unknown_last = Some(now);
+    }
+}
+
+impl Gate {
+    fn merge(&mut self, other: &Self) {
+        let Self { permits, consumed, reported, passages, heard_last } = other;
+        let mine = [&mut self.permits, &mut self.consumed, &mut self.reported, &mut self.passages];
+        for (mine, theirs) in mine.into_iter().zip([permits, consumed, reported, passages]) {
+            *mine = mine.saturating_add(*theirs);
+        }
+        self.heard_last = self.heard_last.max(*heard_last);
     }
 }
 
@@ -96,6 +130,41 @@ impl SurfaceUse {
     pub fn outcome_unknown(&self) -> u64 {
         let reported = self.reported.iter().fold(0_u64, |sum, it| sum.saturating_add(*it));
         self.consumed.saturating_sub(reported)
+    }
+
+    /// Whether something was ever permitted or held there.
+    fn is_granted(&self) -> bool {
+        let granted = [Outcome::Permit, Outcome::RequireApproval];
+        granted.iter().any(|it| self.decisions.get(place(*it)).is_some_and(|count| *count > 0))
+    }
+
+    /// Adds what was seen of another one.
+    fn merge(&mut self, other: &Self) {
+        let Self {
+            decisions,
+            decided_last,
+            rejected,
+            consumed,
+            reported,
+            passages,
+            passage_last,
+            heard_last,
+            gates,
+            other_gates,
+        } = other;
+        let mine = self.decisions.iter_mut().chain(&mut self.reported).chain(&mut self.passages);
+        let mine = mine.chain([&mut self.rejected, &mut self.consumed]);
+        let theirs = decisions.iter().chain(reported).chain(passages).chain([rejected, consumed]);
+        for (mine, theirs) in mine.zip(theirs) {
+            *mine = mine.saturating_add(*theirs);
+        }
+        self.decided_last = self.decided_last.max(*decided_last);
+        self.passage_last = self.passage_last.max(*passage_last);
+        self.heard_last = self.heard_last.max(*heard_last);
+        for (who, gate) in gates {
+            self.gate(who).merge(gate);
+        }
+        self.other_gates.merge(other_gates);
     }
 
     fn gate(&mut self, who: &ActorRef) -> &mut Gate {

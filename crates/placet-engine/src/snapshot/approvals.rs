@@ -191,7 +191,8 @@ impl Code for Held {
             reach,
             full,
             marks,
-            scopes,
+            // Beside it: many have the same.
+            scopes: _,
             votes,
             rejected_by,
             exception,
@@ -220,7 +221,6 @@ impl Code for Held {
         w.put(full);
         w.list(marks.iter(), Writer::put);
         w.put(constraints);
-        w.put(scopes);
         w.list(votes.iter(), Writer::put);
         w.put(rejected_by);
         w.put(exception);
@@ -255,7 +255,7 @@ impl Code for Held {
             marks: r.list(Reader::get)?,
             scopes: {
                 demand.constraints = r.get()?;
-                r.get()?
+                Arc::from([])
             },
             votes: r.list(Reader::get)?,
             rejected_by: r.get()?,

@@ -48,15 +48,10 @@ impl Code for Kept {
 
 impl<T: Code + Ord + Clone> Code for Names<T> {
     fn put(&self, w: &mut Writer<'_>) {
-        w.list(self.all().iter(), Writer::put);
+        w.list(self.slots().iter(), Writer::put);
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
-        let mut names = Self::default();
-        for (at, name) in r.list::<T, Vec<T>>(Reader::get)?.iter().enumerate() {
-            // One that stands there already would get the number that it has.
-            names.insert(name).filter(|number| usize::try_from(*number) == Ok(at))?;
-        }
-        Some(names)
+        Self::restore(r.list::<Option<T>, Vec<_>>(Reader::get)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The saved form of what is tripped and what that reaches.
 
 use crate::codec::{Code, Reader, Writer};
+use crate::covering::Scopes;
 use crate::overrides::Overrides;
 use crate::state::KillState;
 use alloc::string::{String, ToString};
@@ -32,6 +33,33 @@ impl Code for Arc<[KillScope]> {
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         r.rising(|scope| scope, Reader::get::<KillScope>)
     }
+}
+
+/// Writes scopes, or that they are the last ones: what is held in a row mostly has the same.
+pub(super) fn put_scopes<'s>(
+    w: &mut Writer<'_>,
+    scopes: &'s Scopes,
+    last: &mut Option<&'s Scopes>,
+) {
+    let same = *last == Some(scopes);
+    w.put(&same);
+    if !same {
+        w.put(scopes);
+        *last = Some(scopes);
+    }
+}
+
+/// Reads what [`put_scopes`] wrote; equal ones in a row are one.
+pub(super) fn get_scopes(r: &mut Reader<'_>, last: &mut Option<Scopes>) -> Option<Scopes> {
+    if r.get()? {
+        return last.clone();
+    }
+    let scopes: Scopes = r.get()?;
+    if last.as_ref() == Some(&scopes) {
+        return None;
+    }
+    *last = Some(scopes.clone());
+    Some(scopes)
 }
 
 impl Code for KillState {

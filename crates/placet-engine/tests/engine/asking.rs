@@ -235,7 +235,7 @@ impl Scene {
     pub(crate) fn show(&mut self, name: &str) -> String {
         let id = self.id(name);
         let (index, event) = self.world().decision(id);
-        let status = self.world().state.status(id, index, &event.scopes());
+        let status = self.world().state.status(id, index, &event.scopes(), None);
         let mut out = Vec::new();
         out.extend(status.held.map(|held| held.state.as_str()));
         out.extend(status.open_permit.map(|_| "open"));

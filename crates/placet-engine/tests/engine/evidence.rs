@@ -108,6 +108,39 @@ fn nobody_vouches_in_anothers_name_but_with_their_key() {
     world.check_replay();
 }
 
+/// The name in front of a key is anybody's choice: it makes no other key of it.
+#[test]
+fn a_key_is_the_same_by_whatever_name() {
+    let mut world = world(Bounds::default());
+    let ann = who("human:ann", &["admin"]);
+    let (key, again) = ("ci+00000001+AbCd+e/=", "ci-again+00000002+AbCd+e/=");
+    assert_eq!(issuer(&mut world, "service:ci", key, true, &ann), "added");
+    assert_eq!(issuer(&mut world, "service:ci", again, true, &ann), "issuer_key_known");
+    assert_eq!(issuer(&mut world, "human:security", again, true, &ann), "foreign");
+    let other = "ci+00000003+AbCd+f/=";
+    assert_eq!(issuer(&mut world, "service:ci", other, true, &ann), "added", "another key");
+    let signed = AddEvidence { key: Some(key.into()), ..piece(&world, "service:ci", "a") };
+    assert_eq!(add(&mut world, &signed), "added");
+    let id = newest(&world).id;
+    // Revoked by any of its names, it is revoked, for good and for everybody.
+    assert_eq!(issuer(&mut world, "human:security", again, false, &ann), "foreign");
+    assert_eq!(issuer(&mut world, "service:ci", again, false, &ann), "added");
+    assert!(!world.state.evidence().stands(&id));
+    for (whose, name) in [("service:ci", key), ("service:ci", again), ("human:security", again)] {
+        assert_eq!(issuer(&mut world, whose, name, true, &ann), "issuer_key_revoked", "{name}");
+    }
+    assert_eq!(add(&mut world, &signed), "issuer_key_unknown");
+    assert_eq!(issuer(&mut world, "service:ci", again, false, &ann), "nothing");
+    world.check_replay();
+    // Nor does the fold take what no step plans.
+    let Event::IssuerTrusted(mut event) = world.entries[1].event.clone() else { panic!("a key") };
+    event.key = again.into();
+    event.issuer = actor("human:security");
+    let entry = world.entry(Event::IssuerTrusted(event));
+    let error = world.replayed().apply(&entry).expect_err("it is known").to_string();
+    assert!(error.contains("a second time"), "{error}");
+}
+
 #[test]
 fn times_are_what_they_can_be() {
     let mut world = world(Bounds::default());
@@ -157,29 +190,130 @@ fn what_was_taken_back_does_not_come_again() {
 #[test]
 fn bounds_hold_and_what_has_expired_makes_room() {
     let mut world = world(Bounds { evidence_max: 512, ..Bounds::default() });
+    let ann = who("human:ann", &["admin"]);
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &ann), "added");
+    let signed = |world: &World, digested: &str| AddEvidence {
+        key: Some(KEY.into()),
+        ..piece(world, "service:ci", digested)
+    };
     for number in 0..512 {
-        let piece = piece(&world, "service:ci", &format!("report {number}"));
+        let piece = signed(&world, &format!("report {number}"));
         assert_eq!(add(&mut world, &piece), "added");
     }
-    assert_eq!(bring(&mut world, "service:ci", "one more"), "evidence_full");
+    let more = signed(&world, "one more");
+    assert_eq!(add(&mut world, &more), "evidence_full");
     world.now = world.now.plus(10_000);
-    assert_eq!(bring(&mut world, "service:ci", "one more"), "added");
+    let more = signed(&world, "one more");
+    assert_eq!(add(&mut world, &more), "added");
     assert_eq!(world.state.evidence().len(), 257);
     // Nobody fills the store with one report.
     for number in 1..64 {
-        let again = piece(&world, "service:ci", "one more");
+        let again = signed(&world, "one more");
         let again = AddEvidence { expires: again.expires.plus(number), ..again };
         assert_eq!(add(&mut world, &again), "added");
     }
-    let again = piece(&world, "service:ci", "one more");
+    let again = signed(&world, "one more");
     let again = AddEvidence { expires: again.expires.plus(64), ..again };
     assert_eq!(add(&mut world, &again), "evidence_full");
+    // About another subject it says something else.
+    let another = AddEvidence { subject: digest("another change"), ..again };
+    assert_eq!(add(&mut world, &another), "added");
     world.check_replay();
-    let ann = who("human:ann", &["admin"]);
     for number in 0..16 {
         assert_eq!(issuer(&mut world, "service:cd", &format!("key {number}"), true, &ann), "added");
     }
     assert_eq!(issuer(&mut world, "service:cd", "key 16", true, &ann), "issuer_keys_full");
+}
+
+/// A short-lived bare word of a type that nobody else uses.
+fn junk(world: &World, number: u64) -> AddEvidence {
+    let expires = world.now.plus(3000);
+    AddEvidence { kind: format!("junk_{number}"), expires, ..piece(world, "agent:junk", "junk") }
+}
+
+/// Whoever may propose brings bare words of as many types, about as many digests as they like: that keeps out
+/// neither others nor what is signed.
+#[test]
+fn nobodys_bare_word_keeps_out_what_others_say() {
+    let mut world = world(Bounds { evidence_max: 4096, ..Bounds::default() });
+    let ann = who("human:ann", &["admin"]);
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &ann), "added");
+    for number in 0..64 {
+        let piece = junk(&world, number);
+        assert_eq!(add(&mut world, &piece), "added", "{number}");
+    }
+    let more = junk(&world, 64);
+    assert_eq!(add(&mut world, &more), "evidence_full", "64 types each");
+    assert_eq!(bring(&mut world, "agent:other", "a"), "added", "another caller has its own");
+    // In pieces: half of them each, three quarters together, and what is signed has the rest.
+    for (by, want) in [("agent:a", 2048), ("agent:b", 3072 - 65 - 2048)] {
+        let mut added = 0;
+        while bring(&mut world, by, &format!("{by} {added}")) == "added" {
+            added += 1;
+        }
+        assert_eq!(added, want, "{by}");
+    }
+    let signed = |world: &World, digested: &str| AddEvidence {
+        key: Some(KEY.into()),
+        ..piece(world, "service:ci", digested)
+    };
+    for number in 0..100 {
+        let piece = AddEvidence { kind: format!("scan_{number}"), ..signed(&world, "scan") };
+        assert_eq!(add(&mut world, &piece), "added", "{number}");
+    }
+    assert_eq!(bring(&mut world, "agent:d", "d"), "evidence_full");
+    world.check_replay();
+    // What has expired makes room, also of types: names go with the last piece.
+    world.now = world.now.plus(10_000);
+    assert_eq!(bring(&mut world, "agent:d", "d"), "added");
+    let again = AddEvidence { kind: "junk_once_more".into(), ..piece(&world, "agent:junk", "x") };
+    assert_eq!(add(&mut world, &again), "added");
+    world.check_replay();
+    for at in [70, 3000, world.log.len()] {
+        let revived = world.revived(&mut Runs::default(), at);
+        assert_eq!(world.fingerprint(&world.state), world.fingerprint(&revived), "after {at}");
+    }
+}
+
+/// Bare words about other subjects, or newer ones, hide nothing that is presented by its digest.
+#[test]
+fn a_digest_that_many_speak_of_is_found_by_what_counts() {
+    let mut world = world(Bounds::default());
+    let ann = who("human:ann", &["admin"]);
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &ann), "added");
+    let signed = AddEvidence { key: Some(KEY.into()), ..piece(&world, "service:ci", "report") };
+    assert_eq!(add(&mut world, &signed), "added");
+    let good = newest(&world).id;
+    for number in 0..256 {
+        let other = piece(&world, "agent:junk", "report");
+        let subject = if number < 64 { other.subject } else { digest(&format!("{number}")) };
+        let other = AddEvidence { expires: other.expires.plus(number), subject, ..other };
+        assert_eq!(add(&mut world, &other), "added", "{number}");
+    }
+    let other = AddEvidence { subject: digest("x"), ..piece(&world, "agent:junk", "report") };
+    assert_eq!(add(&mut world, &other), "evidence_full", "256 of one digest");
+    // The issuer's next one is let in, whatever there is of this digest.
+    let next = AddEvidence { subject: digest("next"), ..signed.clone() };
+    assert_eq!(add(&mut world, &next), "added");
+    let (subject, store) = (signed.subject, world.state.evidence());
+    let found = store.of_digest("test_report", &signed.digest, Some(&subject), 2);
+    assert_eq!(found[0].id, good);
+    assert!(found.iter().all(|it| it.subject == subject));
+}
+
+/// Where a key was revoked its issuer is the last to be believed without one.
+#[test]
+fn who_has_had_a_key_signs() {
+    let mut world = world(Bounds::default());
+    let ann = who("human:ann", &["admin"]);
+    assert_eq!(issuer(&mut world, "service:ci", KEY, true, &ann), "added");
+    assert_eq!(bring(&mut world, "service:ci", "a"), "evidence_unsigned");
+    assert_eq!(issuer(&mut world, "service:ci", KEY, false, &ann), "added");
+    assert_eq!(bring(&mut world, "service:ci", "a"), "evidence_unsigned");
+    let other = "ci+00000002+B";
+    assert_eq!(issuer(&mut world, "service:ci", other, true, &ann), "added");
+    let signed = AddEvidence { key: Some(other.into()), ..piece(&world, "service:ci", "a") };
+    assert_eq!(add(&mut world, &signed), "added");
 }
 
 #[test]

@@ -264,6 +264,101 @@ fn exceptions_are_counted_from_opening_to_review() {
     assert_eq!(found.since(now).exceptions, [0, 0, 0, 1, 1]);
 }
 
+/// Names that begin like those of the constitution are known under any bundle, and anybody may ask for them.
+#[test]
+fn whoever_asks_for_invented_names_takes_no_place() {
+    let mut scene = scene("agent bot\nagent own\nrule a pay allow\nrule b ask hold");
+    for at in 0..SURFACES_MAX + 8 {
+        assert!(scene.line(&format!("decide bot key.junk{at} d{at}")).starts_with("DENY"));
+    }
+    let found = measures(&mut scene);
+    let unknown = SURFACES_MAX as u64 + 8;
+    assert_eq!((found.surfaces().named.len(), found.surfaces().unknown), (0, unknown));
+    // Those on which something is done have their places.
+    play(&mut scene, "decide bot key.create k1\ndecide bot policy.publish k2");
+    let names = ["key.create", "policy.publish"];
+    assert!(measures(&mut scene).surfaces().named.keys().eq(names));
+    // Under a bundle that knows any name, asking alone keeps no place from one that is granted something.
+    for at in 0..SURFACES_MAX {
+        play(&mut scene, &format!("+1\ndecide bot junk{at} j{at}"));
+    }
+    play(&mut scene, "decide own pay p1\ndecide own ask p2\ndecide own silent s1");
+    let found = measures(&mut scene);
+    let surfaces = found.surfaces();
+    assert_eq!(surfaces.named.len(), SURFACES_MAX);
+    assert_eq!((surfaces.named["pay"].consumed, surfaces.named["ask"].decisions[2]), (1, 1));
+    // The oldest went, and what was counted there is counted with the others.
+    assert!(!surfaces.named.contains_key("key.create") && !surfaces.named.contains_key("silent"));
+    assert_eq!(surfaces.others.decisions.iter().sum::<u64>(), 5);
+    let of = |surfaces: &placet_engine::Surfaces| {
+        let all = surfaces.named.values().chain([&surfaces.others]);
+        all.flat_map(|seen| seen.decisions).sum::<u64>() + surfaces.unknown
+    };
+    assert_eq!(of(surfaces), found.total().decisions.iter().sum::<u64>(), "none is lost");
+    // What is granted stays: another flood moves nothing.
+    for at in 0..SURFACES_MAX {
+        play(&mut scene, &format!("decide bot more{at} m{at}"));
+    }
+    assert_eq!(measures(&mut scene).surfaces().named["pay"], surfaces.named["pay"]);
+}
+
+/// An exception from all of policy permits what policy does not know. Its use and its report are counted in
+/// one place, and no report pays for another surface's permit.
+#[test]
+fn what_an_exception_permits_on_unknown_surfaces_hides_nothing() {
+    let mut scene = scene(
+        "person bob admin
+        agent bot
+        service gate
+        rule a pay allow
+        world dev
+        decide bob override.exception o1 action=open
+        except bob o1 x1 * bot waives=governance lasts=60000",
+    );
+    for at in 0..SURFACES_MAX + 8 {
+        play(&mut scene, &format!("decide bot unknown.s{at} d{at}"));
+    }
+    let found = measures(&mut scene);
+    let most = SURFACES_MAX as u64 + 8;
+    // Permitted and used, and nobody reported: that is seen.
+    assert_eq!(found.surfaces().others.outcome_unknown(), most);
+    for at in 0..SURFACES_MAX + 8 {
+        play(&mut scene, &format!("report bot d{at}"));
+    }
+    play(&mut scene, "decide bot pay p1\ndecide bot pay p2 for=gate\nconsume gate p2");
+    let found = measures(&mut scene);
+    let surfaces = found.surfaces();
+    let names: Vec<_> = surfaces.named.keys().map(String::as_str).collect();
+    assert_eq!(names, ["override.exception", "pay"]);
+    assert_eq!((surfaces.unknown, surfaces.others.consumed), (most, most));
+    assert_eq!(
+        (surfaces.others.outcome_unknown(), surfaces.named["pay"].outcome_unknown()),
+        (0, 2)
+    );
+}
+
+/// A permit that was used while there was no place is reported where it was counted.
+#[test]
+fn a_report_is_counted_where_its_permit_was() {
+    let mut scene = scene("agent bot\nservice gate\nrule a * allow\nrule no denied deny floor");
+    for at in 0..SURFACES_MAX - 1 {
+        play(&mut scene, &format!("decide bot s{at} d{at}\nreport bot d{at}"));
+    }
+    play(&mut scene, "decide bot denied n1\ndecide bot late l1 for=gate");
+    // It took the place of what was never granted; the next finds none.
+    play(&mut scene, "decide bot later m1 for=gate\nconsume gate m1\nconsume gate l1");
+    let found = measures(&mut scene);
+    let surfaces = found.surfaces();
+    assert_eq!((surfaces.named["late"].consumed, surfaces.others.consumed), (1, 1));
+    play(&mut scene, "report gate m1");
+    let found = measures(&mut scene);
+    let surfaces = found.surfaces();
+    assert_eq!(
+        (surfaces.named["late"].outcome_unknown(), surfaces.others.outcome_unknown()),
+        (1, 0)
+    );
+}
+
 #[test]
 fn evidence_that_runs_out_is_counted_whether_asked_for_or_waited_with() {
     let mut scene = scene(

@@ -113,12 +113,7 @@ impl Scene {
             "narrow" => self.narrow(&words),
             "may" => return self.may(words[1]),
             "show" => return self.show(words[1]),
-            "again" => {
-                let id = self.id(words[1]);
-                let (index, event) = self.world().decision(id);
-                let withheld = self.world().state.withheld(index, &event.scopes());
-                return withheld.map_or("shown".into(), |why| format!("! {}", why.code()));
-            }
+            "again" => return self.again(words[1]),
             "owes" => return self.owes(words[1]),
             "run" => return self.stands(words[1]),
             "sizes" => return format!("{:?}", self.world().state.sizes()),

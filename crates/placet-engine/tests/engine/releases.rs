@@ -90,6 +90,52 @@ fn a_name_is_for_good_and_a_permit_is_for_one_thing() {
     assert_eq!(lead(&mut world, "a", "model:n", 10), "killed");
 }
 
+/// Whoever registers as many as there is room for gets no name of an earlier one, and moves no alias.
+#[test]
+fn what_is_forgotten_keeps_its_name_and_what_is_led_to_is_not_forgotten() {
+    let bounds = Bounds { releases_max: 3, release_names_max: 4, ..Bounds::default() };
+    let mut world = world(bounds);
+    assert_eq!(register(&mut world, "r1", 1), "done");
+    assert_eq!(lead(&mut world, "prod", "release:r1", 2), "done");
+    assert_eq!(lead(&mut world, "beta", "release:r1", 3), "done");
+    for number in 4..8 {
+        assert_eq!(register(&mut world, &format!("r{number}"), number), "done");
+    }
+    // The oldest were forgotten but the one that aliases lead to; their names stay theirs.
+    assert!(world.state.release("r1").is_some() && world.state.release("r4").is_none());
+    assert_eq!(register(&mut world, "r4", 8), "already_exists");
+    assert_eq!(lead(&mut world, "c", "release:r4", 8), "not_found");
+    for at in [3, world.log.len()] {
+        let revived = world.revived(&mut Runs::default(), at);
+        assert_eq!(world.fingerprint(&world.state), world.fingerprint(&revived), "after {at}");
+        assert!(revived.release("r1").is_some());
+        let Event::ReleaseRegistered(mut event) = world.entries[4].event.clone() else {
+            panic!("a release")
+        };
+        assert_eq!(event.name, "r4");
+        event.decision = DecisionId::from_bytes([90; 16]);
+        let entry = world.entry(Event::ReleaseRegistered(event));
+        let mut revived = revived;
+        let error = revived.apply(&entry).expect_err("its name was another's").to_string();
+        assert!(error.contains("its release is there"), "after {at}: {error}");
+    }
+    // One alias goes elsewhere, then the other: then it can be forgotten.
+    assert_eq!(lead(&mut world, "beta", "release:r6", 8), "done");
+    assert_eq!(register(&mut world, "r8", 9), "done");
+    assert!(world.state.release("r1").is_some() && world.state.release("r5").is_none());
+    assert_eq!(lead(&mut world, "prod", "model:m", 10), "done");
+    assert_eq!(register(&mut world, "r9", 11), "done");
+    assert!(world.state.release("r1").is_none());
+    // Four names are kept of forgotten ones, and no more.
+    assert_eq!(register(&mut world, "r10", 12), "releases_full");
+    world.check_replay();
+    let mut all = World::new(Bounds { releases_max: 1, ..Bounds::default() }, false, false);
+    all.genesis(vec![], None);
+    assert_eq!(register(&mut all, "r1", 1), "done");
+    assert_eq!(lead(&mut all, "prod", "release:r1", 2), "done");
+    assert_eq!(register(&mut all, "r2", 3), "releases_full");
+}
+
 #[test]
 fn papers_are_complete_when_every_link_holds() {
     let mut world = world(Bounds::default());
@@ -110,11 +156,13 @@ fn papers_are_complete_when_every_link_holds() {
         subject: Some(digest("app")),
         permitted: true,
         proposers: vec![actor("agent:bot"), actor("human:ann")],
+        surface: "git.change".into(),
     };
     let approval = LinkedApproval {
         subject: Some(digest("app")),
         given: Some(2),
         voters: vec![actor("human:bob")],
+        surface: "git.change".into(),
     };
     let good = Lineage {
         subject: digest("app"),
@@ -129,7 +177,7 @@ fn papers_are_complete_when_every_link_holds() {
     fn approval_of(lineage: &mut Lineage) -> &mut LinkedApproval {
         lineage.approvals[0].1.as_mut().unwrap()
     }
-    let cases: [(Break, &str); 14] = [
+    let cases: [(Break, &str); 15] = [
         (|_| {}, ""),
         (|it| it.change = None, "change_missing"),
         (|it| it.change.as_mut().unwrap().1 = None, "change_unknown"),
@@ -143,6 +191,7 @@ fn papers_are_complete_when_every_link_holds() {
         (|it| approval_of(it).given = None, "approval_not_given"),
         (|it| approval_of(it).given = Some(1), "approval_before_evaluation"),
         (|it| approval_of(it).voters = vec![actor("human:ann")], "approval_own"),
+        (|it| change_of(it).proposers.push(actor("service:ci")), "evaluation_own"),
         (
             |it| it.subject = digest("b"),
             "approval_other_subject change_other_subject evaluation_other_subject",
@@ -161,7 +210,7 @@ fn papers_are_complete_when_every_link_holds() {
         let release = world.state.release(&registered).unwrap();
         assert_eq!(world.state.release_gaps(release, world.now).join(" "), want);
     }
-    assert_eq!(world.state.measures().total().releases, [14, 1]);
+    assert_eq!(world.state.measures().total().releases, [15, 1]);
     let gaps =
         |world: &World| world.state.release_gaps(world.state.release("r0").unwrap(), world.now);
     // The decision was told that the papers are complete, and they are. What it was not told need not be.

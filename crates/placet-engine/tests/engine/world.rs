@@ -307,8 +307,9 @@ impl World {
         let waiting = state.approvals(None).filter(|held| held.state.is_pending());
         assert!(pending.iter().map(|it| it.approval).eq(waiting.map(|it| it.approval)), "inbox");
         for (index, decision) in &self.decisions {
-            let _ =
-                writeln!(out, "{:?}", state.status(decision.decision, *index, &decision.scopes()));
+            let under = decision.exception.as_ref().map(|passage| passage.exception);
+            let status = state.status(decision.decision, *index, &decision.scopes(), under);
+            let _ = writeln!(out, "{status:?}");
         }
         out
     }

@@ -71,11 +71,18 @@ const UNREADABLE: [&str; 8] = [
     "trace_id",
 ];
 
-/// The fact about the release that an alias is to lead to: its name, and whether its papers are complete.
+/// The fact about a release: its name, whether its papers are complete, and what they are of.
 const RELEASE: &str = "release";
 
 static RELEASE_FACT: LazyLock<Record> = LazyLock::new(|| Record {
-    fields: [("complete".to_owned(), Known::Bool), ("name".to_owned(), Known::Text)].into(),
+    fields: [
+        ("approval_surfaces".to_owned(), Known::List(Box::new(Known::Text))),
+        ("change_surface".to_owned(), Known::Text),
+        ("complete".to_owned(), Known::Bool),
+        ("evaluation_types".to_owned(), Known::List(Box::new(Known::Text))),
+        ("name".to_owned(), Known::Text),
+    ]
+    .into(),
     closed: true,
 });
 

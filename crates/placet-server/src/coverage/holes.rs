@@ -2,9 +2,11 @@
 //! names them.
 
 use crate::measures::Unowned;
+use crate::names::Names;
 use placet_api::{CoveredRules, CoveredSurface, HoleDocument, UnknownSurfaces};
 use placet_engine::is_governed;
 use placet_policy::Shadowed;
+use placet_runtime::Seen;
 use placet_types::ids::TimeMs;
 use std::collections::BTreeMap;
 
@@ -141,6 +143,21 @@ impl Holes {
             let detail =
                 format!("mode {}: decisions on {surfaces} in {environments} {what}", mode.id);
             self.add("shadowed", None, detail);
+        }
+    }
+
+    /// What policy does not hold while it lasts, and what nobody has looked at.
+    pub(super) fn exceptions(&mut self, seen: &Seen, names: &Names<'_>) {
+        for it in &seen.ungoverned {
+            let scope = &it.opened.scope;
+            let (who, until) = (names.get(scope.actor.as_str()), it.opened.ends.rfc3339());
+            let detail = format!("{}: no policy holds {who} until {until}", it.id());
+            self.add("exception_ungoverned", Some(&scope.surface), detail);
+        }
+        for it in &seen.unreviewed {
+            let (who, due) = (names.get(it.opened.owner.as_str()), it.due().rfc3339());
+            let detail = format!("{}, which {who} owns, was to be reviewed by {due}", it.id());
+            self.add("review_overdue", Some(&it.opened.scope.surface), detail);
         }
     }
 

@@ -97,6 +97,7 @@ pub(crate) async fn coverage(call: Call) -> Result<Response, Problem> {
     holes.others(others.as_ref());
     holes.unknown(&unknown);
     holes.modes(&declared.shadowed, seen.modes_count);
+    holes.exceptions(&seen, &names);
     if let Some(rules) = &rules {
         holes.rules(rules);
     }

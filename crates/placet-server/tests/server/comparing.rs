@@ -133,7 +133,7 @@ async fn a_decision_is_explained_by_the_bundle_that_it_was_made_under() {
     let id = at(&decided, "/id").to_owned();
     let gone = format!("{never},\"subjects\":[\"customer-1\"]");
     let gone = at(&world.decide(&bot, "e", &gone).await, "/id").to_owned();
-    let erase = json!({"subject": "customer-1", "reason": "request of the person"}).to_string();
+    let erase = json!({"subject": "customer-1", "reason": "request-of-the-person"}).to_string();
     world.post("/api/v1/audit/erase", &ann, &erase).await.ok();
     let made = r#"{"actor":"human:bea","environment":"production","roles":["admin"]}"#;
     let bea = world.post("/api/v1/keys", &ann, made).await.json();

@@ -248,3 +248,44 @@ async fn dashboards_and_alerts_name_metrics_that_are_served() {
     let of = |kind: &str| panels.iter().filter(|it| it["type"] == kind).count();
     assert_eq!((of("row"), of("timeseries") + of("stat")), (4, 15));
 }
+
+/// What no policy holds and what nobody has reviewed are holes as long as they last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exceptions_from_all_of_policy_and_overdue_reviews_are_holes() {
+    let clock = Arc::new(Stepped(watch::Sender::new(1)));
+    let bundle = format!(
+        "{BUNDLE}exceptions: {{ max: 2h, break_glass: {{ roles: [operator], max: 10m, review: 1h }} }}\n"
+    );
+    let world = World::at(&bundle, ServerOptions::default(), clock.clone()).await;
+    let ann = world.admin.clone();
+    let olga = world.key("human:olga", &["operator"]).await;
+    let count = async |kind: &str| {
+        let found = kinds(&world.get(PATH, &ann).await.ok());
+        found.iter().find(|(it, _)| it == kind).map_or(0, |(_, count)| *count)
+    };
+    let glass = |waives: &str, key: &str| {
+        json!({"break_glass": true, "surface": "*", "actor": "agent:bot", "waives": [waives],
+               "reason": "incident-7", "duration": "5m", "idempotency_key": key})
+        .to_string()
+    };
+    // What waives less than all of it leaves policy in charge.
+    let narrow = world.post("/api/v1/exceptions", &olga, &glass("rules", "e1")).await;
+    assert_eq!(narrow.status, 201, "{narrow:?}");
+    assert_eq!(count("exception_ungoverned").await, 0);
+    let opened = world.post("/api/v1/exceptions", &olga, &glass("governance", "e2")).await;
+    assert_eq!(opened.status, 201, "{opened:?}");
+    let id = at(&opened.json(), "/id").to_owned();
+    assert_eq!(count("exception_ungoverned").await, 1);
+    let found = world.get(PATH, &ann).await.ok();
+    let holes = found["holes"].as_array().unwrap();
+    let hole = holes.iter().find(|it| it["kind"] == "exception_ungoverned").unwrap();
+    assert_eq!(hole["surface"], "*");
+    assert!(at(hole, "/detail").starts_with(&format!("{id}: no policy holds agent:bot until")));
+    clock.0.send_modify(|now| *now += 300_000);
+    assert_eq!((count("exception_ungoverned").await, count("review_overdue").await), (0, 0));
+    clock.0.send_modify(|now| *now += 3_600_000);
+    assert_eq!(count("review_overdue").await, 2);
+    let review = format!("/api/v1/exceptions/{id}/review");
+    world.post(&review, &ann, r#"{"justified":true,"note":"looked at"}"#).await.ok();
+    assert_eq!(count("review_overdue").await, 1);
+}

@@ -129,3 +129,105 @@ async fn nobody_has_a_revoked_role_until_two_people_give_it_back() {
     let again = world.decide(&bot, "a", "").await;
     assert_eq!(at(&again, "/outcome"), "PERMIT", "{again}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_named_to_those_who_oversee_and_what_they_stop_is_lifted_by_its_entry() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    world.key("human:bob", &["operator"]).await;
+    let body = r#"{"scope":"actor:human:bob","mode":"kill"}"#;
+    let stopped = world.post(PATH, &olga, body).await.ok();
+    assert_eq!(at(&stopped, "/name"), "actor:human:bob");
+    let scope = at(&stopped, "/scope").to_owned();
+    assert!(scope.starts_with("actor:human:") && !scope.contains("bob"), "{scope}");
+    world.post(PATH, &olga, r#"{"scope":"surface:a.b","mode":"freeze"}"#).await.ok();
+    let listed = |found: serde_json::Value| {
+        let rows = found["overrides"].as_array().unwrap().clone();
+        rows.into_iter().map(|it| (at(&it, "/scope").to_owned(), it["name"].clone()))
+    };
+    let surface = ("surface:a.b".to_owned(), json!(null));
+    let seen: Vec<_> = listed(world.get(PATH, &ann).await.ok()).collect();
+    assert_eq!(seen, [(scope.clone(), json!("actor:human:bob")), surface.clone()]);
+    let seen: Vec<_> = listed(world.get(PATH, &bot).await.ok()).collect();
+    assert_eq!(seen, [(scope.clone(), json!(null)), surface]);
+
+    let index = stopped["index"].as_u64().unwrap();
+    let report = world.get(&format!("{PATH}/{index}"), &ann).await.ok();
+    assert_eq!((at(&report, "/name"), at(&report, "/by")), ("actor:human:bob", "human:olga"));
+    for (body, status, code) in [
+        (r#"{"index":"1"}"#.to_owned(), 400, "field_invalid"),
+        (r#"{"index":-1}"#.to_owned(), 400, "field_invalid"),
+        (format!(r#"{{"index":{index},"scope":"workspace"}}"#), 400, "field_invalid"),
+        (format!(r#"{{"index":{index},"value":"x"}}"#), 400, "field_invalid"),
+        (r#"{"index":99999}"#.to_owned(), 404, "not_found"),
+        ("{}".to_owned(), 400, "field_missing"),
+    ] {
+        world.post(LIFT, &olga, &body).await.refused(status, code);
+    }
+    let body = json!({ "index": index }).to_string();
+    let asked = world.post(LIFT, &olga, &body).await.ok();
+    assert_eq!(at(&asked, "/override/lift_requested_by"), "human:olga");
+    world.post(LIFT, &olga, &body).await.refused(409, "second_person_needed");
+    assert_eq!(world.post(LIFT, &ann, &body).await.ok()["lifted"], true);
+    // By the pseudonym that everybody is shown as well.
+    world.post(PATH, &olga, r#"{"scope":"actor:human:bob","mode":"freeze"}"#).await.ok();
+    let body = json!({ "scope": scope }).to_string();
+    world.post(LIFT, &ann, &body).await.ok();
+    assert_eq!(world.post(LIFT, &olga, &body).await.ok()["lifted"], true);
+    // The widest ones alike, and nobody but those who oversee is told who asks.
+    let killed = world.post("/api/v1/kill", &olga, r#"{"scope":"workspace"}"#).await.ok();
+    let body = json!({"index": killed["workspace"]["index"]}).to_string();
+    world.post(LIFT, &olga, &body).await.ok();
+    let by = async |key: &str| {
+        let state = world.get("/api/v1/kill", key).await.ok();
+        at(&state, "/workspace/lift_requested_by").to_owned()
+    };
+    assert_eq!(by(&ann).await, "human:olga");
+    assert!(by(&bot).await.starts_with("human:") && by(&bot).await != "human:olga");
+    assert_eq!(world.post(LIFT, &ann, &body).await.ok()["lifted"], true);
+    world
+        .post("/api/v1/kill", &ann, r#"{"scope":"surface:a.b"}"#)
+        .await
+        .refused(400, "field_invalid");
+}
+
+/// Container ids and the like have the form of a pseudonym; labels of jobs have any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_run_is_called_its_kill_stops_it() {
+    let world = World::new().await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let hex = "ab12".repeat(16);
+    let job = format!("job_{}", "0a".repeat(16));
+    let table = [
+        ("execution", hex.as_str(), format!(r#","execution":"{hex}""#), "killed_execution"),
+        ("job", hex.as_str(), format!(r#","labels":{{"job":"{hex}"}}"#), "killed_job"),
+        ("job", "nightly run", r#","labels":{"job":"nightly run"}"#.to_owned(), "killed_job"),
+        ("execution", job.as_str(), format!(r#","execution":"{job}""#), "killed_job"),
+    ];
+    for (row, (kind, value, more, code)) in table.iter().enumerate() {
+        let body = json!({ "scope": kind, "value": value, "mode": "kill" }).to_string();
+        world.post(PATH, &olga, &body).await.ok();
+        let denied = world.decide(&bot, &format!("k{row}"), more).await;
+        assert_eq!(at(&denied, "/reasons/0/code"), *code, "{value}");
+        let body = json!({ "scope": kind, "value": value }).to_string();
+        assert_eq!(world.post(LIFT, &olga, &body).await.ok()["lifted"], false, "{value}");
+        assert_eq!(world.post(LIFT, &ann, &body).await.ok()["lifted"], true, "{value}");
+        let again = world.decide(&bot, &format!("l{row}"), more).await;
+        assert_eq!(at(&again, "/outcome"), "PERMIT", "{again}");
+        assert_eq!(world.get(PATH, &ann).await.ok()["overrides"], json!([]), "{value}");
+    }
+    // A person by a name of that form.
+    let person = world.key(&format!("human:{hex}"), &[]).await;
+    let body = json!({ "scope": format!("actor:human:{hex}"), "mode": "kill" }).to_string();
+    world.post(PATH, &olga, &body).await.ok();
+    let denied = world.decide(&person, "p", "").await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_actor");
+    let empty = r#"{"scope":"job","value":"","mode":"kill"}"#;
+    assert_eq!(world.post(PATH, &ann, empty).await.status, 400);
+    let long = json!({ "scope": "job", "value": "x".repeat(257), "mode": "kill" }).to_string();
+    world.post(PATH, &ann, &long).await.refused(400, "field_invalid");
+}

@@ -31,7 +31,11 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let world = World::with(Some(POLICY), false, Default::default()).await;
+        Self::under(POLICY).await
+    }
+
+    async fn under(policy: &str) -> Self {
+        let world = World::with(Some(policy), false, Default::default()).await;
         let bot = world.key("agent:bot", &[]).await;
         let ci = world.key("service:ci", &[]).await;
         let olga = world.key("human:olga", &["operator"]).await;
@@ -125,6 +129,43 @@ async fn every_link_is_looked_for_in_the_log() {
     stage.vote(&asked, "approve").await;
     let approval = at(&asked, "/approval/id");
     assert_eq!(gaps(Some(&own), &[&report], &[approval]).await, "approval_own");
+    // Nine were registered, the first of them with all its papers: so say the figures.
+    let ann = &stage.world.admin;
+    let path = "/api/v1/metrics/governance";
+    let share = json!({"releases": 9, "complete": 1, "percent": 11});
+    for path in [path.to_owned(), format!("{path}?window=24h")] {
+        assert_eq!(stage.world.get(&path, ann).await.ok()["lineage_share"], share);
+    }
+    // What was complete when it was registered stays so here, whatever becomes of its papers.
+    let revoke = format!("/api/v1/evidence/{good}/revoke");
+    stage.world.post(&revoke, &stage.ci, r#"{"reason":"flaky"}"#).await.ok();
+    let metrics = stage.world.get("/metrics", "").await.text;
+    for (lineage, count) in [("complete", 1), ("incomplete", 8)] {
+        let line =
+            format!("placet_releases_total{{workspace=\"main\",lineage=\"{lineage}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_alias_is_not_used_and_may_be_led_elsewhere() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    let set = async |to: &str| {
+        let body = json!({"name": "production", "to": to}).to_string();
+        world.post("/api/v1/aliases", &stage.bot, &body).await
+    };
+    set("model:old").await.ok();
+    let stop = |mode: &str| json!({"scope": "alias:production", "mode": mode}).to_string();
+    world.post("/api/v1/overrides", &stage.olga, &stop("disable")).await.ok();
+    // Its change is what mends it: no answer of it is held back either.
+    assert_eq!(set("model:new").await.ok()["to"], "model:new");
+    let used = json!({"surface": "git.change", "action": "note", "model": "production",
+                      "idempotency_key": "used"});
+    let used = world.post("/api/v1/decisions", &stage.bot, &used.to_string()).await.ok();
+    assert_eq!(at(&used, "/reasons/0/code"), "disabled");
+    world.post("/api/v1/overrides", &stage.olga, &stop("kill")).await.ok();
+    set("model:newest").await.refused(403, "not_permitted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,4 +273,42 @@ async fn papers_that_lapse_after_the_decision_lead_nowhere() {
     let refused = set(late).await.unwrap_err();
     assert_eq!(refused.code(), "release_incomplete");
     assert!(refused.to_string().contains("evaluation_revoked"), "{refused}");
+}
+
+/// What is complete by other papers than the policy wants leads nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_policy_says_of_what_the_papers_have_to_be() {
+    let wants = POLICY.replace(
+        "!verified.release.complete'",
+        "(!verified.release.complete || verified.release.change_surface != \"git.change\" \
+         || !(\"git.change\" in verified.release.approval_surfaces) \
+         || !(\"test_report\" in verified.release.evaluation_types))'",
+    );
+    let stage = Stage::under(&wants).await;
+    let set = async |to: &str| {
+        let body = json!({"name": "production", "to": to}).to_string();
+        stage.world.post("/api/v1/aliases", &stage.bot, &body).await
+    };
+    for (kind, by) in [("review", "ci"), ("test_report", "ci"), ("test_report", "bot")] {
+        let change = stage.change("app", json!({})).await;
+        let own = if by == "bot" { &stage.bot } else { &stage.ci };
+        let report = json!({"type": kind, "digest": sha(&format!("r{}", stage.fresh())),
+                            "subject": sha("app")});
+        let report = stage.world.post("/api/v1/evidence", own, &report.to_string()).await.json();
+        stage.vote(&change, "approve").await;
+        let name = format!("{kind}-{by}");
+        let body = json!({"name": name, "subject": sha("app"), "change": change["id"],
+                          "evaluations": [report["id"]],
+                          "approvals": [at(&change, "/approval/id")]});
+        let made = stage.world.post("/api/v1/releases", &stage.bot, &body.to_string()).await.json();
+        // Nobody evaluates their own change by their bare word.
+        let gaps = if by == "bot" { json!(["evaluation_own"]) } else { json!([]) };
+        assert_eq!(made["gaps"], gaps, "{made}");
+        let led = set(&format!("release:{name}")).await;
+        if name == "test_report-ci" {
+            assert_eq!(led.ok()["to"], "release:test_report-ci");
+        } else {
+            led.refused(403, "not_permitted");
+        }
+    }
 }

@@ -114,8 +114,15 @@ async fn a_drill_is_heard_like_a_kill_and_stops_nothing() {
     assert!(report["acknowledged"][0]["latency_ms"].is_u64(), "{report}");
     assert_eq!(at(&report, "/silent/0/gate"), "agent:bot");
     world.post("/api/v1/overrides:drill", &bot, WORKSPACE).await.refused(403, "role_missing");
-    let wrong = r#"{"scope":"world"}"#;
-    world.post("/api/v1/overrides:drill", &world.admin, wrong).await.refused(400, "field_invalid");
+    let wrong = [
+        (r#"{"scope":"world"}"#, "field_invalid"),
+        (r#"{"scope":"capability"}"#, "field_missing"),
+        (r#"{"scope":"role:operator"}"#, "field_invalid"),
+        (r#"{"scope":"workspace","value":"x"}"#, "field_invalid"),
+    ];
+    for (body, code) in wrong {
+        world.post("/api/v1/overrides:drill", &world.admin, body).await.refused(400, code);
+    }
     for (body, code) in [
         (r#"{"stopped":-1}"#, "field_invalid"),
         (r#"{"unreachable":"x"}"#, "field_invalid"),
@@ -126,6 +133,53 @@ async fn a_drill_is_heard_like_a_kill_and_stops_nothing() {
     }
     let none = "/api/v1/overrides/99999/acknowledge";
     world.post(none, &gate, "").await.refused(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_of_one_scope_counts_what_a_kill_of_it_then_stops() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    world.key("service:gate", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let crm = r#","capability":"crm""#;
+    let open = format!(r#"{crm},"audience":"service:gate""#);
+    world.decide(&bot, "o", &open).await;
+    world.decide(&bot, "p", r#","audience":"service:gate""#).await;
+    world.decide(&bot, "h1", BIG).await;
+    let held = world.decide(&bot, "h2", &format!("{BIG}{crm}")).await;
+    let path = format!("/api/v1/decisions/{}?wait=60s", at(&held, "/id"));
+    let waits = [("placet-attempt-nonce", "0123456789abcdef")];
+    let waiting = world.send("GET", &path, &bot, &waits, "").await;
+    while world.root().waiting_callers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let of = |report: &Value| {
+        let names = ["open_permits", "held_actions", "waiting_callers", "executions"];
+        names.map(|it| report["stopped"][it].as_u64().unwrap())
+    };
+    let drill = async |scope: &str| {
+        let body = format!(r#"{{"scope":"{scope}"}}"#);
+        of(&world.post("/api/v1/overrides:drill", &olga, &body).await.ok())
+    };
+    assert_eq!(drill("capability:ads").await, [0, 0, 0, 0]);
+    assert_eq!(drill("workspace").await, [2, 2, 1, 0]);
+    assert_eq!(drill("alias:crm").await, [1, 1, 1, 0]);
+    let drilled = r#"{"scope":"capability","value":"crm"}"#;
+    let drilled = world.post("/api/v1/overrides:drill", &olga, drilled).await.ok();
+    assert_eq!((at(&drilled, "/scope"), of(&drilled)), ("capability:crm", [1, 1, 1, 0]));
+    assert_eq!(at(&drilled, "/by"), "human:olga");
+    assert_eq!(at(&world.decide(&bot, "n", crm).await, "/outcome"), "PERMIT", "nothing stops");
+    let killed = r#"{"scope":"capability:crm","mode":"kill"}"#;
+    let killed = world.post("/api/v1/overrides", &olga, killed).await.ok();
+    World::read(waiting).await.ok();
+    let report = format!("/api/v1/overrides/{}", killed["index"]);
+    let report = world.get(&report, &olga).await.ok();
+    assert_eq!(of(&report), [1, 1, 1, 0], "{report}");
+    // Each is told once.
+    world.post("/api/v1/kill", &olga, WORKSPACE).await.ok();
+    let state = world.get("/api/v1/kill", &olga).await.ok();
+    let report = format!("/api/v1/overrides/{}", state["workspace"]["index"]);
+    assert_eq!(of(&world.get(&report, &olga).await.ok()), [1, 2, 0, 0]);
 }
 
 async fn heard_comment(stream: &mut TcpStream) {

@@ -199,6 +199,8 @@ struct Fold {
     exceptions: BTreeMap<ExceptionId, Exception>,
     pieces: BTreeMap<EvidenceId, Piece>,
     runs: BTreeMap<ExecutionId, Run>,
+    /// Of everything it says what the log of the first workspace says.
+    follows: bool,
 }
 
 type Wrong = Result<(), String>;
@@ -209,7 +211,7 @@ fn wrong(what: impl Into<String>) -> Wrong {
 
 impl Fold {
     fn of(no: u32, log: &[Stored]) -> Result<Self, super::Violation> {
-        let mut fold = Self::default();
+        let mut fold = Self { follows: no != 0, ..Self::default() };
         for (index, stored) in (0..).zip(log) {
             if let Err(what) = fold.entry(index, stored) {
                 let what = format!("entry {index} of workspace {no} {what}");
@@ -374,13 +376,13 @@ impl Fold {
             if let Some(by) = self.stops(&scopes, |_| true) {
                 return wrong(format!("lets pass while {by} is stopped"));
             }
-            if named(&scopes).and_then(|id| self.runs.get(&id)).is_some_and(|run| run.end.is_some())
-            {
+            if self.run(&scopes).is_some_and(|run| run.end.is_some()) {
                 return wrong("lets a step pass of an execution that has ended");
             }
         }
         let foreign = event.reasons.contains(&Reason::ExecutionForeign);
-        let run = named(&scopes).filter(|_| !foreign).and_then(|id| self.runs.get_mut(&id));
+        let run =
+            own(&self.runs, &scopes).filter(|_| !foreign).and_then(|id| self.runs.get_mut(&id));
         if let Some(run) = run.filter(|run| !run.queued || granted) {
             if granted && (run.queued || run.most.is_some_and(|most| run.steps >= most)) {
                 return wrong(
@@ -435,7 +437,7 @@ impl Fold {
         if let Some(by) = self.stops(&known.scopes, |_| true) {
             return wrong(format!("collects a permit while {by} is stopped"));
         }
-        let run = named(&known.scopes).and_then(|id| self.runs.get(&id));
+        let run = self.run(&known.scopes);
         if run.is_some_and(|run| run.end.is_some()) {
             return wrong("collects a permit of an execution that has ended");
         }
@@ -450,6 +452,11 @@ impl Fold {
         }
     }
 
+    /// The execution of ours whose step has these scopes: of several that which is a part of all others.
+    fn run(&self, scopes: &BTreeSet<KillScope>) -> Option<&Run> {
+        own(&self.runs, scopes).and_then(|id| self.runs.get(&id))
+    }
+
     /// What of these is stopped in one of these ways. A freeze spares what runs since before it; of an alias it
     /// stops the change alone, and nothing here changes one.
     fn stops(
@@ -457,9 +464,7 @@ impl Fold {
         scopes: &BTreeSet<KillScope>,
         ways: impl Fn(OverrideMode) -> bool,
     ) -> Option<KillScope> {
-        let run = named(scopes)
-            .and_then(|id| self.runs.get(&id))
-            .filter(|run| run.end.is_none() && !run.queued);
+        let run = self.run(scopes).filter(|run| run.end.is_none() && !run.queued);
         let wide = [KillScope::Everything, KillScope::Workspace];
         let mut all = wide.iter().chain(scopes);
         let by = all.find(|scope| {
@@ -480,6 +485,14 @@ impl Fold {
             self.asked.remove(scope);
         }
         self.stops.push((scope.clone(), *mode, index));
+        // Whatever is a part of a run that ends, ends with it.
+        let mut ended: BTreeSet<KillScope> = BTreeSet::new();
+        if *mode == OverrideMode::Kill {
+            let running = self.runs.iter().filter(|(_, run)| run.end.is_none());
+            let under = running.filter(|(_, run)| covers(&run.scopes));
+            ended.extend(under.map(|(id, _)| KillScope::Execution(id.to_string())));
+        }
+        let covers = |scopes: &BTreeSet<KillScope>| covers(scopes) || !scopes.is_disjoint(&ended);
         if mode.ends_permits() {
             let open = self.decided.values_mut().filter(|it| covers(&it.scopes));
             open.for_each(|it| it.dead = true);
@@ -501,6 +514,8 @@ impl Fold {
         let by = event.by.as_ref().map(|by| by.as_str().to_owned()).unwrap_or_default();
         match self.asked.remove(&event.scope) {
             _ if alone => Ok(()),
+            // Who wants it lifted stands in the log of the first workspace.
+            _ if self.follows && event.scope == KillScope::Everything => Ok(()),
             Some(first) if first != by && !by.is_empty() => Ok(()),
             _ => wrong("lifts what only one person wants lifted"),
         }
@@ -509,9 +524,13 @@ impl Fold {
     /// A no ends the execution whose step it was.
     fn rejected(&mut self, approval: ApprovalId) {
         let decision = self.held.get(&approval).and_then(|id| self.decided.get(id));
-        let id = decision.and_then(|known| named(&known.scopes));
-        if let Some(run) = id.and_then(|id| self.runs.get_mut(&id)) {
-            run.end.get_or_insert("rejected");
+        let Some(own) = decision.and_then(|known| self.run(&known.scopes)) else { return };
+        let own: BTreeSet<ExecutionId> = runs(&own.scopes).collect();
+        for run in self.runs.values_mut() {
+            // The run itself, and what is a part of it.
+            if runs(&run.scopes).collect::<BTreeSet<_>>().is_superset(&own) {
+                run.end.get_or_insert("rejected");
+            }
         }
     }
 
@@ -551,9 +570,17 @@ impl Fold {
     }
 }
 
-/// The execution of ours that is among these scopes.
-fn named(scopes: &BTreeSet<KillScope>) -> Option<ExecutionId> {
-    scopes.iter().find_map(|scope| match scope {
+fn own(all: &BTreeMap<ExecutionId, Run>, scopes: &BTreeSet<KillScope>) -> Option<ExecutionId> {
+    let depth = runs(scopes).count();
+    let deepest = |id: &ExecutionId| {
+        depth <= 1 || all.get(id).is_some_and(|run| runs(&run.scopes).count() == depth)
+    };
+    runs(scopes).find(deepest)
+}
+
+/// The executions of ours that are among these scopes.
+fn runs(scopes: &BTreeSet<KillScope>) -> impl Iterator<Item = ExecutionId> {
+    scopes.iter().filter_map(|scope| match scope {
         KillScope::Execution(name) => ExecutionId::parse(name),
         _ => None,
     })
@@ -561,5 +588,5 @@ fn named(scopes: &BTreeSet<KillScope>) -> Option<ExecutionId> {
 
 /// How an execution ended by a log.
 pub(crate) fn ends(log: &[Stored], id: ExecutionId) -> Option<&'static str> {
-    Fold::of(0, log).ok()?.runs.get(&id)?.end
+    Fold::of(1, log).ok()?.runs.get(&id)?.end
 }

@@ -544,3 +544,42 @@ fn erased_indices_and_subjects_have_one_order_and_a_reason_is_a_code() {
     refused(&decided, &listed, "[]");
     refused(&decided, &listed, "[\"01\"]");
 }
+
+#[test]
+fn a_decision_is_under_its_scopes_and_no_other() {
+    let under =
+        ["branch:b", "capability:crm", "job:job_00000000000000000000000000000001", "model:m"];
+    let scope = |text: &str| KillScope::parse(text).expect("a scope");
+    let plain = DecisionEvent { under: Vec::new(), on_behalf_of: Vec::new(), ..decision() };
+    let full =
+        DecisionEvent { under: under.map(scope).into(), on_behalf_of: vec![actor()], ..decision() };
+    let changes = DecisionEvent { under: vec![scope("alias:main")], ..plain.clone() };
+    let names = ["crm", "b", "m", "main", "other"];
+    let kinds = ["alias", "branch", "capability", "model", "role", "surface"];
+    let named = kinds.iter().flat_map(|kind| names.map(|name| alloc::format!("{kind}:{name}")));
+    let mut scopes: Vec<KillScope> = named.map(|text| scope(&text)).collect();
+    scopes.extend(
+        ["actor:agent:nobody", "execution:exe_00000000000000000000000000000001"].map(scope),
+    );
+    scopes.extend([plain.scopes(), full.scopes(), changes.scopes()].concat());
+    for event in [plain, full, changes] {
+        let own = event.scopes();
+        for scope in &scopes {
+            assert_eq!(event.is_under(scope), own.contains(scope), "{scope}");
+        }
+        assert!(event.is_under(&KillScope::Workspace) && event.is_under(&KillScope::Everything));
+    }
+}
+
+#[test]
+fn an_alias_is_stopped_in_its_use_or_its_change() {
+    let alias = KillScope::Alias("main".into());
+    let changes = [KillScope::Surface("alias.change".into())];
+    let uses = [KillScope::Surface("git.change".into())];
+    let of = |mode| [alias.stops(mode, &changes), alias.stops(mode, &uses)];
+    assert_eq!(of(OverrideMode::Freeze), [true, false]);
+    assert_eq!(of(OverrideMode::Disable), [false, true]);
+    assert_eq!(of(OverrideMode::Kill), [true, true]);
+    let surface = KillScope::Surface("alias.change".into());
+    assert!(surface.stops(OverrideMode::Disable, &changes));
+}

@@ -10,7 +10,8 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 /// Kinds of holes, as `docs/reference/coverage.md` lists them.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 15] = [
+    "exception_ungoverned",
     "fail_open",
     "gate_never_heard",
     "gate_silent",
@@ -18,6 +19,7 @@ const KINDS: [&str; 13] = [
     "not_told_apart",
     "outcome_unknown",
     "owner_missing",
+    "review_overdue",
     "rule_never_matched",
     "shadowed",
     "surface_never_heard",

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
   placet kill --actor agent:bot               # one actor, whoever it acts for
   placet kill --local --data ./placet-data    # without asking the server
   placet kill --drill                         # who would have stopped, and how soon
+  placet kill --drill --capability crm-writer # the same of one unit of automation
   placet kill --report 42                     # what the kill in entry 42 came to")]
 pub(crate) struct KillArgs {
     #[command(flatten)]
@@ -36,7 +37,7 @@ pub(crate) struct KillArgs {
     /// Data directory (with --local).
     #[arg(long, default_value = "./placet-data", value_name = "DIR")]
     data: PathBuf,
-    /// Practise: gates acknowledge it, nothing stops.
+    /// Practise: gates acknowledge it, it counts what would stop, and nothing does.
     #[arg(long, conflicts_with = "local")]
     drill: bool,
     /// Seconds that a drill waits for the gates that were heard within a day.
@@ -49,15 +50,19 @@ pub(crate) struct KillArgs {
     ask: Ask,
 }
 
-/// Lift a kill, freeze, ban or revocation of a role; it takes two people, so the second one runs it again.
+/// Lift a kill, freeze, disable or revocation of a role; it takes two people, so the second one runs it again.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   PLACET_KEY=$ANN placet lift && PLACET_KEY=$BOB placet lift
   placet lift --everything
-  placet lift --capability crm-writer")]
+  placet lift --capability crm-writer
+  placet lift --entry 42                      # whatever entry 42 has stopped, as `placet overrides` lists it")]
 pub(crate) struct LiftArgs {
     #[command(flatten)]
     which: Which,
+    /// What the entry at this log index has stopped.
+    #[arg(long, value_name = "INDEX", conflicts_with = "Which")]
+    entry: Option<u64>,
     #[command(flatten)]
     ask: Ask,
 }
@@ -107,6 +112,9 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
 
 /// Runs `lift`.
 pub(crate) async fn lift(args: LiftArgs) -> Done {
+    if let Some(index) = args.entry {
+        return overrides::lift_entry(&args.ask, index).await;
+    }
     let scope = args.which.scope();
     if !is_wide(&scope) {
         return overrides::lift(&args.ask, &scope).await;

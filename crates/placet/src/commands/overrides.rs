@@ -176,14 +176,15 @@ pub(crate) async fn overrides(args: OverridesArgs) -> Done {
                 .into_iter()
                 .flatten()
                 .map(|one| {
-                    let keys = ["scope", "mode", "since", "source", "lift_requested_by"];
-                    keys.map(|key| output::plain(&one[key])).to_vec()
+                    let keys = ["index", "mode", "since", "source", "lift_requested_by"];
+                    let rest = keys.map(|key| output::plain(&one[key]));
+                    std::iter::once(called(one)).chain(rest).collect()
                 })
                 .collect();
             if rows.is_empty() {
                 return output::line("nothing is stopped");
             }
-            let header = ["scope", "how", "since", "source", "lift asked for by"];
+            let header = ["scope", "entry", "how", "since", "source", "lift asked for by"];
             output::line(&output::table(&header, &rows));
         })
         .await
@@ -199,21 +200,36 @@ pub(crate) async fn stop(ask: &Ask, scope: &str, mode: &str) -> Done {
     };
     let said = |state: &Value| {
         let done = output::paint(output::RED, done);
-        output::line(&format!("{done}: {}", output::plain(&state["scope"])));
+        output::line(&format!("{done}: {}", called(state)));
     };
     ask.post("/api/v1/overrides", &json!({"scope": scope, "mode": mode}), said).await
 }
 
+/// A scope with the name of the person, where the caller may see it.
+pub(crate) fn called(stopped: &Value) -> String {
+    output::plain(if stopped["name"].is_string() { &stopped["name"] } else { &stopped["scope"] })
+}
+
 /// Asks for, or completes, the lift of a narrower scope.
 pub(crate) async fn lift(ask: &Ask, scope: &str) -> Done {
+    let (kind, value) = scope.split_once(':').unwrap_or((scope, ""));
+    let command = format!("placet lift --{kind} {}", output::safe(value));
+    lift_of(ask, &json!({"scope": scope}), &output::safe(scope), &command).await
+}
+
+/// The same of whatever the entry at a log index has stopped.
+pub(crate) async fn lift_entry(ask: &Ask, index: u64) -> Done {
+    let command = format!("placet lift --entry {index}");
+    lift_of(ask, &json!({"index": index}), &format!("entry {index}"), &command).await
+}
+
+async fn lift_of(ask: &Ask, body: &Value, what: &str, command: &str) -> Done {
     let said = |state: &Value| {
         if state["lifted"] == json!(true) {
             let lifted = output::paint(output::GREEN, "lifted");
-            return output::line(&format!("{lifted}: {}", output::safe(scope)));
+            return output::line(&format!("{lifted}: {what}"));
         }
-        let (kind, value) = scope.split_once(':').unwrap_or((scope, ""));
-        let command = format!("placet lift --{kind} {}", output::safe(value));
-        output::line(&super::kill::not_yet(&output::safe(scope), &command, &state["override"]));
+        output::line(&super::kill::not_yet(what, command, &state["override"]));
     };
-    ask.post("/api/v1/overrides:lift", &json!({"scope": scope}), said).await
+    ask.post("/api/v1/overrides:lift", body, said).await
 }

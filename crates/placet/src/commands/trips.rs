@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::commands::ask::Ask;
+use crate::commands::overrides::called;
 use crate::exit::Done;
 use crate::output;
 use anyhow::Result;
@@ -53,26 +54,26 @@ pub(super) fn show(report: &Value) {
     let kind = if drill { "drill".to_owned() } else { output::plain(&report["mode"]) };
     output::line(&format!(
         "{kind} of {}, entry {}, {}",
-        output::plain(&report["scope"]),
+        called(report),
         count("/index"),
         output::plain(&report["since"])
     ));
-    if !drill {
+    let ended = format!(
+        "{} open permits, {} held actions, {} waiting callers, {} executions",
+        count("/stopped/open_permits"),
+        count("/stopped/held_actions"),
+        count("/stopped/waiting_callers"),
+        count("/stopped/executions")
+    );
+    if drill {
+        output::line(&format!("  would stop: {ended}"));
+    } else {
         let lifted = match &report["lifted"] {
             Value::Null => "it lasts".to_owned(),
             time => format!("lifted {}", output::plain(time)),
         };
         output::line(&format!("  source {}, {lifted}", output::plain(&report["source"])));
-        let waiting = match report.pointer("/stopped/waiting_callers").and_then(Value::as_u64) {
-            Some(count) => count.to_string(),
-            None => "uncounted".to_owned(),
-        };
-        output::line(&format!(
-            "  stopped: {} open permits, {} held actions, {waiting} waiting callers, {} executions",
-            count("/stopped/open_permits"),
-            count("/stopped/held_actions"),
-            count("/stopped/executions")
-        ));
+        output::line(&format!("  stopped: {ended}"));
         output::line(&format!(
             "  out of reach: {} permits consumed before and never reported, {} of them never left",
             count("/unreached/unreported"),
