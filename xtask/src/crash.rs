@@ -152,9 +152,11 @@ impl Test<'_> {
                 self.counts.starts_killed += 1;
             }
             server = self.start()?;
-            self.check_restarted(&server, first, &load.in_flight)
+            // First of all: what waited is soon delivered.
+            letters
+                .look(&mut Client::new(server.address()))
+                .and_then(|()| self.check_restarted(&server, first, &load.in_flight))
                 .and_then(|()| self.check_courses(&server, first_held))
-                .and_then(|()| letters.look(&mut Client::new(server.address())))
                 .and_then(|()| {
                     let mut client = Client::new(server.address());
                     self.control.check(&mut client, self.seed, first_thing, &mut self.random)

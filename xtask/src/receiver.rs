@@ -12,7 +12,7 @@ use std::time::Duration;
 /// One attempt in so many is broken off without an answer.
 const BROKEN_EVERY: u64 = 25;
 /// So long is thought about each, so that a kill meets some under way.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(15);
 /// Largest event that is read.
 const BODY_BYTES_MAX: usize = 1 << 20;
 

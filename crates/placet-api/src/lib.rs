@@ -105,7 +105,7 @@ pub use privacy::{
     HoldRequest, OpeningDocument,
 };
 pub use release::{
-    AliasDocument, AliasList, AliasRequest, LinkDocument, RecordedDocument, ReleaseDocument,
+    AliasDocument, AliasList, AliasRequest, LinkDocument, RecordedEntryDocument, ReleaseDocument,
     ReleaseList, ReleaseRequest,
 };
 pub use session::{SessionDocument, SessionList, SessionMadeDocument, SessionRequest};

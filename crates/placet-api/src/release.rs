@@ -24,7 +24,7 @@ pub struct ReleaseRequest {
 
 /// Where the log has an act that was done under a decision, and who did it.
 #[derive(Serialize, ToSchema)]
-pub struct RecordedDocument {
+pub struct RecordedEntryDocument {
     /// The decision that permitted it.
     #[schema(value_type = String)]
     pub decision: IdText<Decision>,
@@ -59,7 +59,7 @@ pub struct ReleaseDocument {
     pub approvals: Vec<String>,
     /// Where the log has it.
     #[serde(flatten)]
-    pub recorded: RecordedDocument,
+    pub recorded: RecordedEntryDocument,
 }
 
 /// A piece of evidence among the papers of a release.
@@ -109,7 +109,7 @@ pub struct AliasDocument {
     pub before: Option<String>,
     /// Where the log has it.
     #[serde(flatten)]
-    pub recorded: RecordedDocument,
+    pub recorded: RecordedEntryDocument,
 }
 
 /// All aliases, by name.

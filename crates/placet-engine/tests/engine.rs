@@ -6,6 +6,7 @@ mod engine {
     mod decisions;
     mod delegations;
     mod evidence;
+    mod excepted;
     mod exceptions;
     mod executions;
     mod fold;
@@ -22,6 +23,7 @@ mod engine {
     mod property;
     mod release;
     mod releases;
+    mod runs;
     mod sessions;
     mod shadow;
     mod signers;

@@ -189,7 +189,7 @@ use utoipa::OpenApi;
     api::IssuerKeyDocument,
     api::IssuerKeyList,
     api::ReleaseRequest,
-    api::RecordedDocument,
+    api::RecordedEntryDocument,
     api::ReleaseDocument,
     api::LinkDocument,
     api::ReleaseList,

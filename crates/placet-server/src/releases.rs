@@ -10,8 +10,8 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{
-    AliasDocument, AliasList, IdText, Instant, LinkDocument, RecordedDocument, ReleaseDocument,
-    ReleaseList, Sha,
+    AliasDocument, AliasList, IdText, Instant, LinkDocument, RecordedEntryDocument,
+    ReleaseDocument, ReleaseList, Sha,
 };
 use placet_engine::{Alias, Release};
 use placet_runtime::{ReleaseSpec, alias_request};
@@ -135,7 +135,7 @@ fn view(
         change: event.change.map(IdText),
         evaluations: event.evaluations.iter().map(link).collect(),
         approvals: event.approvals.iter().map(ToString::to_string).collect(),
-        recorded: RecordedDocument {
+        recorded: RecordedEntryDocument {
             decision: IdText(event.decision),
             by: names.get(event.by.as_str()),
             since: Instant(*since),
@@ -195,7 +195,7 @@ fn alias(alias: &Alias, names: &Names<'_>) -> AliasDocument {
         name: event.alias.clone(),
         to: event.to.clone(),
         before: event.before.clone(),
-        recorded: RecordedDocument {
+        recorded: RecordedEntryDocument {
             decision: IdText(event.decision),
             by: names.get(event.by.as_str()),
             since: Instant(*since),

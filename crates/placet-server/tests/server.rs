@@ -56,6 +56,8 @@ mod modes;
 mod operations;
 #[path = "server/overrides.rs"]
 mod overrides;
+#[path = "server/owing.rs"]
+mod owing;
 #[path = "server/people.rs"]
 mod people;
 #[path = "server/places.rs"]

@@ -96,6 +96,14 @@ models: { allow: [m1, m2] }
 capabilities:
   payer: { allowed_roles: ["*"], surfaces: [execution, "pay.**"], models: [m1] }
 surfaces:
+  execution: {}
+  mail.send: {}
+  pay.small: {}
+  pay.held: {}
+  pay.late: {}
+  pay.never: {}
+  pay.slow: {}
+  pay.burst: {}
   pay.proved: { evidence: [{ type: review, max_age: 1h, issuers: ["service:gate"], verified: true }] }
 exceptions:
   max: 2m

@@ -38,6 +38,8 @@ mod presets;
 mod privacy;
 #[path = "cli/rotation.rs"]
 mod rotation;
+#[path = "cli/signal.rs"]
+mod signal;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/witness.rs"]

@@ -25,6 +25,12 @@ pub fn evidence_id(time: TimeMs, index: u64) -> EvidenceId {
     EvidenceId::new(time, [0, 0, a, b, c, d, e, f, g, h])
 }
 
+/// The index in such an id.
+fn index_of(id: &EvidenceId) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = *id.bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// A piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvidencePiece {
@@ -258,9 +264,15 @@ impl Evidence {
         })
     }
 
+    /// Block and place. An id ends with the index of its entry: where entries of evidence follow one another,
+    /// the first place that is looked at is the right one.
     fn locate(&self, id: &EvidenceId) -> Option<(usize, usize)> {
         let block = self.starts.partition_point(|start| start <= id).checked_sub(1)?;
-        let at = self.blocks.get(block)?.binary_search_by(|kept| kept.id().cmp(id)).ok()?;
+        let kept = self.blocks.get(block)?;
+        let after = index_of(id).checked_sub(index_of(self.starts.get(block)?))?;
+        let near = usize::try_from(after).ok();
+        let near = near.filter(|at| kept.get(*at).is_some_and(|it| it.id() == *id));
+        let at = near.or_else(|| kept.binary_search_by(|kept| kept.id().cmp(id)).ok())?;
         Some((block, at))
     }
 

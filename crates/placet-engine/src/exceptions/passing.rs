@@ -58,7 +58,9 @@ pub(crate) fn passage(
             continue;
         }
         name(&mut combined, &exception.rule);
-        if best.as_ref().is_none_or(|best| rank(&combined) < rank(&best.combined)) {
+        let place = (rank(&combined), exception.id());
+        let before = |best: &Passed| place < (rank(&best.combined), best.passage.exception);
+        if best.as_ref().is_none_or(before) {
             let passage = passed(exception.id(), waived);
             best = Some(Passed { passage, ends: exception.opened.ends, verdict, combined });
         }

@@ -1,11 +1,12 @@
 //! A naive reading of the log beside the state: it knows the events and the contract alone, and
 //! says which entry breaks it.
 
+use super::runs::Runs;
 use placet_engine::is_governed;
 use placet_types::Digest;
 use placet_types::event::{
     ActorRef, ApprovalVoted, DecisionEvent, DelegationGranted, Entry, EscalationStep, Event,
-    KillScope, OverrideMode, PermitIssued, Tag, Through,
+    KillScope, KillSource, OverrideMode, PermitIssued, Tag, Through,
 };
 use placet_types::ids::{ApprovalId, DecisionId, DelegationId, KeyId, TimeMs};
 use placet_types::json::Object;
@@ -27,8 +28,9 @@ pub(crate) struct Model {
     reported: BTreeSet<u64>,
     index_of: BTreeMap<DecisionId, u64>,
     decisions: BTreeMap<DecisionId, DecisionEvent>,
-    /// Per scope: how it is stopped, and who asked to lift.
-    kill: BTreeMap<KillScope, (OverrideMode, Option<ActorRef>)>,
+    /// Per scope: how it is stopped, who asked to lift, and the index of the trip.
+    kill: BTreeMap<KillScope, (OverrideMode, Option<ActorRef>, u64)>,
+    pub(crate) runs: Runs,
     pub(crate) outcomes: BTreeMap<Outcome, u64>,
     pub(crate) uses: u64,
     entries: u64,
@@ -111,6 +113,7 @@ impl Model {
                 let hold = &self.holds[&collected.approval];
                 assert!(self.stops(&hold.decision).is_empty(), "collected under a kill");
                 assert_eq!(hold.decision.decision, collected.decision);
+                assert!(self.runs.goes_on(&hold.decision), "collected for what has ended");
                 let opened = hold.decision.approval.as_ref().unwrap();
                 let until = hold.approved.expect("approved").plus(opened.use_within_ms);
                 assert!(hold.open && now < until, "collected too late");
@@ -162,6 +165,7 @@ impl Model {
                     hold.approved = vote.complete.then_some(now);
                 } else {
                     hold.open = false;
+                    self.runs.rejected(&hold.decision);
                 }
                 if vote.complete {
                     self.quorum(&self.holds[&vote.approval], entry.dev);
@@ -225,9 +229,13 @@ impl Model {
                 }
             }
             Event::KillTripped(kill) => {
-                self.kill.insert(kill.scope.clone(), (kill.mode, None));
+                // What a step of its own has ended is over, and nothing is there to lift.
+                if kill.source != KillSource::Manifest {
+                    self.kill.insert(kill.scope.clone(), (kill.mode, None, index));
+                }
+                self.runs.tripped(kill);
                 let stopped = self.permits.keys().copied().filter(|id| {
-                    self.stops(&self.decisions[id]).iter().any(|it| it.ends_permits())
+                    kill.mode.ends_permits() && covers(&kill.scope, kill.mode, &self.decisions[id])
                 });
                 for decision in stopped.collect::<Vec<_>>() {
                     self.permits.remove(&decision);
@@ -238,7 +246,7 @@ impl Model {
                 self.kill.get_mut(&kill.scope).expect("tripped").1 = kill.by.clone();
             }
             Event::KillLifted(kill) => {
-                let (_, asked) = self.kill.remove(&kill.scope).expect("tripped");
+                let (_, asked, _) = self.kill.remove(&kill.scope).expect("tripped");
                 let named =
                     matches!(&kill.scope, KillScope::Actor(it) if Some(it) == kill.by.as_ref());
                 assert!(!named, "lifted by the one it stops");
@@ -272,10 +280,23 @@ impl Model {
             }
             Event::PayloadErased(_) | Event::HoldPlaced(_) | Event::HoldReleased(_) => {}
             Event::SignerRotated(_) | Event::SignerRevoked(_) | Event::LogSucceeded(_) => {}
-            Event::ExecutionStarted(_)
-            | Event::ExecutionQueued(_)
-            | Event::ExecutionTerminated(_)
-            | Event::ExecutionEnded(_) => {}
+            Event::ExecutionStarted(started) if self.runs.waits(started.execution) => {
+                let stops = self.stops(&self.decisions[&started.decision()]);
+                assert!(!stops.iter().any(|it| it.ends_permits()), "begun under a kill");
+                self.runs.begun(started, index);
+            }
+            Event::ExecutionStarted(started) | Event::ExecutionQueued(started) => {
+                let decision = &self.decisions[&started.decision()];
+                assert_eq!(self.consumed.get(&decision.decision), Some(&1), "begun unpermitted");
+                assert!(self.reported.insert(started.index), "begun and reported");
+                assert!(!self.revoked.contains(&started.index), "begun after a revocation");
+                let stops = self.stops(decision);
+                assert!(!stops.iter().any(|it| it.ends_permits()), "begun under a kill");
+                let waits = matches!(entry.event, Event::ExecutionQueued(_));
+                self.runs.started(started, decision, index, waits);
+            }
+            Event::ExecutionEnded(ended) => self.runs.ended(ended),
+            Event::ExecutionTerminated(ended) => self.runs.terminated(ended),
             Event::BundleDrafted(_) | Event::BundleWithdrawn(_) | Event::ReviewClosed(_) => {}
             Event::AuthorTrusted(_) | Event::AuthorRevoked(_) => {}
             Event::EvidenceAdded(_) | Event::EvidenceRevoked(_) => {}
@@ -310,7 +331,8 @@ impl Model {
             assert_eq!(decision.outcome, Outcome::Deny, "decided under a kill");
         }
         let stopped = decision.reasons.iter().any(|reason| reason.is_override());
-        assert!(!stopped || !self.kill.is_empty(), "stopped by nothing");
+        let over = !self.runs.goes_on(decision);
+        assert!(!stopped || !self.kill.is_empty() || over, "stopped by nothing");
         for used in decision.matched.iter().filter_map(|matched| matched.window) {
             let times = self.windows.entry(used.tag).or_default();
             let within = times.iter().filter(|time| time.plus(used.per_ms) > now).count();
@@ -320,6 +342,7 @@ impl Model {
             }
         }
         if granted {
+            assert!(self.runs.goes_on(decision), "a step of what has ended, or of another's");
             assert!(now <= decision.deadline);
             assert!(is_governed(&decision.surface) || decision.policy.is_some());
             assert_eq!(decision.policy, self.policy, "an older bundle");
@@ -358,24 +381,17 @@ impl Model {
         self.uses += 1;
     }
 
-    /// In which ways an action is stopped, scope by scope.
+    /// In which ways an action is stopped, scope by scope. A freeze spares what runs since before it.
     fn stops(&self, decision: &DecisionEvent) -> Vec<OverrideMode> {
-        let covers = |scope: &KillScope, mode: OverrideMode| match scope {
-            KillScope::Everything | KillScope::Workspace => true,
-            KillScope::Actor(it) => decision.actor == *it || decision.on_behalf_of.contains(it),
-            KillScope::Surface(it) => decision.surface == *it,
-            KillScope::Alias(name) if decision.surface == "alias.change" => {
-                mode != OverrideMode::Disable && decision.under.contains(scope) && !name.is_empty()
-            }
-            KillScope::Alias(name) => {
-                mode != OverrideMode::Freeze
-                    && decision.under.iter().any(|it| it.value() == Some(name))
-            }
-            KillScope::Role(_) => false,
-            _ => decision.under.contains(scope),
+        let since = self.runs.running(decision);
+        let spares = |mode: OverrideMode, at: u64| {
+            mode == OverrideMode::Freeze && since.is_some_and(|since| since < at)
         };
-        let tripped = self.kill.iter().filter(|(scope, (mode, _))| covers(scope, *mode));
-        tripped.map(|(_, (mode, _))| *mode).collect()
+        let tripped = self
+            .kill
+            .iter()
+            .filter(|(scope, (mode, _, at))| covers(scope, *mode, decision) && !spares(*mode, *at));
+        tripped.map(|(_, (mode, ..))| *mode).collect()
     }
 
     fn is_revoked(&self, role: &str) -> bool {
@@ -420,5 +436,22 @@ impl Model {
             }
             assert!(places >= *count, "{role} is short of people: {places} of {count}");
         }
+    }
+}
+
+/// Whether a scope that is stopped in a way covers an action.
+fn covers(scope: &KillScope, mode: OverrideMode, decision: &DecisionEvent) -> bool {
+    match scope {
+        KillScope::Everything | KillScope::Workspace => true,
+        KillScope::Actor(it) => decision.actor == *it || decision.on_behalf_of.contains(it),
+        KillScope::Surface(it) => decision.surface == *it,
+        KillScope::Alias(name) if decision.surface == "alias.change" => {
+            mode != OverrideMode::Disable && decision.under.contains(scope) && !name.is_empty()
+        }
+        KillScope::Alias(name) => {
+            mode != OverrideMode::Freeze && decision.under.iter().any(|it| it.value() == Some(name))
+        }
+        KillScope::Role(_) => false,
+        _ => decision.under.contains(scope),
     }
 }

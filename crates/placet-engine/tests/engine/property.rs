@@ -90,6 +90,7 @@ fn setup(random: &mut Random) -> String {
          service gate\n",
         random.one(&mode)
     );
+    rows.push_str("rule x execution allow\nrule o s5 deny outside\n");
     for rule in ["a", "b", "c"] {
         let choice = RULES.iter().find(|row| row[5..].starts_with(rule)).unwrap();
         let _ = writeln!(rows, "{choice}");
@@ -113,8 +114,35 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
         (34..82, None) => return "+1".into(),
         (_, name) => name.map_or("", |name| name),
     };
+    // What somebody began, or may begin.
+    let runs: Vec<&String> = names.iter().copied().filter(|name| is_start(scene, name)).collect();
+    let run = match runs.len() {
+        0 => None,
+        len => Some(runs[len - 1 - random.below(len.min(4))]),
+    };
+    if let (4..18, Some(run)) = (roll, run) {
+        let actor = runner(scene, run).unwrap_or_else(|| "a1".to_owned());
+        return match roll {
+            4..11 => {
+                let surface = random.one(&["s1", "s2", "s2", "s3", "s5"]);
+                let actor = if random.below(8) == 0 { "a2" } else { &actor };
+                format!("decide {actor} {surface} d{n} key=k{n} execution=@{run} capability=c1")
+            }
+            11..16 => format!("start {actor} {run}"),
+            _ => {
+                let end = random.one(&["succeeded", "failed"]);
+                let actor = if random.below(8) == 0 { "a2" } else { &actor };
+                format!("end {actor} {run} {end}")
+            }
+        };
+    }
     match roll {
-        0..34 => format!(
+        0..4 => {
+            let actor = random.one(&["a1", "a2", "ann"]);
+            let key = random.below(9);
+            format!("decide {actor} execution d{n} key=e{key} action=start capability=c1")
+        }
+        4..34 => format!(
             "decide {} {} d{n} key=k{} window={} permit={} {nonce} {} {} {} {}",
             random.one(&PROPOSERS),
             random.one(&SURFACES),
@@ -180,6 +208,24 @@ fn row(random: &mut Random, scene: &Scene, n: usize) -> String {
     }
 }
 
+/// Whether a name is that of a decision to start an execution.
+fn is_start(scene: &Scene, name: &str) -> bool {
+    let id = scene.id(name);
+    let world = scene.world.as_ref();
+    world.is_some_and(|world| {
+        world.decisions.iter().any(|(_, it)| it.decision == id && it.surface == "execution")
+    })
+}
+
+/// Who was to start it, by the name of the scene.
+fn runner(scene: &Scene, name: &str) -> Option<String> {
+    let id = scene.id(name);
+    let decisions = &scene.world.as_ref()?.decisions;
+    let (_, event) = decisions.iter().find(|(_, it)| it.decision == id)?;
+    let (_, actor) = event.actor.as_str().split_once(':')?;
+    Some(actor.to_owned())
+}
+
 /// The same plan for hits in any order, but for the order in which the entry lists them.
 fn check_order(random: &mut Random, scene: &mut Scene, command: &Decide) {
     let mut other = command.clone();
@@ -208,6 +254,8 @@ struct Run {
     rows: String,
     entries: usize,
     totals: [u64; 6],
+    /// Executions: begun, ended by who runs them, killed, rejected.
+    runs: [u64; 4],
 }
 
 fn run(seed: u64, length: usize, out: &mut Run) {
@@ -265,6 +313,9 @@ fn run(seed: u64, length: usize, out: &mut Run) {
         *total += count;
     }
     out.totals[5] += counters.consumed;
+    for (total, count) in out.runs.iter_mut().zip(model.runs.totals()) {
+        *total += count;
+    }
 }
 
 /// From a snapshot anywhere the same log gives the same state; from here on that state is the
@@ -315,6 +366,7 @@ fn check_state(scene: &mut Scene, model: &Model) {
         model.outcomes.values().sum::<u64>(),
         "decisions"
     );
+    model.runs.check(state);
     let [keys, windows, held, _] = state.sizes();
     let reserve = world.bounds.reserve;
     assert!(keys <= world.bounds.idempotency_max + reserve, "{keys} idempotency keys");
@@ -328,18 +380,20 @@ fn random_commands_keep_the_contract() {
     let given = std::env::var("PLACET_SEQUENCES").ok().and_then(|text| text.parse().ok());
     let sequences: u64 = given.unwrap_or(if cfg!(debug_assertions) { 50 } else { 1000 });
     let started = std::time::Instant::now();
-    let (mut totals, mut entries) = ([0; 6], 0);
+    let (mut totals, mut runs, mut entries) = ([0; 6], [0; 4], 0);
     for seed in 0..sequences {
-        let mut out = Run { rows: String::new(), entries: 0, totals };
+        let mut out = Run { rows: String::new(), entries: 0, totals, runs };
         let result = catch_unwind(AssertUnwindSafe(|| run(seed, 150, &mut out)));
         if let Err(panic) = result {
             eprintln!("seed {seed}\n{}", out.rows);
             resume_unwind(panic);
         }
-        (totals, entries) = (out.totals, entries + out.entries);
+        (totals, runs, entries) = (out.totals, out.runs, entries + out.entries);
     }
     // SILENCE, PERMIT, REQUIRE_APPROVAL, THROTTLE, DENY, consumed: none of them is rare, or the
     // sequences say nothing.
     assert!(totals.iter().all(|total| *total > sequences / 2), "{totals:?}");
+    let [begun, own, killed, rejected] = runs;
+    assert!(begun.min(own).min(killed) > sequences / 20 && rejected > 0, "{runs:?}");
     eprintln!("{sequences} sequences, {entries} entries, {totals:?}, {:?}", started.elapsed());
 }

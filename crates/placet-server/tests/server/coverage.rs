@@ -29,7 +29,17 @@ modes:
 "#;
 
 /// A clock that moves when it is told to.
-struct Stepped(watch::Sender<u64>);
+pub(crate) struct Stepped(watch::Sender<u64>);
+
+impl Stepped {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(1))
+    }
+
+    pub(crate) fn step(&self, ms: u64) {
+        self.0.send_modify(|now| *now += ms);
+    }
+}
 
 impl Clock for Stepped {
     fn wall(&self) -> TimeMs {
@@ -77,7 +87,7 @@ fn has(found: &[(String, u64)], kind: &str, count: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_surface_is_covered_once_its_gate_was_heard() {
-    let clock = Arc::new(Stepped(watch::Sender::new(1)));
+    let clock = Arc::new(Stepped::new());
     let world = World::at(BUNDLE, ServerOptions::default(), clock.clone()).await;
     let ann = world.admin.clone();
     let bot = world.key("agent:bot", &[]).await;
@@ -118,9 +128,9 @@ async fn a_surface_is_covered_once_its_gate_was_heard() {
     assert_eq!(never, ["export", "never"]);
     // An hour later it was heard within the last hour, and a moment later it was not.
     let since = async || kinds(&world.get(&format!("{PATH}?since=1h"), &ann).await.ok());
-    clock.0.send_modify(|now| *now += 3_600_000);
+    clock.step(3_600_000);
     assert_eq!(since().await, after);
-    clock.0.send_modify(|now| *now += 1);
+    clock.step(1);
     let silent = since().await;
     has(&silent, "surface_silent", 1);
     has(&silent, "gate_silent", 1);

@@ -48,6 +48,12 @@ notify:
   - { id: ask, on: [approval.opened], channels: [siem] }
 "#;
 
+/// What releases and aliases need to be permitted.
+const RELEASES: &str = r#"  - id: releases
+    match: { surfaces: ["release.register", "alias.change"] }
+    decision: allow
+"#;
+
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 impl Stage {
@@ -67,7 +73,7 @@ impl Stage {
             slack: String::new(),
         };
         let options = ServerOptions { channels: Some(channels), ..ServerOptions::default() };
-        let bundle = format!("{BUNDLE}{CHANNEL}");
+        let bundle = format!("{BUNDLE}{RELEASES}{CHANNEL}");
         let world = World::with(Some(&bundle), false, options).await;
         let olga = world.key("human:olga", &["operator"]).await;
         let bot = world.key("agent:bot", &[]).await;
@@ -140,7 +146,7 @@ impl Stage {
         let n = self.fresh();
         let rule =
             format!("  - id: x{n}\n    match: {{ surfaces: [\"x.y\"] }}\n    decision: allow\n");
-        json!({"sources": [{"name": "a.yaml", "text": format!("{BUNDLE}{rule}{CHANNEL}")}]})
+        json!({"sources": [{"name": "a.yaml", "text": format!("{BUNDLE}{RELEASES}{rule}{CHANNEL}")}]})
             .to_string()
     }
 
@@ -336,14 +342,18 @@ impl Stage {
                 let body = if operation.method == "POST" { r#"{"reason":"case-1"}"# } else { "" };
                 self.at(operation, "{id}", at(&made.json(), "/id"), body)
             }
-            // Nothing in the bundle grants it: what stands before the decision shows.
-            "registerRelease" => {
-                let digest = format!("sha256:{n:064x}");
-                let body = json!({"name": format!("r{n}"), "subject": digest}).to_string();
-                call(operation.path, &body)
+            "registerRelease" => call(operation.path, &release(n)),
+            "setAlias" => call(operation.path, &alias(n)),
+            "getRelease" => {
+                let made = self.world.post("/api/v1/releases", &self.bot, &release(n)).await;
+                assert_eq!(made.status, 201, "{made:?}");
+                self.at(operation, "{name}", &format!("r{n}"), "")
             }
-            "setAlias" => call(operation.path, &json!({"name": "a", "to": "model:m"}).to_string()),
-            "getRelease" | "getAlias" => self.at(operation, "{name}", "none", ""),
+            "getAlias" => {
+                let made = self.world.post("/api/v1/aliases", &self.bot, &alias(n)).await;
+                assert!(made.status < 300, "{made:?}");
+                self.at(operation, "{name}", &format!("a{n}"), "")
+            }
             "trustIssuerKey" => call(operation.path, &issuer_key(n)),
             "revokeIssuerKey" => {
                 let body = issuer_key(n);
@@ -469,6 +479,19 @@ fn exception(n: u32) -> String {
 fn piece(n: u32) -> String {
     let digest = format!("sha256:{n:064x}");
     json!({"type": "review", "digest": digest, "subject": digest}).to_string()
+}
+
+/// A release without papers.
+fn release(n: u32) -> String {
+    let digest = format!("sha256:{n:064x}");
+    json!({"name": format!("r{n}"), "subject": digest, "idempotency_key": format!("r{n}")})
+        .to_string()
+}
+
+/// A name that leads to a model.
+fn alias(n: u32) -> String {
+    json!({"name": format!("a{n}"), "to": "model:m", "idempotency_key": format!("a{n}")})
+        .to_string()
 }
 
 /// A key of an issuer of its own.

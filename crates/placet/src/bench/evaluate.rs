@@ -112,6 +112,7 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
     }
     rows.extend(explained);
     rows.extend(super::layers::rows(args.requests, args.smoke)?);
+    rows.extend(super::exceptions::rows(args.requests, args.smoke)?);
     rows.extend(super::evidence::rows(args.requests, args.smoke)?);
     rows.push(Row::new("compile 10,000 rules with conditions", compile(10_000)?, "s").at_most(2.0));
     rows.push(

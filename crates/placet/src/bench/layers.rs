@@ -22,7 +22,7 @@ use std::ops::Range;
 
 const SEED: u64 = 0x0070_1ace_7001;
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
-const NOW: TimeMs = TimeMs(1_800_000_000_000);
+pub(super) const NOW: TimeMs = TimeMs(1_800_000_000_000);
 
 /// The rows, for so many requests per batch.
 pub(super) fn rows(requests: usize, smoke: bool) -> Result<Vec<Row>> {
@@ -36,7 +36,7 @@ pub(super) fn rows(requests: usize, smoke: bool) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn grow(
+pub(super) fn grow(
     rows: &mut Vec<Row>,
     what: &str,
     sizes: &[usize],
@@ -89,7 +89,7 @@ fn roles(numbers: Range<usize>) -> String {
 
 const RULES: &str = "version: v1\nrules:\n  - { id: dispatch, match: { surfaces: [job], actions: [dispatch] }, decision: allow }\n";
 
-fn compile(texts: &[String]) -> Result<Bundle> {
+pub(super) fn compile(texts: &[String]) -> Result<Bundle> {
     let sources: Vec<Source> = texts
         .iter()
         .zip(0..)
@@ -102,7 +102,7 @@ fn compile(texts: &[String]) -> Result<Bundle> {
 }
 
 /// A request of the capability and role with this number.
-fn asked(number: usize, workspace: &str) -> Result<(Request, Caller)> {
+pub(super) fn asked(number: usize, workspace: &str) -> Result<(Request, Caller)> {
     let body = format!(
         r#"{{"surface":"job","action":"dispatch","idempotency_key":"k-{number}","capability":"cap-{number}","branch":"v1","model":"small","arguments":{{"amount":1250}}}}"#
     );
@@ -138,7 +138,7 @@ fn described(size: usize, requests: usize, describe: Described) -> Result<f64> {
 }
 
 /// The command of a request, as a server would give it.
-fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
+pub(super) fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
     let (mut request, caller) = asked(number, workspace)?;
     request.target = Some(format!("/t/{number}"));
     let verdict = bundle.evaluate(&request, &caller, &mut Scratch::default());
@@ -175,7 +175,7 @@ fn command(bundle: &Bundle, number: usize, workspace: &str) -> Result<Decide> {
     })
 }
 
-fn entry(workspace: &WorkspaceName, number: usize, event: Event) -> Entry {
+pub(super) fn entry(workspace: &WorkspaceName, number: usize, event: Event) -> Entry {
     Entry {
         time: NOW,
         workspace: workspace.clone(),
@@ -190,7 +190,7 @@ fn entry(workspace: &WorkspaceName, number: usize, event: Event) -> Entry {
 }
 
 /// A state after its first entry.
-fn begun(workspace: &WorkspaceName) -> Result<State> {
+pub(super) fn begun(workspace: &WorkspaceName) -> Result<State> {
     let mut state = State::new(Bounds::default());
     let genesis = Genesis {
         instance: "0123456789abcdef".to_owned(),

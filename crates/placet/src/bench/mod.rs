@@ -5,6 +5,7 @@ mod approvals;
 mod backtest;
 mod evaluate;
 mod evidence;
+mod exceptions;
 mod floor;
 mod kill;
 mod layers;
@@ -38,7 +39,8 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Time of evaluating one request, from 10 to 10,000 rules, capabilities, roles and workspaces
+    /// Time of evaluating one request, from 10 to 10,000 rules, capabilities, roles, workspaces and exceptions,
+    /// and to 1,000,000 pieces of evidence
     Evaluate(evaluate::Evaluate),
     /// Durable decisions with receipt over HTTP, beside a constant answer and the flush floor
     Serve(serve::Serve),
@@ -50,13 +52,16 @@ enum What {
     Log(log::Log),
     /// Very many held actions in one workspace: pages, votes, timers, waiting callers, a restart
     Approvals(approvals::Approvals),
-    /// From asking for a kill to the last permit, under load, by every way to ask
+    /// From asking for a kill to the last permit, under load, by every scope and way to ask
     Kill(kill::Kill),
     /// Ten times the sustainable load: memory, refusals, and how soon the server is itself again
     Overload(overload::Overload),
     /// The load generator, as a process of its own
     #[command(hide = true)]
     Load(load::Load),
+    /// The real server over a journal that can be made to hang, as a process of its own
+    #[command(hide = true)]
+    Ill(Box<kill::Ill>),
     /// A server that answers a constant, as a process of its own
     #[command(hide = true)]
     Constant(server::Constant),
@@ -83,6 +88,7 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
         What::Overload(args) if smoke => overload::run(&args.smoke()).await?.print_smoke(json),
         What::Overload(args) => overload::run(&args).await?.print(json),
         What::Load(args) => load::run(args).await,
+        What::Ill(args) => kill::serve_ill(*args).await,
         What::Constant(args) => server::constant(args).await,
     }
 }

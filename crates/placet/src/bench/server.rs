@@ -46,6 +46,25 @@ impl Running {
         Self::start(command).await
     }
 
+    /// The real server, whose appends hang while `control` says so.
+    pub(super) async fn ill(data: &Path, bundle: &Path, control: &Path) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "ill", "--listen", "127.0.0.1:0", "--admission", "0", "--data"]);
+        command.arg(data).arg("--bundle").arg(bundle).arg("--control").arg(control);
+        Self::start(command).await
+    }
+
+    /// The real server, whose files may have so many blocks of 512 bytes: a write beyond fails.
+    pub(super) async fn limited(data: &Path, bundle: &Path, blocks: u64) -> Result<Self> {
+        let mut command = Command::new("sh");
+        // Ignored, the signal leaves an error for whoever writes; it stays ignored over the exec.
+        command.args(["-c", "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"", "sh"]);
+        command.arg(blocks.to_string()).arg(std::env::current_exe()?);
+        command.args(["up", "--listen", "127.0.0.1:0", "--admission", "0", "--data"]);
+        command.arg(data).arg("--bundle").arg(bundle);
+        Self::start(command).await
+    }
+
     /// Starts the constant.
     pub(super) async fn constant(body_len: usize) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);

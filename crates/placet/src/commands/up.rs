@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use placet_outbound::{Inside, Outbound};
 use placet_runtime::crypto::Fast;
-use placet_runtime::{Options, Plane, SnapshotPlan, Started};
+use placet_runtime::{Options, Plane, SnapshotPlan, Started, Stores};
 use placet_server::open_stores;
 use placet_server::{ChannelOptions, Secrets, ServerOptions, WitnessPeer, bind, serve};
 use placet_store::{Create, DataDir, Outbox};
@@ -92,6 +92,11 @@ pub(crate) struct Up {
 
 /// Runs the server until SIGINT or SIGTERM.
 pub(crate) async fn run(up: Up) -> Result<ExitCode> {
+    run_over(up, |stores| stores).await
+}
+
+/// Runs the server over stores that somebody has had in hand: a measurement of how it is when they are ill.
+pub(crate) async fn run_over(up: Up, change: impl FnOnce(Stores) -> Stores) -> Result<ExitCode> {
     if up.dev && !up.listen.ip().is_loopback() {
         let detail = format!(
             "--dev serves callers without a key, so it listens on loopback only; --listen {} is not",
@@ -104,7 +109,7 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
     // Before the start: a first start that then cannot listen would have made a key for nobody.
     let listener = bind(up.listen).with_context(|| format!("listen on {}", up.listen))?;
     let address = listener.local_addr()?;
-    let (started, outbox) = start_as(&up, names).await?;
+    let (started, outbox) = start_as(&up, names, change).await?;
     let options = ServerOptions { channels: Some(channels(&up, outbox)?), ..options };
     if let Some(key) = &started.bootstrap {
         show_key(&up.admin, key.reveal().as_str());
@@ -232,7 +237,7 @@ fn names(up: &Up) -> Result<(WorkspaceName, ActorId)> {
 
 /// Opens the data directory and starts a plane over it.
 pub(crate) async fn start(up: &Up) -> Result<Started> {
-    Ok(start_as(up, names(up)?).await?.0)
+    Ok(start_as(up, names(up)?, |stores| stores).await?.0)
 }
 
 /// How the command line wants people and programs to be told.
@@ -264,6 +269,7 @@ fn channels(up: &Up, outbox: Outbox) -> Result<ChannelOptions> {
 async fn start_as(
     up: &Up,
     (workspace, admin): (WorkspaceName, ActorId),
+    change: impl FnOnce(Stores) -> Stores,
 ) -> Result<(Started, Outbox)> {
     let bundle = up.bundle.as_deref().map(local::compile).transpose()?.map(Arc::new);
     let dir = DataDir::open(&up.data, Create::Yes)?;
@@ -271,7 +277,7 @@ async fn start_as(
     let snapshots = SnapshotPlan { entries: up.snapshot_entries.max(1), ..SnapshotPlan::default() };
     let idle = (up.idle_after > 0).then(|| Duration::from_secs(up.idle_after));
     let options = Options { dev: up.dev, solo: up.solo, bundle, workspace, admin, snapshots, idle };
-    Ok((Plane::start(stores, options).await?, outbox))
+    Ok((Plane::start(change(stores), options).await?, outbox))
 }
 
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {

@@ -181,6 +181,13 @@ impl Server {
         all.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    /// Sends it a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(sent.success(), "{name} to {pid}");
+    }
+
     /// Stops it as an operator does.
     pub(crate) fn stop(&mut self) {
         Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
