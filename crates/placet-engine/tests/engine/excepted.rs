@@ -294,7 +294,7 @@ impl Naive {
 #[derive(Default)]
 struct Run {
     rows: String,
-    /// Passages permitted and held, opened, refused for a review, closed, reviewed, used up, run out.
+    /// Passages permitted, held; opened, refused for a review, closed, reviewed, used up, run out.
     totals: [u64; 8],
 }
 
@@ -420,10 +420,9 @@ impl Twins<'_> {
             ask.capability = same(capability, &["c1", "c2"]).or(ask.capability);
             ask.evidence |= known.evidence;
         }
-        let mut row = format!("decide {} {} d{n} action={}", ask.actor, ask.surface, ask.action);
-        if let Some(capability) = ask.capability {
-            let _ = write!(row, " cap={capability}");
-        }
+        let cap = ask.capability.map(|it| format!(" cap={it}")).unwrap_or_default();
+        let Ask { actor, surface, action, .. } = &ask;
+        let mut row = format!("decide {actor} {surface} d{n} action={action}{cap}");
         if ask.evidence {
             row.push_str(" ev=review");
         }
