@@ -267,22 +267,15 @@ fn span(piece: &FoundEvidence, max_age_ms: u64) -> (TimeMs, TimeMs) {
     (from, piece.expires.min(piece.issued.plus(max_age_ms)))
 }
 
-/// What a request carries as evidence: types, from when and until when each counts. What the store has counts
-/// about what the request is about; what was taken back there is not asserted any more.
+/// What the store has of evidence for a request: types, from when and until when each counts. Only what others
+/// vouch for counts, and about what the request is about: what a client says of itself makes up for nothing.
 #[must_use]
 pub fn evidence_of(request: &Request) -> Vec<(String, TimeMs, Option<TimeMs>)> {
     let found = &request.found;
+    let fits = |it: &&FoundEvidence| !it.revoked && !it.own && found.subject == Some(it.subject);
     let from = |issued: TimeMs| TimeMs(issued.0.saturating_sub(EVIDENCE_SKEW_MS));
-    let gone = |kind: &str, digest: &Digest| {
-        found.evidence.iter().any(|it| it.revoked && it.kind == kind && it.digest == *digest)
-    };
-    let pieces = request.evidence.iter().filter_map(Piece::read);
-    let pieces = pieces.filter(|it| !gone(&it.kind, &it.digest));
-    let asserted = pieces.map(|it| (it.kind, from(it.issued), it.expires));
-    let fits = |it: &&FoundEvidence| !it.revoked && found.subject == Some(it.subject);
     let stored = found.evidence.iter().filter(fits);
-    let stored = stored.map(|it| (it.kind.clone(), from(it.issued), Some(it.expires)));
-    asserted.chain(stored).collect()
+    stored.map(|it| (it.kind.clone(), from(it.issued), Some(it.expires))).collect()
 }
 
 /// The evidence of a type that counts the longest: from when to when. A piece that is dated ahead is not

@@ -262,6 +262,9 @@ async fn a_control_finds_its_evidence_in_the_store() {
     };
     let named = json!([{"id": ticket["id"]}]);
     assert_eq!(ask("e1", "app", json!([])).await, "DENY");
+    let said = json!([{"type": "ticket", "digest": about("t2"), "issuer": "human:rita",
+                       "issued": "2020-01-01T00:00:00Z"}]);
+    assert_eq!(ask("e0", "app", said).await, "DENY", "a client says what it likes");
     assert_eq!(ask("e2", "app", named.clone()).await, "PERMIT");
     assert_eq!(ask("e3", "other", named.clone()).await, "DENY", "it is about something else");
     let revoke = format!("/api/v1/evidence/{}/revoke", at(&ticket, "/id"));
