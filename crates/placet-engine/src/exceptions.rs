@@ -462,7 +462,8 @@ impl State {
     pub(crate) fn has_come_to_rest(&self, exception: &Exception, now: TimeMs) -> bool {
         let id = Some(exception.id());
         let waits = || self.held.values().any(|it| it.exception == id && it.state.is_open());
-        !exception.is_live(now) && !(exception.stands(now) && waits())
+        let open = exception.is_live(now) || (exception.stands(now) && waits());
+        !open
     }
 
     /// When the exception ends that a held action rests on.

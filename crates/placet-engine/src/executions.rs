@@ -519,10 +519,11 @@ impl State {
 
     /// Counts a decision as a step of the execution that it names: its runner's, once it runs.
     pub(crate) fn count_step(&mut self, event: &DecisionEvent) {
-        let not = [Reason::ExecutionForeign, Reason::ExecutionQueued];
-        let none = event.reasons.iter().any(|reason| not.contains(reason));
-        let Some(id) = self.step_of(&event.under).filter(|_| !none) else { return };
-        if let Some(known) = self.executions.all.get_mut(&id) {
+        let foreign = event.reasons.contains(&Reason::ExecutionForeign);
+        let Some(id) = self.step_of(&event.under).filter(|_| !foreign) else { return };
+        // Whatever refuses a step of one that waits, a freeze for instance, takes nothing from its budget.
+        let known = self.executions.all.get_mut(&id).filter(|known| !known.queued);
+        if let Some(known) = known {
             known.steps = known.steps.saturating_add(1);
             if event.approval.is_some() {
                 known.waiting = known.waiting.saturating_add(1);

@@ -118,6 +118,8 @@ struct Known {
     ends: TimeMs,
     review_ms: u64,
     uses: u64,
+    /// Whether an action was held under it. Nobody decides here, and none runs out before the exception ends.
+    held: bool,
     standing: Standing,
     ended: Option<TimeMs>,
     reviewed: bool,
@@ -268,10 +270,11 @@ impl Naive {
         }
     }
 
-    fn passed(&mut self, id: ExceptionId, now: TimeMs) {
+    fn passed(&mut self, id: ExceptionId, now: TimeMs, held: bool) {
         self.passages += 1;
         let it = self.all.iter_mut().find(|it| it.id == id).expect("one of the list");
         it.uses += 1;
+        it.held |= held;
         if it.most.is_some_and(|most| it.uses >= most) {
             (it.standing, it.ended) = (Standing::UsedUp, Some(now));
         }
@@ -392,6 +395,7 @@ impl Twins<'_> {
                 ends: now.plus(lasts),
                 review_ms,
                 uses: 0,
+                held: false,
                 standing: Standing::Live,
                 ended: None,
                 reviewed: false,
@@ -441,7 +445,7 @@ impl Twins<'_> {
             assert!(permit.expires <= known.ends, "a permit outlives its exception");
         }
         if let Some(id) = under {
-            self.naive.passed(id, now);
+            self.naive.passed(id, now, expected.outcome == Outcome::RequireApproval);
             self.out.totals[usize::from(expected.outcome != Outcome::Permit)] += 1;
         }
     }
@@ -484,7 +488,9 @@ impl Twins<'_> {
         let plan = self.scene.world().run(&review);
         let _ = writeln!(self.out.rows, "review {by} {id} -> {plan:?}");
         let it = &mut self.naive.all[at];
-        let live = it.standing == Standing::Live && now < it.ends;
+        // What is used up is not over while an action waits that was held under it.
+        let waits = it.standing == Standing::UsedUp && it.held;
+        let live = (it.standing == Standing::Live || waits) && now < it.ends;
         let may = by != "bot" && it.owner != by && !live && !it.reviewed;
         assert_eq!(matches!(plan, Ok(Plan::Append(_))), may, "{plan:?}");
         if may {

@@ -276,6 +276,8 @@ fn the_constraint_of_its_permit_bounds_those_that_run() {
          start bot e3 -> execution.started
          # A freeze lets nothing begin; once it is lifted the turn comes.
          trip ann capability:crm freeze -> kill.tripped
+         decide bot pay p1 execution=@e2 capability=crm -> DENY frozen
+         run e2 -> queued steps 0 waiting 0
          end bot e1 succeeded -> execution.ended
          tick -> nothing
          lift ann capability:crm -> asked

@@ -36,7 +36,16 @@ pub(super) fn found(
     if let Some(release) = of.get("release") {
         let name = release.get("name").and_then(Value::as_str).ok_or("release: no name")?;
         let complete = release.get("complete").and_then(Value::as_bool).unwrap_or(false);
-        let fact = Object::new().with("name", name).with("complete", complete);
+        // What the log does not know of its papers is empty, but for the change, which is not there.
+        let list =
+            |key: &str| release.get(key).cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+        let change = release.get("change_surface").and_then(Value::as_str);
+        let fact = Object::new()
+            .with("name", name)
+            .with("complete", complete)
+            .with_opt("change_surface", change)
+            .with("approval_surfaces", list("approval_surfaces"))
+            .with("evaluation_types", list("evaluation_types"));
         found.facts.set("release", fact);
     }
     let Some(pieces) = of.get("evidence").and_then(Value::as_array) else { return Ok(found) };

@@ -32,6 +32,9 @@ const EVIDENCE: Shape = Shape::List(&Shape::Record(&[
 const RELEASE: Shape = Shape::Record(&[
     Field::required("name", Shape::Name, "its name"),
     Field::optional("complete", Shape::Bool, "whether its papers are complete; false"),
+    Field::optional("change_surface", Shape::Name, "the surface of its change"),
+    Field::optional("approval_surfaces", Shape::Set(&Shape::Name), "the surfaces of its approvals"),
+    Field::optional("evaluation_types", Shape::Set(&Shape::Id), "the types of its evidence"),
 ]);
 
 /// Outcomes as cases name them.

@@ -176,6 +176,9 @@ rules:
   - id: papers
     match: { surfaces: ["alias.change"], when: "!has(verified.release) || !verified.release.complete" }
     decision: deny
+  - id: what
+    match: { surfaces: ["alias.change"], targets: [staging], when: "verified.release.change_surface != 'git.change' || !('git.change' in verified.release.approval_surfaces) || !('report' in verified.release.evaluation_types)" }
+    decision: deny
 tests:
   - id: good
     request: { surface: infra.apply, action: apply, change: { diff: "+x", digest: "x" } }
@@ -229,6 +232,14 @@ tests:
     request: { surface: alias.change, action: set, target: prod }
     release: { name: r1, complete: true }
     expect: { outcome: PERMIT }
+  - id: what
+    request: { surface: alias.change, action: set, target: staging }
+    release: { name: r1, complete: true, change_surface: git.change, approval_surfaces: [git.change], evaluation_types: [report] }
+    expect: { outcome: PERMIT }
+  - id: other
+    request: { surface: alias.change, action: set, target: staging }
+    release: { name: r1, complete: true, change_surface: git.change, evaluation_types: [report] }
+    expect: { outcome: DENY }
   - id: gaps
     request: { surface: alias.change, action: set, target: prod }
     release: { name: r1 }
@@ -241,5 +252,5 @@ tests:
         assert_eq!(result.differences, [], "{}", result.case.id);
         count += 1;
     }
-    assert_eq!(count, 14);
+    assert_eq!(count, 16);
 }

@@ -3,6 +3,8 @@
 
 use crate::evidence::sha;
 use crate::world::{World, at};
+use placet_runtime::{Principal, alias_request};
+use placet_types::Caller;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -227,6 +229,50 @@ async fn an_alias_leads_to_no_release_without_its_papers() {
     assert_eq!(answer.refused(400, "field_invalid")["field"], "/to");
     world.get("/api/v1/releases/none", &stage.ci).await.refused(404, "not_found");
     world.get("/api/v1/aliases/none", &stage.ci).await.refused(404, "not_found");
+}
+
+/// Between the decision and the change there is a moment; whoever uses it to take evidence back is not late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn papers_that_lapse_after_the_decision_lead_nowhere() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    let change = stage.change("app", json!({})).await;
+    let evidence = stage.evidence("app").await;
+    stage.vote(&change, "approve").await;
+    let papers = json!({"name": "full", "subject": sha("app"), "change": change["id"],
+                        "evaluations": [evidence], "approvals": [at(&change, "/approval/id")]});
+    let made = world.post("/api/v1/releases", &stage.bot, &papers.to_string()).await;
+    assert_eq!(made.json()["complete"], true, "{made:?}");
+    let (plane, root) = (world.plane.clone(), world.root());
+    let keys = plane.keys_of(&root);
+    let key = keys.iter().find(|key| key.actor.as_str() == "agent:bot").unwrap();
+    let caller = Caller {
+        workspace: root.name.clone(),
+        environment: "production".into(),
+        actor: key.actor.clone(),
+        roles: key.roles.clone(),
+        chain: Vec::new(),
+    };
+    let bot = Principal { caller, key: Some(key.key) };
+    let decide = async |key: &str| {
+        let nonce = format!("nonce-of-{key:0>20}");
+        let body = alias_request("production", "release:full", key.to_owned(), nonce);
+        let request = placet_types::Request::read(body, &bot.caller).unwrap();
+        let decided = plane.decide(&root, &bot, &request).await.unwrap();
+        assert!(decided.answer.event.permit.is_some(), "{:?}", decided.answer.event);
+        decided.answer.event.decision
+    };
+    let set = async |decision| {
+        let (name, to) = ("production".to_owned(), "release:full".to_owned());
+        plane.change_alias(&root, &bot, name, to, decision).await
+    };
+    let (good, late) = (decide("good").await, decide("late").await);
+    set(good).await.unwrap();
+    let revoke = format!("/api/v1/evidence/{evidence}/revoke");
+    world.post(&revoke, &stage.ci, r#"{"reason":"flaky"}"#).await.ok();
+    let refused = set(late).await.unwrap_err();
+    assert_eq!(refused.code(), "release_incomplete");
+    assert!(refused.to_string().contains("evaluation_revoked"), "{refused}");
 }
 
 /// What is complete by other papers than the policy wants leads nowhere.
