@@ -228,7 +228,7 @@ impl Test<'_> {
 
     /// Stops the workspace, kills the server before or after that is acknowledged, and looks.
     fn stop_all(&mut self, mut server: Server, round: u64) -> Result<Server> {
-        let after = Duration::from_micros(self.random.within(0..4000));
+        let after = Duration::from_micros(self.random.within(0..40_000));
         let address = server.address().to_owned();
         let acknowledged = std::thread::scope(|scope| -> Result<bool> {
             let kill = scope.spawn(|| control::kill(&mut Client::new(&address)));
