@@ -40,7 +40,7 @@ const STAGES: &[(&str, u64, bool, Check)] = &[
     ("verifier", 180, false, Stages::verifier),
     ("openapi", 10, true, Stages::openapi),
     ("demo", 30, true, Stages::demo),
-    ("crash", 120, false, Stages::crash),
+    ("crash", 180, false, Stages::crash),
     ("sim", 75, false, Stages::sim),
     ("trace", 30, false, Stages::trace),
     ("faults", 120, false, Stages::faults),

@@ -453,7 +453,11 @@ pub(crate) fn kill(client: &mut Client) -> Result<bool> {
 ///
 /// # Errors
 /// The stop is gone, or something passes.
-pub(crate) fn check_kill(client: &mut Client, key: &str, acknowledged: bool) -> Result<bool> {
+pub(crate) fn check_kill(
+    client: &mut Client,
+    key: &str,
+    acknowledged: bool,
+) -> Result<Option<u64>> {
     let state = got(client, "/api/v1/kill")?;
     let tripped: Vec<&str> =
         ["everything", "workspace"].into_iter().filter(|scope| !state[*scope].is_null()).collect();
@@ -476,7 +480,9 @@ pub(crate) fn check_kill(client: &mut Client, key: &str, acknowledged: bool) -> 
     }
     let decided = ask(client, format!("{key}-lifted"))?;
     ensure!(decided["outcome"] == "PERMIT", "lifted, and a decision says {decided}");
-    Ok(!tripped.is_empty())
+    let index = |scope: &&str| state[*scope]["index"].as_u64();
+    let indices: Option<Vec<u64>> = tripped.iter().map(index).collect();
+    Ok(indices.context("a kill without its index")?.into_iter().max())
 }
 
 #[cfg(test)]
