@@ -234,7 +234,15 @@ impl Plane {
         // One rotation at a time, and no workspace is made meanwhile.
         let _one = self.creating.lock().await;
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
-        // What an earlier attempt has left was never in force.
+        // What an earlier attempt has left was never in force, unless its entry is on its way or the store
+        // failed on it: then the log may name a key that must not go.
+        let named = self.look(root.no, |state| state.signer().map(|it| it.vkey.clone())).await?;
+        if let Some(error) = self.not_ready() {
+            return Err(error);
+        }
+        if named != Some(root.vkey().to_string()) {
+            return Err(PlaneError::StoreFailed("a rotation is being written".to_owned()));
+        }
         self.forget_signers()?;
         let signers = self.signers.clone();
         let next = self.host.blocking(move || signers.make().map_err(failed)).await?;
