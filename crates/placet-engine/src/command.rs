@@ -6,7 +6,7 @@ mod unsent;
 mod voting;
 
 use crate::decide::Asked;
-use crate::exceptions::{OpenException, Passing};
+use crate::exceptions::{Brought, OpenException, Passing};
 use crate::executions::{EndExecution, StartExecution};
 use crate::follow::Follow;
 use crate::measures::ReportPassage;
@@ -335,6 +335,8 @@ pub struct Vote {
     pub verdict: Verdict,
     /// The roles that the proposer lent to that.
     pub lends: Option<Lends>,
+    /// What the store has of evidence for it today.
+    pub evidence: Vec<Brought>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
     /// The caller that waits for its permit.
@@ -375,6 +377,8 @@ pub struct Collect {
     pub verdict: Verdict,
     /// The roles that the proposer lent to that.
     pub lends: Option<Lends>,
+    /// What the store has of evidence for it today.
+    pub evidence: Vec<Brought>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
 }
@@ -577,12 +581,18 @@ pub enum Plan {
 
 impl Vote {
     pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked { verdict: &self.verdict, windows: &self.windows }
+        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.evidence }
     }
 }
 
 impl Collect {
     pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked { verdict: &self.verdict, windows: &self.windows }
+        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.evidence }
+    }
+}
+
+impl Decide {
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.passing.evidence }
     }
 }

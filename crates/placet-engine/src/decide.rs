@@ -3,7 +3,7 @@
 
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};
-use crate::exceptions;
+use crate::exceptions::{self, Brought};
 use crate::executions;
 use crate::modes;
 use crate::overrides::Stop;
@@ -37,6 +37,8 @@ pub(crate) const CONSTRAINTS_BYTES_MAX: usize = 4096;
 pub(crate) struct Asked<'a> {
     pub(crate) verdict: &'a Verdict,
     pub(crate) windows: &'a [Option<Tag>],
+    /// What exceptions may ask for.
+    pub(crate) evidence: &'a [Brought],
 }
 
 impl Asked<'_> {
@@ -69,7 +71,7 @@ pub(crate) fn decide<H: Hasher>(
     }
     let verdict = governed(state, command, reach, now);
     let verdict = verdict.as_ref().unwrap_or(&command.verdict);
-    let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+    let asked = command.asked();
     let timely = in_force(state, asked, verdict, now);
     let verdict = timely.as_ref().unwrap_or(verdict);
     // Whatever stands in the way of a grant, a surface that does not allow the answer denies instead.
@@ -192,7 +194,7 @@ fn outcome(
     if let Some(refused) = barred(state, command, now) {
         return refused;
     }
-    let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+    let asked = command.asked();
     ruled(state, command, asked, verdict, reach, now)
 }
 
@@ -380,7 +382,7 @@ fn matched<H: Hasher>(
     verdict: &Verdict,
     now: TimeMs,
 ) -> (Vec<Matched>, Option<(u64, Digest)>) {
-    let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+    let asked = command.asked();
     let mut all: Vec<Matched> = verdict
         .hits
         .iter()

@@ -32,6 +32,9 @@ pub const BREAK_GLASS: &str = "break_glass";
 /// Most exceptions that cover the same surface and actor at a time.
 pub const EXCEPTIONS_EACH: usize = 16;
 
+/// Evidence that the store has for a request: type, from when and until when it counts.
+pub type Brought = (String, TimeMs, Option<TimeMs>);
+
 /// What of a request an exception can ask for beyond what its entry says.
 #[derive(Clone, Debug, Default)]
 pub struct Passing {
@@ -39,8 +42,8 @@ pub struct Passing {
     pub capability: Option<String>,
     /// Pseudonym of the execution.
     pub execution: Option<Pseudonym>,
-    /// Evidence that it carries: type, from when and until when it counts.
-    pub evidence: Vec<(String, TimeMs, Option<TimeMs>)>,
+    /// What the store has of evidence for it.
+    pub evidence: Vec<Brought>,
     /// What the entry says, where the request is gone: it passed under this one, or under none.
     pub recorded: Option<Option<ExceptionId>>,
 }
@@ -206,17 +209,21 @@ impl Exception {
         if passing.recorded.is_some() {
             return true;
         }
-        let counts = |kind: &String| {
-            let mut pieces = passing.evidence.iter().filter(|(it, ..)| it == kind);
-            pieces.any(|(_, from, until)| now >= *from && until.is_none_or(|until| now < until))
-        };
-        let brought = |control: &Control| match control {
-            Control::Evidence(kind) => counts(kind),
-            _ => true,
-        };
         scope.capability.as_ref().is_none_or(|it| passing.capability.as_ref() == Some(it))
             && scope.execution.is_none_or(|it| passing.execution == Some(it))
-            && self.opened.controls.iter().all(brought)
+            && self.is_made_up_for(&passing.evidence, now)
+    }
+
+    /// Whether the evidence is there that its controls ask for.
+    fn is_made_up_for(&self, evidence: &[Brought], now: TimeMs) -> bool {
+        let counts = |kind: &String| {
+            let mut pieces = evidence.iter().filter(|(it, ..)| it == kind);
+            pieces.any(|(_, from, until)| now >= *from && until.is_none_or(|until| now < until))
+        };
+        self.opened.controls.iter().all(|control| match control {
+            Control::Evidence(kind) => counts(kind),
+            _ => true,
+        })
     }
 
     /// A verdict as it is under the exception, and the rules that it no longer holds. A window with room
@@ -471,9 +478,16 @@ impl State {
         self.standing_of(held, now).map(|it| it.opened.ends)
     }
 
-    /// The verdict of a held action as its exception, if it has one that stands, leaves it.
-    pub(crate) fn under_exception(&self, held: &Held, verdict: Verdict, now: TimeMs) -> Verdict {
-        match self.standing_of(held, now) {
+    /// The verdict of a held action as its exception leaves it, if it has one that stands and is still made
+    /// up for.
+    pub(crate) fn under_exception(
+        &self,
+        held: &Held,
+        verdict: Verdict,
+        evidence: &[Brought],
+        now: TimeMs,
+    ) -> Verdict {
+        match self.standing_of(held, now).filter(|it| it.is_made_up_for(evidence, now)) {
             Some(exception) => {
                 exception.applied(&verdict, |hit| held.full.contains(&hit.rule.id)).0
             }

@@ -79,8 +79,8 @@ pub use evidence::{
     EVIDENCE_MS_MAX, EVIDENCE_SKEW_MS, Evidence, EvidenceKey, EvidencePiece, evidence_id,
 };
 pub use exceptions::{
-    BREAK_GLASS, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds, ExceptionStanding, OPEN,
-    OpenException, Passing, Reviewed,
+    BREAK_GLASS, Brought, EXCEPTION, EXCEPTIONS_EACH, Exception, ExceptionBounds,
+    ExceptionStanding, OPEN, OpenException, Passing, Reviewed,
 };
 pub use executions::{
     EXECUTION, EXECUTION_QUEUE_MS, EndExecution, Execution, ExecutionState, StartExecution,

@@ -227,7 +227,8 @@ fn granted<'a, H: Hasher>(
             if *who != held.actor && held.vote_of(who).is_none() {
                 return Err(Rejection::Foreign("its author and those who approved it"));
             }
-            let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+            let asked =
+                Asked { verdict: &command.verdict, windows: &command.windows, evidence: &[] };
             let found = release::<H>(state, held, *until, &command.by, asked, now, costs)?;
             let renewed = match found {
                 Release::Granted(renewed) => renewed,

@@ -188,7 +188,7 @@ fn combined(state: &State, held: &Held, asked: Asked<'_>, now: TimeMs) -> Combin
         }
         force => force.by_time(now),
     });
-    verdict = state.under_exception(held, verdict, now);
+    verdict = state.under_exception(held, verdict, asked.evidence, now);
     if held.reach.is_governed() {
         let hit = constitution::two_admins();
         verdict = constitution::verdict(state, held.reach, &verdict, held.proposers.iter(), hit);

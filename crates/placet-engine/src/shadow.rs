@@ -87,7 +87,7 @@ pub(crate) fn would(
     }
     let shadow = command.shadow.as_ref().filter(|it| it.verdict.policy == Some(bundle));
     let Some(shadow) = shadow else { return Some(Would::Skipped) };
-    let asked = Asked { verdict: &shadow.verdict, windows: &shadow.windows };
+    let asked = Asked { verdict: &shadow.verdict, windows: &shadow.windows, evidence: &[] };
     let timely = in_force(state, asked, &shadow.verdict, now);
     let said = timely.as_ref().unwrap_or(&shadow.verdict);
     let other = restrict(said, ruled(state, command, asked, said, Reach::Free, now));

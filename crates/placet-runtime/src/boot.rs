@@ -6,6 +6,7 @@ use crate::clock::Stamp;
 use crate::committer::{CommitTotals, Committer, Errand};
 use crate::crypto::Fast;
 use crate::directory::{ApiKey, Directory};
+use crate::error::PlaneError;
 use crate::follower::Follower;
 use crate::host::Host;
 use crate::idle::{Idle, IdleTotals, Reviver, Wanted};
@@ -479,7 +480,15 @@ impl Plane {
             self.trip(None, KillScope::Everything, KillSource::Certificate, None).await?;
         } else if armed {
             self.arm().await?;
-            self.follow_lift(None).await?;
+            match self.follow_lift(None).await {
+                // What is stopped stays stopped; a doubtful clock is no reason not to start.
+                Err(PlaneError::ClockUnsure) => notices.push(
+                    "the clock is in doubt, so a lift of everything did not reach every workspace: \
+                     confirm the clock, then lift everything again"
+                        .to_owned(),
+                ),
+                done => drop(done?),
+            }
         }
         self.forget_signers()?;
         Ok(bootstrap)

@@ -101,6 +101,10 @@ impl Plane {
         principal: Option<&Principal>,
     ) -> Result<usize, PlaneError> {
         let (mut lifted, mut result) = (0, Ok(()));
+        let Some(root) = self.root() else { return Ok(0) };
+        if self.look(root.no, everything).await?.is_some() {
+            return Ok(0);
+        }
         for workspace in self.others() {
             match self.lift_in(&workspace, principal).await {
                 Ok(done) => lifted += usize::from(done),

@@ -10,8 +10,10 @@ use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
 use placet_engine::{
-    Collect, Command, Held, HeldState, Lends, Rejection, State, Status, Viewer, Vote, Waiting, Who,
+    Brought, Collect, Command, Held, HeldState, Lends, Rejection, State, Status, Viewer, Vote,
+    Waiting, Who,
 };
+use placet_policy::evidence_of;
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
 use placet_types::ids::{ApprovalId, DecisionId, TimeMs};
 use placet_types::json::Object;
@@ -140,7 +142,7 @@ impl Plane {
         let index = self.locate(workspace, id)?;
         let opened = self.open(workspace, index)?;
         for _ in 0..MOVED_MAX {
-            let Anew { verdict, windows, lends } =
+            let Anew { verdict, windows, evidence, lends } =
                 self.evaluate_again(workspace, &opened, Some(principal)).await?;
             let command = Command::Collect(Box::new(Collect {
                 decision: id,
@@ -151,6 +153,7 @@ impl Plane {
                 verdict,
                 lends,
                 windows,
+                evidence,
             }));
             let payload = self.payload(Object::new())?;
             match self.submit(workspace.no, command, payload).await {
@@ -231,7 +234,7 @@ impl Plane {
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
             });
-            let Anew { verdict, windows, lends } =
+            let Anew { verdict, windows, evidence, lends } =
                 self.evaluate_again(workspace, &opened, None).await?;
             let command = Command::Vote(Box::new(Vote {
                 approval,
@@ -243,6 +246,7 @@ impl Plane {
                 verdict,
                 lends,
                 windows,
+                evidence,
                 waiting,
             }));
             let plain =
@@ -569,7 +573,8 @@ impl Plane {
         if let Some(lends) = &mut lends {
             lends.roles.retain(|role| caller.roles.contains(role));
         }
-        Ok(Anew { windows: workspace.names().window_tags(&verdict), verdict, lends })
+        let windows = workspace.names().window_tags(&verdict);
+        Ok(Anew { windows, evidence: evidence_of(&request), verdict, lends })
     }
 }
 
@@ -578,4 +583,5 @@ struct Anew {
     verdict: Verdict,
     lends: Option<Lends>,
     windows: Vec<Option<Tag>>,
+    evidence: Vec<Brought>,
 }

@@ -3,7 +3,7 @@
 
 use crate::command::Decide;
 use crate::constitution::Reach;
-use crate::decide::{Asked, barred, ruled, window};
+use crate::decide::{barred, ruled, window};
 use crate::state::State;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) fn passage(
         return None;
     }
     let recorded = command.passing.recorded;
-    let asked = Asked { verdict: &command.verdict, windows: &command.windows };
+    let asked = command.asked();
     let mut best: Option<Passed> = None;
     for exception in exceptions.over(&command.surface, &command.who.actor) {
         let named = recorded.is_none_or(|it| it == Some(exception.id()));

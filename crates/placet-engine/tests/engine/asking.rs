@@ -10,7 +10,7 @@
 use super::notation::{Options, Scene, pairs, roles};
 use super::world::{digest, tag};
 use placet_engine::{
-    Command, Decide, Delegate, EndExecution, Lends, Passing, StartExecution, Waiting,
+    Brought, Command, Decide, Delegate, EndExecution, Lends, Passing, StartExecution, Waiting,
 };
 use placet_types::Digest;
 use placet_types::event::{
@@ -127,6 +127,11 @@ impl Scene {
     }
 }
 
+/// Evidence that the store has: `ev=TYPE`.
+pub(crate) fn brought(options: &Options<'_>) -> Vec<Brought> {
+    options.get("ev").map(|kind| (kind.into(), TimeMs(0), None)).into_iter().collect()
+}
+
 fn reopened(event: &ApprovalReopened) -> String {
     let mut out = format!("reopened {}", counts(&event.roles));
     for (key, value) in event.constraints.iter() {
@@ -181,11 +186,7 @@ impl Scene {
             passing: Passing {
                 capability: options.get("cap").map(Into::into),
                 execution: options.get("exe").map(|it| Pseudonym(digest(it).0)),
-                evidence: options
-                    .get("ev")
-                    .map(|it| (it.into(), TimeMs(0), None))
-                    .into_iter()
-                    .collect(),
+                evidence: brought(options),
                 recorded: None,
             },
             retroactive: options.has("retroactive"),

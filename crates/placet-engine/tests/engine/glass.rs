@@ -119,6 +119,25 @@ fn what_somebody_closed_hands_out_no_permit_again() {
     ));
 }
 
+/// A control that is evidence counts while the store has it: looked at with every vote and when the permit is
+/// fetched, not only when somebody asked.
+#[test]
+fn evidence_that_is_gone_makes_up_for_nothing() {
+    let scene = open("git bot waives=governance controls=second_person|evidence:ticket owner=cat");
+    check(&format!(
+        "{scene}newkey bob dan operator -> key.created
+         decide bot git d0 nonce=1 -> DENY access:crm:roles,f,surface:git:field.ticket
+         decide bot git d1 nonce=1 ev=ticket -> REQUIRE_APPROVAL exception operator:1 {OVER}
+         decide bot git d2 nonce=1 ev=ticket -> REQUIRE_APPROVAL exception operator:1 {OVER},slow
+         decide bot git d3 nonce=1 ev=ticket -> REQUIRE_APPROVAL exception operator:1 {OVER},slow
+         vote dan d1            -> invalidated
+         vote dan d2 ev=ticket  -> approved
+         collect bot d2 nonce=1 -> invalidated
+         vote dan d3 ev=ticket  -> approved
+         collect bot d3 nonce=1 ev=ticket -> collected consumed",
+    ));
+}
+
 /// What policy grants by itself when it is released rests on no exception any more.
 #[test]
 fn what_policy_grants_by_then_needs_no_exception() {

@@ -12,7 +12,7 @@
 //! trip ann SCOPE [freeze|disable|revoke]           lift ann SCOPE          revoke d1 [SCOPE MODE]
 //! ```
 
-use super::asking::{counts, later, windows};
+use super::asking::{brought, counts, later, windows};
 use super::exceptions::under;
 use super::world::{START, World, actor, digest, tag};
 use placet_engine::{
@@ -359,6 +359,7 @@ impl Scene {
                         .map(|name| VoteChannel::parse(name).expect("a channel")),
                     requirement: self.seen(id, options),
                     lends: self.lends(options),
+                    evidence: brought(options),
                     windows: prior.map_or(Vec::new(), |(_, it)| windows(&verdict, &it.actor)),
                     verdict,
                     waiting: self.waiting(options),
@@ -378,6 +379,7 @@ impl Scene {
                     who,
                     verdict,
                     lends,
+                    evidence: brought(options),
                 }))
             }
             "withdraw" => Command::Withdraw { decision: id, by: who(self) },
