@@ -52,6 +52,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("placet-server", 6),
     ("placet", 7),
     ("placet-fuzz", 8),
+    ("placet-policy-tests", 9),
+    ("placet-server-tests", 9),
 ];
 
 /// Dev-dependencies that the layers would forbid: from, to, reason.

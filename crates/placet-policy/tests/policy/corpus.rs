@@ -12,7 +12,7 @@ const USUAL: [Code; 4] =
     [Code::OwnerMissing, Code::NoTests, Code::UntestedRule, Code::AlwaysCandidate];
 
 fn files() -> Vec<(String, String)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy/corpus");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy/corpus");
     let mut out: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| {
@@ -61,7 +61,7 @@ fn each_is_caught_with_its_code_and_place() {
 
 #[test]
 fn every_code_has_a_page() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/lint");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/lint");
     for code in Code::ALL {
         let page = fs::read_to_string(dir.join(format!("{}.md", code.as_str())));
         let page = page.unwrap_or_else(|error| panic!("docs/lint/{}.md: {error}", code.as_str()));
@@ -138,7 +138,7 @@ fn totals_are_those_of_all_findings() {
 /// The bundles that are shipped have nothing to find.
 #[test]
 fn shipped_bundles_are_clean() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let mut bundles = vec![root.join("examples/bank"), root.join("examples/coding-agent")];
     if let Ok(presets) = fs::read_dir(root.join("presets")) {
         bundles.extend(presets.map(|it| it.unwrap().path()).filter(|path| path.is_dir()));

@@ -311,7 +311,7 @@ fn what_is_enumerated_is_all_there_is() {
 /// Made-up requests seldom pass what a floor demands; those of the cases do.
 #[test]
 fn what_the_cases_ask_is_looked_at_and_varied() {
-    let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/../../presets/starter");
+    let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../presets/starter");
     let sources = placet_policy::read_dir(starter.as_ref()).unwrap();
     let mut altered = sources.clone();
     let large = "amount_cents > 50000";

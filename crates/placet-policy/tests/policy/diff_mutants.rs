@@ -122,7 +122,7 @@ fn no_change_goes_by_in_silence() {
 
 /// A preset, with one text of one of its documents replaced.
 fn preset(name: &str, replaced: &[(&str, &str)]) -> (Bundle, Bundle) {
-    let dir = format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"));
+    let dir = format!("{}/../../../{name}", env!("CARGO_MANIFEST_DIR"));
     let sources = read_dir(dir.as_ref()).unwrap();
     let mut other = sources.clone();
     for (old, new) in replaced {

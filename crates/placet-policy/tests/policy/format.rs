@@ -89,7 +89,7 @@ fn what_is_no_document_is_left_alone() {
 #[test]
 fn the_examples_are_formatted() {
     for bundle in ["bank", "coding-agent"] {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(bundle);
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples").join(bundle);
         for file in placet_policy::read_dir(&dir).unwrap() {
             let out = format(&file.name, &file.text).unwrap();
             if std::env::var_os("PLACET_BLESS").is_some() {

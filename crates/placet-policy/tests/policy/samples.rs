@@ -7,7 +7,7 @@ use std::path::Path;
 
 #[test]
 fn seed_5_is_decided_as_printed() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
     let sources = read_dir(&dir).unwrap();
     assert_eq!(sources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["seed5.yaml"]);
     let bundle = Bundle::compile::<Sha2>(&sources).unwrap();

@@ -297,7 +297,7 @@ fn schema_and_reader_agree() {
 
 #[test]
 fn the_committed_schemas_are_those_of_the_code() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/schemas");
     let kinds: Vec<&str> = schemas().map(|(name, _)| name).collect();
     let bless = std::env::var_os("PLACET_BLESS").is_some();
     for kind in kinds.iter().map(|kind| Some(*kind)).chain([None]) {

@@ -240,7 +240,7 @@ async fn dashboards_and_alerts_name_metrics_that_are_served() {
     };
     let mut named = 0;
     for file in ["alerts.yml", "alerts_test.yml", "dashboard.json"] {
-        let path = format!("{}/../../deploy/{file}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../../../deploy/{file}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).unwrap();
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         for name in words.filter(|word| word.starts_with("placet_")) {
@@ -250,7 +250,7 @@ async fn dashboards_and_alerts_name_metrics_that_are_served() {
     }
     assert!(named > 40, "{named}");
     let panels = std::fs::read_to_string(format!(
-        "{}/../../deploy/dashboard.json",
+        "{}/../../../deploy/dashboard.json",
         env!("CARGO_MANIFEST_DIR")
     ));
     let dashboard: Value = serde_json::from_str(&panels.unwrap()).unwrap();

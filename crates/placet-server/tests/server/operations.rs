@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 
 #[test]
 fn the_committed_document_is_fresh() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/openapi.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/openapi.json");
     if std::env::var_os("PLACET_BLESS").is_some() {
         std::fs::write(path, openapi_json()).unwrap();
     }

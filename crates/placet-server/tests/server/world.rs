@@ -86,7 +86,7 @@ impl Answer {
     pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
         assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
         assert!(self.headers.contains("application/problem+json"), "{self:?}");
-        let page = format!("{}/../../docs/errors/{code}.md", env!("CARGO_MANIFEST_DIR"));
+        let page = format!("{}/../../../docs/errors/{code}.md", env!("CARGO_MANIFEST_DIR"));
         assert!(std::path::Path::new(&page).exists(), "{page}");
         self.json()
     }

@@ -1,5 +1,5 @@
 //! Peers as strict as the real ones, in this process: Telegram's Bot API, Slack's API, a receiver of
-//! webhooks. Tests script their failures and look at what arrived; `examples/chat_stubs.rs` serves them to
+//! webhooks. Tests script their failures and look at what arrived; `serve.rs` serves them to
 //! independent clients.
 #![allow(
     dead_code,

@@ -9,7 +9,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../tests/stubs/mod.rs"]
+#[path = "mod.rs"]
 mod stubs;
 
 use serde_json::json;
