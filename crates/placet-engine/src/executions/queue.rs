@@ -171,6 +171,12 @@ impl State {
         next
     }
 
+    /// Executions that run, and those that wait for a place.
+    #[must_use]
+    pub fn execution_places(&self) -> (usize, usize) {
+        (self.executions.places.running, self.executions.places.queued)
+    }
+
     pub(crate) fn apply_queued(
         &mut self,
         event: &ExecutionStarted,
