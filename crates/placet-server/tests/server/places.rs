@@ -55,7 +55,8 @@ async fn without_a_place_nothing_is_decided_and_everything_else_passes() {
         ("/api/v1/policies", &bundle.to_string()),
         ("/access/v1/evaluation", &evaluation),
     ] {
-        let refused = world.post(path, &admin, body).await;
+        let json = [("content-type", "application/json")];
+        let refused = world.call("POST", path, &admin, &json, body).await;
         refused.refused(503, "overloaded");
     }
     // Who may not decide at all is told that, not to come back.

@@ -13,27 +13,27 @@ fn over_pages(args: &[&str], member: &'static str, pages: Vec<Option<String>>) -
         let mut pages = pages.into_iter().enumerate();
         for stream in listener.incoming() {
             let mut stream = BufReader::new(stream.unwrap());
-            loop {
-                let mut head = String::new();
-                while !head.ends_with("\r\n\r\n") {
-                    if stream.read_line(&mut head).unwrap_or(0) == 0 {
-                        break;
-                    }
-                }
-                let Some((n, next)) = pages.next().filter(|_| !head.is_empty()) else { break };
-                let mut page = json!({member: [{"id": format!("id_{n}")}]});
-                if let Some(next) = next {
-                    page["next_cursor"] = next.into();
-                }
-                let page = page.to_string();
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{page}",
-                    page.len()
-                );
-                if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                if stream.read_line(&mut head).unwrap_or(0) == 0 {
                     break;
                 }
             }
+            // A client may connect and think better of it.
+            let Some((n, next)) = (!head.is_empty()).then(|| pages.next()).flatten() else {
+                continue;
+            };
+            let mut page = json!({member: [{"id": format!("id_{n}")}]});
+            if let Some(next) = next {
+                page["next_cursor"] = next.into();
+            }
+            let page = page.to_string();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
+                 content-length: {}\r\n\r\n{page}",
+                page.len()
+            );
+            let _ = stream.get_mut().write_all(answer.as_bytes());
         }
     });
     finish(command(args).env("PLACET_URL", url).env("PLACET_KEY", "key_none"))
