@@ -1,5 +1,5 @@
-//! A small HTTP client for the API: one base URL, one key, JSON in and out. Owns how a problem
-//! document becomes a failure; refuses to know what the endpoints mean.
+//! A small HTTP client for the API: one base URL, one key or client certificate, JSON in and out.
+//! Owns how a problem document becomes a failure; refuses to know what the endpoints mean.
 
 use crate::credentials;
 use crate::exit::Fault;
