@@ -510,6 +510,10 @@ pub struct ArmUnder {
     pub permit_ms: u64,
     /// The decision's request under the current bundle.
     pub verdict: Verdict,
+    /// The roles that the proposer lent to that.
+    pub lends: Option<Lends>,
+    /// What the store has of evidence for it today.
+    pub evidence: Vec<Brought>,
     /// For each hit that has a window, its pseudonym.
     pub windows: Vec<Option<Tag>>,
     /// The bundle that the request names; compiled, and its cases passed.
@@ -586,6 +590,12 @@ impl Vote {
 }
 
 impl Collect {
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.evidence }
+    }
+}
+
+impl ArmUnder {
     pub(crate) fn asked(&self) -> Asked<'_> {
         Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.evidence }
     }

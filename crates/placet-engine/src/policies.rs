@@ -4,7 +4,6 @@
 
 use crate::command::{ArmUnder, AuthorChange, DraftBundle, Plan, Who};
 use crate::constitution::{ADMIN, URGENT, arming_of};
-use crate::decide::Asked;
 use crate::hold::closing;
 use crate::rejection::Rejection;
 use crate::release::{Release, Reserve, release};
@@ -227,9 +226,8 @@ fn granted<'a, H: Hasher>(
             if *who != held.actor && held.vote_of(who).is_none() {
                 return Err(Rejection::Foreign("its author and those who approved it"));
             }
-            let asked =
-                Asked { verdict: &command.verdict, windows: &command.windows, evidence: &[] };
-            let found = release::<H>(state, held, *until, &command.by, asked, now, costs)?;
+            let found =
+                release::<H>(state, held, *until, &command.by, command.asked(), now, costs)?;
             let renewed = match found {
                 Release::Granted(renewed) => renewed,
                 Release::Reopened(event) => return over(Event::ApprovalReopened(*event)),

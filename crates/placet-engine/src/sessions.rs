@@ -223,6 +223,7 @@ impl State {
         let lends = match command {
             Command::Vote(command) => command.lends.as_ref(),
             Command::Collect(command) => command.lends.as_ref(),
+            Command::ArmUnder(command) => command.lends.as_ref(),
             _ => None,
         };
         let Some(Lends { actor, roles }) = lends else { return Ok(()) };

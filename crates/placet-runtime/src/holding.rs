@@ -523,7 +523,7 @@ impl Plane {
 
     /// The held request under the bundle in force. Its proposer counts for what it is today: roles that are
     /// gone since grant nothing any more.
-    async fn evaluate_again(
+    pub(crate) async fn evaluate_again(
         &self,
         workspace: &Workspace,
         opened: &Opened,
@@ -579,9 +579,9 @@ impl Plane {
 }
 
 /// A held request, asked again.
-struct Anew {
-    verdict: Verdict,
-    lends: Option<Lends>,
-    windows: Vec<Option<Tag>>,
-    evidence: Vec<Brought>,
+pub(crate) struct Anew {
+    pub(crate) verdict: Verdict,
+    pub(crate) lends: Option<Lends>,
+    pub(crate) windows: Vec<Option<Tag>>,
+    pub(crate) evidence: Vec<Brought>,
 }

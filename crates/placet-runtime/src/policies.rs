@@ -11,9 +11,10 @@ use crate::asking::message;
 use crate::crypto::{Fast, verify_ed25519};
 use crate::dry::all_cases;
 use crate::error::PlaneError;
+use crate::holding::Anew;
 use crate::plane::{MOVED_MAX, PERMIT_MS, Plane, Principal, decision_of};
 use crate::ports::PortError;
-use crate::proposal::{evaluate, reread};
+use crate::proposal::reread;
 use crate::sequencer::{Done, Message, Next, Outstanding, Payload};
 use crate::workspace::Workspace;
 use placet_engine::{
@@ -297,7 +298,7 @@ impl Plane {
         let index = self.locate(workspace, decision)?;
         let opened = self.open(workspace, index)?;
         let prior = decision_of(&opened.entry)?;
-        let (mut request, caller) = reread(&opened.payload)?;
+        let (request, _) = reread(&opened.payload)?;
         let act = PolicyAct::read(&request).ok_or(PlaneError::Rejected(Rejection::NoPermit))?;
         let bundle = self.stored(act.bundle).await?;
         if let Some(signed) = &act.signed {
@@ -311,18 +312,18 @@ impl Plane {
             return Err(PlaneError::Rejected(Rejection::NoPermit));
         }
         for _ in 0..MOVED_MAX {
-            let bundle_now = workspace.bundle();
-            request.found =
-                self.found(workspace, bundle_now.as_deref(), (&request, &caller)).await?;
-            let verdict = evaluate(bundle_now.as_deref(), &request, &caller);
+            let Anew { verdict, windows, evidence, lends } =
+                self.evaluate_again(workspace, &opened, None).await?;
             let command = ArmUnder {
                 by: self.who(workspace, principal),
                 index,
                 prior: prior.clone(),
                 permit: self.id(self.clock.wall()),
                 permit_ms: PERMIT_MS,
-                windows: workspace.names().window_tags(&verdict),
+                windows,
                 verdict,
+                lends,
+                evidence,
                 bundle: act.bundle,
                 replaces: act.replaces,
                 signed: act.signed.clone(),

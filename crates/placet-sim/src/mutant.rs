@@ -37,13 +37,17 @@ pub enum Mutant {
     EvidenceBack,
     /// An execution that has ended runs again.
     EndForgotten,
+    /// One execution more runs than there are places.
+    PlaceIgnored,
+    /// Of two executions that wait the later one begins first.
+    QueueJumped,
     /// Now and then a caller is never answered.
     AnswerLost,
 }
 
 impl Mutant {
     /// All of them, with their names on the command line and the checkers that must find them.
-    pub const ALL: [(Self, &'static str, &'static [&'static str]); 18] = [
+    pub const ALL: [(Self, &'static str, &'static [&'static str]); 20] = [
         (Self::AnswerBeforeFlush, "answer-before-flush", &["durable", "checkpoints"]),
         (Self::KeysForgotten, "keys-forgotten", &["idempotency"]),
         (Self::RevokeSkipped, "revoke-skipped", &["kill"]),
@@ -61,6 +65,8 @@ impl Mutant {
         (Self::ExceptionBack, "exception-back", &["control"]),
         (Self::EvidenceBack, "evidence-back", &["control"]),
         (Self::EndForgotten, "end-forgotten", &["control"]),
+        (Self::PlaceIgnored, "place-ignored", &["control"]),
+        (Self::QueueJumped, "queue-jumped", &["control"]),
         (Self::AnswerLost, "answer-lost", &["liveness"]),
     ];
 

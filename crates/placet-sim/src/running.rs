@@ -85,13 +85,17 @@ impl World {
             async move {
                 let (workspace, principal) = world.reach(&plane, &who)?;
                 let begun = plane.start_execution(&workspace, &principal, decision, &spec).await;
-                let said = begun.as_ref().map_or_else(PlaneError::code, |_| "running");
+                let said = begun.as_ref().map_or_else(PlaneError::code, |it| it.state().as_str());
                 world.say(format_args!("answer: an execution under {decision}: {said}"));
                 match begun {
                     Ok(begun) => {
                         world.acknowledged(&plane, &workspace, begun.index);
                         world.seen(&workspace, &begun);
-                        world.totals.borrow_mut().executions += 1;
+                        {
+                            let mut totals = world.totals.borrow_mut();
+                            totals.executions += 1;
+                            totals.queued += u64::from(begun.queued);
+                        }
                         let id = begun.started.execution;
                         world.runs.borrow_mut().push((workspace.name.clone(), id));
                         Some(id)

@@ -60,6 +60,8 @@ pub struct Totals {
     pub lifts: u64,
     /// Executions that were started.
     pub executions: u64,
+    /// Of these, those that waited for a place.
+    pub queued: u64,
     /// Exceptions that were opened.
     pub exceptions: u64,
     /// Passages under them.
@@ -92,6 +94,7 @@ impl Totals {
         self.scoped += other.scoped;
         self.lifts += other.lifts;
         self.executions += other.executions;
+        self.queued += other.queued;
         self.exceptions += other.exceptions;
         self.passages += other.passages;
         self.evidence += other.evidence;
@@ -108,7 +111,7 @@ impl std::fmt::Display for Totals {
         write!(
             f,
             "{} steps, {} crashes and stops, {} other faults, {} refused starts, {} rollbacks shown, \
-             {} entries, {} acknowledged decisions, {} permits, {} stops ({} of narrow scopes), {} lifts, {} executions, {} exceptions with {} \
+             {} entries, {} acknowledged decisions, {} permits, {} stops ({} of narrow scopes), {} lifts, {} executions ({} had to wait), {} exceptions with {} \
              passages, {} pieces of evidence and {} permits on them, {} payloads erased, \
              {} rotations, {} idle states",
             self.steps,
@@ -123,6 +126,7 @@ impl std::fmt::Display for Totals {
             self.scoped,
             self.lifts,
             self.executions,
+            self.queued,
             self.exceptions,
             self.passages,
             self.evidence,

@@ -20,6 +20,7 @@ fn seeds_hold() {
         sum.scoped,
         sum.lifts,
         sum.executions,
+        sum.queued,
         sum.exceptions,
         sum.passages,
         sum.evidence,

@@ -454,7 +454,7 @@ impl Scene {
             "except" | "endexc" | "revexc" => self.exception(words, options),
             "erase" | "hold" | "release" => self.privacy(words, options),
             "start" | "end" => self.running(words, options),
-            "arm" | "draft" | "retract" | "review" | "author" => self.policy(words),
+            "arm" | "draft" | "retract" | "review" | "author" => self.policy(words, options),
             "login" | "handon" | "logout" => self.session(words),
             "tick" => Command::Tick,
             other => panic!("no command {other}"),

@@ -2,11 +2,11 @@
 //! can close.
 //!
 //! ```text
-//! draft bob BUNDLE [KEY]        arm bob d1 BUNDLE [replaces=BUNDLE] [KEY]      retract bob BUNDLE
+//! draft bob BUNDLE [KEY]        arm bob d1 BUNDLE [replaces=BUNDLE] [KEY] [lends=ann/admin]      retract bob BUNDLE
 //! review eve d1                 author bob trust|revoke KEY
 //! ```
 
-use super::notation::{Scene, check};
+use super::notation::{Options, Scene, check};
 use super::world::{Runs, digest};
 use placet_engine::{ArmUnder, AuthorChange, Command, DraftBundle};
 use placet_types::Digest;
@@ -18,7 +18,7 @@ use placet_types::ids::{DecisionId, TimeMs};
 const HOUR: u64 = 3_600_000;
 
 impl Scene {
-    pub(crate) fn policy(&mut self, words: &[&str]) -> Command {
+    pub(crate) fn policy(&mut self, words: &[&str], options: &Options<'_>) -> Command {
         let by = self.who(words[1]);
         let signed = |at: usize| {
             let key = words.get(at).filter(|word| !word.contains('='))?;
@@ -39,6 +39,7 @@ impl Scene {
                 let (index, prior) = self.world().decision(id);
                 let named = words.iter().find_map(|word| word.strip_prefix("replaces="));
                 let verdict = self.verdict(&prior.surface.clone());
+                let lends = self.lends(options);
                 let narrowed = std::mem::take(&mut self.narrowed);
                 let world = self.world();
                 let replaces = named.map_or(world.state.policy(), |name| Some(bundle(name)));
@@ -50,6 +51,8 @@ impl Scene {
                     permit_ms: 60_000,
                     windows: Vec::new(),
                     verdict,
+                    lends,
+                    evidence: Vec::new(),
                     bundle: bundle(words[3]),
                     replaces,
                     signed: signed(4),
@@ -111,6 +114,19 @@ fn another_admin_releases_what_an_admin_proposed() {
          arm bob d2 b2                                    -> ! permit_consumed
          arm ann d2 b1                                    -> ! permit_consumed
          report ann d2                                    -> ! already_reported");
+}
+
+/// The verdict under which it is released rests on roles that its author has then, not on those it had.
+#[test]
+fn a_role_that_its_author_lost_releases_no_bundle() {
+    two("newkey ann cem admin,builder                     -> key.created
+         decide cem policy.publish d1 action=publish      -> REQUIRE_APPROVAL admin:1
+         decide cem policy.publish d2 action=publish      -> REQUIRE_APPROVAL admin:1
+         vote bob d1                                      -> approved
+         vote bob d2                                      -> approved
+         arm bob d1 b1 lends=cem/builder -> collected consumed; bundle.armed; outcome.reported
+         trip bob role:builder revoke                     -> kill.tripped
+         arm bob d2 b2 lends=cem/builder                  -> ! policy_moved");
 }
 
 #[test]

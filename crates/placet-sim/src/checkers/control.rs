@@ -2,7 +2,7 @@
 //! proof, is over once it is over; an execution ends once. Folded from the entries anew, naively: nothing here
 //! is shared with what is checked but the format of entries.
 
-use super::{Held, Logs, violated};
+use super::{Held, Logs, places, violated};
 use crate::disk::Stored;
 use placet_engine::{ExceptionStanding, State};
 use placet_types::event::{
@@ -161,12 +161,13 @@ struct Piece {
 }
 
 #[derive(Debug)]
-struct Run {
-    index: u64,
-    scopes: BTreeSet<KillScope>,
-    end: Option<&'static str>,
+pub(super) struct Run {
+    /// Where it was accepted, or got its place.
+    pub(super) index: u64,
+    pub(super) scopes: BTreeSet<KillScope>,
+    pub(super) end: Option<&'static str>,
     /// It waits for a place.
-    queued: bool,
+    pub(super) queued: bool,
     /// Decisions that named it while it ran, and how many may.
     steps: u64,
     most: Option<u64>,
@@ -187,7 +188,7 @@ struct Decided {
 
 /// A log, folded.
 #[derive(Debug, Default)]
-struct Fold {
+pub(super) struct Fold {
     stopped: BTreeMap<KillScope, (OverrideMode, u64)>,
     /// Every stop there was: scope, way, index.
     stops: Vec<(KillScope, OverrideMode, u64)>,
@@ -198,14 +199,14 @@ struct Fold {
     held: BTreeMap<ApprovalId, DecisionId>,
     exceptions: BTreeMap<ExceptionId, Exception>,
     pieces: BTreeMap<EvidenceId, Piece>,
-    runs: BTreeMap<ExecutionId, Run>,
+    pub(super) runs: BTreeMap<ExecutionId, Run>,
     /// Of everything it says what the log of the first workspace says.
     follows: bool,
 }
 
-type Wrong = Result<(), String>;
+pub(super) type Wrong = Result<(), String>;
 
-fn wrong(what: impl Into<String>) -> Wrong {
+pub(super) fn wrong(what: impl Into<String>) -> Wrong {
     Err(what.into())
 }
 
@@ -320,6 +321,9 @@ impl Fold {
                 if let Some(by) = self.stops(&scopes, |mode| mode.ends_permits()) {
                     return wrong(format!("starts an execution while {by} is stopped"));
                 }
+                if !queued {
+                    places::has_place(self, event)?;
+                }
                 let most = event.max_steps;
                 let run = Run { index, scopes, end: None, queued, steps: 0, most };
                 match self.runs.insert(event.execution, run) {
@@ -360,6 +364,7 @@ impl Fold {
         if run.end.is_some() {
             return wrong("starts an execution that has ended");
         }
+        places::has_place(self, event)?;
         if let Some(by) = self.stops(&run.scopes.clone(), |_| true) {
             return wrong(format!("starts an execution that waited while {by} is stopped"));
         }
@@ -459,7 +464,7 @@ impl Fold {
 
     /// What of these is stopped in one of these ways. A freeze spares what runs since before it; of an alias it
     /// stops the change alone, and nothing here changes one.
-    fn stops(
+    pub(super) fn stops(
         &self,
         scopes: &BTreeSet<KillScope>,
         ways: impl Fn(OverrideMode) -> bool,

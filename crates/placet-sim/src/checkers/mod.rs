@@ -12,6 +12,7 @@ pub(crate) mod idempotency;
 pub(crate) mod kill;
 pub(crate) mod liveness;
 pub(crate) mod permits;
+mod places;
 mod planted;
 pub(crate) mod replay;
 

@@ -5,7 +5,7 @@ use super::Logs;
 use crate::disk::Stored;
 use crate::mutant::Mutant;
 use placet_types::event::{ActorRef, Event, KillEvent, KillScope, KillSource, OverrideMode};
-use placet_types::ids::ApprovalId;
+use placet_types::ids::{ApprovalId, ExecutionId};
 
 /// The logs with one vote altered in each that collected a permit; nothing where no such defect is planted.
 pub(super) fn votes(mutant: Option<Mutant>, logs: &Logs) -> Option<Logs> {
@@ -111,6 +111,36 @@ fn unhinge(mutant: Mutant, log: &mut Vec<Stored>) -> Option<()> {
         }
         Mutant::EvidenceBack => {
             log.retain(|it| !matches!(&it.entry.event, Event::EvidenceRevoked(_)));
+        }
+        Mutant::PlaceIgnored => {
+            let started = log.iter_mut().find_map(|it| match &mut it.entry.event {
+                Event::ExecutionStarted(event) => event.max_concurrent.as_mut(),
+                _ => None,
+            })?;
+            *started = 0;
+        }
+        Mutant::QueueJumped => {
+            let queued: Vec<ExecutionId> = log
+                .iter()
+                .filter_map(|it| match &it.entry.event {
+                    Event::ExecutionQueued(event) => Some(event.execution),
+                    _ => None,
+                })
+                .collect();
+            let began = |id: &ExecutionId| {
+                log.iter().position(|it| matches!(&it.entry.event, Event::ExecutionStarted(event) if event.execution == *id))
+            };
+            let waited = |id: &ExecutionId| {
+                log.iter().position(|it| matches!(&it.entry.event, Event::ExecutionQueued(event) if event.execution == *id))
+            };
+            let (one, other) = queued.windows(2).find_map(|two| {
+                let [first, second] = two else { return None };
+                let (one, other) = (began(first)?, began(second)?);
+                (waited(second)? < one).then_some((one, other))
+            })?;
+            let first = log.get(one)?.entry.event.clone();
+            let second = std::mem::replace(&mut log.get_mut(other)?.entry.event, first);
+            log.get_mut(one)?.entry.event = second;
         }
         Mutant::EndForgotten => {
             log.retain(|it| !matches!(&it.entry.event, Event::ExecutionEnded(_)));
