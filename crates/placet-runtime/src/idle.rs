@@ -32,6 +32,8 @@ pub struct Summary {
     pub counters: Counters,
     /// Decisions waiting for people.
     pub held_open: usize,
+    /// Executions that run, and those that wait for a place.
+    pub executions: (usize, usize),
     /// Since when the oldest of them waits.
     pub oldest_held: Option<TimeMs>,
     /// Whether a kill switch is tripped: of everything, of the workspace.
@@ -52,6 +54,7 @@ impl Summary {
         Self {
             counters: *state.counters(),
             held_open: state.held_open(),
+            executions: state.execution_places(),
             oldest_held: state.oldest_pending(),
             killed: [everything.is_some(), own.is_some()],
             legal_holds_version: state.legal_holds_version(),

@@ -90,6 +90,8 @@ impl Counters {
 struct Figures {
     decisions: [u64; 5],
     pending: u64,
+    /// That run, and that wait for a place.
+    executions: [u64; 2],
     oldest: Option<TimeMs>,
     killed: [bool; 2],
     unknown: u64,
@@ -108,6 +110,7 @@ impl Figures {
         let Summary {
             counters,
             held_open,
+            executions,
             oldest_held,
             killed,
             measured,
@@ -123,6 +126,7 @@ impl Figures {
         Ok(Self {
             decisions: counters.decisions,
             pending: held_open as u64,
+            executions: [executions.0 as u64, executions.1 as u64],
             oldest: oldest_held,
             killed,
             unknown: counters.unreported(),
@@ -140,6 +144,9 @@ impl Figures {
             *mine += theirs;
         }
         self.pending += other.pending;
+        for (mine, theirs) in self.executions.iter_mut().zip(other.executions) {
+            *mine += theirs;
+        }
         self.oldest = match (self.oldest, other.oldest) {
             (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
             (mine, theirs) => mine.or(theirs),
@@ -193,13 +200,15 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
         }
     }
     type Gauge = (&'static str, &'static str, fn(&Figures, TimeMs) -> u64);
-    let gauges: [Gauge; 8] = [
+    let gauges: [Gauge; 10] = [
         ("placet_read_model_lag", "Entries not searchable yet.", |f, _| f.lag),
         ("placet_approvals_pending", "Decisions waiting for people.", |f, _| f.pending),
         ("placet_approvals_oldest_seconds", "Age of the oldest of them.", |f, now| {
             f.oldest.map_or(0, |since| now.since(since) / 1000)
         }),
         ("placet_callers_waiting", "Callers that wait for an approval.", |f, _| f.waiting),
+        ("placet_executions_running", "Executions that have a place.", |f, _| f.executions[0]),
+        ("placet_executions_queued", "Executions that wait for one.", |f, _| f.executions[1]),
         ("placet_exceptions_live", "Exceptions that cover something.", |f, _| f.exceptions[0]),
         ("placet_exceptions_ungoverned", "Of these, those that waive all of policy.", |f, _| {
             f.exceptions[1]

@@ -161,10 +161,10 @@ impl State {
         next
     }
 
-    /// Executions that wait for a place.
+    /// Executions that run, and those that wait for a place.
     #[must_use]
-    pub fn executions_queued(&self) -> usize {
-        self.executions.places.queued
+    pub fn execution_places(&self) -> (usize, usize) {
+        (self.executions.places.running, self.executions.places.queued)
     }
 
     pub(crate) fn apply_queued(

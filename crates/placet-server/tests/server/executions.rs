@@ -124,6 +124,11 @@ async fn one_waits_for_a_place_and_one_has_had_its_steps() {
     world.post(&end(second), &bot, done).await.refused(409, "execution_queued");
     let waiting = world.get(&format!("{PATH}?state=queued"), &bot).await.ok();
     assert_eq!(at(&waiting, "/executions/0/id"), second);
+    let shown = world.get("/metrics", "").await.text;
+    for of in ["running", "queued"] {
+        let line = format!("placet_executions_{of}{{workspace=\"main\"}} 1");
+        assert!(shown.contains(&line), "{line}");
+    }
     // It begins by itself, soon after the first one has ended.
     world.post(&end(first), &bot, done).await.ok();
     let path = format!("{PATH}/{second}");
