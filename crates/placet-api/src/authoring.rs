@@ -73,6 +73,10 @@ pub struct DiffRequest {
 pub struct DiffDocument<'a> {
     /// Whether both compile; without it there is nothing but findings.
     pub ok: bool,
+    /// Whether it was left to look at all that it was to look at; it ends early where it takes too long, and then
+    /// proves nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
     /// What `placet policy diff --json` prints: digests, coverage, changes with witnesses, parts that differ, and
     /// those of which nothing was seen.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -183,6 +183,9 @@ fn scopes(state: &State, event: &ExecutionStarted) -> Vec<KillScope> {
     all
 }
 
+/// How an execution ended that is not remembered.
+pub(crate) const FORGOTTEN: &str = "forgotten";
+
 /// How many executions a chain of parents may have: each knows all above it.
 const DEPTH_MAX: usize = 8;
 
@@ -269,7 +272,7 @@ pub(crate) fn start(
     if places.has_place(&event, &state.bounds) && !places.waits(&event.capability) {
         return append(Event::ExecutionStarted(event));
     }
-    if places.queued() >= state.bounds.executions_queued_max {
+    if !places.may_wait(&event.by, &state.bounds) {
         return Err(Rejection::ExecutionsFull);
     }
     append(Event::ExecutionQueued(event))
@@ -408,13 +411,18 @@ impl State {
 
     /// Why a held step may not be released: its execution has ended. One that is not remembered has.
     pub(crate) fn step_over(&self, held: &Held) -> Option<Rejection> {
-        executions(&held.scopes).next()?;
+        if self.is_forgotten(&held.scopes) {
+            return Some(Rejection::ExecutionEnded(FORGOTTEN));
+        }
         let known = self.step_of(&held.scopes).and_then(|id| self.executions.all.get(&id));
-        let state = match known {
-            None => "forgotten",
-            Some(known) => known.ended?.0.as_str(),
-        };
-        Some(Rejection::ExecutionEnded(state))
+        Some(Rejection::ExecutionEnded(known?.ended?.0.as_str()))
+    }
+
+    /// Whether these are the scopes of a step of an execution that is not remembered. It has ended, and whether
+    /// a kill has ended it nobody can tell.
+    pub(crate) fn is_forgotten(&self, scopes: &[KillScope]) -> bool {
+        executions(scopes).next().is_some()
+            && self.step_of(scopes).is_none_or(|id| !self.executions.all.contains_key(&id))
     }
 
     pub(crate) fn apply_started(

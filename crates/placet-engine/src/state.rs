@@ -87,6 +87,8 @@ pub struct Bounds {
     pub executions_max: usize,
     /// Executions that wait for a place.
     pub executions_queued_max: usize,
+    /// Of these, those of one runner.
+    pub executions_queued_each: usize,
     /// Executions of one runner, running or waiting.
     pub executions_each: usize,
 }
@@ -118,6 +120,7 @@ impl Default for Bounds {
             overrides_max: 1024,
             executions_max: 1 << 16,
             executions_queued_max: 1 << 12,
+            executions_queued_each: 1 << 8,
             executions_each: 1 << 13,
         }
     }

@@ -1,6 +1,7 @@
 //! What is known of a decision beyond its entry. Owns when its permit may be shown again; refuses to know who
 //! asks.
 
+use crate::executions::FORGOTTEN;
 use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::state::{Held, State};
@@ -60,12 +61,15 @@ impl State {
     }
 
     /// Why the permit in the decision at `index` may not be shown again, if so, not even to the
-    /// attempt that it was for: a kill of one of its scopes is or was in force since, or it was revoked. Whoever answers
-    /// for `Plan::Bound` asks here.
+    /// attempt that it was for: a kill of one of its scopes is or was in force since, it was revoked, or the
+    /// execution whose step it is is forgotten, however that ended. Whoever answers for `Plan::Bound` asks here.
     #[must_use]
     pub fn withheld(&self, index: u64, scopes: &[KillScope]) -> Option<Rejection> {
         let now = self.stop(scopes).filter(|stop| stop.mode.ends_permits());
         let revoked = self.was_stopped(scopes, index) || self.revoked.get(index);
-        now.map(Stop::rejection).or(revoked.then_some(Rejection::PermitRevoked))
+        let forgotten = || Rejection::ExecutionEnded(FORGOTTEN);
+        now.map(Stop::rejection)
+            .or(revoked.then_some(Rejection::PermitRevoked))
+            .or_else(|| self.is_forgotten(scopes).then(forgotten))
     }
 }

@@ -2,7 +2,7 @@
 //! long ago. Owns its form outside of documents.
 
 use crate::cases::Earlier;
-use crate::read::fields::parse_duration;
+use placet_types::duration::duration_ms;
 use placet_types::ids::{ActorId, TimeMs, is_label};
 use placet_types::json::Value;
 use placet_types::{Caller, Request};
@@ -28,7 +28,7 @@ impl Earlier {
                 return Err(wrong(&format!("/{key}"), "known are ago, request, caller, times"));
             }
             let ago = match fields.get("ago") {
-                Some(Value::String(text)) => parse_duration(text),
+                Some(Value::String(text)) => duration_ms(text),
                 Some(value) => value.as_u64(),
                 None => None,
             };

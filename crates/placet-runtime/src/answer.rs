@@ -97,8 +97,8 @@ pub(crate) fn later_permit(
     // A kill withholds every permit, and one that was open when it came stays withheld after a lift.
     let over = now >= permit.expires || (!permit.consumed && status.consumed_later);
     let withheld = match &status.withheld {
-        // Closing an exception takes back what could still be used, and no more.
-        Some(Rejection::ExceptionEnded) => !over,
+        // Closing an exception takes back what could still be used, and no more; so does forgetting an execution.
+        Some(Rejection::ExceptionEnded | Rejection::ExecutionEnded(_)) => !over,
         why => why.is_some(),
     };
     if status.revoked || withheld {

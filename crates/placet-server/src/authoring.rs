@@ -34,10 +34,10 @@ const WAIT: Duration = Duration::from_secs(2);
 
 /// `POST /api/v1/policies/lint`
 pub(crate) async fn lint(mut call: Call) -> Result<Response, Problem> {
-    call.session(Act::Propose)?;
+    let session = call.session(Act::Propose)?;
     let mut fields = call.object(&["sources"]).await?;
     let sources = sources(&mut fields)?.ok_or_else(missing)?;
-    let linted = apart(&call, move || look::<Fast>(&sources)).await?;
+    let linted = apart(&call, &session, move || look::<Fast>(&sources)).await?;
     let document = LintDocument {
         ok: linted.digest.is_some(),
         digest: linted.digest.map(Sha),
@@ -48,11 +48,11 @@ pub(crate) async fn lint(mut call: Call) -> Result<Response, Problem> {
 
 /// `POST /api/v1/policies/test`
 pub(crate) async fn test(mut call: Call) -> Result<Response, Problem> {
-    call.session(Act::Propose)?;
+    let session = call.session(Act::Propose)?;
     let mut fields = call.object(&["filter", "sources"]).await?;
     let filter = crate::call::text(&mut fields, "filter", 200)?.unwrap_or_default();
     let sources = sources(&mut fields)?.ok_or_else(missing)?;
-    let ran = apart(&call, move || run(&sources, &filter)).await??;
+    let ran = apart(&call, &session, move || run(&sources, &filter)).await??;
     let document = match &ran {
         Ran::Refused(found) => TestDocument {
             ok: false,
@@ -142,7 +142,7 @@ pub(crate) async fn explain(mut call: Call) -> Result<Response, Problem> {
     };
     let in_force = session.workspace.bundle();
     let asked = Asked { request, caller, at, history, only };
-    let explained = apart(&call, move || explained(sources.as_deref(), in_force, &asked));
+    let explained = apart(&call, &session, move || explained(sources.as_deref(), in_force, &asked));
     let (trace, graph, event) = match explained.await?? {
         Ok(explained) => explained,
         Err(found) => {
@@ -316,10 +316,11 @@ fn source(item: &Value) -> Option<Source> {
 /// Does bounded work off the threads that answer, few at once: authors wait, decisions do not.
 async fn apart<T: Send + 'static>(
     call: &Call,
+    session: &Session,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    let place = tokio::time::timeout(WAIT, call.server.authoring.clone().acquire_owned()).await;
-    let Ok(Ok(place)) = place else {
+    let place = call.server.authoring.place(&session.workspace.name, WAIT).await;
+    let Some(place) = place else {
         return Err(Problem::overloaded("too many are trying policies; come back later"));
     };
     let work = move || {

@@ -178,6 +178,7 @@ pub(crate) async fn evaluation(mut call: Call) -> Result<Response, Problem> {
 
 async fn single(call: &Call, session: Session, fields: &Object) -> Result<Response, Problem> {
     let gate = Gate::enter(call, session, 1)?;
+    let _place = call.decide_place(1).await?;
     let tuple = Tuple::read(fields, &Object::new(), Open::Nothing)?;
     let evaluated = gate.evaluate(&tuple, None).await?;
     Ok(document::json(StatusCode::OK, evaluated.json))
@@ -229,6 +230,7 @@ pub(crate) async fn evaluations(mut call: Call) -> Result<Response, Problem> {
         object(&fields, name)?;
     }
     let gate = Gate::enter(&call, session, items.len())?;
+    let _place = call.decide_place(u32::try_from(items.len()).unwrap_or(u32::MAX)).await?;
     let mut results = Vec::with_capacity(items.len());
     if semantic == Semantic::ExecuteAll {
         let each = items.iter().enumerate().map(|(at, item)| one(&gate, item, &fields, at));

@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
 use placet_runtime::Workspace;
-use placet_types::Digest;
 use placet_types::json::{self, Limits, Object, Value};
+use placet_types::{Digest, duration};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -254,17 +254,8 @@ pub(crate) fn nonce(text: Option<&str>) -> Result<Option<Digest>, Problem> {
 
 /// Milliseconds of `250ms`, `25s`, `5m`, `1h`, `30d`; plain numbers are seconds.
 pub(crate) fn duration_ms(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if plain { text.parse::<u64>().ok()?.checked_mul(1000) } else { duration::duration_ms(text) }
 }
 
 fn plus(text: &str) -> Option<String> {

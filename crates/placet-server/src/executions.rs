@@ -2,14 +2,15 @@
 
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
+use crate::decisions::admit;
 use crate::document;
-use crate::governed::{idempotency_key, not_permitted, random};
+use crate::governed::{idempotency_key, not_permitted, random, report};
 use crate::names::Names;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{ExecutionDocument, ExecutionList, IdText, Instant};
-use placet_engine::{Execution, ExecutionState};
+use placet_engine::{Execution, ExecutionState, Rejection};
 use placet_runtime::{ExecutionFilter, ExecutionSpec, PermitState, Plane, PlaneError};
 use placet_types::Request;
 use placet_types::event::EndState;
@@ -22,6 +23,7 @@ const PAGE_MAX: usize = 200;
 /// `POST /api/v1/executions`
 pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
+    admit(&call, &session, 1)?;
     let known = ["branch", "capability", "idempotency_key", "max_steps", "parent"];
     let mut fields = call.object(&known).await?;
     let given = call::text(&mut fields, "idempotency_key", 200)?;
@@ -40,20 +42,34 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let plane = &call.server.plane;
     let body = Plane::execution_request(&spec, key, random());
     let request = Request::read(body, &principal.caller)?;
+    let _place = call.decide_place(1).await?;
     let decided = plane.decide(workspace, principal, &request).await?;
     let decision = decided.answer.event.decision;
     let execution = match decided.answer.permit.as_ref().map(|permit| permit.state) {
         Some(PermitState::Granted) => {
-            plane.start_execution(workspace, principal, decision, &spec).await?
+            let started = plane.start_execution(workspace, principal, decision, &spec).await;
+            if let Err(PlaneError::Rejected(_)) = &started {
+                report(&call, &session, decision, false).await;
+            }
+            started?
         }
         Some(PermitState::Revoked) | None => return not_permitted(&call, &session, &decided).await,
-        // Another attempt has it: what that came to is the answer.
+        // Another attempt has it: what that came to is the answer. One that was cut off before it started
+        // anything is gone on with; one that was refused has reported so.
         Some(_) => {
             let id = ExecutionId::from_bytes(*decision.bytes());
             let found = plane.known_execution(workspace, id).await?;
             let used = "the permit of this idempotency key is used up; for another execution use \
                         another key";
-            found.ok_or_else(|| Problem::new("permit_consumed", used))?
+            match found {
+                Some(found) => found,
+                None => match plane.start_execution(workspace, principal, decision, &spec).await {
+                    Err(PlaneError::Rejected(Rejection::PermitConsumed)) => {
+                        return Err(Problem::new("permit_consumed", used));
+                    }
+                    started => started?,
+                },
+            }
         }
     };
     let names = Names::of(&call.server, &session);

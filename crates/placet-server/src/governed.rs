@@ -3,6 +3,7 @@
 
 use crate::auth::Session;
 use crate::call::Call;
+use crate::decisions::admit;
 use crate::document;
 use crate::problem::Problem;
 use axum::http::StatusCode;
@@ -37,16 +38,20 @@ pub(crate) fn idempotency_key(call: &Call, given: Option<String>) -> Result<Stri
 }
 
 /// Asks for a decision on a surface of the constitution: the one that permits, or the answer to whoever
-/// has to wait or is refused. A permit that is used up is `used_up`.
+/// has to wait or is refused. A permit that is used up is `used_up`. It counts against the caller's limit and takes
+/// a place, as every decision does.
 pub(crate) async fn permitted(
     call: &Call,
     session: &Session,
     body: Value,
     used_up: (&'static str, &str),
 ) -> Result<Result<DecisionId, Response>, Problem> {
+    admit(call, session, 1)?;
     let request = Request::read(body, &session.principal.caller)?;
+    let place = call.decide_place(1).await?;
     let plane = &call.server.plane;
     let decided = plane.decide(&session.workspace, &session.principal, &request).await?;
+    drop(place);
     match decided.answer.permit.as_ref().map(|permit| permit.state) {
         Some(PermitState::Granted) => Ok(Ok(decided.answer.event.decision)),
         Some(PermitState::Revoked) | None => Ok(Err(not_permitted(call, session, &decided).await?)),

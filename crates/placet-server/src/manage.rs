@@ -238,6 +238,7 @@ pub(crate) async fn create_workspace(mut call: Call) -> Result<Response, Problem
     session.demand_root(&plane)?;
     session.demand(&["admin"])?;
     demand_human(&session)?;
+    crate::decisions::admit(&call, &session, 1)?;
     let mut fields = call.object(&["admin", "name"]).await?;
     let name = call::required(&mut fields, "name", 63)?;
     let invalid = "expected lower-case letters, digits and '-', up to 63 bytes";

@@ -1,12 +1,14 @@
-//! Places of decisions that are on their way, so that what is accepted is answered soon: beyond them
-//! callers are told to come back. Refuses to know what is decided.
+//! Places of what is on its way, so that what is accepted is answered soon: beyond them callers are told to come
+//! back. Of the few places of those who try policies no workspace takes all. Refuses to know what is done there.
 
 use crate::call::Call;
 use crate::problem::{Problem, RETRY_MS};
-use std::sync::Arc;
+use placet_types::ids::WorkspaceName;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a caller that came back may stand in line.
 const LINE_TIME: Duration = Duration::from_millis(RETRY_MS);
@@ -58,5 +60,47 @@ impl Call {
             told.0.store(server.elapsed_ms().saturating_add(RETRY_MS), Ordering::Relaxed);
         }
         Err(Problem::overloaded("too many decisions are on their way; come back later"))
+    }
+}
+
+/// Places of calls that compile, lint and try policies: few, for each takes a thread and tens of megabytes.
+pub(crate) struct Authoring {
+    all: Arc<Semaphore>,
+    /// What is left to each workspace that has some.
+    each: Mutex<HashMap<WorkspaceName, Arc<Semaphore>>>,
+}
+
+/// A place among all, and one among the workspace's own.
+pub(crate) type AuthoringPlace = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Authoring {
+    /// All places.
+    const ALL: usize = 3;
+    /// Those of one workspace.
+    const EACH: usize = 2;
+
+    pub(crate) fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(Self::ALL)), each: Mutex::default() }
+    }
+
+    /// A place for a workspace, which comes in so much time or not at all.
+    pub(crate) async fn place(
+        &self,
+        workspace: &WorkspaceName,
+        within: Duration,
+    ) -> Option<AuthoringPlace> {
+        let own = {
+            let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody has a place of these, or waits for one.
+            each.retain(|_, own| Arc::strong_count(own) > 1);
+            let own = each.entry(workspace.clone());
+            own.or_insert_with(|| Arc::new(Semaphore::new(Self::EACH))).clone()
+        };
+        let both = async {
+            // Who stands in the line of their own workspace keeps no place from others.
+            let own = own.acquire_owned().await.ok()?;
+            Some((self.all.clone().acquire_owned().await.ok()?, own))
+        };
+        tokio::time::timeout(within, both).await.ok().flatten()
     }
 }

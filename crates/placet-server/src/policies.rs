@@ -111,6 +111,7 @@ pub(crate) async fn release(mut call: Call) -> Result<Response, Problem> {
 /// Asks for a decision; where it permits, the bundle is in force when this answers.
 async fn ask(call: &Call, session: &Session, body: Value) -> Result<Response, Problem> {
     let request = Request::read(body, &session.principal.caller)?;
+    let place = call.decide_place(1).await?;
     let plane = &call.server.plane;
     let decided = match plane.decide(&session.workspace, &session.principal, &request).await {
         // The same key after another bundle came into force: the words differ for that alone.
@@ -121,6 +122,7 @@ async fn ask(call: &Call, session: &Session, body: Value) -> Result<Response, Pr
         }
         decided => decided?,
     };
+    drop(place);
     let event = &decided.answer.event;
     let waits = document::is_pending(&decided.answer);
     match event.outcome {

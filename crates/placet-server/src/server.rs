@@ -5,6 +5,7 @@ use crate::channels::{ChannelOptions, Channels};
 use crate::identity::Tokens;
 use crate::metrics::Counters;
 use crate::operations::OPERATIONS;
+use crate::places::Authoring;
 use crate::publishing::WitnessPeer;
 use crate::tls::Tls;
 use arc_swap::ArcSwap;
@@ -37,6 +38,8 @@ pub struct ServerOptions {
     pub header_time: Duration,
     /// How long a write to a client may make no progress.
     pub write_time: Duration,
+    /// How long a call may compare bundles, or decide a log again; what is left then is left out.
+    pub comparing_time: Duration,
     /// How long calls in flight may take once the server is told to stop.
     pub drain_time: Duration,
     /// Who cosigns published checkpoints.
@@ -68,6 +71,7 @@ impl Default for ServerOptions {
             connections_max: 16_384,
             header_time: Duration::from_secs(10),
             write_time: Duration::from_secs(30),
+            comparing_time: Duration::from_secs(45),
             drain_time: Duration::from_secs(10),
             witnesses: Vec::new(),
             public_url: None,
@@ -99,7 +103,7 @@ pub(crate) struct Server {
     /// Places of calls that read the store.
     pub(crate) reading: Arc<Semaphore>,
     /// Places of calls that compile, lint and try policies.
-    pub(crate) authoring: Arc<Semaphore>,
+    pub(crate) authoring: Authoring,
     /// Signing in with tokens.
     pub(crate) tokens: Tokens,
     /// KiB of bodies that calls may hold together.
@@ -119,9 +123,6 @@ const WORKING_MAX: u32 = 1 << 16;
 /// keeps some more.
 const READING_MAX: usize = 16;
 
-/// Most calls at once that compile policies: each takes a thread and tens of megabytes.
-const AUTHORING_MAX: usize = 2;
-
 /// Bundles whose texts are kept.
 const TEXTS_MAX: usize = 64;
 
@@ -136,7 +137,7 @@ impl Server {
             working: Arc::new(Semaphore::new(WORKING_MAX as usize)),
             deciding: Arc::new(Semaphore::new(options.deciding_max)),
             reading: Arc::new(Semaphore::new(READING_MAX)),
-            authoring: Arc::new(Semaphore::new(AUTHORING_MAX)),
+            authoring: Authoring::new(),
             bodies: Arc::new(Semaphore::new(options.bodies_max >> 10)),
             texts: ArcSwap::default(),
             filling: Mutex::new(()),

@@ -124,12 +124,6 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether clients show certificates.
-    #[must_use]
-    pub fn asks_clients(&self) -> bool {
-        self.files.clients.is_some()
-    }
-
     /// Reads the files again if one of them has changed since they were last looked at; whether it was so.
     ///
     /// # Errors

@@ -104,6 +104,38 @@ pub(crate) fn checkpoint_now(conn: &Connection, mode: &str) -> rusqlite::Result<
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        recover(path)?;
+    }
+    open(path, flags)
+}
+
+/// Takes back what a process was writing when it died, where the database is not in WAL mode yet: a restored one,
+/// in its first start. Only a connection that may write can do so; beside a process that lives SQLite's locks see
+/// to it that nothing is taken back.
+fn recover(path: &Path) -> Result<(), OpenError> {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    if !Path::new(&journal).exists() || !path.exists() {
+        return Ok(());
+    }
+    let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let looked = conn
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .and_then(|_| conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(())));
+    looked.map_err(|error| match is_damage(&error) {
+        true => refused(path, &error),
+        false => OpenError::failed(
+            path,
+            format_args!(
+                "a write to it was cut off, and taking it back failed ({error}); do this again as a user who may \
+                 write to the directory"
+            ),
+        ),
+    })
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < LIBRARY_MIN {
         return Err(OpenError::failed(path, "this SQLite is older than 3.51.3"));
     }

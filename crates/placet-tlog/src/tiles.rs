@@ -16,8 +16,6 @@ pub use reader::{ReadError, TileReader};
 
 /// Hashes or entries in a full tile.
 pub const TILE_WIDTH: u16 = 256;
-/// Bytes of a full hash tile.
-pub const HASH_TILE_BYTES_MAX: usize = 256 * 32;
 /// Most bytes that an entry bundle can have.
 pub const BUNDLE_BYTES_MAX: usize = 256 * (2 + ENTRY_BYTES_MAX);
 /// Highest level that a path may name. Rows above 7 hold nothing: 256^8 leaves are more than a

@@ -27,6 +27,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod duration;
 pub mod event;
 pub mod evidence;
 pub mod hash;

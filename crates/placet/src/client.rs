@@ -1,5 +1,5 @@
-//! A small HTTP client for the API: one base URL, one key or client certificate, JSON in and out.
-//! Owns how a problem document becomes a failure; refuses to know what the endpoints mean.
+//! A small HTTP client for the API: one base URL, one key or client certificate, JSON in and out. Owns how a problem
+//! document becomes a failure; refuses to know what the endpoints mean.
 
 use crate::credentials;
 use crate::exit::Fault;
@@ -15,11 +15,14 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::TokioExecutor;
 use placet_outbound::{ClientTls, Connector};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longer than the longest wait the server grants.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// What is asked for at a time of a list.
+const PAGE: usize = 200;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -301,6 +304,37 @@ impl Client {
     /// As [`expect`](Self::expect).
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         self.expect(Method::GET, path, &[], None).await?.json()
+    }
+
+    /// All there is of a list, page by page: `member` of the answers to `path`, which may have a query. Up to the
+    /// last page, since the server bounds what there is, and a list that is cut looks whole.
+    ///
+    /// # Errors
+    /// As [`expect`](Self::expect), and where the server names a page twice.
+    pub(crate) async fn all(&self, path: &str, member: &str) -> Result<Vec<Value>> {
+        let (mut found, mut pages) = (Vec::new(), BTreeSet::new());
+        let base = format!("{path}{}limit={PAGE}", if path.contains('?') { '&' } else { '?' });
+        let mut cursor = String::new();
+        loop {
+            let mut page = self.get(&format!("{base}{cursor}")).await?;
+            let Some(Value::Array(items)) = page.get_mut(member).map(Value::take) else {
+                let detail = format!("the server's answer has no list of {member}");
+                return Err(Fault::new("failed", detail).into());
+            };
+            found.extend(items);
+            // A word, or the number of an entry.
+            let next = match &page["next_cursor"] {
+                Value::Null => return Ok(found),
+                Value::String(next) => next.clone(),
+                next => next.to_string(),
+            };
+            cursor = format!("&cursor={}", escape(&next));
+            if !pages.insert(next) {
+                let detail = format!("the server names a page of {member} twice");
+                let next = "ask again; nothing was shown of what is incomplete";
+                return Err(Fault::new("failed", detail).next(next).into());
+            }
+        }
     }
 
     /// GET, expecting text.

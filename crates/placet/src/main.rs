@@ -19,6 +19,7 @@ use clap_complete::Shell;
 use mimalloc::MiMalloc;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Measured at a tenth of the server's time per decision beside the system's allocator.
 #[global_allocator]
@@ -100,6 +101,8 @@ enum Command {
 
 /// Threads for what blocks: somewhat more than a server lets read its store at once.
 const BLOCKING_MAX: usize = 24;
+/// How long they may go on once the command has ended.
+const BLOCKING_TIME: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     loud::disobey(std::env::vars_os());
@@ -119,10 +122,13 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&error.into(), json),
     };
-    match runtime.block_on(run(cli.command)) {
+    let code = match runtime.block_on(run(cli.command)) {
         Ok(code) => code,
         Err(error) => exit::report(&error, json),
-    }
+    };
+    // Everything that counts is stored by now; what blocks for longer is cut off.
+    runtime.shutdown_timeout(BLOCKING_TIME);
+    code
 }
 
 async fn run(command: Command) -> exit::Done {

@@ -28,6 +28,8 @@ mod input;
 mod issuer;
 #[path = "cli/login.rs"]
 mod login;
+#[path = "cli/paging.rs"]
+mod paging;
 #[path = "cli/people.rs"]
 mod people;
 #[path = "cli/policies.rs"]

@@ -21,8 +21,15 @@ pub(crate) struct Places {
     running: usize,
     queued: usize,
     of: BTreeMap<String, Place>,
-    /// How many of either have the same runner.
-    by: BTreeMap<ActorRef, usize>,
+    by: BTreeMap<ActorRef, Share>,
+}
+
+/// What one runner has of all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    /// Running or waiting.
+    all: usize,
+    queued: usize,
 }
 
 /// The executions of one capability.
@@ -77,19 +84,21 @@ impl Places {
 
     /// Whether one more fits whoever they are: nobody takes all places.
     pub(super) fn has_share(&self, by: &ActorRef, bounds: &Bounds) -> bool {
-        self.by.get(by).is_none_or(|own| *own < bounds.executions_each)
+        self.by.get(by).is_none_or(|own| own.all < bounds.executions_each)
     }
 
-    /// How many wait.
-    pub(super) fn queued(&self) -> usize {
-        self.queued
+    /// Whether one more may wait: of those that wait nobody takes all places either, since they keep them for long.
+    pub(super) fn may_wait(&self, by: &ActorRef, bounds: &Bounds) -> bool {
+        self.queued < bounds.executions_queued_max
+            && self.by.get(by).is_none_or(|own| own.queued < bounds.executions_queued_each)
     }
 
     /// One that has not ended.
     pub(crate) fn insert(&mut self, execution: &Execution) {
         let started = &execution.started;
         let own = self.by.entry(started.by.clone()).or_default();
-        *own = own.saturating_add(1);
+        own.all = own.all.saturating_add(1);
+        own.queued = own.queued.saturating_add(usize::from(execution.queued));
         let place = self.of.entry(started.capability.clone()).or_default();
         if execution.queued {
             place.waiting.insert((execution.index, started.execution));
@@ -104,8 +113,9 @@ impl Places {
     pub(super) fn remove(&mut self, execution: &Execution) {
         let started = &execution.started;
         if let Some(own) = self.by.get_mut(&started.by) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
+            own.all = own.all.saturating_sub(1);
+            own.queued = own.queued.saturating_sub(usize::from(execution.queued));
+            if own.all == 0 {
                 self.by.remove(&started.by);
             }
         }

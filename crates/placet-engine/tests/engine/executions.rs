@@ -260,6 +260,38 @@ fn where_there_is_no_place_it_waits_for_its_turn() {
     );
 }
 
+/// Who waits keeps a place for up to a day: of those, nobody takes all.
+#[test]
+fn nobody_takes_all_places_of_those_that_wait() {
+    check(
+        "world waiting=4 waiting_each=2
+         agent bot
+         agent other
+         rule s execution constrain max_concurrent=1
+         decide bot execution e1 action=start capability=crm -> PERMIT max_concurrent=1
+         decide bot execution e2 action=start capability=crm -> PERMIT max_concurrent=1
+         decide bot execution e3 action=start capability=crm -> PERMIT max_concurrent=1
+         decide bot execution e4 action=start capability=crm -> PERMIT max_concurrent=1
+         start bot e1 -> execution.started
+         start bot e2 -> execution.queued
+         start bot e3 -> execution.queued
+         start bot e4 -> ! executions_full
+         # Another runner's start of the same capability finds its place, and so does one that need not wait.
+         decide other execution o1 action=start capability=crm -> PERMIT max_concurrent=1
+         start other o1 -> execution.queued
+         decide bot execution e5 action=start capability=mail -> PERMIT max_concurrent=1
+         start bot e5 -> execution.started
+         # One that begins waits no more, and one that is given up neither.
+         end bot e1 succeeded -> execution.ended
+         tick -> execution.started
+         start bot e4 -> execution.queued
+         decide bot execution e6 action=start capability=crm -> PERMIT max_concurrent=1
+         start bot e6 -> ! executions_full
+         end bot e4 failed -> execution.ended
+         start bot e6 -> execution.queued",
+    );
+}
+
 #[test]
 fn the_constraint_of_its_permit_bounds_those_that_run() {
     check(

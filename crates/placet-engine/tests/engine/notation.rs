@@ -161,6 +161,7 @@ impl Scene {
             final_max: bound("finals", default.final_max),
             executions_max: bound("executions", default.executions_max),
             executions_queued_max: bound("waiting", default.executions_queued_max),
+            executions_queued_each: bound("waiting_each", default.executions_queued_each),
             overrides_max: bound("overrides", default.overrides_max),
             legal_holds_max: bound("holds", default.legal_holds_max),
             exceptions_max: bound("exceptions", default.exceptions_max),

@@ -100,6 +100,48 @@ fn the_trip_counts_what_it_ends_and_bars_within() {
     assert_eq!((trip.executions_ended, trip.permits_ended, trip.approvals_barred), (3, 1, 1));
 }
 
+/// A permit that its attempt may fetch again is not told again after a kill of the run, however many runs end
+/// after that one and make it forgotten.
+#[test]
+fn no_permit_of_a_run_that_is_forgotten_is_told_again() {
+    let run = "world finals=2
+         person ann operator
+         agent bot
+         rule s execution allow
+         rule a pay allow
+         rule o out deny outside
+         decide bot execution e1 action=start capability=crm -> PERMIT
+         start bot e1 -> execution.started
+         decide bot execution e2 action=start capability=mail -> PERMIT
+         start bot e2 parent=e1 -> execution.started
+         decide bot pay p1 nonce=n execution=@e1 capability=crm -> PERMIT
+         decide bot pay p2 nonce=n execution=@e2 capability=mail -> PERMIT
+         again p1 -> shown
+         again p2 -> shown";
+    // By a step of its own, and by what only the run above it is under: the entry of the step names neither.
+    for kill in [
+        "decide bot out x execution=@e1 capability=crm -> DENY outside_manifest o; kill.tripped",
+        "trip ann capability:crm -> kill.tripped",
+    ] {
+        let mut later = String::new();
+        for n in 3..6 {
+            later.push_str(&format!(
+                "decide bot execution e{n} action=start capability=sms -> PERMIT
+                 start bot e{n} -> execution.started
+                 end bot e{n} succeeded -> execution.ended\n"
+            ));
+        }
+        check(&format!(
+            "{run}
+             {kill}
+             again p2 -> ! killed
+             {later}
+             run e2 -> forgotten
+             again p2 -> ! execution_ended"
+        ));
+    }
+}
+
 /// However many runs end after it: a run that is forgotten is over.
 #[test]
 fn a_held_step_of_a_run_that_is_forgotten_is_not_released() {

@@ -4,6 +4,7 @@
 use super::draft::{self, Draft, place};
 use super::elements::Element;
 use super::gather::{members, texts};
+use super::going::Going;
 use super::instances;
 use super::solve::{Solver, atoms, reads, slot_of};
 use super::space::{Choice, Slot, Space};
@@ -47,11 +48,12 @@ pub(super) struct Aim<'a> {
     pub(super) solver: Solver<'a>,
     pub(super) bundles: [&'a Bundle; 2],
     pub(super) rules: [BTreeMap<&'a str, &'a Rule>; 2],
+    pub(super) going: &'a Going<'a>,
     granting: Vec<&'a Rule>,
 }
 
 impl<'a> Aim<'a> {
-    pub(super) fn new(space: &'a Space, bundles: [&'a Bundle; 2]) -> Self {
+    pub(super) fn new(space: &'a Space, bundles: [&'a Bundle; 2], going: &'a Going<'a>) -> Self {
         let rules = bundles.map(|bundle| {
             bundle.model().rules.iter().map(|rule| (rule.effect.id.as_str(), rule)).collect()
         });
@@ -65,7 +67,13 @@ impl<'a> Aim<'a> {
                 && effect.effect <= Effect::RequireApproval
                 && seen.insert(effect.id.as_str())
         });
-        Self { solver: Solver::new(space, bundles), bundles, rules, granting: granting.collect() }
+        Self {
+            solver: Solver::new(space, bundles),
+            bundles,
+            rules,
+            going,
+            granting: granting.collect(),
+        }
     }
 
     /// What to make requests for, where an element differs.
@@ -130,6 +138,9 @@ impl<'a> Aim<'a> {
     /// Granting rules whose keys agree with these, and what demands something of the same surface.
     fn beside(&self, matches: &[&Match]) -> Vec<&'a Rule> {
         let agrees = |rule: &&&Rule| {
+            if self.going.is_over() {
+                return false;
+            }
             let with: Vec<&Match> = matches.iter().copied().chain([&rule.matches]).collect();
             let slots = self.solver.slots(&[&Match { when: None, ..rule.matches.clone() }]);
             slots
@@ -348,6 +359,9 @@ impl<'a> Aim<'a> {
         for (at, it) in all.iter().enumerate() {
             let Some(when) = &it.when else { continue };
             for (atom, beside) in atoms(when.ast()) {
+                if self.going.is_over() {
+                    return out;
+                }
                 let mut draft = met(at);
                 for (other, want) in beside {
                     self.solver.solve(&mut draft, other, want, &all, 0);

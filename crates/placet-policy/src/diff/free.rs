@@ -48,6 +48,9 @@ impl Aim<'_> {
             Tried::Nothing | Tried::Value => None,
         };
         for _ in 0..STEPS_MAX {
+            if self.going.is_over() {
+                break;
+            }
             let verdict = bundle.evaluate(&draft.0, &draft.1, scratch);
             let own = matches!(tried, Tried::Nothing);
             let mut barring = verdict.hits.iter().filter(|hit| goal.is_barred(hit, own));
@@ -183,7 +186,7 @@ impl Aim<'_> {
                 out.push(next);
             }
         }
-        out.into_iter().find(|next| {
+        out.into_iter().take_while(|_| !self.going.is_over()).find(|next| {
             let verdict = bundle.evaluate(&next.0, &next.1, scratch);
             let hits = |id: &str| verdict.hits.iter().any(|hit| hit.rule.id == id);
             next != draft && !hits(id) && speaking.iter().all(|id| hits(id))

@@ -6,6 +6,7 @@ use super::change::Side;
 use super::draft::{Draft, body, place, print_of};
 use super::elements::Elements;
 use super::free::Tried;
+use super::going::Going;
 use super::space::Space;
 use super::{Element, Extent, Group, Part, Transition, Witness};
 use crate::bundle::{Bundle, Scratch};
@@ -24,6 +25,7 @@ pub(super) struct Looking<'a> {
     changed: BTreeSet<String>,
     elements: Elements,
     extent: &'a Extent,
+    going: &'a Going<'a>,
     groups: BTreeMap<Transition, Group>,
     scratch: [Scratch; 2],
     /// What has been compared among what was generated.
@@ -31,7 +33,12 @@ pub(super) struct Looking<'a> {
 }
 
 impl<'a> Looking<'a> {
-    pub(super) fn new(bundles: [&'a Bundle; 2], parts: &[Part], extent: &'a Extent) -> Self {
+    pub(super) fn new(
+        bundles: [&'a Bundle; 2],
+        parts: &[Part],
+        extent: &'a Extent,
+        going: &'a Going<'a>,
+    ) -> Self {
         let ruling = parts.iter().filter_map(|part| match part.section.as_str() {
             "rules" | "floor" => Some(part.name.clone()),
             "approvals" => Some(format!("approvals:{}", part.name)),
@@ -42,6 +49,7 @@ impl<'a> Looking<'a> {
             changed: ruling.collect(),
             elements: Elements::of(parts),
             extent,
+            going,
             groups: BTreeMap::new(),
             scratch: [Scratch::default(), Scratch::default()],
             seen: BTreeSet::new(),
@@ -57,6 +65,9 @@ impl<'a> Looking<'a> {
         let mut picks = vec![0_usize; space.axes.len()];
         let mut cells = 0_u64;
         loop {
+            if self.going.is_over() {
+                return cells;
+            }
             if space.counts(&picks) {
                 cells = cells.saturating_add(1);
                 let (request, caller) = space.request(&picks, base);
@@ -72,7 +83,7 @@ impl<'a> Looking<'a> {
     /// `tests:` with one value replaced at a time, those that each rule matches, and pairs of choices.
     pub(super) fn sample(&mut self, space: &Space, base: &Draft) -> u64 {
         let limit = usize::try_from(self.extent.samples).unwrap_or(usize::MAX);
-        let aim = Aim::new(space, self.bundles);
+        let aim = Aim::new(space, self.bundles, self.going);
         let mut random = SplitMix(0x0070_1ace_d1ff);
         let cases: Vec<Draft> = self
             .bundles
@@ -98,6 +109,9 @@ impl<'a> Looking<'a> {
         roled.1.roles.insert("anything-else".to_owned());
         starts.push(roled);
         for (at, element) in elements.iter().enumerate() {
+            if self.going.is_over() {
+                return;
+            }
             let left = elements.len().saturating_sub(at).max(1);
             let share = limit.saturating_sub(self.seen.len()) / left;
             let until = self.seen.len().saturating_add(share).min(limit);
@@ -106,7 +120,7 @@ impl<'a> Looking<'a> {
             let mut ready: Vec<(&Goal, Draft)> = Vec::new();
             for goal in &goals {
                 for draft in starts.iter().flat_map(|start| aim.bases(goal, start)) {
-                    if self.seen.len() >= until {
+                    if self.is_full(until) {
                         break;
                     }
                     self.attempt(&draft, until);
@@ -149,7 +163,7 @@ impl<'a> Looking<'a> {
             one_of_each.extend(by_goal.iter().filter_map(|all| all.get(round).copied()));
         }
         for (goal, draft) in one_of_each {
-            if self.seen.len() >= until {
+            if self.is_full(until) {
                 return;
             }
             for (kind, value) in &goal.values {
@@ -162,7 +176,7 @@ impl<'a> Looking<'a> {
             }
             for (slot, choices) in aim.variations(goal) {
                 for choice in choices {
-                    if self.seen.len() >= until {
+                    if self.is_full(until) {
                         return;
                     }
                     let mut next = draft.clone();
@@ -186,7 +200,7 @@ impl<'a> Looking<'a> {
                 for (other, others) in variations.iter().skip(at.saturating_add(1)) {
                     for choice in choices {
                         for second in others {
-                            if self.seen.len() >= until {
+                            if self.is_full(until) {
                                 return;
                             }
                             let mut next = draft.clone();
@@ -206,7 +220,7 @@ impl<'a> Looking<'a> {
         for case in cases {
             for axis in &space.axes {
                 for choice in &axis.choices {
-                    if self.seen.len() >= until {
+                    if self.is_full(until) {
                         return;
                     }
                     let mut next = case.clone();
@@ -230,7 +244,7 @@ impl<'a> Looking<'a> {
             self.bundles.iter().flat_map(|bundle| &bundle.model().rules).collect();
         for round in 0..4 {
             for rule in &rules {
-                if self.seen.len() >= until {
+                if self.is_full(until) {
                     return;
                 }
                 if round == 0 {
@@ -252,7 +266,7 @@ impl<'a> Looking<'a> {
                 }
                 for (at, axis) in space.axes.iter().enumerate() {
                     for choice in 0..axis.choices.len() {
-                        if self.seen.len() >= until {
+                        if self.is_full(until) {
                             return;
                         }
                         let mut picks = picks.clone();
@@ -280,7 +294,7 @@ impl<'a> Looking<'a> {
     ) {
         let mut pairs: BTreeSet<(usize, usize, usize, usize)> = BTreeSet::new();
         for _ in 0..until.saturating_mul(2) {
-            if self.seen.len() >= until {
+            if self.is_full(until) {
                 return;
             }
             // Of a few combinations the one with the most new pairs.
@@ -327,9 +341,14 @@ impl<'a> Looking<'a> {
         }
     }
 
+    /// Whether no more is to be compared: there are so many, or it has to end.
+    fn is_full(&self, until: usize) -> bool {
+        self.seen.len() >= until || self.going.is_over()
+    }
+
     /// Compares a request that was not compared before; false when there is no room, or it was.
     fn attempt(&mut self, draft: &Draft, until: usize) -> bool {
-        if self.seen.len() >= until || !self.seen.insert(print_of(draft)) {
+        if self.is_full(until) || !self.seen.insert(print_of(draft)) {
             return false;
         }
         self.look(&draft.0, &draft.1, false);

@@ -15,6 +15,7 @@ mod draft;
 mod elements;
 mod free;
 mod gather;
+mod going;
 mod instances;
 mod look;
 mod render;
@@ -23,6 +24,7 @@ mod space;
 mod witness;
 
 use crate::bundle::Bundle;
+use going::Going;
 use look::Looking;
 use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use placet_types::json::{Object, Value};
@@ -109,6 +111,8 @@ pub struct Group {
 pub struct Diff {
     /// Digests of both.
     pub digests: [Digest; 2],
+    /// Whether it was left to look at all that it was to look at.
+    pub complete: bool,
     /// What was looked at.
     pub coverage: Coverage,
     /// Kinds of change, by outcome.
@@ -125,14 +129,28 @@ pub type Given<'a> = dyn FnMut(&mut dyn FnMut(&Request, &Caller)) + 'a;
 
 /// Compares two bundles; `given` has requests to be looked at besides, where cells are not enumerated.
 pub fn diff(before: &Bundle, after: &Bundle, extent: &Extent, given: &mut Given<'_>) -> Diff {
+    diff_while(before, after, extent, given, &|| true)
+}
+
+/// As [`diff`], as long as `goes_on` says so, which is asked between one request and the next. What was cut
+/// is not [`complete`](Diff::complete), and proves nothing.
+pub fn diff_while(
+    before: &Bundle,
+    after: &Bundle,
+    extent: &Extent,
+    given: &mut Given<'_>,
+    goes_on: &dyn Fn() -> bool,
+) -> Diff {
     let digests = [before.digest(), after.digest()];
+    let going = Going::new(goes_on);
     let parts = documents::compare(before, after);
     let Some(base) = base().filter(|_| digests[0] != digests[1]) else {
         let (groups, unseen) = (Vec::new(), Vec::new());
-        return Diff { digests, coverage: Coverage::Identical, groups, parts, unseen };
+        let coverage = Coverage::Identical;
+        return Diff { digests, complete: true, coverage, groups, parts, unseen };
     };
     let mut space = Space::of([before, after]);
-    let mut looking = Looking::new([before, after], &parts, extent);
+    let mut looking = Looking::new([before, after], &parts, extent, &going);
     let combinations = space.combinations();
     if combinations > u128::from(extent.cells_max) {
         let why = format!(
@@ -141,21 +159,34 @@ pub fn diff(before: &Bundle, after: &Bundle, extent: &Extent, given: &mut Given<
         );
         space.open.push(why);
     }
-    let coverage = if space.open.is_empty() {
-        Coverage::Enumerated { cells: looking.enumerate(&space, &base) }
-    } else {
-        let generated = looking.sample(&space, &base);
-        let mut count = 0_u64;
+    let finite = space.open.is_empty();
+    let cells = match finite {
+        true => looking.enumerate(&space, &base),
+        false => looking.sample(&space, &base),
+    };
+    let mut count = 0_u64;
+    if !finite {
         given(&mut |request, caller| {
-            looking.look(request, caller, true);
-            count = count.saturating_add(1);
+            if !going.is_over() {
+                looking.look(request, caller, true);
+                count = count.saturating_add(1);
+            }
         });
-        Coverage::Sampled { generated, given: count, not_covered: space.open.clone() }
+    }
+    let complete = !going.was_cut();
+    let coverage = if finite && complete {
+        Coverage::Enumerated { cells }
+    } else {
+        let mut not_covered = space.open.clone();
+        if !complete {
+            not_covered.push("it had to end before all of it was looked at".to_owned());
+        }
+        Coverage::Sampled { generated: cells, given: count, not_covered }
     };
     let proved = matches!(coverage, Coverage::Enumerated { .. });
     let (groups, unseen) = looking.finish();
     let unseen = if proved { Vec::new() } else { unseen };
-    Diff { digests, coverage, groups, parts, unseen }
+    Diff { digests, complete, coverage, groups, parts, unseen }
 }
 
 /// A request of which every axis replaces something.

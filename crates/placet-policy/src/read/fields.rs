@@ -3,6 +3,7 @@
 
 use crate::diagnostic::{Code, Place, Report};
 use crate::syntax::{Data, Member, Node};
+use placet_types::duration::duration_ms;
 use placet_types::json::{Object, Value};
 use placet_types::nearest::nearest;
 
@@ -181,7 +182,7 @@ fn duration_up_to(
     let hint = "an integer and a unit: 500ms, 30s, 30m, 1h or 7d";
     let ms = match (&node.value, form) {
         (Data::Int(ms), Form::Normal) => u64::try_from(*ms).ok(),
-        (Data::Text { text, .. }, Form::Document) => parse_duration(text),
+        (Data::Text { text, .. }, Form::Document) => duration_ms(text),
         (other, Form::Document) => {
             let message = format!("`{what}` takes a duration, not {}", other.kind());
             report.error_hint(Code::WrongType, node.place, message, hint);
@@ -202,24 +203,6 @@ fn duration_up_to(
             None
         }
     }
-}
-
-/// `500ms`, `30s`, `30m`, `1h`, `7d` in milliseconds.
-pub(crate) fn parse_duration(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let scale = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    if number.len() > 1 && number.starts_with('0') {
-        return None;
-    }
-    number.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 /// Longest list.

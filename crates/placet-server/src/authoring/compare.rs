@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{BacktestDocument, DiffDocument, JsonObject, Sha};
-use placet_policy::diff::{Diff, Extent, diff as differences};
+use placet_policy::diff::{Diff, Extent, diff_while};
 use placet_policy::{Bundle, Diagnostic};
 use placet_runtime::backtest::{Range, Report};
 use placet_runtime::crypto::Fast;
@@ -19,6 +19,7 @@ use placet_types::json::Object;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Cells of a partition that one call looks at; beyond them it looks at samples.
 const CELLS_MAX: u64 = 50_000;
@@ -27,8 +28,6 @@ const SAMPLES_MAX: u32 = 20_000;
 const SAMPLES: u32 = 5000;
 /// Entries of a log that one call reads.
 const ENTRIES_MAX: u64 = 2_000_000;
-/// And for how long, in milliseconds.
-const TIME_MAX: u64 = 45_000;
 
 /// `POST /api/v1/policies/diff`
 pub(crate) async fn diff(mut call: Call) -> Result<Response, Problem> {
@@ -43,32 +42,38 @@ pub(crate) async fn diff(mut call: Call) -> Result<Response, Problem> {
         witnesses: number(&mut fields, "witnesses", 3, 1, 20)? as usize,
     };
     let in_force = session.workspace.bundle();
-    let compared = apart(&call, move || -> Result<Result<Diff, Vec<Diagnostic>>, Problem> {
-        let before = match before {
-            Some(sources) => match Bundle::compile::<Fast>(&sources) {
-                Ok(bundle) => Arc::new(bundle),
+    let (goes_on, heard) = Listening::to(&call);
+    let compared =
+        apart(&call, &session, move || -> Result<Result<Diff, Vec<Diagnostic>>, Problem> {
+            let before = match before {
+                Some(sources) => match Bundle::compile::<Fast>(&sources) {
+                    Ok(bundle) => Arc::new(bundle),
+                    Err(found) => return Ok(Err(found)),
+                },
+                None => in_force.ok_or_else(|| {
+                    Problem::invalid("/before", "no bundle is in force here: send the documents")
+                })?,
+            };
+            let after = match Bundle::compile::<Fast>(&after) {
+                Ok(bundle) => bundle,
                 Err(found) => return Ok(Err(found)),
-            },
-            None => in_force.ok_or_else(|| {
-                Problem::invalid("/before", "no bundle is in force here: send the documents")
-            })?,
-        };
-        let after = match Bundle::compile::<Fast>(&after) {
-            Ok(bundle) => bundle,
-            Err(found) => return Ok(Err(found)),
-        };
-        Ok(Ok(differences(&before, &after, &extent, &mut |_| {})))
-    });
-    match compared.await?? {
+            };
+            Ok(Ok(diff_while(&before, &after, &extent, &mut |_| {}, &goes_on)))
+        });
+    let compared = compared.await??;
+    drop(heard);
+    match compared {
         Ok(found) if wants_text(&call)? => Ok(text(found.to_string())),
         Ok(found) => {
+            let complete = Some(found.complete);
             let found = found.to_value();
             let diff = found.as_object().map(JsonObject);
-            let document = DiffDocument { ok: true, diff, findings: Vec::new() };
+            let document = DiffDocument { ok: true, complete, diff, findings: Vec::new() };
             document::answer(StatusCode::OK, &document)
         }
         Err(found) => {
-            let document = DiffDocument { ok: false, diff: None, findings: findings(&found) };
+            let findings = findings(&found);
+            let document = DiffDocument { ok: false, complete: None, diff: None, findings };
             document::answer(StatusCode::OK, &document)
         }
     }
@@ -76,6 +81,23 @@ pub(crate) async fn diff(mut call: Call) -> Result<Response, Problem> {
 
 /// Tells the work to end when the call is dropped.
 struct Listening(Arc<AtomicBool>);
+
+impl Listening {
+    /// What the work asks whether it goes on: while somebody listens, the server is not to stop, and there is
+    /// time left.
+    fn to(call: &Call) -> (impl Fn() -> bool + Send + use<>, Self) {
+        let listening = Arc::new(AtomicBool::new(true));
+        let (heard, server) = (listening.clone(), call.server.clone());
+        // What was waiting for its turn counts.
+        let began = Instant::now();
+        let goes_on = move || {
+            heard.load(Ordering::Relaxed)
+                && !*server.stopping.borrow()
+                && began.elapsed() < server.options.comparing_time
+        };
+        (goes_on, Self(listening))
+    }
+}
 
 impl Drop for Listening {
     fn drop(&mut self) {
@@ -108,25 +130,22 @@ pub(crate) async fn backtest(mut call: Call) -> Result<Response, Problem> {
         samples: number(&mut fields, "samples", 5, 1, 100)? as usize,
     };
     let sources = sources_of(&mut fields, "sources")?.ok_or_else(missing)?;
-    let listening = Arc::new(AtomicBool::new(true));
-    let heard = Listening(listening.clone());
+    let (goes_on, heard) = Listening::to(&call);
     let server = call.server.clone();
     let work = move || -> Result<Result<Again, Vec<Diagnostic>>, Problem> {
         let bundle = match Bundle::compile::<Fast>(&sources) {
             Ok(bundle) => bundle,
             Err(found) => return Ok(Err(found)),
         };
-        let ends = server.elapsed_ms().saturating_add(TIME_MAX);
         let (mut entries, mut complete) = (0, true);
         let report = server.plane.backtest(&bundle, &range, &mut |done| {
             entries = done;
-            let on = listening.load(Ordering::Relaxed) && !*server.stopping.borrow();
-            complete = on && done < ENTRIES_MAX && server.elapsed_ms() < ends;
+            complete = done < ENTRIES_MAX && goes_on();
             if complete { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(Ok(Again { policy: Sha(bundle.digest()), report, entries, complete }))
     };
-    let done = apart(&call, work).await??;
+    let done = apart(&call, &session, work).await??;
     drop(heard);
     match done {
         Ok(again) if wants_text(&call)? => {

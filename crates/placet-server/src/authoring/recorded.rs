@@ -44,7 +44,7 @@ pub(super) async fn explain(
     let actor = session.principal.caller.actor.clone();
     let own = !session.has_any(&OVERSEERS);
     let look = move || plane.recorded(&workspace, id, own.then_some(&actor));
-    let found = apart(call, look).await??;
+    let found = apart(call, session, look).await??;
     let bytes = match found.event.policy {
         None => None,
         Some(policy) => {
@@ -57,7 +57,7 @@ pub(super) async fn explain(
             }
         }
     };
-    let (found, explained) = apart(call, move || {
+    let (found, explained) = apart(call, session, move || {
         let explained = explained(&found, bytes.as_deref(), &only);
         (found, explained)
     })

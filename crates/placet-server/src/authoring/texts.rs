@@ -17,7 +17,7 @@ use placet_runtime::crypto::Fast;
 
 /// `POST /api/v1/policies/format`
 pub(crate) async fn format(mut call: Call) -> Result<Response, Problem> {
-    call.session(Act::Propose)?;
+    let session = call.session(Act::Propose)?;
     let mut fields = call.object(&["sources"]).await?;
     let sources = sources(&mut fields)?.ok_or_else(missing)?;
     let work = move || {
@@ -27,7 +27,7 @@ pub(crate) async fn format(mut call: Call) -> Result<Response, Problem> {
         };
         sources.into_iter().map(text).collect::<Vec<_>>()
     };
-    let all = apart(&call, work).await?;
+    let all = apart(&call, &session, work).await?;
     let refused = all.iter().filter_map(|(_, out)| out.as_ref().err());
     let good = all.iter().filter_map(|(source, out)| Some((source, out.as_ref().ok()?)));
     let document = FormatDocument {
@@ -46,7 +46,7 @@ pub(crate) async fn format(mut call: Call) -> Result<Response, Problem> {
 
 /// `POST /api/v1/policies/import`
 pub(crate) async fn import(mut call: Call) -> Result<Response, Problem> {
-    call.session(Act::Propose)?;
+    let session = call.session(Act::Propose)?;
     let mut fields = call.object(&["source", "star"]).await?;
     let star = match call::text(&mut fields, "star", 20)?.as_deref() {
         None | Some("segment") => Star::Segment,
@@ -59,7 +59,7 @@ pub(crate) async fn import(mut call: Call) -> Result<Response, Problem> {
     let expected = "expected {name, text}, the name of at most 200 bytes";
     let source = source(&given).ok_or_else(|| Problem::invalid("/source", expected))?;
     let work = move || imported::<Fast>(&source.name, &source.text, star);
-    let done = apart(&call, work).await?;
+    let done = apart(&call, &session, work).await?;
     let nothing = ImportDocument {
         ok: false,
         document: None,

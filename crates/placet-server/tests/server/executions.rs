@@ -98,6 +98,40 @@ async fn a_step_outside_the_manifest_kills_the_execution_and_a_kill_ends_it_for_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_is_refused_is_recorded_as_failed() {
+    let world = World::with(Some(&bundle()), false, ServerOptions::default()).await;
+    let bot = world.key("agent:bot", &["runner"]).await;
+    let parent = "exe_00000000000000000000000000000009";
+    let body = format!(r#"{{"capability":"crm","idempotency_key":"e1","parent":"{parent}"}}"#);
+    world.post(PATH, &bot, &body).await.refused(404, "not_found");
+    let reports = world.get("/api/v1/audit?type=outcome.reported", &world.admin).await.ok();
+    assert_eq!(reports["entries"].as_array().map(Vec::len), Some(1), "{reports}");
+    let decision =
+        reports.pointer("/entries/0/entry/predicate/data/decision").and_then(Value::as_str);
+    let decision = decision.unwrap_or_else(|| panic!("{reports}"));
+    let decision = world.get(&format!("/api/v1/decisions/{decision}"), &bot).await.ok();
+    assert_eq!(at(&decision, "/surface"), "execution");
+    assert_ne!(decision["outcome_unknown"], true, "{decision}");
+    // Its permit is used up, and it was told so.
+    world.post(PATH, &bot, &body).await.refused(409, "permit_consumed");
+    let next = r#"{"capability":"crm","idempotency_key":"e2"}"#;
+    assert_eq!(world.post(PATH, &bot, next).await.status, 201);
+}
+
+/// The server went down between the decision and the start: nobody started anything, and nobody was refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_was_cut_off_is_gone_on_with() {
+    let world = World::with(Some(&bundle()), false, ServerOptions::default()).await;
+    let bot = world.key("agent:bot", &["runner"]).await;
+    let body = r#"{"surface":"execution","action":"start","capability":"crm","idempotency_key":"e1","attempt_nonce":"0123456789abcdef"}"#;
+    let decided = world.post("/api/v1/decisions", &bot, body).await.ok();
+    assert_eq!(at(&decided, "/permit/state"), "granted");
+    let begun = world.post(PATH, &bot, r#"{"capability":"crm","idempotency_key":"e1"}"#).await;
+    assert_eq!(begun.status, 201, "{begun:?}");
+    assert_eq!(at(&begun.json(), "/id")[4..], at(&decided, "/id")[4..]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_waits_for_a_place_and_one_has_had_its_steps() {
     let rule = "  - id: one\n    match: { surfaces: [execution] }\n    decision: allow_with_constraints\n    constraints: { max_concurrent: 1 }\n";
     let manifests = "capabilities:\n  crm: { allowed_roles: [\"*\"], surfaces: [execution, payments.transfer], max_steps: 3 }\n";

@@ -25,6 +25,36 @@ async fn a_runaway_key_is_slowed_before_the_log() {
     world.decide(&quiet, "a", "").await;
 }
 
+/// Whatever the decision is for: each of these would leave one in the log, permitted or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_decided_on_the_way_counts_against_the_limit() {
+    let options = ServerOptions { admission_per_second: 1, ..ServerOptions::default() };
+    let world = World::with(Some(BUNDLE), false, options).await;
+    let ann = world.admin.clone();
+    let bot = world.key("agent:bot", &[]).await;
+    let made = r#"{"actor":"agent:new","environment":"production","roles":[]}"#;
+    let run = r#"{"capability":"none"}"#;
+    for (path, key, body) in [("/api/v1/executions", &bot, run), ("/api/v1/keys", &ann, made)] {
+        let (mut size, mut answer) = (world.size(), world.post(path, key, body).await);
+        // The burst is that of one whole batch at least.
+        for _ in 0..200 {
+            if answer.status == 429 {
+                break;
+            }
+            size = world.size();
+            answer = world.post(path, key, body).await;
+        }
+        answer.refused(429, "too_many_requests");
+        assert_eq!(world.size(), size, "{path}");
+    }
+    let tenant = r#"{"name":"tenant","admin":"human:tess"}"#;
+    world.post("/api/v1/workspaces", &ann, tenant).await.refused(429, "too_many_requests");
+    // What stops everything is not slowed.
+    let killed = world.post("/api/v1/kill", &ann, r#"{"scope":"workspace"}"#).await;
+    assert!(killed.status < 300, "{killed:?}");
+    world.post("/api/v1/lift", &ann, r#"{"scope":"workspace"}"#).await.ok();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beyond_the_bound_connections_are_told_to_come_back() {
     let options = ServerOptions { connections_max: 1, ..ServerOptions::default() };

@@ -44,6 +44,20 @@ async fn without_a_place_nothing_is_decided_and_everything_else_passes() {
         refused.refused(503, "overloaded");
         assert!(refused.headers.contains("retry-after: 1"), "{refused:?}");
     }
+    // What is decided before something else is done is decided all the same.
+    let start = r#"{"capability":"crm"}"#.to_owned();
+    let key = r#"{"actor":"agent:new","environment":"production","roles":[]}"#.to_owned();
+    let evaluation = r#"{"subject":{"type":"human","id":"ann"},"action":{"name":"create"},"resource":{"type":"payments.transfer","id":"p"}}"#.to_owned();
+    let bundle = serde_json::json!({"sources": [{"name": "policy.yaml", "text": BUNDLE.replace("never", "ever")}]});
+    for (path, body) in [
+        ("/api/v1/executions", &start),
+        ("/api/v1/keys", &key),
+        ("/api/v1/policies", &bundle.to_string()),
+        ("/access/v1/evaluation", &evaluation),
+    ] {
+        let refused = world.post(path, &admin, body).await;
+        refused.refused(503, "overloaded");
+    }
     // Who may not decide at all is told that, not to come back.
     world.post("/api/v1/decisions", "key_none", &one).await.refused(401, "key_unknown");
     assert_eq!(world.size(), size);

@@ -203,8 +203,15 @@ impl World {
 
     /// A world over stores that are not as they should be.
     pub(crate) async fn over(change: impl FnOnce(&mut Stores)) -> Self {
+        Self::over_with(ServerOptions::default(), change).await
+    }
+
+    pub(crate) async fn over_with(
+        options: ServerOptions,
+        change: impl FnOnce(&mut Stores),
+    ) -> Self {
         let (dir, bundle) = (TempDir::new().unwrap(), Some(BUNDLE.to_owned()));
-        Self::start(dir, bundle, false, ServerOptions::default(), None, None, change).await
+        Self::start(dir, bundle, false, options, None, None, change).await
     }
 
     /// From here on it starts without a bundle of its own: what was published since decides.

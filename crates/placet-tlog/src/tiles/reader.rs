@@ -55,7 +55,6 @@ impl core::error::Error for ReadError {
 /// tile that is gone is looked for in the full one. Memory: 16 tiles at most.
 pub struct TileReader<F, H> {
     size: u64,
-    root: Hash,
     fetch: F,
     /// The partial tiles, one a row.
     edges: [Option<(u64, Tile)>; ROWS as usize],
@@ -79,7 +78,6 @@ impl<F: FnMut(&TileRef) -> Option<Vec<u8>>, H: Hasher> TileReader<F, H> {
     pub fn open(size: u64, root: Hash, fetch: F) -> Result<Self, ReadError> {
         let mut reader = Self {
             size,
-            root,
             fetch,
             edges: Default::default(),
             recent: Default::default(),
@@ -106,12 +104,6 @@ impl<F: FnMut(&TileRef) -> Option<Vec<u8>>, H: Hasher> TileReader<F, H> {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
-    }
-
-    /// The signed root.
-    #[must_use]
-    pub fn signed_root(&self) -> Hash {
-        self.root
     }
 
     /// The verified hashes of a hash tile that the log has at this or had at an earlier size.

@@ -426,21 +426,7 @@ fn instant(text: &str) -> Option<u64> {
 
 /// All entries of a kind, newest first.
 async fn entries(admin: &Client, kind: &str) -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = admin.get(&format!("/api/v1/audit?type={kind}&limit=200{cursor}")).await?;
-        let found = page["entries"].as_array().cloned().unwrap_or_default();
-        all.extend(found);
-        match page["next_cursor"]
-            .as_str()
-            .map(str::to_owned)
-            .or_else(|| page["next_cursor"].as_u64().map(|at| at.to_string()))
-        {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(all),
-        }
-    }
+    admin.all(&format!("/api/v1/audit?type={kind}"), "entries").await
 }
 
 /// None lost, none resurrected, and what ran out meanwhile has.
@@ -453,18 +439,10 @@ async fn after_restart(
     // What was due while nobody was there is done at the first tick.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mut found = BTreeSet::new();
-    let mut cursor = String::new();
-    loop {
-        let page = people.approver.get(&format!("/api/v1/approvals?limit=200{cursor}")).await?;
-        for approval in page["approvals"].as_array().into_iter().flatten() {
-            let id = approval["id"].as_str().context("no id")?;
-            if !found.insert(id.to_owned()) {
-                bail!("{id} is on two pages");
-            }
-        }
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
+    for approval in people.approver.all("/api/v1/approvals", "approvals").await? {
+        let id = approval["id"].as_str().context("no id")?;
+        if !found.insert(id.to_owned()) {
+            bail!("{id} is on two pages");
         }
     }
     let lost = waits.iter().filter(|id| !found.contains(**id)).count();

@@ -12,12 +12,8 @@ use crate::output;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
-
-/// Approvals asked for at a time.
-const PAGE: usize = 200;
 
 /// What waits for approval.
 #[derive(Args, Debug)]
@@ -137,25 +133,8 @@ pub(crate) async fn list(args: ApprovalsArgs) -> Done {
 }
 
 async fn all(client: &Client, include_resolved: bool) -> Result<Vec<Value>> {
-    let mut found = Vec::new();
-    let (mut after, mut pages) = (None::<String>, BTreeSet::new());
-    // Up to the last page: the server bounds what there is, and a list that is cut says nothing.
-    loop {
-        let cursor = after.as_deref().map(|it| format!("&cursor={}", escape(it)));
-        let cursor = cursor.unwrap_or_default();
-        let path =
-            format!("/api/v1/approvals?include_resolved={include_resolved}&limit={PAGE}{cursor}");
-        let mut page = client.get(&path).await?;
-        if let Value::Array(items) = page["approvals"].take() {
-            found.extend(items);
-        }
-        let Some(next) = page["next_cursor"].as_str() else { return Ok(found) };
-        if !pages.insert(next.to_owned()) {
-            let fault = Fault::new("failed", "the server names a page of approvals twice");
-            return Err(fault.next("ask again; nothing was shown of what is incomplete").into());
-        }
-        after = Some(next.to_owned());
-    }
+    let path = format!("/api/v1/approvals?include_resolved={include_resolved}");
+    client.all(&path, "approvals").await
 }
 
 /// The approval under an id of its own, of its job or of its decision.

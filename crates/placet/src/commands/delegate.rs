@@ -1,20 +1,15 @@
 //! `delegate`, `delegations`: lending one's right to approve for a while. Refuses to know what the
 //! roles are for; the server holds that nobody lends what is not theirs.
 
-use crate::client::{Client, escape};
+use crate::client::escape;
 use crate::commands::ask::Ask;
 use crate::exit::{Done, Fault};
 use crate::output;
-use anyhow::Result;
 use clap::{ArgGroup, Args, Subcommand};
+use placet_types::duration::duration_ms;
 use placet_types::ids::TimeMs;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Delegations asked for at a time.
-const PAGE: usize = 200;
-/// Pages at most: the list itself is bounded.
-const PAGES_MAX: usize = 100;
 
 /// Let somebody else approve in your place, for a while.
 ///
@@ -76,17 +71,7 @@ enum DelegationsCommand {
 /// Milliseconds of `90s`, `30m`, `8h`, `7d`.
 pub(super) fn span(text: &str) -> std::result::Result<u64, String> {
     let expected = || "expected a number of s, m, h or d, such as 8h or 7d".to_owned();
-    let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
-    let (number, unit) = text.split_at(at);
-    let unit: u64 = match unit {
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(expected()),
-    };
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    number.checked_mul(unit).filter(|span| *span > 0).ok_or_else(expected)
+    duration_ms(text).filter(|span| *span > 0).ok_or_else(expected)
 }
 
 pub(super) fn instant(text: &str) -> std::result::Result<TimeMs, String> {
@@ -130,7 +115,8 @@ pub(crate) async fn delegations(args: DelegationsArgs) -> Done {
         };
         return ask.show(&ended, |_| output::line(&format!("ended: {}", output::safe(&id))));
     }
-    let listed = json!({"delegations": all(&args.ask.client()?).await?});
+    let listed =
+        json!({"delegations": args.ask.client()?.all("/api/v1/delegations", "delegations").await?});
     args.ask.show(&listed, |listed| {
         let rows: Vec<_> =
             listed["delegations"].as_array().into_iter().flatten().map(row).collect();
@@ -141,21 +127,6 @@ pub(crate) async fn delegations(args: DelegationsArgs) -> Done {
         let head = ["id", "of", "to", "roles", "surfaces", "until", "state"];
         output::line(&output::table(&head, &rows));
     })
-}
-
-async fn all(client: &Client) -> Result<Vec<Value>> {
-    let mut found = Vec::new();
-    let mut cursor = String::new();
-    for _ in 0..PAGES_MAX {
-        let path = format!("/api/v1/delegations?limit={PAGE}{cursor}");
-        let mut page = client.get(&path).await?;
-        if let Value::Array(items) = page["delegations"].take() {
-            found.extend(items);
-        }
-        let Some(next) = page["next_cursor"].as_str() else { break };
-        cursor = format!("&cursor={}", escape(next));
-    }
-    Ok(found)
 }
 
 fn row(one: &Value) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `evidence`: what somebody vouches for about a digest, signed or not, and the keys of those who sign.
 //! Refuses to know what counts; policy says which evidence an action needs.
 
-use crate::client::{Client, escape};
+use crate::client::escape;
 use crate::commands::ask::{Ask, Governed};
 use crate::commands::delegate::{instant, span};
 use crate::commands::publish::read_key;
@@ -21,9 +21,6 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const EVIDENCE: &str = "/api/v1/evidence";
-/// Pieces asked for at a time, and pages at most.
-const PAGE: usize = 200;
-const PAGES_MAX: usize = 500;
 
 /// Evidence: typed, digested, expiring proof that something was done.
 #[derive(Args, Debug)]
@@ -273,14 +270,12 @@ fn show(piece: &Value) {
 }
 
 async fn list(ask: &Ask, kind: Option<String>, about: Option<Digest>) -> Done {
-    let mut filter = String::new();
-    if let Some(kind) = kind {
-        filter += &format!("&type={}", escape(&kind));
-    }
-    if let Some(about) = about {
-        filter += &format!("&about={}", escape(&about.to_string()));
-    }
-    let listed = json!({"evidence": all(&ask.client()?, &filter).await?});
+    let kind = kind.map(|kind| format!("type={}", escape(&kind)));
+    let about = about.map(|about| format!("about={}", escape(&about.to_string())));
+    let filter: Vec<String> = kind.into_iter().chain(about).collect();
+    let path = format!("{EVIDENCE}?{}", filter.join("&"));
+    let listed =
+        json!({"evidence": ask.client()?.all(path.trim_end_matches('?'), "evidence").await?});
     ask.show(&listed, |listed| {
         let cells = ["id", "type", "subject", "issuer", "expires", "attested", "state"];
         let rows: Vec<Vec<String>> = listed["evidence"]
@@ -295,20 +290,6 @@ async fn list(ask: &Ask, kind: Option<String>, about: Option<Digest>) -> Done {
         }
         output::line(&output::table(&cells, &rows));
     })
-}
-
-async fn all(client: &Client, filter: &str) -> Result<Vec<Value>> {
-    let mut found = Vec::new();
-    let mut cursor = String::new();
-    for _ in 0..PAGES_MAX {
-        let mut page = client.get(&format!("{EVIDENCE}?limit={PAGE}{filter}{cursor}")).await?;
-        if let Value::Array(items) = page["evidence"].take() {
-            found.extend(items);
-        }
-        let Some(next) = page["next_cursor"].as_str() else { break };
-        cursor = format!("&cursor={}", escape(next));
-    }
-    Ok(found)
 }
 
 fn sign(kind: &str, file: Option<&Path>, subject: Digest, times: &Times, key: &Path) -> Done {

@@ -60,6 +60,9 @@ pub(crate) struct KillArgs {
 pub(crate) struct LiftArgs {
     #[command(flatten)]
     which: Which,
+    /// A role that `placet revoke role` took away.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["Which", "entry"])]
+    role: Option<String>,
     /// What the entry at this log index has stopped.
     #[arg(long, value_name = "INDEX", conflicts_with = "Which")]
     entry: Option<u64>,
@@ -115,7 +118,7 @@ pub(crate) async fn lift(args: LiftArgs) -> Done {
     if let Some(index) = args.entry {
         return overrides::lift_entry(&args.ask, index).await;
     }
-    let scope = args.which.scope();
+    let scope = args.role.map_or_else(|| args.which.scope(), |role| format!("role:{role}"));
     if !is_wide(&scope) {
         return overrides::lift(&args.ask, &scope).await;
     }

@@ -39,9 +39,6 @@ pub(crate) struct Which {
     /// One job.
     #[arg(long, value_name = "ID")]
     job: Option<String>,
-    /// A role: nobody has it until it is lifted.
-    #[arg(long, value_name = "NAME")]
-    role: Option<String>,
     /// The generation of candidates: the surface `candidate.generate`.
     #[arg(long)]
     candidates: bool,
@@ -65,7 +62,6 @@ impl Which {
             ("alias", &self.alias),
             ("execution", &self.execution),
             ("job", &self.job),
-            ("role", &self.role),
         ];
         let one = given.into_iter().find_map(|(kind, value)| Some((kind, value.as_ref()?)));
         one.map_or_else(|| "workspace".to_owned(), |(kind, value)| format!("{kind}:{value}"))

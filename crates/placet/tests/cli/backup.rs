@@ -331,6 +331,54 @@ fn after_an_accepted_loss_the_logs_go_on_under_another_name() {
     assert!(verdict["workspaces"][0]["checkpoint"].as_str().unwrap().starts_with(name));
 }
 
+/// What a crash leaves in the first start after a restore, when the database is no write-ahead log yet: pages half
+/// written, and beside them the journal that takes them back.
+fn cut_off(database: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().join("db");
+    std::fs::copy(database, &here).unwrap();
+    let conn = rusqlite::Connection::open(&here).unwrap();
+    let all = "PRAGMA cache_size=1; BEGIN IMMEDIATE; PRAGMA user_version=77;
+               CREATE TABLE half AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+               SELECT i, randomblob(200) FROM n;";
+    let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(mode, "delete", "as a back-up is");
+    conn.execute_batch(all).unwrap();
+    // The process is gone, and its locks with it; nothing was committed.
+    let journal = |path: &Path| Path::new(&format!("{}-journal", path.display())).to_owned();
+    std::fs::copy(&here, database).unwrap();
+    std::fs::copy(journal(&here), journal(database)).unwrap();
+    let half = std::fs::read(database).unwrap();
+    assert!(half.len() > 500_000, "pages were written: {}", half.len());
+}
+
+#[test]
+fn a_crash_in_the_first_start_after_a_restore_is_recovered_from() {
+    let mut server = Server::dev();
+    server.run(&["decide", &bank_request("read-account")]).exits(0);
+    let (data, backup) = (server.data(), server.file("backup"));
+    server.stop();
+    placet(&["backup", "--data", &data, "--to", &backup, "--with-keys"]).exits(0);
+    let restore = |name: &str| {
+        let to = server.file(name);
+        placet(&["restore", "--from", &backup, "--data", &to]).exits(0);
+        hand_over_master_key(&data, &to);
+        for database in ["journal.db", "keys.db", "identity.db"] {
+            cut_off(&Path::new(&to).join(database));
+        }
+        to
+    };
+    // Whoever looks first: verifying, or the next start.
+    let verified = restore("verified");
+    placet(&["audit", "verify", "--data", &verified]).exits(0);
+    for to in [verified, restore("started")] {
+        let mut again = Server::over(&to, &["--dev"]);
+        again.run(&["audit", "query", "--json"]).exits(0);
+        again.stop();
+        placet(&["audit", "verify", "--data", &to]).exits(0);
+    }
+}
+
 #[test]
 fn an_altered_back_up_is_refused() {
     let server = Server::dev();

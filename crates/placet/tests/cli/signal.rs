@@ -1,7 +1,10 @@
-//! A signal to a real process stops everything: no HTTP, no key, no file.
+//! Signals to a real process: one stops everything with no HTTP, no key and no file, one ends it whatever blocks.
 
 use crate::support::{Server, bank_request};
 use serde_json::Value;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A request like no other before it.
@@ -43,4 +46,43 @@ fn sigusr2_stops_everything_is_recorded_and_outlives_a_restart() {
     // Lifted as any other; in development mode one person suffices.
     server.run(&["lift", "--everything"]).exits(0);
     assert_eq!(ask(&server, "lifted")["outcome"], "PERMIT");
+}
+
+/// `O_NONBLOCK`: a pipe that nobody reads is not opened.
+const NONBLOCK: i32 = 0o4000;
+
+#[test]
+fn sigterm_ends_it_whatever_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("server.pem"), file("server.key"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ])
+        .args(["-subj", "/CN=localhost", "-days", "1", "-keyout", &key, "-out", &cert])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let mut server = Server::start(&["--dev", "--tls-cert", &cert, "--tls-key", &key]);
+    // A file that never comes to its end: as on a disk that hangs.
+    std::fs::remove_file(&cert).unwrap();
+    assert!(Command::new("mkfifo").arg(&cert).status().unwrap().success());
+    server.signal("HUP");
+    let held = loop {
+        if let Ok(held) = OpenOptions::new().write(true).custom_flags(NONBLOCK).open(&cert) {
+            break held;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let began = Instant::now();
+    server.stop();
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    drop(held);
 }
