@@ -68,7 +68,7 @@ pub use decision::{
     PermitDocument, PermitPart, ReasonDocument, Renewed,
 };
 pub use delegation::{DelegationDocument, DelegationList, DelegationRequest};
-pub use error::{CODES, ProblemDocument};
+pub use error::{CODES, PAGES, ProblemDocument};
 pub use evidence::{
     EvidenceDocument, EvidenceList, EvidenceRequest, EvidenceRevokeRequest, IssuerKeyDocument,
     IssuerKeyList, IssuerKeyRequest,

@@ -1,11 +1,11 @@
 //! Commands and plans: all that may be asked of a workspace, with every fact it rests on, and what
 //! comes of it.
 
+mod asked;
 mod signing;
 mod unsent;
 mod voting;
 
-use crate::decide::Asked;
 use crate::exceptions::{Brought, OpenException, Passing};
 use crate::executions::{EndExecution, StartExecution};
 use crate::follow::Follow;
@@ -581,28 +581,4 @@ pub enum Plan {
     },
     /// It is already so.
     Nothing,
-}
-
-impl Vote {
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.evidence }
-    }
-}
-
-impl Collect {
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.evidence }
-    }
-}
-
-impl ArmUnder {
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.evidence }
-    }
-}
-
-impl Decide {
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked { verdict: &self.verdict, windows: &self.windows, evidence: &self.passing.evidence }
-    }
 }

@@ -1,5 +1,6 @@
-//! From a request and a verdict to the event `decision`: idempotency, kill, deadline, combination,
-//! queue and window bounds, in that order. No layer loosens an earlier one.
+//! From a request and a verdict to the event `decision`: idempotency, kill, deadline, combination, queue and
+//! window bounds, then an exception, a mode and the end of an execution, in that order. No layer of policy loosens
+//! an earlier one.
 
 use crate::command::{Decide, Plan};
 use crate::constitution::{self, Reach, URGENT, is_governed};

@@ -1,7 +1,8 @@
 //! The state machine of a workspace: `step` decides, `apply` changes, and the state is the fold of
 //! the log. Time, ids, verdicts and commitments come in as values.
 //!
-//! Owns decisions, approvals, permits, the kill switch, keys, sessions, and which key signs the log. Refuses to know files, HTTP,
+//! Owns decisions, approvals, permits, overrides, executions, exceptions, evidence, releases and aliases, modes,
+//! bundles in force, keys, sessions, delegations, figures, and which key signs the log. Refuses to know files, HTTP,
 //! clocks, randomness, policy documents and payloads.
 #![no_std]
 #![deny(

@@ -1,5 +1,6 @@
-//! Outgoing HTTP and HTTPS, for key sets of issuers and for channels. Owns trust anchors, the time an
-//! answer may take and the size it may have; refuses to know who is asked and what an answer means.
+//! Outgoing HTTP and HTTPS, for key sets of issuers, for channels, and for the command line. Owns trust anchors,
+//! certificates of clients, the time an answer may take and the size it may have; refuses to know who is asked and
+//! what an answer means.
 //!
 //! There are no redirects, no proxies from the environment, no cookies and no retries: each of them
 //! would send a request, and the secrets in its headers, where the caller did not say.

@@ -419,7 +419,7 @@ impl Plane {
                 self.instance
             ));
         }
-        let mut bootstrap = None;
+        let (mut bootstrap, mut first) = (None, false);
         for workspace in self.all_workspaces() {
             // A crash between registering a workspace and its genesis leaves it empty.
             let (size, policy) =
@@ -429,6 +429,7 @@ impl Plane {
                 notices
                     .push(format!("workspace {} was never founded; founded now", workspace.name));
                 bootstrap.get_or_insert(key);
+                first |= workspace.no == root.no;
             }
             if let Some(bundle) = &options.bundle {
                 match policy {
@@ -469,7 +470,9 @@ impl Plane {
             }
             _ => false,
         };
-        if bootstrap.is_some() && certificate.as_ref().is_ok_and(Option::is_none) {
+        // INVARIANT: only where the first log begins with this start can nothing have been stopped before. A kill
+        // that could not be recorded rests on nothing but the missing certificate, whatever else is founded now.
+        if first && certificate.as_ref().is_ok_and(Option::is_none) {
             self.arm().await?;
         } else if !armed && !killed {
             notices.push(

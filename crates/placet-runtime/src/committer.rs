@@ -187,9 +187,6 @@ impl Committer {
                 open.shared.evidence.store(Arc::new(evidence));
             }
             // INVARIANT: what a batch stops hands out no permit with it.
-            for (cause, runs) in &open.ended {
-                open.shared.halts.raise_runs(cause, runs);
-            }
             for (scope, mode) in &open.stopped {
                 open.shared.halt(scope, *mode);
             }

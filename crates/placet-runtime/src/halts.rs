@@ -6,46 +6,82 @@ use placet_engine::{State, Stop, Unsent, is_governed};
 use placet_types::event::{DecisionEvent, KillScope, OverrideMode};
 use placet_types::ids::{DecisionId, ExecutionId, PermitId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Scopes and roles that are stopped. Looking at it costs a load where nothing is.
 #[derive(Default)]
 pub(crate) struct Halts {
     /// Scopes of which no permit leaves.
-    scopes: ArcSwap<BTreeMap<KillScope, OverrideMode>>,
-    /// Executions that a stop of another scope has ended: they are cleared with it.
-    runs: ArcSwap<BTreeMap<KillScope, KillScope>>,
+    scopes: ArcSwap<BTreeMap<KillScope, Raised>>,
+    /// What can stop each execution that has not ended, so that a stop reaches what runs within it before
+    /// anything is written.
+    running: Mutex<Running>,
     /// Roles that nobody has.
     roles: ArcSwap<BTreeSet<String>>,
 }
 
+/// Why no permit of a scope leaves.
+#[derive(Clone, Default)]
+struct Raised {
+    /// It is stopped itself.
+    own: Option<OverrideMode>,
+    /// For an execution: kills of other scopes that end it. It is cleared with the last of them.
+    by: BTreeSet<KillScope>,
+}
+
+impl Raised {
+    fn mode(&self) -> Option<OverrideMode> {
+        let ended = (!self.by.is_empty()).then_some(OverrideMode::Kill);
+        self.own.max(ended)
+    }
+}
+
+/// Executions, some of which may have ended since.
+#[derive(Default)]
+struct Running {
+    all: BTreeMap<ExecutionId, Arc<[KillScope]>>,
+    /// At so many those that have ended are looked for.
+    sweep_at: usize,
+}
+
+/// Fewer executions than this are not looked through.
+const SWEEP_MIN: usize = 64;
+
 impl Halts {
-    /// From here on no permit of the scope leaves.
+    /// From here on no permit of the scope leaves. A kill reaches the executions that it is to end as well.
     pub(crate) fn raise(&self, scope: &KillScope, mode: OverrideMode) {
-        if self.scopes.load().get(scope).is_none_or(|before| *before < mode) {
-            self.scopes.rcu(|all| {
-                let mut all = BTreeMap::clone(all);
-                let stopped = all.entry(scope.clone()).or_insert(mode);
-                *stopped = mode.max(*stopped);
-                all
-            });
+        self.scopes.rcu(|all| {
+            if all.get(scope).is_some_and(|before| before.own >= Some(mode)) {
+                return all.clone();
+            }
+            let mut all = BTreeMap::clone(all);
+            let stopped = all.entry(scope.clone()).or_default();
+            stopped.own = stopped.own.max(Some(mode));
+            Arc::new(all)
+        });
+        if mode == OverrideMode::Kill && !scope.is_wide() {
+            // Raised before it is looked who runs: whoever begins later looks at what is raised.
+            let running = self.running();
+            let under = running.all.iter().filter(|(_, scopes)| scopes.contains(scope));
+            let ended: Vec<ExecutionId> = under.map(|(id, _)| *id).collect();
+            drop(running);
+            self.raise_runs(scope, &ended);
         }
     }
 
-    /// From here on no permit of these executions leaves, which the stop of a scope has ended.
+    /// From here on no permit of these executions leaves, which the kill of a scope ends. What runs within
+    /// them is under them by name.
     pub(crate) fn raise_runs(&self, cause: &KillScope, ended: &[ExecutionId]) {
-        let ended: Vec<KillScope> =
-            ended.iter().map(|id| KillScope::Execution(id.to_string())).collect();
-        self.runs.rcu(|all| {
-            let mut all = BTreeMap::clone(all);
-            for run in &ended {
-                all.entry(run.clone()).or_insert_with(|| cause.clone());
-            }
-            all
-        });
+        let of = |id: &ExecutionId| KillScope::Execution(id.to_string());
+        let ended: Vec<KillScope> = ended.iter().map(of).filter(|run| run != cause).collect();
+        if ended.is_empty() {
+            return;
+        }
         self.scopes.rcu(|all| {
             let mut all = BTreeMap::clone(all);
-            all.extend(ended.iter().map(|run| (run.clone(), OverrideMode::Kill)));
+            for run in &ended {
+                all.entry(run.clone()).or_default().by.insert(cause.clone());
+            }
             all
         });
     }
@@ -53,27 +89,57 @@ impl Halts {
     /// The scope is not stopped any more. What it ended is over in the state; no answer is on its way that
     /// does not know.
     pub(crate) fn clear(&self, scope: &KillScope) {
-        let runs = self.runs.load();
-        if runs.values().any(|cause| cause == scope) {
-            let over = |run: &KillScope| runs.get(run).is_some_and(|cause| cause == scope);
-            self.scopes.rcu(|all| {
-                let mut all = BTreeMap::clone(all);
-                all.retain(|run, _| !over(run));
-                all
-            });
-            self.runs.rcu(|all| {
-                let mut all = BTreeMap::clone(all);
-                all.retain(|_, cause| cause != scope);
-                all
-            });
+        let raised = |all: &BTreeMap<KillScope, Raised>| {
+            all.contains_key(scope) || all.values().any(|it| it.by.contains(scope))
+        };
+        if !raised(&self.scopes.load()) {
+            return;
         }
-        if self.scopes.load().contains_key(scope) {
-            self.scopes.rcu(|all| {
-                let mut all = BTreeMap::clone(all);
-                all.remove(scope);
-                all
+        self.scopes.rcu(|all| {
+            let mut all = BTreeMap::clone(all);
+            if let Some(own) = all.get_mut(scope) {
+                own.own = None;
+            }
+            all.retain(|_, it| {
+                it.by.remove(scope);
+                it.mode().is_some()
             });
+            all
+        });
+    }
+
+    /// An execution has begun or waits for its place: what stops one of its scopes stops it.
+    pub(crate) fn enter_run(&self, state: &State, id: ExecutionId) {
+        let Some(run) = state.execution(id).filter(|run| run.ended.is_none()) else { return };
+        let scopes = run.scopes.clone();
+        let mut running = self.running();
+        if running.all.len() >= running.sweep_at.max(SWEEP_MIN) {
+            let goes_on =
+                |id: &ExecutionId| state.execution(*id).is_some_and(|known| known.ended.is_none());
+            running.all.retain(|id, _| goes_on(id));
+            running.sweep_at = running.all.len().saturating_mul(2);
         }
+        running.all.insert(id, scopes.clone());
+        drop(running);
+        let stopped = self.scopes.load();
+        for (scope, raised) in scopes.iter().filter_map(|it| Some((it, stopped.get(it)?))) {
+            let own = (raised.own == Some(OverrideMode::Kill)).then_some(scope);
+            for cause in own.into_iter().chain(&raised.by) {
+                self.raise_runs(cause, &[id]);
+            }
+        }
+    }
+
+    /// Executions that have ended.
+    pub(crate) fn leave_runs(&self, ended: &[ExecutionId]) {
+        let mut running = self.running();
+        for id in ended {
+            running.all.remove(id);
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_roles(&self, roles: BTreeSet<String>) {
@@ -88,6 +154,9 @@ impl Halts {
             }
         }
         self.set_roles(state.revoked_roles().map(str::to_owned).collect());
+        let running = state.executions(None).filter(|run| run.ended.is_none());
+        let running = running.map(|run| (run.started.execution, run.scopes.clone()));
+        self.running().all.extend(running);
     }
 
     pub(crate) fn is_revoked(&self, role: &str) -> bool {
@@ -108,7 +177,7 @@ impl Halts {
         }
         let by = |scopes: &[KillScope]| {
             scopes.iter().find_map(|scope| {
-                let mode = *stopped.get(scope)?;
+                let mode = stopped.get(scope)?.mode()?;
                 let stop = || Stop { mode, scope: scope.clone() };
                 scope.stops(mode, scopes).then(stop)
             })

@@ -64,7 +64,6 @@ impl Seat {
             evidence: None,
             policy: None,
             stopped: Vec::new(),
-            ended: Vec::new(),
             roles: None,
         });
         let mut payload = Some(payload);
@@ -97,16 +96,31 @@ impl Seat {
             }
             if let Event::KillTripped(kill) = &entry.event
                 && kill.mode == OverrideMode::Kill
-                && !kill.scope.is_wide()
             {
+                // INVARIANT: from here on no answer leaves with a permit of what the trip ends, nor one that
+                // waits for an earlier flush: the state goes on as if the trip were durable.
                 let runs = self.state.ended_by(&kill.scope);
-                if !runs.is_empty() {
-                    open.ended.push((kill.scope.clone(), runs));
+                if !kill.scope.is_wide() {
+                    self.shared.halts.raise(&kill.scope, kill.mode);
+                    self.shared.halts.raise_runs(&kill.scope, &runs);
                 }
+                self.shared.halts.leave_runs(&runs);
             }
             if let Err(error) = self.state.apply(&entry) {
                 // step and apply disagree: a defect. Nothing of this state may be used any more.
                 unreachable!("step planned what apply refuses: {error}");
+            }
+            match &entry.event {
+                Event::ExecutionQueued(run) | Event::ExecutionStarted(run) => {
+                    self.shared.halts.enter_run(&self.state, run.execution);
+                }
+                Event::ExecutionEnded(ended) => {
+                    self.shared.halts.leave_runs(&[ended.execution]);
+                }
+                Event::ExecutionTerminated(ended) => {
+                    self.shared.halts.leave_runs(&[ended.execution]);
+                }
+                _ => {}
             }
             if let Event::Genesis(_)
             | Event::SignerRotated(_)

@@ -19,7 +19,7 @@ use placet_engine::{Command, Evidence, Follow, LogSigner, Plan, Rejection, State
 use placet_policy::Bundle;
 use placet_types::Digest;
 use placet_types::event::{Entry, Event, KillScope, OverrideMode};
-use placet_types::ids::{ExecutionId, TimeMs, WorkspaceName};
+use placet_types::ids::{TimeMs, WorkspaceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -188,8 +188,6 @@ pub(crate) struct Open {
     pub(crate) policy: Option<InForce>,
     /// What these entries stop, so that no permit of it leaves with them.
     pub(crate) stopped: Vec<(KillScope, OverrideMode)>,
-    /// Executions that a stop in these entries ended, with its scope.
-    pub(crate) ended: Vec<(KillScope, Vec<ExecutionId>)>,
     /// The roles that nobody has after these entries, where they change them.
     pub(crate) roles: Option<BTreeSet<String>>,
 }

@@ -1,5 +1,5 @@
-//! Sessions over HTTP: a token is exchanged, rights are handed on, a session is looked at and closed.
-//! Refuses to know tokens.
+//! Sessions over HTTP: a token is exchanged, rights are handed on, a session is looked at, listed and
+//! closed. Refuses to know tokens.
 
 use crate::audit::instant_of;
 use crate::auth::{Act, OVERSEERS, Session};

@@ -1,5 +1,5 @@
-//! The embedded store: one data directory with the log, the payload keys, the identity of the
-//! instance, the read model, the high-water marks and the kill file.
+//! The embedded store: one data directory with the log, the payload keys, the identity of the instance, the read
+//! model, the outbox, saved states, the high-water marks, the name after an accepted loss, and the kill file.
 //!
 //! ```text
 //! FORMAT       {"format":1,"written_by":"placet 0.1.0"}; written last when a directory is made

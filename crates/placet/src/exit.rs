@@ -2,6 +2,7 @@
 //! Owns what programs read from an exit; refuses to know any command.
 
 use crate::output;
+use placet_api::PAGES;
 use placet_runtime::StartError;
 use placet_runtime::ports::PortError;
 use placet_store::OpenError;
@@ -130,7 +131,7 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         let document = match seen.document {
             Some(document) => document.clone(),
             None => json!({
-                "type": format!("https://placet.dev/errors/{}", seen.code),
+                "type": format!("{PAGES}{}", seen.code),
                 "title": chain.last(),
                 "code": seen.code,
                 "detail": detail,

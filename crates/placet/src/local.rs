@@ -4,6 +4,7 @@
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use clap::Args;
+use placet_api::PAGES;
 use placet_policy::{Bundle, Diagnostic, Earlier, Source, read_dir};
 use placet_runtime::DryRun;
 use placet_runtime::crypto::{Fast, SystemClock};
@@ -145,7 +146,7 @@ pub(crate) fn compile(dir: &Path) -> Result<Bundle> {
             let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
             let detail = format!("{} does not compile\n{}", dir.display(), texts.join("\n"));
             let document = json!({
-                "type": "https://placet.dev/errors/bundle_invalid",
+                "type": format!("{PAGES}bundle_invalid"),
                 "title": "the bundle does not compile",
                 "code": "bundle_invalid",
                 "detail": texts.first(),

@@ -1,4 +1,4 @@
-//! Seed 5's policy and requests, decided as they say; and what a bundle is when there is little.
+//! A policy of jobs and its requests, decided as they say; and what a bundle is when there is little.
 
 use crate::support::{Sha2, bundle, caller, decide, request, request_of, source, value, verdict};
 use placet_policy::{Bundle, Scratch, read_dir};

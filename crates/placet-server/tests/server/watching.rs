@@ -2,6 +2,7 @@
 //! soon as that can be.
 
 use crate::world::{BIG, World, at, request};
+use placet_runtime::Stores;
 use placet_runtime::ports::{AppendError, Batch, Journal, PortError, WorkspaceNo};
 use placet_types::event::KillSource;
 use placet_types::ids::WorkspaceName;
@@ -58,24 +59,25 @@ impl Journal for Ill {
 async fn ill() -> (World, Arc<How>) {
     let how = Arc::new(How::default());
     let given = how.clone();
-    let world = World::over(move |stores| {
-        struct Gone;
-        impl Journal for Gone {
-            fn append(&mut self, _: &[Batch]) -> Result<(), AppendError> {
-                Err(AppendError::Unknown("gone".into()))
-            }
-            fn create_workspace(&mut self, _: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
-                Err(PortError::new("gone"))
-            }
-            fn put_bundle(&mut self, _: &[u8; 32], _: &[u8]) -> Result<(), PortError> {
-                Err(PortError::new("gone"))
-            }
-        }
-        let journal = std::mem::replace(&mut stores.journal, Box::new(Gone));
-        stores.journal = Box::new(Ill { journal, how: given });
-    })
-    .await;
+    let world = World::over(move |stores| sicken(stores, given)).await;
     (world, how)
+}
+
+fn sicken(stores: &mut Stores, how: Arc<How>) {
+    struct Gone;
+    impl Journal for Gone {
+        fn append(&mut self, _: &[Batch]) -> Result<(), AppendError> {
+            Err(AppendError::Unknown("gone".into()))
+        }
+        fn create_workspace(&mut self, _: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
+            Err(PortError::new("gone"))
+        }
+        fn put_bundle(&mut self, _: &[u8; 32], _: &[u8]) -> Result<(), PortError> {
+            Err(PortError::new("gone"))
+        }
+    }
+    let journal = std::mem::replace(&mut stores.journal, Box::new(Gone));
+    stores.journal = Box::new(Ill { journal, how });
 }
 
 /// Looks again and again, and never lets anything else run on this thread.
@@ -161,6 +163,87 @@ async fn a_full_store_keeps_no_kill_waiting_and_the_next_start_is_tripped() {
         assert_eq!(kill["source"], wanted);
         let denied = world.decide(&bot, "b", "").await;
         assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
+    }
+}
+
+/// A crash between registering a workspace and its first entry leaves it for the next start to found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_that_is_founded_with_a_start_arms_nothing_after_a_kill() {
+    let (world, how) = ill().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let ann = world.admin.clone();
+    how.full.store(true, Ordering::SeqCst);
+    let refused = world.post("/api/v1/decisions", &bot, &request("a", "")).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    world.plane.trip_at_once(KillSource::Signal);
+    // It cannot be recorded.
+    until(|| !world.data().join("armed").exists());
+    let found = |stores: &mut Stores| {
+        let name = WorkspaceName::parse("tenant-b").unwrap();
+        stores.journal.create_workspace(&name).unwrap();
+    };
+    let world = world.restart_over(|_| {}, found).await;
+    let names: Vec<_> = world.plane.all_workspaces().iter().map(|it| it.name.clone()).collect();
+    assert_eq!(names.last().map(WorkspaceName::as_str), Some("tenant-b"), "it was founded");
+    let kill = world.get("/api/v1/kill", &ann).await.ok();
+    assert_eq!(at(&kill, "/everything/source"), "certificate", "{kill}");
+    let denied = world.decide(&bot, "b", "").await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
+    assert!(!world.data().join("armed").exists());
+}
+
+/// A run of a capability, within another run where one is named.
+async fn begin(world: &World, key: &str, capability: &str, parent: Option<&str>) -> String {
+    let parent = parent.map(|id| format!(r#","parent":"{id}""#)).unwrap_or_default();
+    let body =
+        format!(r#"{{"capability":"{capability}","idempotency_key":"{capability}"{parent}}}"#);
+    let begun = world.post("/api/v1/executions", key, &body).await;
+    assert_eq!(begun.status, 201, "{begun:?}");
+    at(&begun.json(), "/id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_reaches_answers_of_runs_within_what_it_stops_while_a_flush_hangs() {
+    // What was running at a restart is known as well.
+    for restarts in [false, true] {
+        let (mut world, mut how) = ill().await;
+        let bot = world.key("agent:bot", &[]).await;
+        let olga = world.key("human:olga", &["operator"]).await;
+        let above = begin(&world, &bot, "w", None).await;
+        let within = begin(&world, &bot, "y", Some(&above)).await;
+        let beside = begin(&world, &bot, "z", None).await;
+        if restarts {
+            how = Arc::default();
+            let given = how.clone();
+            world = world.restart_over(|_| {}, move |stores| sicken(stores, given)).await;
+        }
+        let mut stops = world.root().watch_stops();
+        stops.mark_unchanged();
+        how.hang(true);
+        let mut asked = Vec::new();
+        for (capability, run) in [("y", &within), ("w", &above), ("z", &beside)] {
+            let more = format!(r#","capability":"{capability}","execution":"{run}""#);
+            let body = request(&format!("step {capability}"), &more);
+            asked.push(world.send("POST", "/api/v1/decisions", &bot, &[], &body).await);
+            // The first alone is in the flush that hangs.
+            until(|| how.caught.load(Ordering::SeqCst));
+        }
+        let body = r#"{"scope":"capability:w","mode":"kill"}"#;
+        let kill = world.send("POST", "/api/v1/overrides", &olga, &[], body).await;
+        until(|| stops.has_changed().unwrap());
+        how.hang(false);
+        let mut answers = Vec::new();
+        for asked in asked {
+            answers.push(World::read(asked).await.ok());
+        }
+        World::read(kill).await.ok();
+        // It was permitted before the kill of what it runs within, and its answer had not left.
+        assert_eq!(at(&answers[0], "/permit/state"), "revoked", "{}", answers[0]);
+        assert_eq!(at(&answers[0], "/reasons/0/code"), "killed_execution");
+        assert_eq!(at(&answers[1], "/outcome"), "DENY", "{}", answers[1]);
+        assert_eq!(at(&answers[2], "/outcome"), "PERMIT", "{}", answers[2]);
+        let shown = world.get(&format!("/api/v1/executions/{within}"), &bot).await.ok();
+        assert_eq!(at(&shown, "/state"), "killed");
     }
 }
 

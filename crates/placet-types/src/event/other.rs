@@ -1,4 +1,5 @@
-//! Most events but `decision`: permits, outcomes, kill switch, keys, gaps.
+//! The events of permits, outcomes, keys, the beginning of a log and its gaps; and which type of entry is written and
+//! read by which event.
 
 use super::decision::PermitIssued;
 use super::read::Reader;

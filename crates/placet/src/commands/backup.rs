@@ -205,7 +205,11 @@ fn complete(
     let mut sizes = std::collections::BTreeMap::new();
     for (no, name) in reader.workspaces()? {
         let head = reader.head(no)?;
-        let range = CompactRange::<Fast>::decode(&head.tree_state);
+        let range = match head.next_index {
+            // It was registered, and a crash came before its first entry; the next start founds it.
+            0 => Some(CompactRange::<Fast>::new()),
+            _ => CompactRange::decode(&head.tree_state),
+        };
         let range = range.filter(|range| range.size() == head.next_index).ok_or_else(|| {
             let detail = format!("the tree state of workspace {name} does not read back");
             Fault::new("log_damaged", detail).next("run `placet audit verify` on the directory")
@@ -381,7 +385,8 @@ fn believe(restoring: &Restoring, manifest: &Manifest, keys: bool) -> Result<Pas
         let instances = [Some(dir.instance()?), renamed];
         let foreign = |log: &&Checked| {
             let mut names = instances.iter().flatten().map(|name| format!("placet/{name}/"));
-            !names.any(|name| log.origin.starts_with(&name))
+            // A log without entries has no name yet.
+            log.entries > 0 && !names.any(|name| log.origin.starts_with(&name))
         };
         if let Some(log) = pass.logs.iter().find(foreign) {
             let what = format!("the keys are of another instance than log {}", log.origin);

@@ -1,4 +1,4 @@
-//! `key`: API keys of a workspace, and the trust file with the keys that sign its log.
+//! `key`: API keys of a workspace, the keys that sign its log (rotating, revoking), and the trust file with them.
 
 use crate::client::escape;
 use crate::commands::ask::{Ask, Governed};

@@ -193,6 +193,24 @@ fn a_restore_below_the_high_water_mark_is_refused() {
     restore(&["--highwater", &own]).exits(0);
 }
 
+#[test]
+fn a_workspace_that_was_never_founded_is_backed_up_and_comes_back() {
+    let mut server = Server::dev();
+    server.stop();
+    let (data, log, back) = (server.data(), server.file("log"), server.file("back"));
+    // What a crash leaves between registering a workspace and its first entry.
+    let conn = rusqlite::Connection::open(format!("{data}/journal.db")).unwrap();
+    conn.execute("INSERT INTO workspace VALUES (1, 'tenant-b')", []).unwrap();
+    drop(conn);
+    let run = placet(&["backup", "--data", &data, "--to", &log, "--with-keys", "--json"]);
+    let taken = run.exits(0).json();
+    assert_eq!(taken["backups"][0]["logs"][1]["workspace"], "tenant-b", "{taken}");
+    assert_eq!(taken["backups"][0]["logs"][1]["size"], 0, "{taken}");
+    placet(&["restore", "--from", &log, "--data", &back]).exits(0);
+    let verdict = placet(&["audit", "verify", "--data", &back, "--json"]).exits(0).json();
+    assert_eq!(verdict["workspaces"][1]["entries"], 0, "{verdict}");
+}
+
 /// The id of a decision that is permitted.
 fn permitted(server: &Server, key: &str) -> String {
     let text = std::fs::read_to_string(bank_request("read-account")).unwrap();

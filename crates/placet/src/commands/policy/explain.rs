@@ -1,5 +1,5 @@
-//! `policy explain`: why a request is decided as it is, by a bundle here or by the one that a server has in
-//! force. Owns what is shown first and what is left out; the trace comes from the policy crate.
+//! `policy explain`: why a request is decided as it is, by a bundle here, by the one that a server has in force, or as
+//! a decision of its log was made. Owns what is shown first and what is left out; the trace comes from the policy crate.
 
 use crate::client::{Client, Remote};
 use crate::exit::{Done, Fault};

@@ -139,8 +139,8 @@ fn disposition(record: &Record<'_>) -> Option<[(u64, &'static str); 2]> {
     })
 }
 
-/// Low where something was refused, medium where rights or evidence changed, high where everything
-/// was stopped or lost.
+/// Low where something was refused, medium where rights or evidence changed or policy was waived, high where
+/// everything was stopped or lost.
 fn severity(record: &Record<'_>) -> (u64, &'static str) {
     match &record.entry.event {
         Event::KillTripped(_) | Event::Gap(_) | Event::LogSucceeded(_) => (4, "High"),
@@ -149,6 +149,8 @@ fn severity(record: &Record<'_>) -> (u64, &'static str) {
         | Event::KeyRevoked(_)
         | Event::SessionNarrowed(_)
         | Event::PassageReported(_)
+        | Event::ExceptionOpened(_)
+        | Event::ExceptionOverdue(_)
         | Event::PayloadErased(_)
         | Event::HoldReleased(_) => (3, "Medium"),
         Event::Decision(decision) if decision.outcome.as_str() == "DENY" => (2, "Low"),

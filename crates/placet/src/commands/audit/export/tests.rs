@@ -3,10 +3,11 @@
 use super::{Format, Record, append};
 use placet_types::Digest;
 use placet_types::event::{
-    ActorRef, DecisionEvent, Entry, Event, KillEvent, KillScope, KillSource, Matched,
-    OutcomeReported, OverrideMode, PayloadErased, PermitIssued, Pseudonym, ReportedResult,
+    ActorRef, DecisionEvent, Entry, Event, ExceptionOpened, ExceptionOverdue, ExceptionScope,
+    KillEvent, KillScope, KillSource, Matched, OutcomeReported, OverrideMode, PayloadErased,
+    PermitIssued, Pseudonym, ReportedResult, Waives,
 };
-use placet_types::ids::{DecisionId, PermitId, TimeMs, WorkspaceName};
+use placet_types::ids::{DecisionId, ExceptionId, PermitId, TimeMs, WorkspaceName};
 use placet_types::json::Object;
 use placet_types::policy::{Effect, Layer, Outcome, Reason};
 use std::sync::Arc;
@@ -113,12 +114,41 @@ fn entries() -> Vec<Entry> {
         reason: "gdpr.art17".into(),
         early: false,
     };
+    let mut waives = Waives::default();
+    assert!(waives.add("floor"));
+    let opened = ExceptionOpened {
+        exception: ExceptionId::from_bytes([11; 16]),
+        scope: ExceptionScope {
+            surface: "data.export".into(),
+            actor: actor("agent:support"),
+            action: None,
+            environment: None,
+            capability: None,
+            target: None,
+            execution: None,
+        },
+        waives,
+        controls: Vec::new(),
+        reason: "incident-7".into(),
+        owner: actor(&person),
+        by: actor(&person),
+        key: None,
+        decision: DECISION,
+        break_glass: true,
+        ends: TimeMs(1_790_000_900_123),
+        review_ms: 28_800_000,
+        retroactive: None,
+        policy: None,
+    };
+    let overdue = ExceptionOverdue { exception: opened.exception, due: TimeMs(1_790_029_700_123) };
     vec![
         entry(decision(Outcome::Permit, "trace-1")),
         entry(decision(Outcome::Deny, "=HYPERLINK(\"x\"),\n1")),
         entry(Event::OutcomeReported(reported)),
         entry(Event::KillTripped(kill)),
         entry(Event::PayloadErased(erased)),
+        entry(Event::ExceptionOpened(Arc::new(opened))),
+        entry(Event::ExceptionOverdue(overdue)),
     ]
 }
 
@@ -139,7 +169,7 @@ fn golden(format: Format, wanted: &str) {
     // Each record says where it stands, so that a file can be continued.
     let records = text.lines().skip(usize::from(format == Format::Csv));
     let places: Vec<u64> = records.map(|line| format.place(line).unwrap().1).collect();
-    assert_eq!(places, [7, 8, 9, 10, 11]);
+    assert_eq!(places, [7, 8, 9, 10, 11, 12, 13]);
 }
 
 #[test]
