@@ -32,8 +32,8 @@ pub struct Parts<'a> {
     pub note: Option<&'a str>,
     /// The permit, if there is one.
     pub permit: Option<PermitPart<'a>>,
-    /// For a permit that was revoked: what did it.
-    pub revoked_by: Option<Reason>,
+    /// For a permit that was revoked, and for an answer of a mode that a kill overtook: what did it.
+    pub stopped_by: Option<Reason>,
     /// Text of a deciding rule, where the bundle gives one.
     pub rule_text: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
     /// Answered from an earlier decision.
@@ -286,18 +286,24 @@ impl<'a> DecisionDocument<'a> {
     pub fn build(parts: Parts<'a>) -> Self {
         let event = parts.event;
         let revoked = parts.permit.as_ref().is_some_and(|permit| permit.state == "revoked");
-        let outcome = match (revoked, &parts.permit) {
+        // What a kill overtakes is enforced, whatever a mode says.
+        let would = event.would_outcome.filter(|_| parts.stopped_by.is_none());
+        let shadowed = would != event.would_outcome;
+        let outcome = match (revoked || shadowed, &parts.permit) {
             (true, _) => Outcome::Deny,
             // A held action whose permit was minted is permitted by now.
             (false, Some(_)) => Outcome::Permit,
             (false, None) => event.outcome,
         };
         let mut reasons = Vec::with_capacity(event.reasons.len() + event.rules.len());
-        if revoked {
-            let reason = parts.revoked_by.unwrap_or(Reason::KilledWorkspace);
+        if revoked || shadowed {
+            let reason = parts.stopped_by.unwrap_or(Reason::KilledWorkspace);
             reasons.push(plain(reason));
         }
         for reason in &event.reasons {
+            if shadowed && *reason == Reason::Unenforced {
+                continue;
+            }
             let speaking = || event.rules.iter().filter(|rule| reason.is_of(rule));
             if speaking().next().is_none() {
                 reasons.push(plain(*reason));
@@ -346,8 +352,8 @@ impl<'a> DecisionDocument<'a> {
                 waived_all: it.waived_all,
             }),
             retroactive: event.retroactive.map(Outcome::as_str),
-            mode: event.would_outcome.map(|_| "shadow"),
-            would_outcome: event.would_outcome.map(Outcome::as_str),
+            mode: would.map(|_| "shadow"),
+            would_outcome: would.map(Outcome::as_str),
             receipt: parts.receipt,
             dry_run: parts.dry_run,
         }

@@ -67,6 +67,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("certificate_taken", 409, "The certificate stands for somebody already"),
     ("already_exists", 409, "It exists already"),
     ("not_tripped", 409, "The kill switch is not tripped"),
+    ("lifted_meanwhile", 409, "It was lifted before every workspace had taken it over"),
     ("killed", 409, "A kill switch is tripped"),
     ("frozen", 409, "Nothing new begins there"),
     ("disabled", 409, "It is disabled"),

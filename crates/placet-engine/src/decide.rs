@@ -101,7 +101,11 @@ pub(crate) fn decide<H: Hasher>(
     };
     let decided = without_guards(verdict, &combined);
     let verdict = decided.as_ref().unwrap_or(verdict);
-    let trip = executions::tripped_by(state, command, &combined)
+    // What is not enforced has no effect, so a step that passes for now ends nothing.
+    let enforced = would_outcome.is_none();
+    let trip = enforced
+        .then(|| executions::tripped_by(state, command, &combined))
+        .flatten()
         .or_else(|| executions::spent_by(state, command, &combined));
     let mut event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     (event.exception, event.retroactive) = (passage, retroactive);

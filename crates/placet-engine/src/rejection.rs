@@ -83,6 +83,8 @@ pub enum Rejection {
     AlreadyReported,
     /// The kill switch is not tripped.
     NotTripped,
+    /// It was lifted again before every log had taken the trip over.
+    LiftedMeanwhile,
     /// A second person has to lift it.
     SecondPerson,
     /// In solo mode it may be lifted from this instant on.
@@ -226,6 +228,7 @@ impl Rejection {
             Self::PermitRevoked => "permit_revoked",
             Self::AlreadyReported => "already_reported",
             Self::NotTripped => "not_tripped",
+            Self::LiftedMeanwhile => "lifted_meanwhile",
             Self::SecondPerson => "second_person_needed",
             Self::TooEarly(_) => "too_early",
             Self::KeyRevoked => "key_revoked",
@@ -357,6 +360,9 @@ impl fmt::Display for Rejection {
             Self::PermitRevoked => f.write_str("the permit was revoked"),
             Self::AlreadyReported => f.write_str("the outcome was reported already"),
             Self::NotTripped => f.write_str("the kill switch is not tripped"),
+            Self::LiftedMeanwhile => f.write_str(
+                "everything was stopped, and lifted again before every workspace had taken it over",
+            ),
             Self::SecondPerson => f.write_str("a second person has to lift it"),
             Self::TooEarly(time) => write!(f, "solo mode: not before {}", time.rfc3339()),
             Self::KeyRevoked => f.write_str("the key is revoked"),

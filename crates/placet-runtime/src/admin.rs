@@ -39,12 +39,6 @@ impl Plane {
         }
     }
 
-    pub(crate) fn safety(
-        &self,
-    ) -> Result<std::sync::MutexGuard<'_, Box<dyn crate::ports::Safety>>, PlaneError> {
-        Ok(self.safety.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// The request that stands for making a key, as the constitution governs it.
     #[must_use]
     pub fn key_request(spec: &KeySpec, idempotency_key: String, nonce: Option<String>) -> Value {

@@ -15,8 +15,8 @@ use crate::plane::{Plane, Workspaces};
 use crate::policies::{self, Workshop};
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, Journal, JournalReader, PortError, ReadModel, ReadModelWriter, Safety, Signer, Signers,
-    SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
+    Clock, Journal, JournalReader, Marks, PortError, ReadModel, ReadModelWriter, Safety, Signer,
+    Signers, SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
 };
 use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
@@ -63,6 +63,8 @@ pub struct Stores {
     pub model: Arc<dyn ReadModel>,
     /// Pseudonym keys.
     pub keys: Arc<dyn WorkspaceKeys>,
+    /// How far logs were signed.
+    pub marks: Box<dyn Marks>,
     /// What stands beside the store.
     pub safety: Box<dyn Safety>,
     /// Signing keys.
@@ -143,7 +145,7 @@ pub(crate) fn assemble(
         stores.journal.put_bundle(&bundle.digest().0, bundle.normalised())?;
     }
     for (no, name) in stores.reader.workspaces()? {
-        stores.safety.check_size(&name, stores.reader.head(no)?.next_index)?;
+        stores.marks.check_size(&name, stores.reader.head(no)?.next_index)?;
     }
     let slots_end = stores.slots.end()?;
     let mut behind = Vec::new();
@@ -316,7 +318,8 @@ pub(crate) fn assemble(
         model: stores.model,
         keys: stores.keys,
         signers: stores.signers,
-        safety: Mutex::new(stores.safety),
+        marks: Mutex::new(stores.marks),
+        safety: stores.safety.into(),
         kill_order: tokio::sync::Mutex::new(()),
         watched: Arc::default(),
         clock: stores.clock,
@@ -382,7 +385,7 @@ impl Plane {
     fn watch_out(self: &Arc<Self>, step_back: fn()) -> Result<Vec<JoinHandle<()>>, StartError> {
         let (plane, watched) = (Arc::downgrade(self), self.watched.clone());
         let recorder = spawn("overrides", None, move || watching::record(&plane, &watched))?;
-        let Some(lookout) = self.safety()?.lookout() else { return Ok(vec![recorder]) };
+        let Some(lookout) = self.safety.lookout() else { return Ok(vec![recorder]) };
         self.watched.threaded.store(true, Ordering::SeqCst);
         let plane = Arc::downgrade(self);
         let watch = spawn("lookout", None, move || watching::watch(&plane, lookout.as_ref()))?;
@@ -445,7 +448,7 @@ impl Plane {
         if self.finish_rotation().await? {
             notices.push("a rotation of the signing key was cut short; it is complete now".into());
         }
-        if self.safety()?.kill_requested() {
+        if self.safety.kill_requested() {
             self.trip(None, KillScope::Everything, KillSource::File, None).await?;
         }
         let (killed, last_override) =
@@ -456,7 +459,7 @@ impl Plane {
         }
         // What a crash kept from reaching every log reaches it now.
         self.follow_trips().await?;
-        let certificate = self.safety()?.read_armed();
+        let certificate = self.safety.read_armed();
         let armed = match &certificate {
             Ok(Some(bytes)) => {
                 // A crash may have come between a handover and the certificate of the new key. The

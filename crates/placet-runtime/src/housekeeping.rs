@@ -3,17 +3,30 @@
 
 use crate::error::PlaneError;
 use crate::plane::Plane;
-use crate::ports::{PortError, Sleep, WorkspaceNo};
+use crate::ports::{Sleep, WorkspaceNo};
 use crate::watching::Seen;
 use placet_types::event::KillScope;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// How often a kill request is looked for where no thread does that; the marks are raised at every
 /// fifth look.
 const BEAT_MS: u64 = 200;
+
+/// Does what may wait for a disk on a thread that answers nobody; where there is no runtime, on this one.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PlaneError> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            let done = runtime.spawn_blocking(work).await;
+            done.map_err(|error| PlaneError::Internal(error.to_string()))
+        }
+        Err(_) => Ok(work()),
+    }
+}
 
 impl Plane {
     /// Ends once `wait` has passed on the plane's clock.
@@ -55,19 +68,24 @@ impl Plane {
             if !self.watched.threaded.load(Ordering::SeqCst) {
                 self.look_now_and_then(&mut seen, beats.is_multiple_of(5)).await;
             }
-            if beats.is_multiple_of(5)
-                && let Err(error) = self.mark(&mut marked)
-            {
-                self.host.say(format_args!("the high-water mark could not be raised: {error}"));
+            if beats.is_multiple_of(5) {
+                let (plane, mut known) = (self.clone(), std::mem::take(&mut marked));
+                let raised = aside(move || plane.mark(&mut known).map(|()| known)).await;
+                match raised.flatten() {
+                    Ok(known) => marked = known,
+                    // The next time all of them are raised.
+                    Err(error) => self
+                        .host
+                        .say(format_args!("the high-water mark could not be raised: {error}")),
+                }
             }
         }
     }
 
     /// Looks beside the store where no thread does, and records what follows before the next look.
     async fn look_now_and_then(&self, seen: &mut Seen, read: bool) {
-        let requested = self.safety().is_ok_and(|safety| safety.kill_requested());
-        let read =
-            read.then(|| self.read_beside(|| self.safety().map_err(PortError::new)?.read_armed()));
+        let requested = self.safety.kill_requested();
+        let read = read.then(|| self.read_beside(|| self.safety.read_armed()));
         let Some(source) = self.look_beside(seen, requested, read) else { return };
         if let Err(error) = self.trip(None, KillScope::Everything, source, None).await {
             // The next look sees it anew.
@@ -90,7 +108,8 @@ impl Plane {
         }
         let sizes: Vec<_> =
             moved.iter().map(|(workspace, size)| (workspace.name.clone(), *size)).collect();
-        self.safety()?.raise(&sizes).map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.raise(&sizes).map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
         marked.extend(moved.into_iter().map(|(workspace, size)| (workspace.no, size)));
         Ok(())
     }

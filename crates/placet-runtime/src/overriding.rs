@@ -3,7 +3,9 @@
 
 use crate::asking::Begun;
 use crate::error::PlaneError;
+use crate::housekeeping::aside;
 use crate::plane::{Plane, Principal};
+use crate::ports::PortError;
 use crate::sequencer::Payload;
 use crate::workspace::Workspace;
 use placet_engine::{Command, KillState, Lift, Rejection, State, Trip};
@@ -32,6 +34,25 @@ impl Halt {
         self.scope.is_wide() && self.mode == OverrideMode::Kill
     }
 
+    /// Whether it takes effect before it is written.
+    fn is_at_once(&self) -> bool {
+        self.is_widest() || (!self.scope.is_wide() && self.mode.ends_permits())
+    }
+
+    /// Takes effect, and stays in effect until this is answered by the log: how many callers waited for one
+    /// and were told.
+    fn begin(&self, workspace: &Arc<Workspace>) -> (UnderWay, u64) {
+        let mut under_way = workspace.under_way();
+        let scope = self.is_at_once().then(|| self.scope.clone());
+        if let Some(scope) = &scope {
+            let count = under_way.entry(scope.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let told = self.take_effect(workspace);
+        drop(under_way);
+        (UnderWay(workspace.clone(), scope), told)
+    }
+
     /// From here on no permit of it leaves, written or not. How many callers waited for one and were told.
     fn take_effect(&self, workspace: &Workspace) -> u64 {
         if self.is_widest() {
@@ -43,6 +64,26 @@ impl Halt {
             0
         }
     }
+}
+
+/// While this lives, no flag of its scope is cleared.
+struct UnderWay(Arc<Workspace>, Option<KillScope>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let Some(scope) = &self.1 else { return };
+        let mut under_way = self.0.under_way();
+        if let Some(count) = under_way.get_mut(scope) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                under_way.remove(scope);
+            }
+        }
+    }
+}
+
+fn stored<T>(done: Result<T, PortError>) -> Result<T, PlaneError> {
+    done.map_err(|error| PlaneError::StoreFailed(error.to_string()))
 }
 
 impl Plane {
@@ -90,55 +131,95 @@ impl Plane {
         if what.is_widest() && what.scope == KillScope::Everything {
             self.watched.tripped(what.source);
         }
-        let told: Vec<u64> = affected.iter().map(|it| what.take_effect(it)).collect();
+        let begun: Vec<(UnderWay, u64)> = affected.iter().map(|it| what.begin(it)).collect();
         let disarms = what.is_widest() && affected.iter().any(|it| it.no == root.no);
         let mut result = Ok(());
         if disarms {
             // From here on a restart without a record is tripped as well.
             self.watched.has_none();
-            let removed = self.safety()?.remove_armed();
-            result = removed.map_err(|error| PlaneError::StoreFailed(error.to_string()));
+            result = stored(self.safety.remove_armed());
         }
+        // A lift may come in between, and leaves the certificate to this.
+        let _transit = disarms.then(|| self.watched.in_transit());
         // All trips are on their way before any is waited for: a caller that goes away meanwhile
         // leaves nothing half done.
         let mut waiting = Vec::with_capacity(affected.len());
-        for (workspace, told) in affected.iter().zip(told) {
-            waiting.push((workspace, self.begin_trip(workspace, what, principal, told)));
+        for (workspace, (under_way, told)) in affected.iter().zip(begun) {
+            let begun = self.begin_trip(workspace, what, principal, told);
+            waiting.push((workspace, begun, under_way));
         }
-        for (workspace, begun) in waiting {
+        if disarms {
+            // A disk that hangs keeps no trip waiting; this may wait for the disk.
+            result = result.and(self.sync_removed().await);
+        }
+        let mut recorded = false;
+        for (workspace, begun, under_way) in waiting {
             let done = match begun {
                 Ok(answer) => self.finish(answer).await.map(drop),
                 Err(error) => Err(error),
             };
-            if let Err(PlaneError::Rejected(_)) = &done
-                && !what.scope.is_wide()
-            {
-                // Nothing was tripped, so nothing is to stay stopped.
-                self.follow_log(workspace, &what.scope).await?;
-            } else {
-                let _order = self.kill_order.lock().await;
-                what.take_effect(workspace);
+            drop(under_way);
+            recorded |= workspace.no == root.no && done.is_ok();
+            result = result.and(self.conclude(workspace, what, done).await);
+            if disarms && recorded && workspace.no == root.no && !root.is_killed() {
+                // Lifted since; the lift has found the flag up and left the certificate to this.
+                result = result.and(self.arm().await);
             }
-            result = result.and(done);
         }
         if what.scope == KillScope::Everything {
             // A workspace that was being made while this began.
             let _made = self.creating.lock().await;
             for workspace in self.all_workspaces() {
                 if !affected.iter().any(|it| it.no == workspace.no) {
-                    let told = what.take_effect(&workspace);
+                    let (under_way, told) = what.begin(&workspace);
                     let begun = self.begin_trip(&workspace, what, principal, told)?;
-                    result = result.and(self.finish(begun).await.map(drop));
+                    let done = self.finish(begun).await.map(drop);
+                    drop(under_way);
+                    result = result.and(self.conclude(&workspace, what, done).await);
                 }
             }
         }
         if disarms {
-            // A lift that ran at the same time may have armed in between.
-            let _order = self.kill_order.lock().await;
-            let removed = self.safety()?.remove_armed();
-            result = result.and(removed.map_err(|e| PlaneError::StoreFailed(e.to_string())));
+            result = result.and(self.disarm(&root, recorded).await);
         }
         result
+    }
+
+    /// Takes away what a lift that ran at the same time has armed in between. A lift that came after the trip was
+    /// recorded is right: then the first log is free, and a missing certificate would be taken for tampering.
+    async fn disarm(&self, root: &Workspace, recorded: bool) -> Result<(), PlaneError> {
+        let order = self.kill_order.lock().await;
+        if !recorded || root.is_killed() {
+            stored(self.safety.remove_armed())?;
+            return self.sync_removed().await;
+        }
+        drop(order);
+        self.arm().await
+    }
+
+    /// What became of a trip that took effect before it was written: what its log says of the scope, once it
+    /// says anything; what took effect stays where nothing could be recorded or looked at.
+    async fn conclude(
+        &self,
+        workspace: &Workspace,
+        what: &Halt,
+        done: Result<(), PlaneError>,
+    ) -> Result<(), PlaneError> {
+        // Of everything a log takes over what the first one says, and that may say that it was lifted since.
+        let overtaken = matches!(done, Err(PlaneError::Rejected(Rejection::NotTripped)));
+        let refused = matches!(done, Err(PlaneError::Rejected(_))) && !what.scope.is_wide();
+        let follows = overtaken || refused || done.is_ok();
+        if !follows || self.follow_log(workspace, &what.scope).await.is_err() {
+            let _order = self.kill_order.lock().await;
+            what.take_effect(workspace);
+        }
+        if overtaken { Err(PlaneError::Rejected(Rejection::LiftedMeanwhile)) } else { done }
+    }
+
+    /// Waits until what was removed beside the store stays removed, whatever happens.
+    async fn sync_removed(&self) -> Result<(), PlaneError> {
+        let safety = self.safety.clone();
+        aside(move || stored(safety.sync())).await.flatten()
     }
 
     /// Sends a trip to the sequencer, whatever else is waiting there.
@@ -200,9 +281,8 @@ impl Plane {
         // becomes of the rest: a missing one would be taken for tampering.
         let armed = if scope.is_wide() { self.arm().await } else { Ok(()) };
         if everything {
-            let cleared = self.safety()?.clear_kill_request();
+            let cleared = stored(self.safety.clear_kill_request());
             self.watched.lifted();
-            let cleared = cleared.map_err(|error| PlaneError::StoreFailed(error.to_string()));
             let followed = self.follow_lift(Some(principal)).await;
             armed.and(cleared).and(followed).map(drop)?;
             return Ok(true);
@@ -225,9 +305,16 @@ impl Plane {
         if scope.is_wide() {
             // A kill from beside the store that is not recorded yet is not in the state that was seen.
             let unrecorded = self.watched.unrecorded();
-            workspace.killed.store(killed || !unrecorded.is_empty(), Ordering::SeqCst);
-        } else if mode.is_none_or(|mode| !mode.ends_permits()) {
-            workspace.halts.clear(scope);
+            let under_way = workspace.under_way();
+            let stands = !unrecorded.is_empty() || under_way.keys().any(KillScope::is_wide);
+            workspace.killed.store(killed || stands, Ordering::SeqCst);
+        } else if let Some(mode) = mode.filter(|mode| mode.ends_permits()) {
+            workspace.halts.raise(scope, mode);
+        } else {
+            let under_way = workspace.under_way();
+            if !under_way.contains_key(scope) {
+                workspace.halts.clear(scope);
+            }
         }
         Ok(mode.is_none())
     }
@@ -295,9 +382,13 @@ impl Plane {
         let signer = root.signing().signer.clone();
         let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
         self.watched.writes(&bytes);
-        self.safety()?
-            .write_armed(&bytes)
-            .map_err(|error| PlaneError::StoreFailed(error.to_string()))?;
+        let (safety, given) = (self.safety.clone(), bytes.clone());
+        aside(move || stored(safety.write_armed(&given))).await.flatten()?;
+        if root.is_killed() {
+            // Killed while it was written: the kill has found nothing to remove, maybe.
+            self.watched.has_none();
+            return stored(self.safety.remove_armed());
+        }
         self.watched.has_written(&bytes);
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::host::{Host, in_time};
 use crate::idle::IdleTotals;
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, JournalReader, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
+    Clock, JournalReader, Marks, ReadModel, Safety, Signers, SlotReader, WorkspaceKeys, WorkspaceNo,
 };
 use crate::proposal::{Given, Proposal, approval_ms, evaluate, evaluate_beside, reread};
 use crate::recent::Recent;
@@ -58,7 +58,8 @@ pub struct Plane {
     pub(crate) model: Arc<dyn ReadModel>,
     pub(crate) keys: Arc<dyn WorkspaceKeys>,
     pub(crate) signers: Arc<dyn Signers>,
-    pub(crate) safety: Mutex<Box<dyn Safety>>,
+    pub(crate) marks: Mutex<Box<dyn Marks>>,
+    pub(crate) safety: Arc<dyn Safety>,
     pub(crate) kill_order: tokio::sync::Mutex<()>,
     pub(crate) watched: Arc<crate::watching::Watched>,
     pub(crate) clock: Arc<dyn Clock>,

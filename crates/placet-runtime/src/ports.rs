@@ -469,8 +469,9 @@ pub trait Lookout: Send {
     fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError>;
 }
 
-/// What stands beside the store and must outlive its being rolled back or lost.
-pub trait Safety: Send {
+/// How far logs were signed: marks beside the store that must outlive its being rolled back or lost.
+/// Raising them waits for a disk, so nothing that stops anything has to do with them.
+pub trait Marks: Send {
     /// Refuses a log that is shorter than what was signed before.
     ///
     /// # Errors
@@ -481,6 +482,10 @@ pub trait Safety: Send {
     /// # Errors
     /// [`PortError`] when they could not be written.
     fn raise(&mut self, sizes: &[(WorkspaceName, u64)]) -> Result<(), PortError>;
+}
+
+/// What stops everything from beside the store. Nothing of it waits for anything else of it.
+pub trait Safety: Send + Sync {
     /// Whether a person asked for a kill beside the store. Any doubt is a yes.
     fn kill_requested(&self) -> bool;
     /// The armed certificate; `None` when there is none.
@@ -493,11 +498,17 @@ pub trait Safety: Send {
     /// # Errors
     /// [`PortError`] when it could not be written.
     fn write_armed(&self, bytes: &[u8]) -> Result<(), PortError>;
-    /// Removes the armed certificate: from now on a restart is tripped.
+    /// Removes the armed certificate: from now on a restart is tripped. Waits for no disk, so that a
+    /// loss of power may bring it back until [`Safety::sync`] has returned.
     ///
     /// # Errors
     /// [`PortError`] when it could not be removed.
     fn remove_armed(&self) -> Result<(), PortError>;
+    /// Makes durable what was removed.
+    ///
+    /// # Errors
+    /// [`PortError`] when that failed.
+    fn sync(&self) -> Result<(), PortError>;
     /// Another way to look at what stands beside the store, for a thread that must not wait for
     /// whoever uses this one. Without it, housekeeping looks now and then.
     fn lookout(&self) -> Option<Box<dyn Lookout>> {

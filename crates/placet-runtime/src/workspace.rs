@@ -18,7 +18,7 @@ use placet_tlog::{Hash, Head, Tree};
 use placet_types::Digest;
 use placet_types::event::{ActorRef, DecisionEvent, Entry, KillScope, OverrideMode};
 use placet_types::ids::{ActorId, WorkspaceName};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
@@ -49,6 +49,8 @@ pub struct Workspace {
     pub(crate) killed: AtomicBool,
     /// Live exceptions that waive all of policy: shown loudly wherever the workspace answers.
     pub(crate) ungoverned: AtomicU64,
+    /// Trips that have taken effect and are not answered by the log yet, by their scope.
+    under_way: Mutex<BTreeMap<KillScope, usize>>,
     /// What is stopped besides everything and the workspace.
     pub(crate) halts: Halts,
     /// Size of the durable log.
@@ -152,6 +154,7 @@ impl Workspace {
             head: ArcSwap::from_pointee(head),
             killed: AtomicBool::new(false),
             ungoverned: AtomicU64::new(0),
+            under_way: Mutex::default(),
             halts: Halts::default(),
             size: watch::Sender::new(size),
             approvals: watch::Sender::new(0),
@@ -310,6 +313,12 @@ impl Workspace {
         self.killed.store(true, Ordering::SeqCst);
         self.callers.tell_all();
         self.stops.send_modify(|stops| *stops = stops.wrapping_add(1));
+    }
+
+    /// Trips that the log has not answered. While this is held, none begins: whoever lets the flags follow
+    /// the log takes no kill back that the log cannot know of.
+    pub(crate) fn under_way(&self) -> MutexGuard<'_, BTreeMap<KillScope, usize>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows kills as they take effect, recorded or not.

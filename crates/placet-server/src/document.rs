@@ -92,11 +92,13 @@ pub(crate) async fn decision(
     let note = rejection(server, workspace, answer).await?;
     // The last look before the bytes are written: what a kill overtakes here does not leave.
     let overtaken = answer.permit.as_ref().is_some_and(|permit| permit.permit.is_some())
-        && workspace.is_killed();
+        && workspace.stops_all_of(&answer.event);
+    // Nor does an answer on which a gate goes on as if it had not asked.
+    let shadowed = event.would_outcome.is_some() && workspace.stops_all_of(&answer.event);
     let revoked = overtaken
         || answer.permit.as_ref().is_some_and(|permit| permit.state == PermitState::Revoked);
-    let revoked_by = match revoked {
-        true if answer.erased && !workspace.is_killed() => Some(Reason::PayloadErased),
+    let stopped_by = match revoked || shadowed {
+        true if revoked && answer.erased && !workspace.is_killed() => Some(Reason::PayloadErased),
         true => Some(server.plane.revoked_by(workspace, &answer.event, answer.index).await?),
         false => None,
     };
@@ -129,7 +131,7 @@ pub(crate) async fn decision(
         }),
         approval,
         permit: permit(answer, revoked),
-        revoked_by,
+        stopped_by,
         rule_text: &rule_text,
         replayed: answer.replayed,
         reported: answer.reported,

@@ -3,7 +3,9 @@
 
 use placet_runtime::Stores;
 use placet_runtime::crypto::{MemorySigner, SystemClock};
-use placet_runtime::ports::{Lookout, PortError, Safety, Secret, Signer, Signers, WorkspaceKeys};
+use placet_runtime::ports::{
+    Lookout, Marks, PortError, Safety, Secret, Signer, Signers, WorkspaceKeys,
+};
 use placet_store::{DataDir, HighWater, Identity, OpenError, kill};
 use placet_types::ids::WorkspaceName;
 use std::collections::BTreeMap;
@@ -40,7 +42,8 @@ pub fn open_stores(dir: &DataDir) -> Result<Stores, OpenError> {
         model_writer: Box::new(model_writer),
         model: Arc::new(dir.read_model()?),
         keys: Arc::new(Pseudonyms(identity)),
-        safety: Box::new(Beside { dir: dir.path().to_owned(), marks }),
+        marks: Box::new(Signed(marks)),
+        safety: Box::new(Beside(dir.path().to_owned())),
         signers: Arc::new(signers),
         clock: Arc::new(SystemClock::default()),
         instance,
@@ -82,45 +85,51 @@ impl WorkspaceKeys for Pseudonyms {
     }
 }
 
-/// What lies beside the databases: high-water marks, armed certificate, kill file.
-struct Beside {
-    dir: PathBuf,
-    marks: HighWater,
-}
+/// How far logs were signed, in a file beside the databases.
+struct Signed(HighWater);
 
-impl Safety for Beside {
+impl Marks for Signed {
     fn check_size(&self, name: &WorkspaceName, size: u64) -> Result<(), PortError> {
-        self.marks.check(name.as_str(), size).map_err(PortError::new)
+        self.0.check(name.as_str(), size).map_err(PortError::new)
     }
 
     fn raise(&mut self, sizes: &[(WorkspaceName, u64)]) -> Result<(), PortError> {
         let sizes: BTreeMap<String, u64> =
             sizes.iter().map(|(name, size)| (name.to_string(), *size)).collect();
-        self.marks.raise(&sizes)
+        self.0.raise(&sizes)
     }
+}
 
+/// What else lies beside the databases: armed certificate, kill file.
+struct Beside(PathBuf);
+
+impl Safety for Beside {
     fn kill_requested(&self) -> bool {
-        kill::kill_requested(&self.dir)
+        kill::kill_requested(&self.0)
     }
 
     fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError> {
-        kill::read_armed(&self.dir).map_err(PortError::new)
+        kill::read_armed(&self.0).map_err(PortError::new)
     }
 
     fn write_armed(&self, bytes: &[u8]) -> Result<(), PortError> {
-        kill::write_armed(&self.dir, bytes).map_err(PortError::new)
+        kill::write_armed(&self.0, bytes).map_err(PortError::new)
     }
 
     fn remove_armed(&self) -> Result<(), PortError> {
-        kill::remove_armed(&self.dir).map_err(PortError::new)
+        kill::take_armed(&self.0).map_err(PortError::new)
+    }
+
+    fn sync(&self) -> Result<(), PortError> {
+        kill::sync_taken(&self.0).map_err(PortError::new)
     }
 
     fn lookout(&self) -> Option<Box<dyn Lookout>> {
-        Some(Box::new(Outlook(self.dir.clone())))
+        Some(Box::new(Outlook(self.0.clone())))
     }
 
     fn clear_kill_request(&self) -> Result<(), PortError> {
-        match fs::remove_file(self.dir.join("KILL")) {
+        match fs::remove_file(self.0.join("KILL")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PortError::new(error)),
             _ => Ok(()),
         }

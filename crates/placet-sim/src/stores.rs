@@ -6,9 +6,9 @@ use crate::keys::signer;
 use crate::mutant::Mutant;
 use placet_runtime::crypto::Fast;
 use placet_runtime::ports::{
-    AppendError, AuditFilter, Batch, Head, Indexed, Journal, JournalReader, Piece, PortError,
-    ReadModel, ReadModelWriter, Safety, Secret, Signer, Signers, SlotReader, Slots, Snapshots,
-    WorkspaceKeys, WorkspaceNo,
+    AppendError, AuditFilter, Batch, Head, Indexed, Journal, JournalReader, Marks, Piece,
+    PortError, ReadModel, ReadModelWriter, Safety, Secret, Signer, Signers, SlotReader, Slots,
+    Snapshots, WorkspaceKeys, WorkspaceNo,
 };
 use placet_runtime::{Stores, matches};
 use placet_types::event::Event;
@@ -38,6 +38,7 @@ pub(crate) fn stores(disks: &Disks, clock: &SimClock) -> Stores {
         model_writer: Box::new(Reader(disks.clone())),
         model: Arc::new(Reader(disks.clone())),
         keys: Arc::new(Keys(disks.clone())),
+        marks: Box::new(Marked(disks.clone())),
         safety: Box::new(Beside(disks.clone())),
         signers: Arc::new(Seeds(disks.clone())),
         clock: Arc::new(clock.clone()),
@@ -412,9 +413,9 @@ impl WorkspaceKeys for Keys {
     }
 }
 
-struct Beside(Disks);
+struct Marked(Disks);
 
-impl Safety for Beside {
+impl Marks for Marked {
     fn check_size(&self, name: &WorkspaceName, size: u64) -> Result<(), PortError> {
         let disk = self.0.lock();
         let mark = disk.marks.get(name.as_str()).copied().unwrap_or_default();
@@ -437,7 +438,11 @@ impl Safety for Beside {
         }
         Ok(())
     }
+}
 
+struct Beside(Disks);
+
+impl Safety for Beside {
     fn kill_requested(&self) -> bool {
         self.0.lock().kill_file
     }
@@ -457,6 +462,10 @@ impl Safety for Beside {
 
     fn remove_armed(&self) -> Result<(), PortError> {
         self.0.lock().armed = None;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), PortError> {
         Ok(())
     }
 

@@ -40,6 +40,22 @@ pub fn write_armed(dir: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When it could not be removed.
 pub fn remove_armed(dir: &Path) -> io::Result<()> {
-    files::remove_if_there(&dir.join(ARMED))?;
+    take_armed(dir)?;
+    sync_taken(dir)
+}
+
+/// Removes the armed certificate without waiting for the disk; [`sync_taken`] does.
+///
+/// # Errors
+/// When it could not be removed.
+pub fn take_armed(dir: &Path) -> io::Result<()> {
+    files::remove_if_there(&dir.join(ARMED))
+}
+
+/// Makes durable that something was removed.
+///
+/// # Errors
+/// When the directory could not be synced.
+pub fn sync_taken(dir: &Path) -> io::Result<()> {
     files::sync_dir(dir)
 }

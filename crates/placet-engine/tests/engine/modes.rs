@@ -83,6 +83,24 @@ fn what_is_stopped_stays_stopped() {
 }
 
 #[test]
+fn a_manifest_that_is_tried_ends_no_run() {
+    rows(&format!(
+        "rule r execution allow
+         rule o lax.out deny outside
+         rule p out deny outside
+         {PUBLISHED}
+         decide bot execution e1 action=start capability=crm -> PERMIT
+         start bot e1                     -> execution.started
+         decide bot lax.out x1 execution=@e1 capability=crm -> SILENCE unenforced outside_manifest would=DENY
+         run e1                           -> running steps 1 waiting 0
+         # Where it is enforced it is the end of the run.
+         decide bot out x2 execution=@e1 capability=crm -> DENY outside_manifest p; kill.tripped
+         run e1                           -> killed steps 2 waiting 0
+         decide bot lax.out x3 execution=@e1 capability=crm -> DENY killed_execution"
+    ));
+}
+
+#[test]
 fn an_answer_of_a_mode_is_not_kept_for_the_next_question() {
     rows(&format!(
         "{PUBLISHED}

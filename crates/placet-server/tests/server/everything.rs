@@ -3,10 +3,13 @@
 
 use crate::world::{World, at};
 use placet_runtime::Workspace;
-use placet_runtime::ports::{AppendError, Batch, Journal, PortError, WorkspaceNo};
+use placet_runtime::ports::{
+    AppendError, Batch, Journal, Piece, PortError, Snapshots, WorkspaceNo,
+};
 use placet_types::ids::WorkspaceName;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 const EVERYTHING: &str = r#"{"scope":"everything"}"#;
 
@@ -75,6 +78,80 @@ async fn a_workspace_made_between_the_request_and_the_second_person_is_lifted_wi
     let world = world.restart().await;
     assert!(!world.root().is_killed() && !world.plane.is_tampered());
     assert!(world.get("/api/v1/kill", &zoe).await.ok()["everything"].is_null());
+}
+
+/// Saved states that can be made to hang for the second workspace alone.
+struct Slow {
+    saved: Arc<dyn Snapshots>,
+    hangs: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Snapshots for Slow {
+    fn list(&self, workspace: WorkspaceNo) -> Result<Vec<Piece>, PortError> {
+        if workspace == WorkspaceNo(1) {
+            let hangs = self.hangs.0.lock().unwrap();
+            drop(self.hangs.1.wait_while(hangs, |hangs| *hangs).unwrap());
+        }
+        self.saved.list(workspace)
+    }
+
+    fn read(&self, workspace: WorkspaceNo, piece: Piece) -> Result<Option<Vec<u8>>, PortError> {
+        self.saved.read(workspace, piece)
+    }
+
+    fn write(&self, workspace: WorkspaceNo, piece: Piece, bytes: &[u8]) -> Result<(), PortError> {
+        self.saved.write(workspace, piece, bytes)
+    }
+
+    fn remove(&self, workspace: WorkspaceNo, piece: Piece) -> Result<(), PortError> {
+        self.saved.remove(workspace, piece)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_that_a_lift_overtakes_says_so_and_leaves_nothing_stopped() {
+    let world = World::idle_after(Duration::from_millis(100)).await;
+    let ann = world.admin.clone();
+    let olga = world.key("human:olga", &["operator"]).await;
+    let (_, zoe) = tenant(&world).await;
+    let other = world.plane.workspace(&WorkspaceName::parse("other").unwrap()).unwrap();
+    let sub = world.key_in(&other, "agent:sub", &[]).await;
+    drop(other);
+    let hangs = Arc::new((Mutex::new(false), Condvar::new()));
+    let given = hangs.clone();
+    let world = world
+        .restart_over(
+            |_| {},
+            move |stores| {
+                let saved = stores.snapshots.clone();
+                stores.snapshots = Arc::new(Slow { saved, hangs: given });
+            },
+        )
+        .await;
+    let other = world.plane.workspace(&WorkspaceName::parse("other").unwrap()).unwrap();
+    while world.plane.idle().away.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    *hangs.0.lock().unwrap() = true;
+    // The state of the other workspace is asked for, and does not come.
+    let kill = world.send("POST", "/api/v1/kill", &olga, &[], EVERYTHING).await;
+    while world.get("/api/v1/kill", &ann).await.ok()["everything"].is_null() {}
+    assert_eq!(world.post("/api/v1/lift", &ann, EVERYTHING).await.ok()["lifted"], false);
+    let lift = world.send("POST", "/api/v1/lift", &olga, &[], EVERYTHING).await;
+    while world.root().is_killed() || !world.data().join("armed").exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(other.is_killed());
+    *hangs.0.lock().unwrap() = false;
+    hangs.1.notify_all();
+    World::read(kill).await.refused(409, "lifted_meanwhile");
+    assert_eq!(World::read(lift).await.ok()["lifted"], true);
+    assert!(!world.root().is_killed() && !other.is_killed());
+    assert!(world.data().join("armed").exists(), "what the lift armed is right");
+    assert!(world.get("/api/v1/kill", &zoe).await.ok()["everything"].is_null());
+    assert_eq!(at(&world.decide(&sub, "a", "").await, "/permit/state"), "granted");
+    let world = world.restart().await;
+    assert!(!world.root().is_killed() && !world.plane.is_tampered());
 }
 
 /// A journal that can be made to fail for the second workspace alone.

@@ -335,14 +335,6 @@ impl Signers for CutSigners {
 struct CutSafety(Box<dyn Safety>, Arc<Fault>);
 
 impl Safety for CutSafety {
-    fn check_size(&self, name: &WorkspaceName, size: u64) -> Result<(), PortError> {
-        self.0.check_size(name, size)
-    }
-
-    fn raise(&mut self, sizes: &[(WorkspaceName, u64)]) -> Result<(), PortError> {
-        self.0.raise(sizes)
-    }
-
     fn kill_requested(&self) -> bool {
         self.0.kill_requested()
     }
@@ -357,6 +349,10 @@ impl Safety for CutSafety {
 
     fn remove_armed(&self) -> Result<(), PortError> {
         self.0.remove_armed()
+    }
+
+    fn sync(&self) -> Result<(), PortError> {
+        self.0.sync()
     }
 
     fn clear_kill_request(&self) -> Result<(), PortError> {

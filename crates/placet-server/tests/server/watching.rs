@@ -1,9 +1,10 @@
 //! What stops everything from beside the store: whatever hangs, is full or is busy, and recorded as
 //! soon as that can be.
 
-use crate::world::{BIG, World, at, request};
+use crate::world::{BIG, BUNDLE, World, at, request};
 use placet_runtime::Stores;
-use placet_runtime::ports::{AppendError, Batch, Journal, PortError, WorkspaceNo};
+use placet_runtime::ports::{AppendError, Batch, Journal, Marks, PortError, WorkspaceNo};
+use placet_server::ServerOptions;
 use placet_types::event::KillSource;
 use placet_types::ids::WorkspaceName;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// A journal whose writes can be made to hang, or to fail as on a full disk.
 struct Ill {
@@ -244,6 +246,88 @@ async fn a_kill_reaches_answers_of_runs_within_what_it_stops_while_a_flush_hangs
         assert_eq!(at(&answers[2], "/outcome"), "PERMIT", "{}", answers[2]);
         let shown = world.get(&format!("/api/v1/executions/{within}"), &bot).await.ok();
         assert_eq!(at(&shown, "/state"), "killed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_reaches_the_answer_on_which_a_gate_would_go_on_while_a_flush_hangs() {
+    let lax = format!(
+        "{BUNDLE}modes:\n  - {{ id: trial, surfaces: [\"payments.**\"], environments: [\"*\"], \
+         mode: shadow, owner: payments }}\n"
+    );
+    for scope in ["everything", "surface:payments.transfer"] {
+        let world = World::with(Some(&lax), true, ServerOptions::default()).await;
+        let how = Arc::new(How::default());
+        let given = how.clone();
+        let world = world.restart_over(|_| {}, move |stores| sicken(stores, given)).await;
+        let never = r#","risk_tags":["never"]"#;
+        let passed = world.decide("", "a", never).await;
+        assert_eq!([at(&passed, "/outcome"), at(&passed, "/mode")], ["SILENCE", "shadow"]);
+        let mut stops = world.root().watch_stops();
+        stops.mark_unchanged();
+        how.hang(true);
+        let asked = world.send("POST", "/api/v1/decisions", "", &[], &request("b", never)).await;
+        until(|| how.caught.load(Ordering::SeqCst));
+        let body = format!(r#"{{"scope":"{scope}","mode":"kill"}}"#);
+        let kill = world.send("POST", "/api/v1/overrides", "", &[], &body).await;
+        until(|| stops.has_changed().unwrap());
+        how.hang(false);
+        let answer = World::read(asked).await.ok();
+        World::read(kill).await.ok();
+        let code = if scope == "everything" { "killed_everything" } else { "killed_surface" };
+        assert_eq!([at(&answer, "/outcome"), at(&answer, "/reasons/0/code")], ["DENY", code]);
+        assert_eq!([answer.get("mode"), answer.get("would_outcome")], [None, None], "{answer}");
+        assert!(!answer["reasons"].to_string().contains("unenforced"), "{answer}");
+        // So is what was let pass before, as long as the kill lasts.
+        let shown = world.get(&format!("/api/v1/decisions/{}", at(&passed, "/id")), "").await.ok();
+        assert_eq!([at(&shown, "/outcome"), at(&shown, "/reasons/0/code")], ["DENY", code]);
+    }
+}
+
+/// Marks whose disk hangs until it is told to go on; in the end it goes on by itself, and says so.
+struct Hung(Arc<How>, Arc<AtomicBool>);
+
+impl Marks for Hung {
+    fn check_size(&self, _: &WorkspaceName, _: u64) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    fn raise(&mut self, _: &[(WorkspaceName, u64)]) -> Result<(), PortError> {
+        let hangs = self.0.hangs.lock().unwrap();
+        self.0.caught.store(true, Ordering::SeqCst);
+        let patience = Duration::from_secs(30);
+        let (hangs, _) = self.0.woken.wait_timeout_while(hangs, patience, |it| *it).unwrap();
+        self.1.fetch_or(*hangs, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// One thread runs all tasks of the server.
+#[tokio::test]
+async fn a_high_water_mark_that_hangs_keeps_nothing_waiting() {
+    for by_signal in [false, true] {
+        let (how, alone) = (Arc::new(How::default()), Arc::new(AtomicBool::new(false)));
+        let given = (how.clone(), alone.clone());
+        let world =
+            World::over(move |stores| stores.marks = Box::new(Hung(given.0, given.1))).await;
+        how.hang(true);
+        let housekeeping = tokio::spawn(world.plane.clone().housekeeping());
+        while !how.caught.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.get("/healthz", "").await.ok()["status"], "ok");
+        if by_signal {
+            world.plane.trip_at_once(KillSource::Signal);
+        } else {
+            let body = r#"{"scope":"everything"}"#;
+            world.post("/api/v1/kill", &world.admin, body).await.ok();
+        }
+        let kill = tripped(&world).await;
+        assert_eq!(kill["source"], if by_signal { "signal" } else { "api" });
+        assert!(!world.data().join("armed").exists(), "a restart is tripped as well");
+        assert!(!alone.load(Ordering::SeqCst), "something waited for the mark");
+        how.hang(false);
+        housekeeping.abort();
     }
 }
 
