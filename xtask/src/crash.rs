@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Load runs so long before the kill, in milliseconds.
-const LOAD_MS: std::ops::Range<u64> = 20..900;
+const LOAD_MS: std::ops::Range<u64> = 20..500;
 /// A start that is killed lives so long, in milliseconds.
 const START_MS: std::ops::Range<u64> = 1..80;
 /// Permits of a round whose nonces are tried after the restart; well within their life.
