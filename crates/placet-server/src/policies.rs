@@ -28,6 +28,7 @@ use placet_types::ids::{ActorKind, DecisionId};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Outcome;
 use placet_types::{Digest, Request};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Largest upload: the largest bundle, spelt as JSON strings.
 const UPLOAD_MAX: usize = 24 << 20;
@@ -66,9 +67,11 @@ pub(crate) async fn publish(mut call: Call) -> Result<Response, Problem> {
     if let Some(done) = in_force(&call, &session, digest).await? {
         return Ok(done);
     }
+    // Whoever finds no place leaves no draft either.
+    let place = call.decide_place(1).await?;
     let draft = plane.draft(workspace, principal, compiled, signature.as_ref(), replaces);
     let publication = draft.await?;
-    ask(&call, &session, publish_request(&publication, reason.as_deref(), key)).await
+    ask(&call, &session, place, publish_request(&publication, reason.as_deref(), key)).await
 }
 
 /// `POST /api/v1/policies/rollback`
@@ -95,7 +98,8 @@ pub(crate) async fn rollback(mut call: Call) -> Result<Response, Problem> {
     }
     let publication: Publication = plane.former(&session.workspace, target).await?;
     let body = rollback_request(&publication, reason.as_deref(), emergency, key);
-    ask(&call, &session, body).await
+    let place = call.decide_place(1).await?;
+    ask(&call, &session, place, body).await
 }
 
 /// `POST /api/v1/policies/release`: by the author, or by one who approved it.
@@ -108,10 +112,15 @@ pub(crate) async fn release(mut call: Call) -> Result<Response, Problem> {
     release_now(&call, &session, decision).await
 }
 
-/// Asks for a decision; where it permits, the bundle is in force when this answers.
-async fn ask(call: &Call, session: &Session, body: Value) -> Result<Response, Problem> {
+/// Asks for a decision, in a place among those on their way; where it permits, the bundle is in force when this
+/// answers.
+async fn ask(
+    call: &Call,
+    session: &Session,
+    place: OwnedSemaphorePermit,
+    body: Value,
+) -> Result<Response, Problem> {
     let request = Request::read(body, &session.principal.caller)?;
-    let place = call.decide_place(1).await?;
     let plane = &call.server.plane;
     let decided = match plane.decide(&session.workspace, &session.principal, &request).await {
         // The same key after another bundle came into force: the words differ for that alone.
