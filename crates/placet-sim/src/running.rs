@@ -16,11 +16,27 @@ use std::sync::Arc;
 /// How long a caller waits.
 const PATIENCE_MS: u64 = 10_000;
 
-/// An agent begins an execution, goes some steps, one of them outside of its manifest now and then, and says how
-/// it ended, if nothing ended it before.
+/// An agent begins executions, of which all but the first wait for their place, and goes through one after the
+/// other.
 pub(crate) async fn execute(world: &Rc<World>, name: &WorkspaceName, label: &str) {
     let agent = AGENTS[usize::try_from(world.below(2)).unwrap_or(0)];
     let Some(who) = world.person(name, agent) else { return };
+    let mut begun = Vec::new();
+    for number in 0..=world.below(3) {
+        begun.extend(begin(world, name, &who, &format!("{label}-{number}")).await);
+    }
+    for (id, branch, label) in begun {
+        go_through(world, &who, id, branch, &label).await;
+    }
+}
+
+/// Begins one: its id, its branch and what its requests are called by.
+async fn begin(
+    world: &Rc<World>,
+    name: &WorkspaceName,
+    who: &Person,
+    label: &str,
+) -> Option<(ExecutionId, Option<String>, String)> {
     let branch = world.per_mille(400).then(|| BRANCH.to_owned());
     let parent = {
         let runs = world.runs.borrow();
@@ -32,12 +48,24 @@ pub(crate) async fn execute(world: &Rc<World>, name: &WorkspaceName, label: &str
     let spec = ExecutionSpec { capability: CAPABILITY.to_owned(), branch, parent, max_steps };
     let (key, nonce) = (format!("run-{label}"), format!("nonce-of-running-{label}"));
     let request = Plane::execution_request(&spec, key.clone(), nonce.clone());
-    let ask = Ask::governed(&who, key, nonce, request);
-    let Some(answer) = world.propose(&ask, 4).await else { return };
+    let ask = Ask::governed(who, key, nonce, request);
+    let answer = world.propose(&ask, 4).await?;
     if answer.event.outcome != Outcome::Permit {
-        return;
+        return None;
     }
-    let Some(id) = world.start_run(&who, answer.event.decision, &spec).await else { return };
+    let id = world.start_run(who, answer.event.decision, &spec).await?;
+    Some((id, spec.branch, label.to_owned()))
+}
+
+/// Goes some steps, one of them outside of its manifest now and then, and says how it ended, if nothing ended it
+/// before.
+async fn go_through(
+    world: &Rc<World>,
+    who: &Person,
+    id: ExecutionId,
+    branch: Option<String>,
+    label: &str,
+) {
     for step in 0..world.below(4) {
         let pause = world.below(world.pace_ms + 1);
         world.sleep(pause).await;
@@ -51,12 +79,12 @@ pub(crate) async fn execute(world: &Rc<World>, name: &WorkspaceName, label: &str
             .with("action", "create")
             .with("capability", CAPABILITY)
             .with("execution", id.to_string());
-        if let Some(branch) = &spec.branch {
+        if let Some(branch) = &branch {
             body = body.with("branch", branch.as_str());
         }
         let (key, nonce) =
             (format!("step-{label}-{step}"), format!("nonce-of-step-{label}-{step}"));
-        let ask = Ask::new(&who, key, nonce, body);
+        let ask = Ask::new(who, key, nonce, body);
         let Some(answer) = world.propose(&ask, 3).await else { continue };
         if answer.event.outcome == Outcome::RequireApproval && world.per_mille(600) {
             world.wait_for(&ask, answer.event.decision).await;
@@ -64,11 +92,11 @@ pub(crate) async fn execute(world: &Rc<World>, name: &WorkspaceName, label: &str
     }
     if world.per_mille(700) {
         let end = if world.per_mille(500) { EndState::Succeeded } else { EndState::Failed };
-        world.end_run(&who, id, end).await;
+        world.end_run(who, id, end).await;
     }
     if world.per_mille(300) {
         // Another end comes too late.
-        world.end_run(&who, id, EndState::Failed).await;
+        world.end_run(who, id, EndState::Failed).await;
     }
 }
 

@@ -110,7 +110,7 @@ exceptions:
   review: 30s
   break_glass: { roles: [admin, operator], max: 1m, review: 10s }
 rules:
-  - { id: run, match: { surfaces: [execution] }, decision: allow_with_constraints, constraints: { max_concurrent: 2 } }
+  - { id: run, match: { surfaces: [execution] }, decision: allow_with_constraints, constraints: { max_concurrent: 1 } }
   - { id: mail, match: { surfaces: ["mail.send"] }, decision: allow }
   - { id: proved, match: { surfaces: ["pay.proved"] }, decision: allow }
 "#;
