@@ -205,8 +205,8 @@ pub(crate) async fn rotate(world: &Rc<World>, label: &str) {
     world.call("rotate", PATIENCE_MS, run).await;
 }
 
-/// At rest all logs are signed by one key, and it is the only one that there is.
-pub(crate) fn one_signer(disk: &Disk, logs: &Logs) -> Held {
+/// The keys that sign the logs, each once.
+pub(crate) fn signing(logs: &Logs) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for log in logs.values().filter(|log| !log.is_empty()) {
         let vkey = log.iter().rev().find_map(|stored| match &stored.entry.event {
@@ -218,6 +218,12 @@ pub(crate) fn one_signer(disk: &Disk, logs: &Logs) -> Held {
         keys.extend(vkey.and_then(|vkey| vkey.splitn(3, '+').nth(2).map(str::to_owned)));
     }
     keys.dedup();
+    keys
+}
+
+/// At rest all logs are signed by one key, and it is the only one that there is.
+pub(crate) fn one_signer(disk: &Disk, logs: &Logs) -> Held {
+    let keys = signing(logs);
     if keys.len() > 1 {
         return violated(NAME, format!("logs are signed by {} keys at rest", keys.len()));
     }

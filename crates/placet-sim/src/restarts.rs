@@ -3,6 +3,7 @@
 
 use crate::checkers::{Held, erased, logs, violated};
 use crate::executor::Group;
+use crate::keys::signing;
 use crate::mutant::Mutant;
 use crate::random::{Random, SeededEntropy};
 use crate::simulation::Simulation;
@@ -152,7 +153,9 @@ impl Simulation {
             self.stricter = self.faults.per_mille(300);
         }
         let unsure = self.clock_is_behind();
-        self.disturbed |= unsure && self.plan.bundles;
+        // A start writes where a bundle came with it, or a rotation was cut short: not by a doubtful clock.
+        let rotating = logs(&world.disks.lock()).is_ok_and(|logs| signing(&logs).len() > 1);
+        self.disturbed |= unsure && (self.plan.bundles || rotating);
         let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
         let trace = world.trace.clone();
         let host = Host {
