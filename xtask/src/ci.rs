@@ -27,6 +27,9 @@ const SIMULATED: [u64; 2] = [60, 50_000];
 /// Lone requests that are traced in CI.
 const TRACED: u64 = 10;
 
+/// How everything here is built: by the profile that compiles soonest.
+const BUILT: [&str; 3] = ["--locked", "--profile", "ci"];
+
 /// What a stage shows in the table when it holds.
 type Check = fn(&Stages) -> Result<String>;
 
@@ -119,18 +122,18 @@ impl Stages {
     }
 
     fn clippy(&self) -> Result<String> {
-        let words = ["clippy", "--locked", "--release", "--workspace", "--all-targets", "--"];
-        self.cargo(&[&words[..], &["-D", "warnings"]].concat())?;
+        let words = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+        self.cargo(&[&["clippy"], &BUILT[..], &words[..]].concat())?;
         Ok(good("no warnings"))
     }
 
     fn build(&self) -> Result<String> {
-        self.cargo(&["build", "--locked", "--release", "--workspace"])?;
-        Ok(good("release, as everything below uses it"))
+        self.cargo(&[&["build"], &BUILT[..], &["--workspace"]].concat())?;
+        Ok(good("as everything below uses it"))
     }
 
     fn test(&self) -> Result<String> {
-        let mut command = self.cargo_command(&["test", "--locked", "--release", "--workspace"]);
+        let mut command = self.cargo_command(&[&["test"], &BUILT[..], &["--workspace"]].concat());
         let closing = echo(&mut command, |line| line.starts_with("test result:"))?;
         println!("\nclosing lines of the {} test runners:", closing.len());
         closing.iter().for_each(|line| println!("{line}"));
@@ -195,7 +198,7 @@ impl Stages {
             .iter()
             .flat_map(|(name, value)| [(*name).to_owned(), value.to_string()])
             .collect();
-        sim::seeds(&self.root, &words)?;
+        sim::seeds(&self.built("placet-sim"), &words)?;
         Ok(good("every seed holds"))
     }
 
@@ -231,11 +234,11 @@ impl Stages {
 
     /// The stubs that the tests of channels run against, held to the services' own clients.
     fn chats(&self) -> Result<String> {
-        let words = ["build", "--locked", "--release", "--workspace", "--example", "chat_stubs"];
-        self.cargo(&words)?;
+        let words = ["--workspace", "--example", "chat_stubs"];
+        self.cargo(&[&["build"], &BUILT[..], &words[..]].concat())?;
         let mut command = Command::new(self.python("chat-venv", &CHAT_CLIENTS)?);
         command.arg(self.root.join("verify/chat_stubs.py")).arg("--stubs");
-        command.arg(self.target.join("release/examples/chat_stubs"));
+        command.arg(self.built("examples/chat_stubs"));
         let said = echo(&mut command, |line| line.starts_with("chat stubs"))?;
         Ok(good(said.join("; ")))
     }
@@ -300,7 +303,11 @@ impl Stages {
     }
 
     fn binary(&self) -> PathBuf {
-        self.target.join("release/placet")
+        self.built("placet")
+    }
+
+    fn built(&self, name: &str) -> PathBuf {
+        self.target.join("ci").join(name)
     }
 
     fn cargo_command(&self, words: &[&str]) -> Command {

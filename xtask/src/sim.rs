@@ -18,13 +18,12 @@ pub(crate) fn run(root: &Path, words: &[String]) -> Result<()> {
     if !build.status().context("cargo cannot be started")?.success() {
         bail!("the simulator does not build");
     }
-    seeds(root, words)
+    seeds(&tidy::target_directory(root)?.join("release/placet-sim"), words)
 }
 
-/// As [`run`], with the simulator that stands there.
-pub(crate) fn seeds(root: &Path, words: &[String]) -> Result<()> {
-    let binary = tidy::target_directory(root)?.join("release/placet-sim");
-    let status = Command::new(&binary).args(words).status();
+/// As [`run`], with the simulator at `binary`.
+pub(crate) fn seeds(binary: &Path, words: &[String]) -> Result<()> {
+    let status = Command::new(binary).args(words).status();
     let status = status.with_context(|| format!("{} cannot be started", binary.display()))?;
     if !status.success() {
         bail!("the simulation ended with {status}");

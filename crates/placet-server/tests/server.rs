@@ -40,6 +40,8 @@ mod inbox;
 mod inputs;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/journal.rs"]
+mod journal;
 #[path = "server/leaving.rs"]
 mod leaving;
 #[path = "server/lending.rs"]

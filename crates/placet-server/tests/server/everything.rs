@@ -1,6 +1,7 @@
 //! What people of the first workspace do to everything: no other workspace has a say in it, and none is left
 //! behind.
 
+use crate::journal;
 use crate::world::{World, at};
 use placet_runtime::Workspace;
 use placet_runtime::ports::{
@@ -130,7 +131,7 @@ async fn a_kill_that_a_lift_overtakes_says_so_and_leaves_nothing_stopped() {
         .await;
     let other = world.plane.workspace(&WorkspaceName::parse("other").unwrap()).unwrap();
     while world.plane.idle().away.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::task::yield_now().await;
     }
     *hangs.0.lock().unwrap() = true;
     // The state of the other workspace is asked for, and does not come.
@@ -178,30 +179,12 @@ impl Journal for Halved {
     }
 }
 
-/// Takes the place of a journal while it is wrapped.
-struct Gone;
-
-impl Journal for Gone {
-    fn append(&mut self, _: &[Batch]) -> Result<(), AppendError> {
-        Err(AppendError::Unknown("gone".into()))
-    }
-
-    fn create_workspace(&mut self, _: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
-        Err(PortError::new("gone"))
-    }
-
-    fn put_bundle(&mut self, _: &[u8; 32], _: &[u8]) -> Result<(), PortError> {
-        Err(PortError::new("gone"))
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lift_that_did_not_reach_every_log_is_no_tampering_and_reaches_them_at_the_next_start() {
     let fails = Arc::new(AtomicBool::new(false));
     let given = fails.clone();
     let world = World::over(move |stores| {
-        let journal = std::mem::replace(&mut stores.journal, Box::new(Gone));
-        stores.journal = Box::new(Halved { journal, fails: given });
+        journal::wrap(stores, |journal| Halved { journal, fails: given });
     })
     .await;
     let olga = world.key("human:olga", &["operator"]).await;

@@ -1,6 +1,7 @@
 //! What stops everything from beside the store: whatever hangs, is full or is busy, and recorded as
 //! soon as that can be.
 
+use crate::journal;
 use crate::world::{BIG, BUNDLE, World, at, request};
 use placet_runtime::Stores;
 use placet_runtime::ports::{AppendError, Batch, Journal, Marks, PortError, WorkspaceNo};
@@ -66,20 +67,7 @@ async fn ill() -> (World, Arc<How>) {
 }
 
 fn sicken(stores: &mut Stores, how: Arc<How>) {
-    struct Gone;
-    impl Journal for Gone {
-        fn append(&mut self, _: &[Batch]) -> Result<(), AppendError> {
-            Err(AppendError::Unknown("gone".into()))
-        }
-        fn create_workspace(&mut self, _: &WorkspaceName) -> Result<WorkspaceNo, PortError> {
-            Err(PortError::new("gone"))
-        }
-        fn put_bundle(&mut self, _: &[u8; 32], _: &[u8]) -> Result<(), PortError> {
-            Err(PortError::new("gone"))
-        }
-    }
-    let journal = std::mem::replace(&mut stores.journal, Box::new(Gone));
-    stores.journal = Box::new(Ill { journal, how });
+    journal::wrap(stores, |journal| Ill { journal, how });
 }
 
 /// Looks again and again, and never lets anything else run on this thread.

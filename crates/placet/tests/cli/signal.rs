@@ -75,10 +75,12 @@ fn sigterm_ends_it_whatever_blocks() {
     std::fs::remove_file(&cert).unwrap();
     assert!(Command::new("mkfifo").arg(&cert).status().unwrap().success());
     server.signal("HUP");
+    let began = Instant::now();
     let held = loop {
         if let Ok(held) = OpenOptions::new().write(true).custom_flags(NONBLOCK).open(&cert) {
             break held;
         }
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody reads the certificate");
         std::thread::sleep(Duration::from_millis(5));
     };
     let began = Instant::now();
