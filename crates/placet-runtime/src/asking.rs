@@ -7,8 +7,10 @@ use crate::plane::Plane;
 use crate::ports::WorkspaceNo;
 use crate::sequencer::{Answer, Done, Glance, Job, Message, Next, Payload, Reply};
 use placet_engine::{Command, State};
+use std::iter::once;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::TrySendError;
+use std::thread::Builder;
 use tokio::sync::oneshot;
 
 impl Plane {
@@ -70,17 +72,25 @@ impl Plane {
         self.finish(answer).await
     }
 
-    /// Sends a command that may not be turned away: waits for a place in the inbox.
-    pub(crate) fn begin_urgent(
-        &self,
-        workspace: WorkspaceNo,
-        command: Command,
-        payload: Payload,
-    ) -> Result<Begun, PlaneError> {
-        let (message, answer) = message(workspace, command, payload, Next::None);
-        let gone = |_| self.not_ready().unwrap_or(PlaneError::ShuttingDown);
-        self.inbox.send(message).map_err(gone)?;
-        Ok(answer)
+    /// Sends commands that may not be turned away, in this order. They wait for places in the inbox, and who
+    /// sends them does not: a store that hangs behind a full inbox must not take the threads on which the next
+    /// kill arrives. Those that find nobody any more are dropped, which [`Plane::finish`] tells their callers.
+    pub(crate) fn send_urgent(&self, messages: Vec<Message>) {
+        let mut messages = messages.into_iter();
+        while let Some(message) = messages.next() {
+            let message = match self.inbox.try_send(message) {
+                Ok(()) => continue,
+                Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(message)) => message,
+            };
+            let inbox = self.inbox.clone();
+            let rest =
+                move || drop(once(message).chain(messages).try_for_each(|it| inbox.send(it)));
+            if let Err(error) = Builder::new().name("placet-urgent".into()).spawn(rest) {
+                self.host.say(format_args!("a kill is in effect but not recorded: {error}"));
+            }
+            return;
+        }
     }
 
     pub(crate) async fn finish(&self, answer: Begun) -> Result<Done, PlaneError> {

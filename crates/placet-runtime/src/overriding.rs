@@ -1,12 +1,12 @@
 //! How people stop what runs and let it run again: kill, freeze, disable, revoke, lift, and the armed
 //! certificate. Owns that a trip takes effect before it is written; refuses to know what it stops.
 
-use crate::asking::Begun;
+use crate::asking::{Begun, message};
 use crate::error::PlaneError;
 use crate::housekeeping::aside;
 use crate::plane::{Plane, Principal};
 use crate::ports::PortError;
-use crate::sequencer::Payload;
+use crate::sequencer::{Message, Next, Payload};
 use crate::workspace::Workspace;
 use placet_engine::{Command, KillState, Lift, Rejection, State, Trip};
 use placet_types::event::{DecisionEvent, KillScope, KillSource, OverrideMode};
@@ -144,20 +144,20 @@ impl Plane {
         // All trips are on their way before any is waited for: a caller that goes away meanwhile
         // leaves nothing half done.
         let mut waiting = Vec::with_capacity(affected.len());
+        let mut trips = Vec::with_capacity(affected.len());
         for (workspace, (under_way, told)) in affected.iter().zip(begun) {
-            let begun = self.begin_trip(workspace, what, principal, told);
+            let (trip, begun) = self.trip_of(workspace, what, principal, told);
+            trips.push(trip);
             waiting.push((workspace, begun, under_way));
         }
+        self.send_urgent(trips);
         if disarms {
             // A disk that hangs keeps no trip waiting; this may wait for the disk.
             result = result.and(self.sync_removed().await);
         }
         let mut recorded = false;
         for (workspace, begun, under_way) in waiting {
-            let done = match begun {
-                Ok(answer) => self.finish(answer).await.map(drop),
-                Err(error) => Err(error),
-            };
+            let done = self.finish(begun).await.map(drop);
             drop(under_way);
             recorded |= workspace.no == root.no && done.is_ok();
             result = result.and(self.conclude(workspace, what, done).await);
@@ -172,7 +172,8 @@ impl Plane {
             for workspace in self.all_workspaces() {
                 if !affected.iter().any(|it| it.no == workspace.no) {
                     let (under_way, told) = what.begin(&workspace);
-                    let begun = self.begin_trip(&workspace, what, principal, told)?;
+                    let (trip, begun) = self.trip_of(&workspace, what, principal, told);
+                    self.send_urgent(vec![trip]);
                     let done = self.finish(begun).await.map(drop);
                     drop(under_way);
                     result = result.and(self.conclude(&workspace, what, done).await);
@@ -222,14 +223,14 @@ impl Plane {
         aside(move || stored(safety.sync())).await.flatten()
     }
 
-    /// Sends a trip to the sequencer, whatever else is waiting there.
-    fn begin_trip(
+    /// A trip for the sequencer, and where its answer comes.
+    fn trip_of(
         &self,
         workspace: &Workspace,
         what: &Halt,
         principal: Option<&Principal>,
         waiting: u64,
-    ) -> Result<Begun, PlaneError> {
+    ) -> (Message, Begun) {
         let who = principal.map(|principal| self.who(workspace, principal));
         let Halt { scope, mode, source } = what.clone();
         let first = self.root().is_some_and(|root| root.no == workspace.no);
@@ -240,7 +241,7 @@ impl Plane {
         };
         // A kill is recorded even when the name of who asked can no longer be sealed.
         let payload = self.actor_payload(principal).unwrap_or_else(|_| Payload::empty());
-        self.begin_urgent(workspace.no, command, payload)
+        message(workspace.no, command, payload, Next::None)
     }
 
     /// Asks for, or completes, the lift of whatever stops a scope. True once it is lifted.

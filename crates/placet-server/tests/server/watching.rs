@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A journal whose writes can be made to hang, or to fail as on a full disk.
 struct Ill {
@@ -269,6 +269,51 @@ async fn a_kill_reaches_the_answer_on_which_a_gate_would_go_on_while_a_flush_han
         // So is what was let pass before, as long as the kill lasts.
         let shown = world.get(&format!("/api/v1/decisions/{}", at(&passed, "/id")), "").await.ok();
         assert_eq!([at(&shown, "/outcome"), at(&shown, "/reasons/0/code")], ["DENY", code]);
+    }
+}
+
+/// As many as this wait behind a flush that hangs, and more are turned away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_behind_a_full_queue_take_no_thread_of_those_that_answer() {
+    let (world, how) = ill().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    how.hang(true);
+    let first = world.send("POST", "/api/v1/decisions", &bot, &[], &request("a", "")).await;
+    until(|| how.caught.load(Ordering::SeqCst));
+    let full = Arc::new(AtomicBool::new(false));
+    let mut looks = Vec::new();
+    while !full.load(Ordering::SeqCst) {
+        let (plane, full) = (world.plane.clone(), full.clone());
+        looks.push(tokio::spawn(async move {
+            let seen = plane.kill_state(&plane.root().unwrap()).await;
+            full.fetch_or(seen.is_err(), Ordering::SeqCst);
+        }));
+        tokio::task::yield_now().await;
+    }
+    let mut kills = Vec::new();
+    for scope in ["surface:a", "surface:b", "surface:c", "everything"] {
+        let body = format!(r#"{{"scope":"{scope}","mode":"kill"}}"#);
+        let mut stops = world.root().watch_stops();
+        stops.mark_unchanged();
+        kills.push(world.send("POST", "/api/v1/overrides", &olga, &[], &body).await);
+        // Every one is in effect, and somebody is there for the next.
+        let sent = Instant::now();
+        until(|| stops.has_changed().unwrap() || sent.elapsed() > Duration::from_secs(60));
+        assert!(stops.has_changed().unwrap(), "nobody hears of {scope}");
+    }
+    assert!(world.root().is_killed());
+    assert_eq!(world.get("/healthz", "").await.ok()["status"], "ok");
+    how.hang(false);
+    for kill in kills {
+        World::read(kill).await.ok();
+    }
+    let denied = World::read(first).await.ok();
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything", "{denied}");
+    let stopped = world.get("/api/v1/overrides", &olga).await.ok();
+    assert_eq!(stopped["overrides"].as_array().map(Vec::len), Some(4), "{stopped}");
+    for look in looks {
+        look.await.unwrap();
     }
 }
 
