@@ -17,6 +17,10 @@ pub struct ExecutionRequest {
     /// Decisions that may name it, 1 to 1,000,000,000: one more ends it as `terminated_budget`. The manifest of
     /// its capability may say less.
     pub max_steps: Option<u64>,
+    /// Seconds that it may run, 1 to 2,592,000 (thirty days), from its place on: then it ends as
+    /// `terminated_budget`. Left out, as long as the permit's constraint `max_runtime_sec` says, or a week where
+    /// it says nothing; the constraint may say less.
+    pub max_runtime_sec: Option<u64>,
     /// Key of this action for retries.
     pub idempotency_key: Option<String>,
 }
@@ -55,6 +59,10 @@ pub struct ExecutionDocument {
     /// Since when it runs, or is queued.
     #[schema(value_type = String)]
     pub since: Instant,
+    /// When the plane ends it, if nobody does before; once it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub until: Option<Instant>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -69,6 +77,9 @@ pub struct ExecutionDocument {
     /// Executions of its capability that may run at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u64>,
+    /// Seconds that it may run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_runtime_sec: Option<u64>,
     /// Where its steps are listed, those that have no other trace.
     pub trace: String,
 }

@@ -106,7 +106,7 @@ pub(crate) fn decide<H: Hasher>(
     let trip = enforced
         .then(|| executions::tripped_by(state, command, &combined))
         .flatten()
-        .or_else(|| executions::spent_by(state, command, &combined));
+        .or_else(|| executions::spent_by(state, command, &combined, now));
     let mut event = event::<H>(state, command, verdict, combined, attempt.map(|a| a.index), now);
     (event.exception, event.retroactive) = (passage, retroactive);
     event.would_outcome = would_outcome;
@@ -208,7 +208,7 @@ pub(crate) fn barred(state: &State, command: &Decide, now: TimeMs) -> Option<Com
     if let Some(stop) = stopped(state, command) {
         return Some(Combined::refusal(Outcome::Deny, stop.reason()));
     }
-    if let Some(reason) = executions::barred(state, command) {
+    if let Some(reason) = executions::barred(state, command, now) {
         return Some(Combined::refusal(Outcome::Deny, reason));
     }
     (now > command.deadline).then(|| Combined::refusal(Outcome::Silence, Reason::DeadlineExceeded))

@@ -7,7 +7,7 @@ use crate::command::{Decide, Plan, Who};
 use crate::constitution::is_governed;
 use crate::overrides::{OVERRIDE_ROLES, Stop};
 use crate::rejection::Rejection;
-use crate::state::{Held, HeldState, State, Timer};
+use crate::state::{Held, HeldState, State};
 use crate::step::{append, has_role};
 use crate::within::executions;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -17,13 +17,13 @@ use alloc::vec::Vec;
 use placet_types::Digest;
 use placet_types::event::{
     DecisionEvent, EndState, Event, ExecutionEnded, ExecutionStarted, ExecutionTerminated,
-    KillEvent, KillScope, KillSource, OverrideMode, TerminateCause,
+    KillEvent, KillScope, KillSource, OverrideMode,
 };
 use placet_types::ids::{ExecutionId, TimeMs};
 use placet_types::policy::{Combined, Reason};
 
-pub use queue::EXECUTION_QUEUE_MS;
-pub(crate) use queue::{Places, begins, waited};
+pub use queue::{EXECUTION_QUEUE_MS, EXECUTION_RUN_SEC, EXECUTION_RUN_SEC_MAX};
+pub(crate) use queue::{Places, begins, ran_out, waited};
 
 /// Surface and action on which the start of an execution is asked for.
 pub const EXECUTION: (&str, &str) = ("execution", "start");
@@ -139,6 +139,8 @@ pub struct StartExecution {
     pub parent: Option<ExecutionId>,
     /// Decisions that may name it, by its start and by its capability's manifest.
     pub max_steps: Option<u64>,
+    /// Seconds that it may run, where that is to be less than the permit of its start says.
+    pub max_runtime_sec: Option<u64>,
     /// The bundle that the manifest is from.
     pub policy: Option<Digest>,
 }
@@ -259,7 +261,8 @@ pub(crate) fn start(
         capability,
         branch,
         parent: command.parent,
-        max_concurrent: queue::concurrency(held, prior),
+        max_concurrent: queue::constrained(held, prior, "max_concurrent"),
+        max_runtime_sec: Some(queue::runtime(held, prior, command.max_runtime_sec)),
         max_steps: command.max_steps,
     };
     if let Some(stop) = state.stop(&scopes(state, &event)) {
@@ -311,7 +314,7 @@ fn wanted(state: EndState) -> ExecutionState {
 }
 
 /// Why a request may not be a step of the execution that it names, if it names one of ours.
-pub(crate) fn barred(state: &State, command: &Decide) -> Option<Reason> {
+pub(crate) fn barred(state: &State, command: &Decide, now: TimeMs) -> Option<Reason> {
     let id = executions(&command.under).next()?;
     // A step that is decided again lists those above as well.
     let id = state.step_of(&command.under).unwrap_or(id);
@@ -336,15 +339,19 @@ pub(crate) fn barred(state: &State, command: &Decide) -> Option<Reason> {
     if !same {
         return Some(Reason::ExecutionMismatch);
     }
-    let spent = started.max_steps.is_some_and(|most| known.steps >= most);
-    spent.then_some(Reason::ExecutionBudget)
+    known.spent(now).map(|_| Reason::ExecutionBudget)
 }
 
-/// The end of an execution by a step too many.
-pub(crate) fn spent_by(state: &State, command: &Decide, combined: &Combined) -> Option<Event> {
+/// The end of an execution by a step too many, or too late.
+pub(crate) fn spent_by(
+    state: &State,
+    command: &Decide,
+    combined: &Combined,
+    now: TimeMs,
+) -> Option<Event> {
     let spent = combined.reasons.contains(&Reason::ExecutionBudget);
     let execution = state.step_of(&command.under).filter(|_| spent)?;
-    let cause = TerminateCause::Steps;
+    let cause = state.executions.all.get(&execution)?.spent(now)?;
     Some(Event::ExecutionTerminated(ExecutionTerminated { execution, cause }))
 }
 
@@ -467,6 +474,7 @@ impl State {
             ended: None,
         };
         self.executions.places.insert(&execution);
+        self.timers.extend(execution.timer());
         match self.executions.all.insert(event.execution, execution) {
             None => Ok(()),
             Some(_) => Err("it starts an execution a second time"),
@@ -492,11 +500,11 @@ impl State {
         let known = self.executions.all.get_mut(&id).filter(|known| known.ended.is_none());
         let Some(known) = known else { return };
         self.executions.places.remove(known);
-        let waited = known.queued.then_some(known.since);
+        let timer = known.timer();
         known.ended = Some((state, now));
         let scopes = known.scopes.clone();
-        if let Some(since) = waited {
-            self.timers.remove(&(queue::until(since), Timer::Queue(id)));
+        if let Some(timer) = timer {
+            self.timers.remove(&timer);
         }
         self.overrides.covered.leave_execution(id, &scopes);
         if state.is_killed() {

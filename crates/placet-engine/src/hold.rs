@@ -289,6 +289,10 @@ pub(crate) fn tick(state: &State, now: TimeMs) -> Plan {
                 events.push(executions::waited(*execution));
                 continue;
             }
+            Timer::Runtime(execution) => {
+                events.push(executions::ran_out(*execution));
+                continue;
+            }
             Timer::Delegation(delegation) => {
                 let delegation = *delegation;
                 events.push(Event::DelegationEnded(DelegationEnded { delegation, by: None }));

@@ -84,7 +84,8 @@ pub use exceptions::{
     ExceptionStanding, OPEN, OpenException, Passing, Reviewed,
 };
 pub use executions::{
-    EXECUTION, EXECUTION_QUEUE_MS, EndExecution, Execution, ExecutionState, StartExecution,
+    EXECUTION, EXECUTION_QUEUE_MS, EXECUTION_RUN_SEC, EXECUTION_RUN_SEC_MAX, EndExecution,
+    Execution, ExecutionState, StartExecution,
 };
 pub use follow::Follow;
 pub use idempotency::IdempotencyKeys;

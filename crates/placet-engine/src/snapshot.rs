@@ -31,7 +31,7 @@ use placet_types::event::{HoldScope, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x0b";
+const MAGIC: &[u8; 8] = b"plstate\x0c";
 
 impl State {
     /// Appends the state without its idempotency keys.

@@ -191,6 +191,7 @@ pub(crate) enum Timer {
     Exception(ExceptionId),
     Review(ExceptionId),
     Queue(ExecutionId),
+    Runtime(ExecutionId),
 }
 
 /// A permit that was handed to another gate, or consumed by it a moment ago.

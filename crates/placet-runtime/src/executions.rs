@@ -20,6 +20,8 @@ pub struct ExecutionSpec {
     pub parent: Option<ExecutionId>,
     /// Decisions that may name it, where that is to be fewer than its manifest says.
     pub max_steps: Option<u64>,
+    /// Seconds that it may run, where that is to be less than its permit says.
+    pub max_runtime_sec: Option<u64>,
 }
 
 /// Which executions a look is about.
@@ -42,6 +44,7 @@ impl Plane {
         nonce: String,
     ) -> Value {
         let arguments = Object::new()
+            .with_opt("max_runtime_sec", spec.max_runtime_sec)
             .with_opt("max_steps", spec.max_steps)
             .with_opt("parent", spec.parent.map(|parent| parent.to_string()));
         let arguments = (!arguments.is_empty()).then_some(arguments);
@@ -80,6 +83,7 @@ impl Plane {
                 prior: prior.clone(),
                 parent: spec.parent,
                 max_steps: most.into_iter().chain(spec.max_steps).min(),
+                max_runtime_sec: spec.max_runtime_sec,
                 policy: bundle.map(|bundle| bundle.digest()),
             }));
             let payload = self.actor_payload(Some(principal))?;

@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{ExecutionDocument, ExecutionList, IdText, Instant};
-use placet_engine::{Execution, ExecutionState, Rejection};
+use placet_engine::{EXECUTION_RUN_SEC_MAX, Execution, ExecutionState, Rejection};
 use placet_runtime::{ExecutionFilter, ExecutionSpec, PermitState, Plane, PlaneError};
 use placet_types::Request;
 use placet_types::event::EndState;
@@ -24,7 +24,8 @@ const PAGE_MAX: usize = 200;
 pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Propose)?;
     admit(&call, &session, 1)?;
-    let known = ["branch", "capability", "idempotency_key", "max_steps", "parent"];
+    let known =
+        ["branch", "capability", "idempotency_key", "max_runtime_sec", "max_steps", "parent"];
     let mut fields = call.object(&known).await?;
     let given = call::text(&mut fields, "idempotency_key", 200)?;
     let key = idempotency_key(&call, given)?;
@@ -35,7 +36,8 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     let spec = ExecutionSpec {
         capability: capability.ok_or_else(missing)?,
         branch: name(&mut fields, "branch")?,
-        max_steps: max_steps(&mut fields)?,
+        max_steps: count(&mut fields, "max_steps", 1_000_000_000)?,
+        max_runtime_sec: count(&mut fields, "max_runtime_sec", EXECUTION_RUN_SEC_MAX)?,
         parent: parent.map(|id| ExecutionId::parse(&id).ok_or_else(expected)).transpose()?,
     };
     let (workspace, principal) = (&session.workspace, &session.principal);
@@ -76,12 +78,12 @@ pub(crate) async fn start(mut call: Call) -> Result<Response, Problem> {
     document::answer(StatusCode::CREATED, &build(&execution, &names))
 }
 
-/// How many decisions may name it.
-fn max_steps(fields: &mut Object) -> Result<Option<u64>, Problem> {
-    let Some(value) = fields.remove("max_steps") else { return Ok(None) };
-    let count = value.as_u64().filter(|count| (1..=1_000_000_000).contains(count));
-    let expected = "expected an integer from 1 to 1000000000";
-    count.map(Some).ok_or_else(|| Problem::invalid("/max_steps", expected))
+/// A bound in a body.
+fn count(fields: &mut Object, field: &str, most: u64) -> Result<Option<u64>, Problem> {
+    let Some(value) = fields.remove(field) else { return Ok(None) };
+    let count = value.as_u64().filter(|count| (1..=most).contains(count));
+    let expected = || format!("expected an integer from 1 to {most}");
+    count.map(Some).ok_or_else(|| Problem::invalid(&format!("/{field}"), expected()))
 }
 
 /// A name in a body.
@@ -159,10 +161,12 @@ fn build(it: &Execution, names: &Names<'_>) -> ExecutionDocument {
         decision: IdText(started.decision()),
         index: it.index,
         since: Instant(it.since),
+        until: it.until().filter(|_| it.ended.is_none()).map(Instant),
         ended: it.ended.map(|(_, at)| Instant(at)),
         steps: it.steps,
         max_steps: started.max_steps,
         max_concurrent: started.max_concurrent,
+        max_runtime_sec: started.max_runtime_sec,
         waiting: it.waiting,
         trace: format!("/api/v1/traces/{}", started.execution),
     }

@@ -45,7 +45,10 @@ async fn begin(
     };
     // Those in a variant may have two steps; the third ends them.
     let max_steps = branch.is_some().then_some(2);
-    let spec = ExecutionSpec { capability: CAPABILITY.to_owned(), branch, parent, max_steps };
+    // Some may run for a moment alone, and lose their place while their runner still goes on.
+    let max_runtime_sec = world.per_mille(250).then(|| 1 + world.below(3));
+    let capability = CAPABILITY.to_owned();
+    let spec = ExecutionSpec { capability, branch, parent, max_steps, max_runtime_sec };
     let (key, nonce) = (format!("run-{label}"), format!("nonce-of-running-{label}"));
     let request = Plane::execution_request(&spec, key.clone(), nonce.clone());
     let ask = Ask::governed(who, key, nonce, request);

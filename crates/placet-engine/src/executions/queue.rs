@@ -1,5 +1,5 @@
-//! Places of executions: how many run, and who waits for one. Owns their order: of one capability whoever came
-//! first, as soon as nothing stops it; refuses to know what runs.
+//! Places of executions: how many run, for how long, and who waits for one. Owns their order: of one capability
+//! whoever came first, as soon as nothing stops it; refuses to know what runs.
 
 use super::{Execution, ExecutionState};
 use crate::state::{Bounds, Held, State, Timer};
@@ -14,6 +14,12 @@ use placet_types::json::Value;
 
 /// Nobody waits longer for a place: a day.
 pub const EXECUTION_QUEUE_MS: u64 = 24 * 3_600_000;
+
+/// Seconds that an execution runs whose permit says nothing of it: a week. A runner that died gives its place back.
+pub const EXECUTION_RUN_SEC: u64 = 7 * 24 * 3_600;
+
+/// Seconds that none runs longer, whatever its permit says: thirty days.
+pub const EXECUTION_RUN_SEC_MAX: u64 = 30 * 24 * 3_600;
 
 /// Who runs, and who waits.
 #[derive(Debug, Default)]
@@ -40,20 +46,63 @@ struct Place {
     waiting: BTreeSet<(u64, ExecutionId)>,
 }
 
-/// How many of its capability may run, as the permit of its start constrains it.
-pub(super) fn concurrency(held: Option<&Held>, prior: &DecisionEvent) -> Option<u64> {
+/// A limit that the permit of a start sets.
+pub(super) fn constrained(held: Option<&Held>, prior: &DecisionEvent, key: &str) -> Option<u64> {
     let constraints = held.map_or(&prior.constraints, |held| &held.constraints);
-    constraints.get("max_concurrent").and_then(Value::as_u64)
+    constraints.get(key).and_then(Value::as_u64)
 }
 
-/// Until when an execution waits that was accepted at an instant.
-pub(super) fn until(since: TimeMs) -> TimeMs {
-    since.plus(EXECUTION_QUEUE_MS)
+/// Seconds that an execution may run: as its permit says, or less if it asks for less.
+pub(super) fn runtime(held: Option<&Held>, prior: &DecisionEvent, asked: Option<u64>) -> u64 {
+    let most = constrained(held, prior, "max_runtime_sec").unwrap_or(EXECUTION_RUN_SEC);
+    most.min(asked.unwrap_or(most)).min(EXECUTION_RUN_SEC_MAX)
 }
 
 /// The end of an execution that has waited too long.
 pub(crate) fn waited(execution: ExecutionId) -> Event {
     Event::ExecutionTerminated(ExecutionTerminated { execution, cause: TerminateCause::Queue })
+}
+
+/// The end of an execution that has run for as long as it may.
+pub(crate) fn ran_out(execution: ExecutionId) -> Event {
+    Event::ExecutionTerminated(ExecutionTerminated { execution, cause: TerminateCause::Runtime })
+}
+
+impl Execution {
+    /// Until when it runs, once it has its place.
+    #[must_use]
+    pub fn until(&self) -> Option<TimeMs> {
+        let seconds = self.started.max_runtime_sec.filter(|_| !self.queued)?;
+        Some(self.since.plus(seconds.saturating_mul(1_000)))
+    }
+
+    /// When the plane ends it, unless it ends before.
+    pub(super) fn timer(&self) -> Option<(TimeMs, Timer)> {
+        let id = self.started.execution;
+        if self.queued {
+            return Some((self.since.plus(EXECUTION_QUEUE_MS), Timer::Queue(id)));
+        }
+        Some((self.until()?, Timer::Runtime(id)))
+    }
+
+    /// What it has used up, if it runs: of both, its steps.
+    pub(super) fn spent(&self, now: TimeMs) -> Option<TerminateCause> {
+        [TerminateCause::Steps, TerminateCause::Runtime]
+            .into_iter()
+            .find(|cause| self.may_end(*cause, now))
+    }
+
+    /// Whether the plane may end it by itself for this cause.
+    fn may_end(&self, cause: TerminateCause, now: TimeMs) -> bool {
+        let started = &self.started;
+        match cause {
+            TerminateCause::Steps => {
+                !self.queued && started.max_steps.is_some_and(|most| self.steps >= most)
+            }
+            TerminateCause::Runtime => self.until().is_some_and(|until| now >= until),
+            TerminateCause::Queue | TerminateCause::Parent => self.queued,
+        }
+    }
 }
 
 /// What becomes of an execution whose turn it is.
@@ -182,9 +231,7 @@ impl State {
         event: &ExecutionStarted,
         index: u64,
     ) -> Result<(), &'static str> {
-        self.accept_execution(event, index, true)?;
-        self.timers.insert((until(self.time), Timer::Queue(event.execution)));
-        Ok(())
+        self.accept_execution(event, index, true)
     }
 
     /// One that waited runs.
@@ -201,14 +248,17 @@ impl State {
         if orphaned {
             return Err("it starts an execution within one that does not run");
         }
-        let (scopes, since) = (known.scopes.clone(), known.since);
+        let scopes = known.scopes.clone();
         self.not_stopped(&scopes)?;
-        self.timers.remove(&(until(since), Timer::Queue(event.execution)));
         let now = self.time;
         if let Some(known) = self.executions.all.get_mut(&event.execution) {
+            if let Some(timer) = known.timer() {
+                self.timers.remove(&timer);
+            }
             self.executions.places.remove(known);
             (known.queued, known.index, known.since) = (false, index, now);
             self.executions.places.insert(known);
+            self.timers.extend(known.timer());
         }
         Ok(())
     }
@@ -220,15 +270,12 @@ impl State {
         let known = self.executions.all.get(&event.execution);
         let known = known.filter(|known| known.ended.is_none());
         let known = known.ok_or("it ends an execution that does not run")?;
-        // INVARIANT: what the plane ends by itself has waited, or has had all its steps.
-        let spent = known.started.max_steps.is_some_and(|most| known.steps >= most);
-        let (fits, state) = match event.cause {
-            TerminateCause::Steps => (spent && !known.queued, ExecutionState::TerminatedBudget),
-            TerminateCause::Queue | TerminateCause::Parent => {
-                (known.queued, ExecutionState::Failed)
-            }
+        // INVARIANT: what the plane ends by itself has waited, or has had all its steps or all its time.
+        let state = match event.cause {
+            TerminateCause::Steps | TerminateCause::Runtime => ExecutionState::TerminatedBudget,
+            TerminateCause::Queue | TerminateCause::Parent => ExecutionState::Failed,
         };
-        if !fits {
+        if !known.may_end(event.cause, self.time) {
             return Err("it ends an execution that has its place, or steps left");
         }
         self.end_execution(event.execution, state);

@@ -120,6 +120,10 @@ impl Code for Timer {
                 w.put(&7_u8);
                 w.put(id);
             }
+            Self::Runtime(id) => {
+                w.put(&8_u8);
+                w.put(id);
+            }
         }
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
@@ -132,6 +136,7 @@ impl Code for Timer {
             5 => r.get().map(Self::Exception),
             6 => r.get().map(Self::Review),
             7 => r.get().map(Self::Queue),
+            8 => r.get().map(Self::Runtime),
             _ => None,
         }
     }

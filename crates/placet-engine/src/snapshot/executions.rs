@@ -28,6 +28,7 @@ impl Code for Execution {
             branch,
             parent,
             max_concurrent,
+            max_runtime_sec,
             max_steps,
         } = started;
         w.put(execution);
@@ -38,6 +39,7 @@ impl Code for Execution {
         w.put(branch);
         w.put(parent);
         w.put(max_concurrent);
+        w.put(max_runtime_sec);
         w.put(max_steps);
         w.put(index);
         w.put(since);
@@ -62,6 +64,7 @@ impl Code for Execution {
                 branch: r.get()?,
                 parent: r.get()?,
                 max_concurrent: r.get()?,
+                max_runtime_sec: r.get()?,
                 max_steps: r.get()?,
             },
             index: r.get()?,

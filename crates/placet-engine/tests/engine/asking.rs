@@ -215,7 +215,7 @@ impl Scene {
         ExecutionId::from_bytes(*self.id(name).bytes())
     }
 
-    /// `start bot d1 [parent=d0] [steps=N]`, `end bot d1 succeeded|failed`
+    /// `start bot d1 [parent=d0] [steps=N] [runtime=SECONDS]`, `end bot d1 succeeded|failed`
     pub(crate) fn running(&mut self, words: &[&str], options: &Options<'_>) -> Command {
         let by = self.who(words[1]);
         if words[0] == "end" {
@@ -228,7 +228,9 @@ impl Scene {
         let parent = options.get("parent").map(|name| self.execution(name));
         let prior = Arc::new(prior);
         let max_steps = options.num("steps");
-        let start = StartExecution { by, index, prior, parent, max_steps, policy: None };
+        let max_runtime_sec = options.num("runtime");
+        let start =
+            StartExecution { by, index, prior, parent, max_steps, max_runtime_sec, policy: None };
         Command::StartExecution(Box::new(start))
     }
 

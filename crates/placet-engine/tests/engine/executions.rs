@@ -372,3 +372,76 @@ fn a_step_too_many_ends_it() {
          end bot e1 succeeded -> ! execution_ended",
     );
 }
+
+/// A runner that died gives its place back, and nobody goes on in a run that has had its time.
+#[test]
+fn no_execution_runs_for_ever() {
+    check(
+        "agent bot
+         rule s execution constrain max_runtime_sec=60
+         rule a pay allow
+         decide bot execution e1 action=start capability=crm -> PERMIT max_runtime_sec=60
+         decide bot execution e2 action=start capability=crm -> PERMIT max_runtime_sec=60
+         decide bot execution e3 action=start capability=crm -> PERMIT max_runtime_sec=60
+         # Its start may ask for less than its permit says, and not for more.
+         start bot e1 runtime=30 -> execution.started
+         start bot e2 runtime=90 -> execution.started
+         start bot e3 -> execution.started
+         +29999
+         tick -> nothing
+         decide bot pay p1 execution=@e1 capability=crm -> PERMIT
+         +1
+         # Before the plane has ended it, nobody goes on either; the step too late ends it.
+         decide bot pay p2 execution=@e1 capability=crm -> DENY execution_budget; execution.terminated
+         run e1 -> terminated_budget steps 2 waiting 0
+         tick -> nothing
+         end bot e2 succeeded -> execution.ended
+         +30000
+         # One that was ended before is not ended again.
+         tick -> execution.terminated
+         run e2 -> succeeded steps 0 waiting 0
+         run e3 -> terminated_budget steps 0 waiting 0
+         end bot e3 succeeded -> ! execution_ended",
+    );
+    // A week where nothing says so, and from its place on: what waits has not begun.
+    check(
+        "agent bot
+         rule s execution constrain max_concurrent=1
+         decide bot execution e1 action=start capability=crm -> PERMIT max_concurrent=1
+         decide bot execution e2 action=start capability=crm -> PERMIT max_concurrent=1
+         start bot e1 runtime=3600 -> execution.started
+         start bot e2 -> execution.queued
+         +3600000
+         tick -> execution.terminated
+         run e2 -> queued steps 0 waiting 0
+         tick -> execution.started
+         +604799999
+         tick -> nothing
+         +1
+         tick -> execution.terminated
+         run e2 -> terminated_budget steps 0 waiting 0",
+    );
+    // One that has had all its steps has its place until it is over, or until then.
+    check(
+        "agent bot
+         rule s execution allow
+         rule a pay allow
+         decide bot execution e1 action=start capability=crm -> PERMIT
+         start bot e1 steps=1 runtime=9 -> execution.started
+         decide bot pay p1 execution=@e1 capability=crm -> PERMIT
+         +9000
+         tick -> execution.terminated
+         run e1 -> terminated_budget steps 1 waiting 0",
+    );
+    // Thirty days, whatever its permit says.
+    check(
+        "agent bot
+         rule s execution constrain max_runtime_sec=9000000
+         decide bot execution e1 action=start capability=crm -> PERMIT max_runtime_sec=9000000
+         start bot e1 -> execution.started
+         +2591999999
+         tick -> nothing
+         +1
+         tick -> execution.terminated",
+    );
+}

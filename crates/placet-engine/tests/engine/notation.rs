@@ -214,7 +214,8 @@ impl Scene {
                 other => panic!("no effect {other}"),
             };
             let of = |key: &str| Some((key.to_owned(), options.num(key)?));
-            let keys = ["max_retries", "max_concurrent"].into_iter().filter_map(of);
+            let keys =
+                ["max_retries", "max_concurrent", "max_runtime_sec"].into_iter().filter_map(of);
             let object = keys.fold(Object::new(), |all, (key, n)| all.with(&key, n));
             let constraints =
                 (!object.is_empty()).then(|| Constraints::from_object(&object).unwrap());

@@ -77,7 +77,7 @@ impl Runs {
     pub(crate) fn terminated(&mut self, ended: &ExecutionTerminated) {
         let run = self.all.get_mut(&ended.execution).expect("a run");
         assert!(run.end.is_none(), "ended twice");
-        let spent = ended.cause == TerminateCause::Steps;
+        let spent = matches!(ended.cause, TerminateCause::Steps | TerminateCause::Runtime);
         assert_eq!(run.waits, !spent, "what waits has no steps, and what runs has its place");
         run.end = Some(if spent { "terminated_budget" } else { "failed" });
     }

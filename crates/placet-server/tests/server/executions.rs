@@ -187,11 +187,28 @@ async fn one_waits_for_a_place_and_one_has_had_its_steps() {
     }
     let over = step(&world, &bot, "payments.transfer", "s6", id).await;
     assert_eq!(at(&over, "/reasons/0/code"), "execution_budget");
-    for bad in ["0", "1000000001", "\"7\""] {
-        let body = format!(r#"{{"capability":"crm","max_steps":{bad}}}"#);
+    for (field, bad) in [
+        ("max_steps", "0"),
+        ("max_steps", "1000000001"),
+        ("max_steps", "\"7\""),
+        ("max_runtime_sec", "0"),
+        ("max_runtime_sec", "2592001"),
+        ("max_runtime_sec", "1.5"),
+    ] {
+        let body = format!(r#"{{"capability":"crm","{field}":{bad}}}"#);
         let refused = world.post(PATH, &bot, &body).await.refused(400, "field_invalid");
-        assert_eq!(at(&refused, "/field"), "/max_steps");
+        assert_eq!(at(&refused, "/field"), format!("/{field}"));
+    }
+    // A runner that is not heard of again keeps its place for as long as it said.
+    let fourth = begin("d", r#","max_runtime_sec":1"#).await;
+    assert_eq!(fourth["max_runtime_sec"], 1);
+    assert!(at(&fourth, "/until") > at(&fourth, "/since"), "{fourth}");
+    let path = format!("{PATH}/{}", at(&fourth, "/id"));
+    while at(&world.get(&path, &bot).await.ok(), "/state") != "terminated_budget" {
+        assert!(began.elapsed() < std::time::Duration::from_secs(90), "it never ends");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let types = world.get("/api/v1/audit?type=execution.terminated", &world.admin).await.ok();
-    assert_eq!(types["entries"].as_array().map(Vec::len), Some(2), "{types}");
+    assert_eq!(types["entries"].as_array().map(Vec::len), Some(3), "{types}");
+    assert_eq!(types.to_string().matches(r#""cause":"runtime""#).count(), 1, "{types}");
 }

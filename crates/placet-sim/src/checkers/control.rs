@@ -7,7 +7,6 @@ use crate::disk::Stored;
 use placet_engine::{ExceptionStanding, State};
 use placet_types::event::{
     DecisionEvent, Event, ExecutionStarted, KillEvent, KillScope, KillSource, OverrideMode,
-    TerminateCause,
 };
 use placet_types::ids::{ApprovalId, DecisionId, EvidenceId, ExceptionId, ExecutionId, TimeMs};
 use placet_types::policy::{Outcome, Reason};
@@ -168,9 +167,12 @@ pub(super) struct Run {
     pub(super) end: Option<&'static str>,
     /// It waits for a place.
     pub(super) queued: bool,
+    /// When that was, and seconds that it may run.
+    pub(super) since: TimeMs,
+    pub(super) runtime: Option<u64>,
     /// Decisions that named it while it ran, and how many may.
-    steps: u64,
-    most: Option<u64>,
+    pub(super) steps: u64,
+    pub(super) most: Option<u64>,
 }
 
 /// A decision that a permit may come from.
@@ -298,7 +300,7 @@ impl Fold {
             Event::ExecutionStarted(event)
                 if self.runs.get(&event.execution).is_some_and(|run| run.queued) =>
             {
-                self.begun(event, index)
+                self.begun(event, index, time)
             }
             Event::ExecutionStarted(event) | Event::ExecutionQueued(event) => {
                 let queued = matches!(stored.entry.event, Event::ExecutionQueued(_));
@@ -324,8 +326,9 @@ impl Fold {
                 if !queued {
                     places::has_place(self, event)?;
                 }
-                let most = event.max_steps;
-                let run = Run { index, scopes, end: None, queued, steps: 0, most };
+                let (most, runtime) = (event.max_steps, event.max_runtime_sec);
+                let since = time;
+                let run = Run { index, since, scopes, end: None, queued, steps: 0, most, runtime };
                 match self.runs.insert(event.execution, run) {
                     Some(_) => wrong("starts an execution a second time"),
                     None => Ok(()),
@@ -339,19 +342,7 @@ impl Fold {
                 _ => wrong("ends an execution that does not run"),
             },
             Event::ExecutionTerminated(event) => match self.runs.get_mut(&event.execution) {
-                Some(run) if run.end.is_none() => {
-                    let spent = run.most.is_some_and(|most| run.steps >= most);
-                    let (fits, end) = match event.cause {
-                        TerminateCause::Steps => (spent && !run.queued, "terminated_budget"),
-                        TerminateCause::Queue | TerminateCause::Parent => (run.queued, "failed"),
-                    };
-                    run.end = Some(end);
-                    if fits {
-                        Ok(())
-                    } else {
-                        wrong("ends an execution that had a place and steps")
-                    }
-                }
+                Some(run) if run.end.is_none() => places::terminated(run, event.cause, time),
                 _ => wrong("ends an execution that does not run"),
             },
             _ => Ok(()),
@@ -359,7 +350,7 @@ impl Fold {
     }
 
     /// One that waited has a place.
-    fn begun(&mut self, event: &ExecutionStarted, index: u64) -> Wrong {
+    fn begun(&mut self, event: &ExecutionStarted, index: u64, time: TimeMs) -> Wrong {
         let Some(run) = self.runs.get(&event.execution) else { return Ok(()) };
         if run.end.is_some() {
             return wrong("starts an execution that has ended");
@@ -369,7 +360,7 @@ impl Fold {
             return wrong(format!("starts an execution that waited while {by} is stopped"));
         }
         if let Some(run) = self.runs.get_mut(&event.execution) {
-            (run.queued, run.index) = (false, index);
+            (run.queued, run.index, run.since) = (false, index, time);
         }
         Ok(())
     }
@@ -389,10 +380,8 @@ impl Fold {
         let run =
             own(&self.runs, &scopes).filter(|_| !foreign).and_then(|id| self.runs.get_mut(&id));
         if let Some(run) = run.filter(|run| !run.queued || granted) {
-            if granted && (run.queued || run.most.is_some_and(|most| run.steps >= most)) {
-                return wrong(
-                    "lets a step pass of an execution that waits, or has had all its steps",
-                );
+            if granted && (run.queued || run.is_spent(time)) {
+                return wrong("lets a step pass of an execution that waits, or is used up");
             }
             run.steps += 1;
         }

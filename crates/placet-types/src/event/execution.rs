@@ -28,6 +28,8 @@ pub struct ExecutionStarted {
     pub parent: Option<ExecutionId>,
     /// Executions of this capability that may run at a time; the permit's constraint.
     pub max_concurrent: Option<u64>,
+    /// Seconds that it may run, from its place on; the plane ends it then.
+    pub max_runtime_sec: Option<u64>,
     /// Decisions that may name it; one more ends it.
     pub max_steps: Option<u64>,
 }
@@ -46,6 +48,7 @@ impl ExecutionStarted {
         w.str("execution", &self.execution.to_string());
         w.uint("index", self.index);
         w.uint_opt("max_concurrent", self.max_concurrent);
+        w.uint_opt("max_runtime_sec", self.max_runtime_sec);
         w.uint_opt("max_steps", self.max_steps);
         if !self.on_behalf_of.is_empty() {
             w.strings("on_behalf_of", self.on_behalf_of.iter().map(ActorRef::as_str));
@@ -67,6 +70,7 @@ impl ExecutionStarted {
             branch: r.parsed_opt("branch", name)?,
             parent: r.parsed_opt("parent", ExecutionId::parse)?,
             max_concurrent: r.uint_opt("max_concurrent")?,
+            max_runtime_sec: r.uint_opt("max_runtime_sec")?,
             max_steps: r.uint_opt("max_steps")?,
         })
     }
@@ -130,6 +134,8 @@ impl ExecutionEnded {
 pub enum TerminateCause {
     /// A step more than it may have was asked for.
     Steps,
+    /// It ran for as long as it may.
+    Runtime,
     /// It waited for a place for too long.
     Queue,
     /// What it was to be a part of had ended before its turn came.
@@ -137,11 +143,12 @@ pub enum TerminateCause {
 }
 
 impl TerminateCause {
-    /// `steps`, `queue`, `parent`.
+    /// `steps`, `runtime`, `queue`, `parent`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Steps => "steps",
+            Self::Runtime => "runtime",
             Self::Queue => "queue",
             Self::Parent => "parent",
         }
@@ -150,7 +157,8 @@ impl TerminateCause {
     /// Parses the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Steps, Self::Queue, Self::Parent].into_iter().find(|it| it.as_str() == text)
+        let all = [Self::Steps, Self::Runtime, Self::Queue, Self::Parent];
+        all.into_iter().find(|it| it.as_str() == text)
     }
 }
 

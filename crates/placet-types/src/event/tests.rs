@@ -277,6 +277,7 @@ fn all() -> Vec<Event> {
             branch: Some("b-1".into()),
             parent: Some(ExecutionId::from_bytes([6; 16])),
             max_concurrent: None,
+            max_runtime_sec: None,
             max_steps: None,
         }),
         Event::ExecutionQueued(ExecutionStarted {
@@ -288,6 +289,7 @@ fn all() -> Vec<Event> {
             branch: None,
             parent: None,
             max_concurrent: Some(2),
+            max_runtime_sec: Some(3600),
             max_steps: Some(9),
         }),
         Event::ExecutionTerminated(ExecutionTerminated {

@@ -302,7 +302,7 @@ impl Reason {
             }
             Self::ExecutionQueued => "this execution waits for a place; ask again once it runs",
             Self::ExecutionBudget => {
-                "this execution has had as many steps as it may, and that ends it"
+                "this execution has had as many steps, or as much time, as it may, and that ends it"
             }
         }
     }

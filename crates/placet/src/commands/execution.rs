@@ -38,6 +38,9 @@ enum ExecutionCommand {
         /// Decisions that may name it; one more ends it.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
         max_steps: Option<u64>,
+        /// Seconds that it may run, up to thirty days: then it ends.
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=2_592_000))]
+        max_runtime_sec: Option<u64>,
         /// The same start again, after a lost answer or an approval.
         #[arg(long, value_name = "TEXT")]
         idempotency_key: Option<String>,
@@ -74,7 +77,15 @@ enum ExecutionCommand {
 /// Runs it.
 pub(crate) async fn run(args: ExecutionArgs) -> Done {
     match args.command {
-        ExecutionCommand::Start { capability, branch, parent, max_steps, idempotency_key, ask } => {
+        ExecutionCommand::Start {
+            capability,
+            branch,
+            parent,
+            max_steps,
+            max_runtime_sec,
+            idempotency_key,
+            ask,
+        } => {
             let mut body = json!({"capability": capability});
             let given =
                 [("branch", branch), ("parent", parent), ("idempotency_key", idempotency_key)];
@@ -83,8 +94,11 @@ pub(crate) async fn run(args: ExecutionArgs) -> Done {
                     body[name] = value.into();
                 }
             }
-            if let Some(most) = max_steps {
-                body["max_steps"] = most.into();
+            let bounds = [("max_steps", max_steps), ("max_runtime_sec", max_runtime_sec)];
+            for (name, most) in bounds {
+                if let Some(most) = most {
+                    body[name] = most.into();
+                }
             }
             let sent =
                 ask.client()?.send(Method::POST, "/api/v1/executions", &[], Some(&body)).await?;
@@ -118,8 +132,9 @@ fn shown(execution: &Value) {
     let (id, state) = (output::plain(&execution["id"]), output::plain(&execution["state"]));
     let waits = if state == "queued" { "  (it begins when there is a place)" } else { "" };
     output::line(&format!("{id}  {state}{waits}"));
-    let names = ["capability", "branch", "parent", "by", "since", "ended", "steps", "max_steps"];
-    for name in names.into_iter().chain(["max_concurrent", "waiting"]) {
+    let names =
+        ["capability", "branch", "parent", "by", "since", "until", "ended", "steps", "max_steps"];
+    for name in names.into_iter().chain(["max_concurrent", "max_runtime_sec", "waiting"]) {
         if !execution[name].is_null() {
             output::field(name, &output::plain(&execution[name]));
         }
