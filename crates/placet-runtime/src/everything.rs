@@ -120,6 +120,8 @@ impl Plane {
         principal: Option<&Principal>,
     ) -> Result<bool, PlaneError> {
         if self.look(workspace.no, everything).await?.is_none() {
+            // A trip that its log never took over may still be in effect.
+            self.follow_log(workspace, &KillScope::Everything).await?;
             return Ok(false);
         }
         let by = principal.map(|principal| workspace.actor_ref(&principal.caller.actor));

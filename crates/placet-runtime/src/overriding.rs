@@ -131,6 +131,7 @@ impl Plane {
         if what.is_widest() && what.scope == KillScope::Everything {
             self.watched.tripped(what.source);
         }
+        let asked = self.watched.asked(what.source);
         let begun: Vec<(UnderWay, u64)> = affected.iter().map(|it| what.begin(it)).collect();
         let disarms = what.is_widest() && affected.iter().any(|it| it.no == root.no);
         let mut result = Ok(());
@@ -160,6 +161,9 @@ impl Plane {
             let done = self.finish(begun).await.map(drop);
             drop(under_way);
             recorded |= workspace.no == root.no && done.is_ok();
+            if recorded && what.scope == KillScope::Everything {
+                self.watched.recorded(what.source, asked);
+            }
             result = result.and(self.conclude(workspace, what, done).await);
             if disarms && recorded && workspace.no == root.no && !root.is_killed() {
                 // Lifted since; the lift has found the flag up and left the certificate to this.

@@ -2,8 +2,10 @@
 //! whatever else is stuck, stop everything at once, and have it recorded as soon as that can be.
 //! Owns when a trip from outside takes effect; refuses to know how it is written.
 
+use crate::error::PlaneError;
 use crate::plane::Plane;
 use crate::ports::{Lookout, PortError};
+use placet_engine::Rejection;
 use placet_types::event::{KillScope, KillSource};
 use std::future::Future;
 use std::pin::pin;
@@ -28,8 +30,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// What the watch and the plane tell each other.
 #[derive(Default)]
 pub(crate) struct Watched {
-    /// Trips that have taken effect and are not recorded yet, each cause once.
-    unrecorded: Mutex<Vec<KillSource>>,
+    /// Trips that have taken effect and are not recorded yet, each cause once, with how often it came.
+    unrecorded: Mutex<Vec<(KillSource, u64)>>,
     woken: Condvar,
     /// The plane goes down.
     over: AtomicBool,
@@ -106,8 +108,20 @@ impl Watched {
     }
 
     /// Trips that are not recorded yet. While this is held, none takes effect.
-    pub(crate) fn unrecorded(&self) -> MutexGuard<'_, Vec<KillSource>> {
+    pub(crate) fn unrecorded(&self) -> MutexGuard<'_, Vec<(KillSource, u64)>> {
         self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often a cause came that is not recorded yet; 0 when it is.
+    pub(crate) fn asked(&self, source: KillSource) -> u64 {
+        let waiting = self.unrecorded();
+        waiting.iter().find(|(known, _)| *known == source).map_or(0, |(_, asked)| *asked)
+    }
+
+    /// A trip that came so often is in the first log. From here on a lift is not kept waiting for the rest of it;
+    /// what came since is another trip.
+    pub(crate) fn recorded(&self, source: KillSource, asked: u64) {
+        self.unrecorded().retain(|waiting| *waiting != (source, asked));
     }
 
     fn certificates(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
@@ -123,7 +137,7 @@ impl Watched {
                 waiting.is_empty() && !self.over.load(Ordering::SeqCst)
             })
             .unwrap_or_else(PoisonError::into_inner);
-        waiting.first().copied()
+        waiting.first().map(|(source, _)| *source)
     }
 }
 
@@ -140,8 +154,9 @@ impl Plane {
     /// store, no queue and no other task.
     pub fn trip_at_once(&self, source: KillSource) {
         let mut unrecorded = self.watched.unrecorded();
-        if !unrecorded.contains(&source) {
-            unrecorded.push(source);
+        match unrecorded.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, asked)) => *asked = asked.saturating_add(1),
+            None => unrecorded.push((source, 1)),
         }
         self.watched.tripped(source);
         for workspace in &self.workspaces.load().all {
@@ -235,21 +250,23 @@ pub(crate) fn watch(plane: &Weak<Plane>, lookout: &dyn Lookout) {
 
 /// Has trips recorded that have taken effect. Until the plane is gone or goes down.
 pub(crate) fn record(plane: &Weak<Plane>, watched: &Watched) {
-    let mut complained = false;
+    // A log may lack what the first one says.
+    let mut behind = false;
     loop {
         let source = watched.next();
         let Some(plane) = plane.upgrade() else { return };
         if plane.stopping.load(Ordering::SeqCst) {
             return;
         }
-        let Some(source) = source else { continue };
-        match block_on(plane.trip(None, KillScope::Everything, source, None)) {
-            Ok(()) => {
-                watched.unrecorded().retain(|waiting| *waiting != source);
-                complained = false;
-            }
+        let done = match source {
+            Some(source) => block_on(plane.trip(None, KillScope::Everything, source, None)),
+            None if behind => block_on(plane.follow_trips()),
+            None => continue,
+        };
+        match done {
+            Ok(()) | Err(PlaneError::Rejected(Rejection::LiftedMeanwhile)) => behind = false,
             Err(error) => {
-                if !std::mem::replace(&mut complained, true) {
+                if !std::mem::replace(&mut behind, true) {
                     plane.host.say(format_args!("the kill is in effect but not recorded: {error}"));
                 }
                 drop(plane);

@@ -4,7 +4,9 @@
 use crate::journal;
 use crate::world::{BIG, BUNDLE, World, at, request};
 use placet_runtime::Stores;
-use placet_runtime::ports::{AppendError, Batch, Journal, Marks, PortError, WorkspaceNo};
+use placet_runtime::ports::{
+    AppendError, Batch, Journal, Lookout, Marks, PortError, Safety, WorkspaceNo,
+};
 use placet_server::ServerOptions;
 use placet_types::event::KillSource;
 use placet_types::ids::WorkspaceName;
@@ -270,6 +272,81 @@ async fn a_kill_reaches_the_answer_on_which_a_gate_would_go_on_while_a_flush_han
         let shown = world.get(&format!("/api/v1/decisions/{}", at(&passed, "/id")), "").await.ok();
         assert_eq!([at(&shown, "/outcome"), at(&shown, "/reasons/0/code")], ["DENY", code]);
     }
+}
+
+/// What stands beside the store, whose disk can be made to hang.
+struct Slow(Option<Box<dyn Safety>>, Arc<How>);
+
+impl Slow {
+    fn wrap(stores: &mut Stores, how: &Arc<How>) {
+        let safety = std::mem::replace(&mut stores.safety, Box::new(Self(None, how.clone())));
+        stores.safety = Box::new(Self(Some(safety), how.clone()));
+    }
+
+    fn own(&self) -> &dyn Safety {
+        self.0.as_deref().unwrap()
+    }
+}
+
+impl Safety for Slow {
+    fn kill_requested(&self) -> bool {
+        self.own().kill_requested()
+    }
+
+    fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError> {
+        self.own().read_armed()
+    }
+
+    fn write_armed(&self, bytes: &[u8]) -> Result<(), PortError> {
+        self.own().write_armed(bytes)
+    }
+
+    fn remove_armed(&self) -> Result<(), PortError> {
+        self.own().remove_armed()
+    }
+
+    fn sync(&self) -> Result<(), PortError> {
+        let hangs = self.1.hangs.lock().unwrap();
+        self.1.caught.store(*hangs, Ordering::SeqCst);
+        drop(self.1.woken.wait_while(hangs, |hangs| *hangs).unwrap());
+        self.own().sync()
+    }
+
+    fn lookout(&self) -> Option<Box<dyn Lookout>> {
+        self.own().lookout()
+    }
+
+    fn clear_kill_request(&self) -> Result<(), PortError> {
+        self.own().clear_kill_request()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lift_that_comes_while_the_rest_of_a_kill_waits_for_the_disk_lifts() {
+    let how = Arc::new(How::default());
+    let given = how.clone();
+    let world = World::over(move |stores| Slow::wrap(stores, &given)).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    how.hang(true);
+    world.plane.trip_at_once(KillSource::Signal);
+    assert_eq!(tripped(&world).await["source"], "signal");
+    until(|| how.caught.load(Ordering::SeqCst));
+    lift(&world, &olga).await;
+    how.hang(false);
+    let began = Instant::now();
+    until(|| !world.root().is_killed() || began.elapsed() > Duration::from_secs(60));
+    let decided = world.decide(&bot, "a", "").await;
+    assert_eq!(at(&decided, "/outcome"), "PERMIT", "{decided}");
+    until(|| world.data().join("armed").exists() || began.elapsed() > Duration::from_secs(60));
+    // The same cause again is another kill.
+    world.plane.trip_at_once(KillSource::Signal);
+    assert_eq!(tripped(&world).await["source"], "signal");
+    lift(&world, &olga).await;
+    until(|| !world.root().is_killed() || began.elapsed() > Duration::from_secs(60));
+    let world = world.restart().await;
+    let decided = world.decide(&bot, "b", "").await;
+    assert_eq!(at(&decided, "/outcome"), "PERMIT", "{decided}");
 }
 
 /// As many as this wait behind a flush that hangs, and more are turned away.
