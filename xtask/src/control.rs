@@ -1,8 +1,9 @@
 //! Stops, exceptions, evidence and executions of the crash test: made and taken back under load, looked at after
 //! each kill. Owns what was acknowledged of each and what may have become of it; knows neither processes nor rounds.
 
-use crate::http::{Client, Response};
+use crate::http::{Client, got, sent};
 use crate::load::Random;
+use crate::runs::{begin, has_place, state_of, step_of};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -14,6 +15,10 @@ rules:
   - { id: stoppable, match: { surfaces: ["control.stop.**"] }, decision: allow }
   - { id: no-deviation, match: { surfaces: ["control.deviate.**"] }, decision: deny }
   - { id: runs, match: { surfaces: [execution] }, decision: allow }
+  - id: one-by-one
+    match: { surfaces: [execution], when: "request.capability.startsWith('narrow-')" }
+    decision: allow_with_constraints
+    constraints: { max_concurrent: 1 }
 "#;
 
 /// Scopes that are stopped at a time, so that a workspace has room for more.
@@ -28,6 +33,8 @@ enum What {
     Exception,
     Evidence,
     Execution,
+    /// An execution that waits for the place of the one made before it.
+    Queued,
 }
 
 /// One thing: in force, or over for good; a stop may come back.
@@ -58,6 +65,9 @@ pub(crate) struct Control {
     pub(crate) looks: u64,
 }
 
+/// Kinds of things that are made in turn.
+const KINDS: u64 = 5;
+
 /// Kinds of scopes that are stopped, and how: the ways differ in what they leave alone, none of them lets a new
 /// action pass.
 const STOPS: [(&str, &str); 13] = [
@@ -76,8 +86,13 @@ const STOPS: [(&str, &str); 13] = [
     ("role", "revoke"),
 ];
 
+/// Whether a number is of a thing of which one may run at a time.
+pub(crate) fn is_queue(number: u64) -> bool {
+    number % KINDS == 3
+}
+
 fn stop_of(number: u64) -> (&'static str, &'static str, String) {
-    let at = usize::try_from(number / 4).unwrap_or(0) % STOPS.len();
+    let at = usize::try_from(number / KINDS).unwrap_or(0) % STOPS.len();
     let (kind, mode) = STOPS.get(at).copied().unwrap_or(("surface", "kill"));
     let value = match kind {
         "surface" => format!("control.stop.s{number}"),
@@ -104,10 +119,11 @@ impl Control {
         while !dead.load(Ordering::Acquire) {
             let number = self.next;
             self.next += 1;
-            let made = match number % 4 {
+            let made = match number % KINDS {
                 0 => self.stop(&mut client, seed, number),
                 1 => self.deviate(&mut client, seed, number),
                 2 => self.prove(&mut client, number),
+                3 => self.queue(&mut client, seed, number),
                 _ => self.execute(&mut client, seed, number),
             };
             match made {
@@ -130,11 +146,12 @@ impl Control {
     pub(crate) fn counts(&self) -> String {
         let count = |what| self.things.iter().filter(|it| it.what == what).count();
         format!(
-            "{} scopes stopped, {} exceptions, {} pieces of evidence, {} executions, {} looks at them",
+            "{} scopes stopped, {} exceptions, {} pieces of evidence, {} executions, {} that waited, {} looks at them",
             count(What::Stop),
             count(What::Exception),
             count(What::Evidence),
             count(What::Execution),
+            count(What::Queued),
             self.looks
         )
     }
@@ -267,16 +284,10 @@ impl Control {
     }
 
     fn execute(&mut self, client: &mut Client, seed: u64, number: u64) -> Result<Result<(), Gone>> {
-        let body = json!({
-            "capability": "crash", "idempotency_key": format!("{seed}-execute-{number}"),
-        });
-        let Some(begun) = sent(client, "/api/v1/executions", &body, &[201])? else {
-            return Ok(Err(Gone));
-        };
+        let Some(begun) = begin(client, seed, number, "execute")? else { return Ok(Err(Gone)) };
         let id = id_of(&begun)?;
         let at = self.add(What::Execution, number, &id, false);
-        let step = json!({"surface": "control.stop.any", "action": "step", "capability": "crash",
-                          "execution": id});
+        let step = step_of(number, &id);
         if let Some(passes) = self.decides(client, seed, step.clone())? {
             ensure!(passes, "{id} runs, and no step of it passes");
         }
@@ -295,9 +306,41 @@ impl Control {
         Ok(Ok(()))
     }
 
-    /// Everything was killed: what ran is over for good.
+    /// Two executions where one may run: the second has its place once the first has ended.
+    fn queue(&mut self, client: &mut Client, seed: u64, number: u64) -> Result<Result<(), Gone>> {
+        let Some(first) = begin(client, seed, number, "first")? else { return Ok(Err(Gone)) };
+        let ahead = self.add(What::Execution, number, &id_of(&first)?, false);
+        let Some(second) = begin(client, seed, number, "second")? else { return Ok(Err(Gone)) };
+        let states = [&first["state"], &second["state"]];
+        ensure!(states == ["running", "queued"], "where one may run, two are {states:?}");
+        let id = id_of(&second)?;
+        self.add(What::Queued, number, &id, false);
+        let step = step_of(number, &id);
+        if let Some(passes) = self.decides(client, seed, step.clone())? {
+            ensure!(!passes, "{id} waits, and a step of it passes");
+        }
+        if number.is_multiple_of(3) {
+            return Ok(Ok(()));
+        }
+        self.asks(ahead, false);
+        let path = format!("/api/v1/executions/{}/end", id_of(&first)?);
+        if sent(client, &path, &json!({"state": end_of(number)}), &[200])?.is_none() {
+            return Ok(Err(Gone));
+        }
+        self.became(ahead, false);
+        if !has_place(client, &id)? {
+            return Ok(Err(Gone));
+        }
+        if let Some(passes) = self.decides(client, seed, step)? {
+            ensure!(passes, "{id} has its place, and no step of it passes");
+        }
+        Ok(Ok(()))
+    }
+
+    /// Everything was killed: what ran, or waited to run, is over for good.
     pub(crate) fn all_killed(&mut self) {
-        for thing in self.things.iter_mut().filter(|it| it.what == What::Execution && it.lives) {
+        let runs = |it: &&mut Thing| matches!(it.what, What::Execution | What::Queued) && it.lives;
+        for thing in self.things.iter_mut().filter(runs) {
             (thing.lives, thing.killed) = (false, true);
         }
     }
@@ -384,9 +427,24 @@ impl Control {
                 let found = got(client, &format!("/api/v1/executions/{name}"))?;
                 let over = if thing.killed { "killed" } else { end_of(*number) };
                 self.settle(at, is_one(&found, "running", over)?)?;
-                let step = json!({"surface": "control.stop.any", "action": "step",
-                                  "capability": "crash", "execution": name});
-                self.decides(client, seed, step)?
+                self.decides(client, seed, step_of(*number, name))?
+            }
+            What::Queued => {
+                let (now, ahead) = (state_of(client, name)?, self.thing(at - 1)?.name);
+                let passes = match (thing.killed, state_of(client, &ahead)?.as_str()) {
+                    (true, _) => {
+                        ensure!(now == "killed", "it was killed, and is {now}");
+                        false
+                    }
+                    (false, "running") => {
+                        ensure!(now == "queued", "{ahead} has its place, and it is {now}");
+                        false
+                    }
+                    (false, _) => has_place(client, name)?,
+                };
+                let step = self.decides(client, seed, step_of(*number, name))?;
+                ensure!(step == Some(passes), "it has a place: {passes}; its step: {step:?}");
+                return Ok(());
             }
         };
         let lives = self.thing(at)?.lives;
@@ -414,30 +472,6 @@ fn end_of(number: u64) -> &'static str {
 
 fn id_of(document: &Value) -> Result<String> {
     document["id"].as_str().map(str::to_owned).with_context(|| format!("no id in {document}"))
-}
-
-/// What is answered; `None` where the connection failed or nothing was admitted.
-fn sent(client: &mut Client, path: &str, body: &Value, good: &[u16]) -> Result<Option<Value>> {
-    let Ok(response) = client.request("POST", path, Some(&body.to_string())) else {
-        return Ok(None);
-    };
-    match response.status {
-        429 | 503 => Ok(None),
-        status if good.contains(&status) => read(&response).map(Some),
-        status => bail!("{path} with {body} is answered {status}: {}", response.text()),
-    }
-}
-
-fn got(client: &mut Client, path: &str) -> Result<Value> {
-    let response = client.request("GET", path, None)?;
-    if response.status != 200 {
-        bail!("{path} is answered {}: {}", response.status, response.text());
-    }
-    read(&response)
-}
-
-fn read(response: &Response) -> Result<Value> {
-    serde_json::from_slice(&response.body).with_context(|| format!("no JSON: {}", response.text()))
 }
 
 /// Stops the whole workspace. Whether it was acknowledged.
@@ -513,7 +547,7 @@ mod tests {
     #[test]
     fn every_kind_of_scope_and_every_way_is_taken() {
         let seen: BTreeSet<_> =
-            (0..400).step_by(4).map(|it| (stop_of(it).0, stop_of(it).1)).collect();
+            (0..500).step_by(5).map(|it| (stop_of(it).0, stop_of(it).1)).collect();
         assert_eq!(seen.len(), STOPS.len());
     }
 }

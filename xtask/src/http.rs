@@ -1,6 +1,8 @@
 //! A client for HTTP/1.1 on one kept-alive connection: just enough to drive the server, so that
 //! nothing stands between a test and the bytes. Never repeats a request by itself.
 
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -29,6 +31,14 @@ impl Response {
     /// The body as text, for messages.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("no JSON: {}", self.text()))
     }
 }
 
@@ -128,6 +138,38 @@ fn line(stream: &mut impl BufRead) -> io::Result<String> {
 
 fn wrong(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// What is answered; `None` where the connection failed or nothing was admitted.
+///
+/// # Errors
+/// Another answer than is good.
+pub(crate) fn sent(
+    client: &mut Client,
+    path: &str,
+    body: &Value,
+    good: &[u16],
+) -> Result<Option<Value>> {
+    let Ok(response) = client.request("POST", path, Some(&body.to_string())) else {
+        return Ok(None);
+    };
+    match response.status {
+        429 | 503 => Ok(None),
+        status if good.contains(&status) => response.json().map(Some),
+        status => bail!("{path} with {body} is answered {status}: {}", response.text()),
+    }
+}
+
+/// A document, of a server that is there.
+///
+/// # Errors
+/// Anything but one.
+pub(crate) fn got(client: &mut Client, path: &str) -> Result<Value> {
+    let response = client.request("GET", path, None)?;
+    if response.status != 200 {
+        bail!("{path} is answered {}: {}", response.status, response.text());
+    }
+    response.json()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod load;
 mod outputs;
 mod receiver;
 mod rules;
+mod runs;
 mod server;
 mod sim;
 mod source;
