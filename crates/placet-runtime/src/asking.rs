@@ -5,7 +5,7 @@ use crate::error::PlaneError;
 use crate::idle::Summary;
 use crate::plane::Plane;
 use crate::ports::WorkspaceNo;
-use crate::sequencer::{Answer, Done, Glance, Job, Message, Next, Payload, Reply};
+use crate::sequencer::{Answer, Done, Glance, Job, Message, Next, Payload, Refusal, Reply};
 use placet_engine::{Command, State};
 use std::iter::once;
 use std::sync::atomic::Ordering;
@@ -23,18 +23,23 @@ impl Plane {
         workspace: WorkspaceNo,
         look: impl FnOnce(&State) -> T + Send + 'static,
     ) -> Result<T, PlaneError> {
-        let (reply, answer) = oneshot::channel();
-        let message = Message::Query(
-            workspace,
-            Box::new(move |state| {
-                let seen = state.map(look);
-                Box::new(move || {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(seen);
-                })
-            }),
-        );
+        let (message, answer) = query(workspace, look);
         self.send(message)?;
+        self.looked(answer).await
+    }
+
+    /// The same, and is not turned away.
+    pub(crate) async fn look_urgently<T: Send + 'static>(
+        &self,
+        workspace: WorkspaceNo,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, PlaneError> {
+        let (message, answer) = query(workspace, look);
+        self.send_urgent(vec![message]);
+        self.looked(answer).await
+    }
+
+    async fn looked<T>(&self, answer: Looked<T>) -> Result<T, PlaneError> {
         match answer.await {
             Ok(seen) => self.sealed(seen.map_err(PlaneError::from)),
             Err(_) => Err(self.not_ready().unwrap_or(PlaneError::ShuttingDown)),
@@ -109,6 +114,27 @@ impl Plane {
             TrySendError::Disconnected(_) => self.not_ready().unwrap_or(PlaneError::ShuttingDown),
         })
     }
+}
+
+/// A look on its way: what it saw.
+type Looked<T> = oneshot::Receiver<Result<T, Refusal>>;
+
+fn query<T: Send + 'static>(
+    workspace: WorkspaceNo,
+    look: impl FnOnce(&State) -> T + Send + 'static,
+) -> (Message, Looked<T>) {
+    let (reply, answer) = oneshot::channel();
+    let message = Message::Query(
+        workspace,
+        Box::new(move |state| {
+            let seen = state.map(look);
+            Box::new(move || {
+                // Whoever asked may have gone.
+                let _ = reply.send(seen);
+            })
+        }),
+    );
+    (message, answer)
 }
 
 /// A command on its way: its answer comes once it is durable.

@@ -67,7 +67,13 @@ impl Plane {
     /// tripped it there.
     pub(crate) async fn follow_into(&self, workspace: &Workspace) -> Result<(), PlaneError> {
         let Some(root) = self.root().filter(|root| root.no != workspace.no) else { return Ok(()) };
-        let Some(tripped) = self.look(root.no, everything).await? else { return Ok(()) };
+        let Some(tripped) = self.look(root.no, everything).await? else {
+            // A trip that its log never took over may still be in effect.
+            if workspace.is_killed() {
+                self.follow_log(workspace, &KillScope::Everything).await?;
+            }
+            return Ok(());
+        };
         if tripped.mode == OverrideMode::Kill {
             workspace.stop();
         }
@@ -86,12 +92,14 @@ impl Plane {
         }
     }
 
-    /// Has every workspace take over what stops everything in the first one.
+    /// Has every workspace take over what stops everything in the first one. One that cannot keeps no other from
+    /// it.
     pub(crate) async fn follow_trips(&self) -> Result<(), PlaneError> {
+        let mut result = Ok(());
         for workspace in self.others() {
-            self.follow_into(&workspace).await?;
+            result = result.and(self.follow_into(&workspace).await);
         }
-        Ok(())
+        result
     }
 
     /// Has every workspace take over that everything was lifted in the first one; how many did. One that

@@ -160,9 +160,11 @@ impl Plane {
         for (workspace, begun, under_way) in waiting {
             let done = self.finish(begun).await.map(drop);
             drop(under_way);
-            recorded |= workspace.no == root.no && done.is_ok();
-            if recorded && what.scope == KillScope::Everything {
-                self.watched.recorded(what.source, asked);
+            if workspace.no == root.no && done.is_ok() {
+                recorded = true;
+                if let Some(asked) = asked.filter(|_| what.scope == KillScope::Everything) {
+                    self.watched.recorded(what.source, asked);
+                }
             }
             result = result.and(self.conclude(workspace, what, done).await);
             if disarms && recorded && workspace.no == root.no && !root.is_killed() {
@@ -238,7 +240,7 @@ impl Plane {
         let who = principal.map(|principal| self.who(workspace, principal));
         let Halt { scope, mode, source } = what.clone();
         let first = self.root().is_some_and(|root| root.no == workspace.no);
-        let command = if who.is_some() && scope == KillScope::Everything && !first {
+        let command = if scope == KillScope::Everything && !first {
             Self::follow_trip(workspace, what, principal, waiting)
         } else {
             Command::Trip(Trip { scope, mode, source, who, waiting })
@@ -271,8 +273,15 @@ impl Plane {
         };
         let payload = self.actor_payload(Some(principal))?;
         match self.submit(decides.no, Command::Lift(lift), payload).await {
-            // Lifted before, and not yet in every log: what is left of it is done now.
-            Err(error @ PlaneError::Rejected(Rejection::NotTripped)) if everything => {
+            // Lifted before, and not yet in every log, or in effect for longer: what is left of it is done now.
+            Err(error @ PlaneError::Rejected(Rejection::NotTripped)) => {
+                self.follow_log(decides, &scope).await?;
+                if scope.is_wide() {
+                    self.arm().await?;
+                }
+                if !everything {
+                    return Err(error);
+                }
                 let left =
                     self.is_lifted(&root).await? && self.follow_lift(Some(principal)).await? > 0;
                 return if left { Ok(true) } else { Err(error) };
@@ -306,7 +315,8 @@ impl Plane {
         let look = move |state: &State| {
             (state.is_killed(), state.override_of(&of).map(|tripped| tripped.mode))
         };
-        let (killed, mode) = self.look(workspace.no, look).await?;
+        // Whatever waits there: what outlives its log would be lifted by nobody.
+        let (killed, mode) = self.look_urgently(workspace.no, look).await?;
         if scope.is_wide() {
             // A kill from beside the store that is not recorded yet is not in the state that was seen.
             let unrecorded = self.watched.unrecorded();

@@ -30,8 +30,11 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// What the watch and the plane tell each other.
 #[derive(Default)]
 pub(crate) struct Watched {
-    /// Trips that have taken effect and are not recorded yet, each cause once, with how often it came.
+    /// Trips that have taken effect and are not recorded yet, each cause once, with the number of the last time
+    /// that it came.
     unrecorded: Mutex<Vec<(KillSource, u64)>>,
+    /// Times that any cause came: no two have one number.
+    came: AtomicU64,
     woken: Condvar,
     /// The plane goes down.
     over: AtomicBool,
@@ -112,14 +115,14 @@ impl Watched {
         self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How often a cause came that is not recorded yet; 0 when it is.
-    pub(crate) fn asked(&self, source: KillSource) -> u64 {
+    /// The last time that a cause came, if that is not recorded yet.
+    pub(crate) fn asked(&self, source: KillSource) -> Option<u64> {
         let waiting = self.unrecorded();
-        waiting.iter().find(|(known, _)| *known == source).map_or(0, |(_, asked)| *asked)
+        waiting.iter().find(|(known, _)| *known == source).map(|(_, asked)| *asked)
     }
 
-    /// A trip that came so often is in the first log. From here on a lift is not kept waiting for the rest of it;
-    /// what came since is another trip.
+    /// A trip is in the first log. From here on a lift is not kept waiting for the rest of it; what came since is
+    /// another trip.
     pub(crate) fn recorded(&self, source: KillSource, asked: u64) {
         self.unrecorded().retain(|waiting| *waiting != (source, asked));
     }
@@ -154,9 +157,10 @@ impl Plane {
     /// store, no queue and no other task.
     pub fn trip_at_once(&self, source: KillSource) {
         let mut unrecorded = self.watched.unrecorded();
+        let came = self.watched.came.fetch_add(1, Ordering::SeqCst);
         match unrecorded.iter_mut().find(|(known, _)| *known == source) {
-            Some((_, asked)) => *asked = asked.saturating_add(1),
-            None => unrecorded.push((source, 1)),
+            Some((_, asked)) => *asked = came,
+            None => unrecorded.push((source, came)),
         }
         self.watched.tripped(source);
         for workspace in &self.workspaces.load().all {
@@ -267,7 +271,9 @@ pub(crate) fn record(plane: &Weak<Plane>, watched: &Watched) {
             Ok(()) | Err(PlaneError::Rejected(Rejection::LiftedMeanwhile)) => behind = false,
             Err(error) => {
                 if !std::mem::replace(&mut behind, true) {
-                    plane.host.say(format_args!("the kill is in effect but not recorded: {error}"));
+                    plane.host.say(format_args!(
+                        "the kill is in effect, and not recorded in every log: {error}"
+                    ));
                 }
                 drop(plane);
                 std::thread::sleep(AGAIN);

@@ -46,9 +46,10 @@ struct Place {
     waiting: BTreeSet<(u64, ExecutionId)>,
 }
 
-/// A limit that the permit of a start sets.
+/// A limit that the permit of a start sets: as it was decided, or as the approval was re-opened with.
 pub(super) fn constrained(held: Option<&Held>, prior: &DecisionEvent, key: &str) -> Option<u64> {
-    let constraints = held.map_or(&prior.constraints, |held| &held.constraints);
+    let again = held.filter(|held| held.reopened > 0);
+    let constraints = again.map_or(&prior.constraints, |held| &held.constraints);
     constraints.get(key).and_then(Value::as_u64)
 }
 

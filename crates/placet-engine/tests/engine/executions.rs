@@ -445,3 +445,26 @@ fn no_execution_runs_for_ever() {
          tick -> execution.terminated",
     );
 }
+
+/// People who release a start release it within the bounds that it was decided with.
+#[test]
+fn a_start_that_people_approved_keeps_to_its_constraints() {
+    check(
+        "person ann operator
+         agent bot
+         rule s execution hold max_concurrent=1 max_runtime_sec=60
+         decide bot execution e1 action=start capability=crm -> REQUIRE_APPROVAL max_concurrent=1 max_runtime_sec=60 operator:1
+         decide bot execution e2 action=start capability=crm -> REQUIRE_APPROVAL max_concurrent=1 max_runtime_sec=60 operator:1
+         vote ann e1 -> approved
+         vote ann e2 -> approved
+         collect bot e1 -> collected consumed
+         collect bot e2 -> collected consumed
+         start bot e1 -> execution.started
+         start bot e2 -> execution.queued
+         +60000
+         tick -> execution.terminated
+         run e1 -> terminated_budget steps 0 waiting 0
+         tick -> execution.started
+         run e2 -> running steps 0 waiting 0",
+    );
+}

@@ -333,6 +333,11 @@ async fn a_lift_that_comes_while_the_rest_of_a_kill_waits_for_the_disk_lifts() {
     assert_eq!(tripped(&world).await["source"], "signal");
     until(|| how.caught.load(Ordering::SeqCst));
     lift(&world, &olga).await;
+    // What is founded after the lift is free, and the rest of the kill is not of it.
+    let late = r#"{"name":"late","admin":"human:lea"}"#;
+    let late = world.post("/api/v1/workspaces", &world.admin, late).await;
+    assert_eq!(late.status, 201, "{late:?}");
+    let late = at(&late.json(), "/key").to_owned();
     how.hang(false);
     let began = Instant::now();
     until(|| !world.root().is_killed() || began.elapsed() > Duration::from_secs(60));
@@ -347,6 +352,8 @@ async fn a_lift_that_comes_while_the_rest_of_a_kill_waits_for_the_disk_lifts() {
     let world = world.restart().await;
     let decided = world.decide(&bot, "b", "").await;
     assert_eq!(at(&decided, "/outcome"), "PERMIT", "{decided}");
+    let trips = world.get("/api/v1/audit?type=kill.tripped", &late).await.ok();
+    assert_eq!(trips["entries"].as_array().map(Vec::len), Some(1), "{trips}");
 }
 
 /// As many as this wait behind a flush that hangs, and more are turned away.
