@@ -52,7 +52,7 @@ mod witness;
 
 pub use audit::instant_of;
 pub use channels::ChannelOptions;
-pub use listen::{bind, serve, serve_router};
+pub use listen::{Listeners, bind, serve, serve_router};
 pub use open::open_stores;
 pub use openapi::openapi_json;
 pub use operations::{OPERATIONS, Operation};

@@ -26,7 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::runtime::Builder;
+use tokio::sync::{Semaphore, oneshot};
 use tower::ServiceExt;
 
 /// Address of the other end, within the extensions of a request.
@@ -49,29 +50,52 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves the API on `listener` until `shutdown`; then nothing new is accepted, and calls in flight
+/// Where a server listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everybody.
+    pub all: TcpListener,
+    /// The same API for those who stop what must stop: with connections and a thread of its own, so that what is
+    /// asked there waits behind nothing that saturates the other.
+    pub operators: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(all: TcpListener) -> Self {
+        Self { all, operators: None }
+    }
+}
+
+/// Serves the API on `listeners` until `shutdown`; then nothing new is accepted, and calls in flight
 /// have [`ServerOptions::drain_time`].
 ///
 /// # Errors
 /// Only what makes listening impossible; a single connection that fails is that client's.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     plane: Arc<Plane>,
     options: ServerOptions,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    let Listeners { all, operators } = listeners.into();
     let server = Arc::new(Server::new(plane, options.clone()));
+    let beside =
+        operators.map(|listener| serve_operators(listener, &server, &options)).transpose()?;
     let minutes = tokio::spawn(record_refused(server.clone()));
     let publishing = tokio::spawn(crate::publishing::publish(server.clone()));
     let channels = tokio::spawn(crate::channels::run(server.clone()));
     let keys = tokio::spawn(refresh_keys(server.clone()));
     let files = options.tls.clone().map(|tls| tokio::spawn(async move { tls.watch().await }));
     let stopping = server.stopping.clone();
-    let done = serve_router(listener, router_of(server.clone()), &options, async move {
+    let done = serve_router(all, router_of(server.clone()), &options, async move {
         shutdown.await;
         stopping.send_replace(true);
     });
     let done = done.await;
+    // It was told at the same time, and takes no longer.
+    if let Some(ended) = beside {
+        let _ = tokio::time::timeout(options.drain_time, ended).await;
+    }
     server.worked_off(options.drain_time).await;
     minutes.abort();
     publishing.abort();
@@ -81,6 +105,41 @@ pub async fn serve(
         files.abort();
     }
     done
+}
+
+/// Serves the API at a second address on a thread of its own, until the server stops; when that has ended.
+fn serve_operators(
+    listener: TcpListener,
+    server: &Arc<Server>,
+    options: &ServerOptions,
+) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("operators")
+        .enable_all()
+        .build()?;
+    let listener = {
+        let _within = runtime.enter();
+        TcpListener::from_std(listener.into_std()?)?
+    };
+    let (server, options) = (server.clone(), options.clone());
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new().name("operators".into()).spawn(move || {
+        let served = runtime.block_on(async {
+            let done =
+                serve_router(listener, router_of(server.clone()), &options, server.stopped());
+            let done = done.await;
+            server.worked_off(options.drain_time).await;
+            done
+        });
+        if let Err(error) = served {
+            eprintln!("placet: the operators' address is not served: {error}");
+        }
+        // Whoever waits may have gone; what blocks on this runtime is not waited for.
+        let _ = end.send(());
+        runtime.shutdown_background();
+    })?;
+    Ok(ended)
 }
 
 /// Keeps the key sets of issuers fresh, beside the calls.

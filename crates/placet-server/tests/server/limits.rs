@@ -3,6 +3,9 @@
 use crate::world::{BIG, BUNDLE, World, at, request};
 use placet_server::{ServerOptions, bind, constant_router, serve_router};
 use placet_types::ids::WorkspaceName;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -65,6 +68,41 @@ async fn beyond_the_bound_connections_are_told_to_come_back() {
     let refused = world.get("/healthz", "").await;
     refused.refused(503, "overloaded");
     assert!(refused.headers.contains("retry-after: 1"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_saturates_the_first_address_keeps_no_operator_waiting() {
+    let options = ServerOptions { connections_max: 1, ..ServerOptions::default() };
+    let world = World::with(Some(BUNDLE), false, options).await;
+    let ann = world.admin.clone();
+    let mut first = world.send("GET", "/api/v1/events", &ann, &[], "").await;
+    assert!(first.read(&mut [0; 12]).await.unwrap() > 0);
+    world.get("/healthz", "").await.refused(503, "overloaded");
+    // No thread of it is left either.
+    let free = Arc::new(AtomicBool::new(false));
+    for _ in 0..2 {
+        let free = free.clone();
+        tokio::spawn(async move {
+            while !free.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+    }
+    let body = r#"{"scope":"workspace"}"#;
+    let mut kill = std::net::TcpStream::connect(world.operators).unwrap();
+    kill.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!(
+        "POST /api/v1/kill HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {ann}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    kill.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let read = kill.read_to_string(&mut answer);
+    let killed = world.root().is_killed();
+    free.store(true, Ordering::SeqCst);
+    read.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(killed);
 }
 
 /// Nobody accepts here: what connects stands in the queue, and one more than fits would wait for its

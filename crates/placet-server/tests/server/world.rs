@@ -7,7 +7,7 @@ use placet_runtime::ports::Clock;
 use placet_runtime::{
     KeySpec, Options, Plane, Principal, SnapshotPlan, Started, Stores, Workspace,
 };
-use placet_server::{ServerOptions, open_stores, serve};
+use placet_server::{Listeners, ServerOptions, open_stores, serve};
 use placet_store::{Create, DataDir, OpenError};
 use placet_types::Caller;
 use placet_types::ids::{ActorId, WorkspaceName};
@@ -55,6 +55,8 @@ pub(crate) struct World {
     options: ServerOptions,
     idle: Option<Duration>,
     pub(crate) address: SocketAddr,
+    /// The same for operators.
+    pub(crate) operators: SocketAddr,
     pub(crate) plane: Arc<Plane>,
     pub(crate) started: Option<Started>,
     stop: Option<oneshot::Sender<()>>,
@@ -174,9 +176,12 @@ impl World {
         let bootstrap = started.bootstrap.as_ref().map(|key| key.reveal().to_string());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let beside = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let operators = beside.local_addr().unwrap();
+        let listeners = Listeners { all: listener, operators: Some(beside) };
         let (stop, stopped) = oneshot::channel::<()>();
         let plane = started.plane.clone();
-        let serving = tokio::spawn(serve(listener, plane.clone(), served, async move {
+        let serving = tokio::spawn(serve(listeners, plane.clone(), served, async move {
             let _ = stopped.await;
         }));
         let admin = bootstrap.or(admin).unwrap();
@@ -187,6 +192,7 @@ impl World {
             options,
             idle,
             address,
+            operators,
             plane,
             started: Some(started),
             stop: Some(stop),

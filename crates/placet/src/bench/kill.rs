@@ -19,7 +19,7 @@ pub(super) use hanging::{Ill, serve as serve_ill};
 /// Arguments of `bench kill`.
 #[derive(Args, Debug)]
 pub(super) struct Kill {
-    /// Trips in all: seven in ten under load, spread over all scopes and ways, two in ten while HTTP is saturated,
+    /// Trips in all: seven in ten under load, spread over all scopes and ways, two in ten while HTTP is saturated, and as many again at the operators' address,
     /// one in twenty while a flush hangs, one in a hundred while the store is full
     #[arg(long, default_value_t = 1000)]
     trips: usize,
@@ -59,7 +59,10 @@ async fn measure(args: &Kill, scratch: &Path) -> Result<Report> {
     let bundle = scratch.join("bundle");
     std::fs::create_dir_all(&bundle)?;
     std::fs::write(bundle.join("rules.yaml"), super::serve::BUNDLE)?;
-    let place = |name: &str| trip::Place { data: scratch.join(name), bundle: bundle.clone() };
+    let place = |name: &str| {
+        let (data, bundle) = (scratch.join(name), bundle.clone());
+        trip::Place { data, bundle, beside: name == "operators" }
+    };
     let mut rows = Vec::new();
     let share = |parts: usize, of: usize| args.trips * parts / of;
 
@@ -70,6 +73,8 @@ async fn measure(args: &Kill, scratch: &Path) -> Result<Report> {
         let (all, rate) = trip::part(&place("saturated"), args.saturated, share(2, 10)).await?;
         rows.push(Row::new(format!("permits, {} connections", args.saturated), rate, "/s"));
         show(&mut rows, ", HTTP saturated", all);
+        let (all, _) = trip::part(&place("operators"), args.saturated, share(2, 10)).await?;
+        show(&mut rows, ", HTTP saturated, asked at the operators' address", all);
     }
     let all = hanging::part(&place("hanging"), args.connections, share(1, 20)).await?;
     show(&mut rows, ", a flush hangs", all);

@@ -33,6 +33,8 @@ pub(super) struct Running {
     _stdout: BufReader<ChildStdout>,
     /// `127.0.0.1:port`
     pub(super) address: String,
+    /// The same for operators, where it has such an address.
+    pub(super) operators: Option<String>,
     /// The first admin's key, on a first start.
     pub(super) key: Option<String>,
 }
@@ -41,8 +43,8 @@ impl Running {
     /// Starts the real server over a fresh data directory.
     pub(super) async fn placet(data: &Path, bundle: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["up", "--listen", "127.0.0.1:0", "--admission", "0", "--data"]);
-        command.arg(data).arg("--bundle").arg(bundle);
+        command.args(["up", "--listen", "127.0.0.1:0", "--listen-operators", "127.0.0.1:0"]);
+        command.args(["--admission", "0", "--data"]).arg(data).arg("--bundle").arg(bundle);
         Self::start(command).await
     }
 
@@ -77,7 +79,7 @@ impl Running {
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut stdout = BufReader::new(stdout);
-        let mut key = None;
+        let (mut key, mut operators) = (None, None);
         let mut line = String::new();
         loop {
             line.clear();
@@ -87,9 +89,12 @@ impl Running {
             if let Some(text) = line.trim().strip_prefix("admin key: ") {
                 key = Some(text.to_owned());
             }
+            if let Some(url) = line.trim().strip_prefix("operators at http://") {
+                operators = Some(url.to_owned());
+            }
             if let Some(url) = line.trim().strip_prefix("listening on http://") {
                 let address = url.to_owned();
-                return Ok(Self { child, _stdout: stdout, address, key });
+                return Ok(Self { child, _stdout: stdout, address, operators, key });
             }
         }
     }

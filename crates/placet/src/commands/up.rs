@@ -9,7 +9,7 @@ use placet_outbound::{Inside, Outbound};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{Options, Plane, SnapshotPlan, Started, Stores};
 use placet_server::open_stores;
-use placet_server::{ChannelOptions, Secrets, ServerOptions, WitnessPeer, bind, serve};
+use placet_server::{ChannelOptions, Listeners, Secrets, ServerOptions, WitnessPeer, bind, serve};
 use placet_store::{Create, DataDir, Outbox};
 use placet_tlog::CosignerKey;
 use placet_types::event::KillSource;
@@ -40,6 +40,10 @@ pub(crate) struct Up {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+    /// Second address of the same API, for those who stop what must stop: it has connections and a thread of
+    /// its own, so that what saturates the first keeps no kill waiting
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen_operators: Option<SocketAddr>,
     /// Policy bundle; seeds a workspace that has none
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
@@ -97,18 +101,27 @@ pub(crate) async fn run(up: Up) -> Result<ExitCode> {
 
 /// Runs the server over stores that somebody has had in hand: a measurement of how it is when they are ill.
 pub(crate) async fn run_over(up: Up, change: impl FnOnce(Stores) -> Stores) -> Result<ExitCode> {
-    if up.dev && !up.listen.ip().is_loopback() {
-        let detail = format!(
-            "--dev serves callers without a key, so it listens on loopback only; --listen {} is not",
-            up.listen
-        );
-        return Err(Fault::usage(detail).next("listen on 127.0.0.1, or leave --dev out").into());
+    let addresses = [("--listen", Some(up.listen)), ("--listen-operators", up.listen_operators)];
+    for (flag, address) in addresses {
+        if let Some(address) = address.filter(|it| up.dev && !it.ip().is_loopback()) {
+            let detail = format!(
+                "--dev serves callers without a key, so it listens on loopback only; {flag} {address} is not"
+            );
+            return Err(Fault::usage(detail)
+                .next("listen on 127.0.0.1, or leave --dev out")
+                .into());
+        }
     }
     let names = names(&up)?;
     let options = options(&up)?;
     // Before the start: a first start that then cannot listen would have made a key for nobody.
     let listener = bind(up.listen).with_context(|| format!("listen on {}", up.listen))?;
     let address = listener.local_addr()?;
+    let operators = up
+        .listen_operators
+        .map(|address| bind(address).with_context(|| format!("listen on {address} for operators")));
+    let operators = operators.transpose()?;
+    let beside = operators.as_ref().map(TcpListener::local_addr).transpose()?;
     let (started, outbox) = start_as(&up, names, change).await?;
     let options = ServerOptions { channels: Some(channels(&up, outbox)?), ..options };
     if let Some(key) = &started.bootstrap {
@@ -120,29 +133,25 @@ pub(crate) async fn run_over(up: Up, change: impl FnOnce(Stores) -> Stores) -> R
     if up.dev {
         eprintln!("development mode: no key needed, every log entry says so");
     }
-    // Programs wait for this line; it is the last one before requests are served.
-    let scheme = if options.tls.is_some() { "https" } else { "http" };
-    println!("listening on {scheme}://{address}");
-    serve_until_stopped(started, listener, options).await?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Serves a started plane until SIGINT or SIGTERM, then drains and stops it.
-pub(crate) async fn serve_until_stopped(
-    started: Started,
-    listener: TcpListener,
-    options: ServerOptions,
-) -> Result<()> {
-    let plane = started.plane.clone();
-    let housekeeping = tokio::spawn(plane.clone().housekeeping());
-    kill_on_signal(&plane)?;
+    // Whoever reads that it listens may send it any signal: none that means something else ends it.
+    kill_on_signal(&started.plane)?;
     if let Some(tls) = &options.tls {
         super::up_tls::reload_on_signal(tls)?;
     }
-    let served = serve(listener, plane, options, stop_signal()?).await;
+    let stopped = stop_signal()?;
+    // Programs wait for this line; it is the last one before requests are served.
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    if let Some(address) = beside {
+        println!("operators at {scheme}://{address}");
+    }
+    println!("listening on {scheme}://{address}");
+    let plane = started.plane.clone();
+    let housekeeping = tokio::spawn(plane.clone().housekeeping());
+    let served = serve(Listeners { all: listener, operators }, plane, options, stopped).await;
     housekeeping.abort();
     tokio::task::spawn_blocking(move || started.stop()).await?;
-    served.context("the server stopped")
+    served.context("the server stopped")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How the command line wants the server to behave.

@@ -68,6 +68,7 @@ impl World {
             dev: false,
             data: scratch.join("data"),
             listen: address,
+            listen_operators: None,
             bundle: Some(policy),
             workspace: "demo".to_owned(),
             solo: false,

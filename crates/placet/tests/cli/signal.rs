@@ -1,6 +1,6 @@
 //! Signals to a real process: one stops everything with no HTTP, no key and no file, one ends it whatever blocks.
 
-use crate::support::{Server, bank_request};
+use crate::support::{Server, bank_request, placet};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,6 +46,28 @@ fn sigusr2_stops_everything_is_recorded_and_outlives_a_restart() {
     // Lifted as any other; in development mode one person suffices.
     server.run(&["lift", "--everything"]).exits(0);
     assert_eq!(ask(&server, "lifted")["outcome"], "PERMIT");
+}
+
+#[test]
+fn a_second_address_is_for_those_who_stop() {
+    let server = Server::start(&["--dev", "--listen-operators", "127.0.0.1:0"]);
+    let operators = server.operators.clone().unwrap();
+    assert_eq!(ask(&server, "before")["outcome"], "PERMIT");
+    server.run(&["kill", "--surface", "crm.account", "--url", &operators]).exits(0);
+    assert_eq!(ask(&server, "after")["reasons"][0]["code"], "killed_surface");
+    let mut server = server;
+    server.signal("TERM");
+    assert!(server.child.wait().unwrap().success());
+    // Development is for this machine alone, at both addresses; and a port is taken once.
+    let all = ["up", "--dev", "--listen", "127.0.0.1:0", "--data"];
+    let (data, taken) = (server.file("other"), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let taken = taken.local_addr().unwrap().to_string();
+    for (address, code) in [("0.0.0.0:0", 2), (taken.as_str(), 1)] {
+        let mut words = all.to_vec();
+        words.extend([data.as_str(), "--listen-operators", address]);
+        placet(&words).exits(code);
+        assert!(!std::path::Path::new(&data).exists(), "nothing was founded");
+    }
 }
 
 /// `O_NONBLOCK`: a pipe that nobody reads is not opened.

@@ -94,8 +94,10 @@ pub(crate) fn bank_request(name: &str) -> String {
 
 /// A server process; killed when dropped.
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) url: String,
+    /// The same for operators, where it has such an address.
+    pub(crate) operators: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) dir: TempDir,
 }
@@ -137,18 +139,21 @@ impl Server {
     pub(crate) fn listening(mut command: Command, dir: TempDir) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut key = None;
+        let (mut key, mut operators) = (None, None);
         let url = loop {
             let line = lines.next().expect("the server listens").unwrap();
             if let Some(text) = line.strip_prefix("admin key: ") {
                 key = Some(text.to_owned());
+            }
+            if let Some(url) = line.strip_prefix("operators at ") {
+                operators = Some(url.to_owned());
             }
             if let Some((_, url)) = line.split_once("listening on ") {
                 break url.trim().to_owned();
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url, key, dir }
+        Self { child, url, operators, key, dir }
     }
 
     pub(crate) fn data(&self) -> String {

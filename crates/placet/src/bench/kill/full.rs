@@ -19,7 +19,7 @@ pub(super) async fn part(place: &Place, connections: usize, trips: usize) -> Res
     for trip in 0..trips.max(count) {
         let times = all.get_mut(trip % count).context("no way")?;
         let data = place.data.with_extension(trip.to_string());
-        let once = Place { data, bundle: place.bundle.clone() };
+        let once = Place { data, bundle: place.bundle.clone(), beside: false };
         times.add(&fill_and_trip(&once, times.way.clone(), connections).await?);
         std::fs::remove_dir_all(&once.data)?;
     }
@@ -28,7 +28,7 @@ pub(super) async fn part(place: &Place, connections: usize, trips: usize) -> Res
 
 async fn fill_and_trip(place: &Place, way: super::trip::Way, connections: usize) -> Result<Once> {
     let server = Running::limited(&place.data, &place.bundle, BLOCKS).await?;
-    let scene = Scene::start(server, &place.data, connections).await?;
+    let scene = Scene::start(server, place, connections).await?;
     let (seen, key) = (scene.load.seen.clone(), scene.server.key.clone());
     let full = 2 * connections as u64;
     wait(async || Ok(seen.refusals.load(Ordering::SeqCst) >= full)).await.context("it fills")?;

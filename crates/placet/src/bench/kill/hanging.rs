@@ -79,7 +79,7 @@ pub(super) async fn part(place: &Place, connections: usize, trips: usize) -> Res
     let control = place.data.with_extension("control");
     std::fs::create_dir_all(&control)?;
     let server = Running::ill(&place.data, &place.bundle, &control).await?;
-    let scene = Scene::start(server, &place.data, connections).await?;
+    let scene = Scene::start(server, place, connections).await?;
     let mut all = super::ways(true);
     let count = all.len();
     for trip in 0..trips.max(count) {

@@ -102,6 +102,8 @@ pub(super) struct Once {
 pub(super) struct Place {
     pub(super) data: PathBuf,
     pub(super) bundle: PathBuf,
+    /// Whether people ask at the operators' address.
+    pub(super) beside: bool,
 }
 
 /// A server with its people, under load.
@@ -115,8 +117,14 @@ pub(super) struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// Makes the keys of a fresh server, and starts the load.
-    pub(super) async fn start(server: Running, data: &'a Path, connections: usize) -> Result<Self> {
-        let ann = Client::new(&format!("http://{}", server.address), server.key.clone())?;
+    pub(super) async fn start(
+        server: Running,
+        place: &'a Place,
+        connections: usize,
+    ) -> Result<Self> {
+        let operators = server.operators.as_ref().filter(|_| place.beside);
+        let address = operators.unwrap_or(&server.address);
+        let ann = Client::new(&format!("http://{address}"), server.key.clone())?;
         let mut keys = Vec::new();
         for (actor, role) in [("human:bob", "operator"), (AGENT, ROLE), ("service:gate", "gate")] {
             let body = json!({"actor": actor, "environment": "production", "roles": [role]});
@@ -126,7 +134,7 @@ impl<'a> Scene<'a> {
         let [bob, agent, gate] = keys.as_slice() else { anyhow::bail!("three keys") };
         let bob = ann.with_key(bob);
         let load = Load::start(&server.address, connections, agent, gate);
-        Ok(Self { server, ann, bob, load, data })
+        Ok(Self { server, ann, bob, load, data: &place.data })
     }
 
     /// Asks for a stop; when, by the clock of the load.
@@ -202,7 +210,7 @@ pub(super) async fn part(
     trips: usize,
 ) -> Result<(Vec<Times>, f64)> {
     let server = Running::placet(&place.data, &place.bundle).await?;
-    let scene = Scene::start(server, &place.data, connections).await?;
+    let scene = Scene::start(server, place, connections).await?;
     let seen = scene.load.seen.clone();
     scene.load.flows(connections as u64 + FLOW).await?;
     let (began, before) = (Instant::now(), seen.permits.load(Ordering::SeqCst));
