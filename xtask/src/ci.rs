@@ -110,6 +110,16 @@ fn good(note: impl Into<String>) -> String {
     note.into()
 }
 
+/// Builds the workspace as `ci` does, and says where: what is tried by hand is what stands there now.
+///
+/// # Errors
+/// It does not build.
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+    let stages = Stages { root: root.to_owned(), target: tidy::target_directory(root)? };
+    stages.cargo(&[&["build", "--quiet"], &BUILT[..], &["--workspace"]].concat())?;
+    Ok(stages.built(""))
+}
+
 struct Stages {
     root: PathBuf,
     target: PathBuf,

@@ -120,6 +120,6 @@ fn root() -> Result<PathBuf> {
 fn binary(args: &mut Args, root: &std::path::Path) -> Result<PathBuf> {
     Ok(match args.value::<PathBuf>("--binary")? {
         Some(binary) => binary,
-        None => tidy::target_directory(root)?.join("release/placet"),
+        None => ci::build(root)?.join("placet"),
     })
 }

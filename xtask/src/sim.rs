@@ -1,7 +1,6 @@
 //! `sim`: builds the simulator with the rest of the workspace and hands it its words. Owns nothing of
 //! what is simulated: that is a crate of its own, which xtask must not depend on.
 
-use crate::tidy;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -11,14 +10,7 @@ use std::process::Command;
 /// # Errors
 /// It does not build, or a seed failed; it has said which.
 pub(crate) fn run(root: &Path, words: &[String]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    // The whole workspace, so that features are unified as in every other build.
-    build.args(["build", "--locked", "--release", "--workspace", "--quiet"]).current_dir(root);
-    if !build.status().context("cargo cannot be started")?.success() {
-        bail!("the simulator does not build");
-    }
-    seeds(&tidy::target_directory(root)?.join("release/placet-sim"), words)
+    seeds(&crate::ci::build(root)?.join("placet-sim"), words)
 }
 
 /// As [`run`], with the simulator at `binary`.
