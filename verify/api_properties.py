@@ -5,7 +5,7 @@ One server in development mode and one with keys. Every operation is called with
 describes and with what it rules out. No answer may be a 5xx but 503, bodies must be of the described
 type and shape, and every operation must have answered at least once with a 2xx.
 
-    python3 verify/api_properties.py --placet target/release/placet [--seconds 60] [--seed N]
+    python3 verify/api_properties.py --placet target/ci/placet [--seconds 60] [--seed N]
 
 Needs schemathesis (PyPI) in the interpreter that runs it; `cargo xtask ci` makes one in `target/`.
 Within schemathesis the same file is loaded again, as its hooks.

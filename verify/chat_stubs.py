@@ -4,7 +4,7 @@
 The clients are python-telegram-bot and slack-sdk (PyPI): what they send has to be understood, what they
 are answered has to be what they take for an answer, and each refusal has to be the one that they know.
 
-    python3 verify/chat_stubs.py --stubs target/release/examples/chat_stubs
+    python3 verify/chat_stubs.py --stubs target/ci/examples/chat_stubs
 
 `cargo xtask ci` builds the stubs and makes an environment with both clients in `target/`.
 """
