@@ -476,13 +476,13 @@ function y_of(point,   out) {                  # without the top bit, which is t
     out = reversed(point)
     return (index("0123456789abcdef", substr(out, 1, 1)) - 1) % 8 substr(out, 2)
 }
-function small_order(   k, list, count) {      # the y of the eight points: 0, 1, p - 1 and two of order eight
+function small_order(   k, known, count) {      # the y of the eight points: 0, 1, p - 1 and two of order eight
     count = split("0000000000000000000000000000000000000000000000000000000000000000 " \
         "0000000000000000000000000000000000000000000000000000000000000001 " \
         "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffec " \
         "05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826 " \
-        "7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", list, " ")
-    for (k = 1; k <= count; k++) small[list[k] ""] = 1
+        "7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", known, " ")
+    for (k = 1; k <= count; k++) small[known[k] ""] = 1
 }
 
 # ---- The entry

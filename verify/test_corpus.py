@@ -5,17 +5,20 @@
 
 1. Every good receipt is accepted and every altered one refused with its code, by the Python verifier, by the
    shell verifier and, with --placet, by that binary.
-2. Every check of the Python and of the shell verifier is switched off by itself. A check is the only one to
+2. The shell verifier says the same over a sample with each awk that is installed: mawk, gawk, busybox, and
+   the one of BSD and macOS.
+3. Every check of the Python and of the shell verifier is switched off by itself. A check is the only one to
    catch something when an altered receipt is then accepted. What remains is listed: a check may also keep
    the verifier from failing in another way, or, as one part of a check, only choose the code.
 
---quick gives the shell verifier a sample and leaves out its second part. The exit status is 0 if all holds.
+--quick gives the shell verifier a sample and leaves out its third part. The exit status is 0 if all holds.
 """
 import argparse
 import ast
 import json
 import os
 import resource
+import shutil
 import random
 import re
 import signal
@@ -33,6 +36,9 @@ sys.path.insert(0, HERE)
 import corpus  # noqa: E402
 
 WORKERS, SECONDS_MAX = 2, 60
+# What `awk` is, by system.
+AWKS = {"mawk": ["mawk"], "gawk": ["gawk", "--posix"], "original-awk": ["original-awk"], "busybox": ["busybox", "awk"]}
+SAMPLE = 150
 # Checks of the shell verifier that OpenSSL repeats, in the versions that the tests have met.
 REPEATED = {"the scalar is not below the order of the group", "a signature is not of 64 bytes"}
 
@@ -86,6 +92,20 @@ class Test:
                 self.expect(who, case, got)
         slow.sort()
         self.done(who, cases, started, ", median %.0f ms" % (1000 * slow[len(slow) // 2]))
+
+    def awks(self, sample):
+        """The shell verifier with each awk that is here, by a directory before all others."""
+        found = [name for name in AWKS if shutil.which(name)]
+        for name in found:
+            front = os.path.join(self.directory, "awk-" + name)
+            os.makedirs(front, exist_ok=True)
+            with open(os.path.join(front, "awk"), "w") as file:
+                file.write('#!/bin/sh\nexec %s "$@"\n' % " ".join([shutil.which(name)] + AWKS[name][1:]))
+            os.chmod(file.name, 0o755)
+            command = ["env", "PATH=%s:%s" % (front, os.environ["PATH"]), "sh", SHELL]
+            self.program("shell with " + name, sample, command, read_shell)
+        missing = sorted(set(AWKS) - set(found))
+        print("awk: %s%s" % (", ".join(found), "; not here: " + ", ".join(missing) if missing else ""))
 
     def run(self, command):
         process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -384,7 +404,9 @@ def main():
         if min(good, bad) < 300:
             test.fail("the corpus is too small")
         test.python()
-        cases = test.manifest if not args.quick else random.Random(args.seed).sample(test.manifest, 150)
+        sample = random.Random(args.seed).sample(test.manifest, SAMPLE)
+        cases = sample if args.quick else test.manifest
+        test.awks(sample)
         test.program("shell", cases, ["sh", SHELL], read_shell)
         if args.placet:
             test.program("placet", test.manifest, [os.path.abspath(args.placet), "verify", "--json"], read_placet)

@@ -49,8 +49,8 @@ struct Thing {
     lives: bool,
     /// Asked to become so, and not answered: it happened, or it did not.
     open: Option<bool>,
-    /// How a kill of everything has ended it.
-    killed: Option<&'static str>,
+    /// A kill of everything has ended it.
+    killed: bool,
 }
 
 /// Everything that was made.
@@ -159,7 +159,7 @@ impl Control {
     fn add(&mut self, what: What, number: u64, name: &str, open: bool) -> usize {
         let name = name.to_owned();
         let (lives, open) = (!open, open.then_some(true));
-        self.things.push(Thing { what, number, name, lives, open, killed: None });
+        self.things.push(Thing { what, number, name, lives, open, killed: false });
         self.things.len() - 1
     }
 
@@ -338,10 +338,10 @@ impl Control {
     }
 
     /// Everything was killed: what ran, or waited to run, is over for good.
-    pub(crate) fn all_killed(&mut self, end: &'static str) {
+    pub(crate) fn all_killed(&mut self) {
         let runs = |it: &&mut Thing| matches!(it.what, What::Execution | What::Queued) && it.lives;
         for thing in self.things.iter_mut().filter(runs) {
-            (thing.lives, thing.killed) = (false, Some(end));
+            (thing.lives, thing.killed) = (false, true);
         }
     }
 
@@ -425,22 +425,22 @@ impl Control {
             }
             What::Execution => {
                 let found = got(client, &format!("/api/v1/executions/{name}"))?;
-                let over = thing.killed.unwrap_or_else(|| end_of(*number));
+                let over = if thing.killed { "killed" } else { end_of(*number) };
                 self.settle(at, is_one(&found, "running", over)?)?;
                 self.decides(client, seed, step_of(*number, name))?
             }
             What::Queued => {
                 let (now, ahead) = (state_of(client, name)?, self.thing(at - 1)?.name);
                 let passes = match (thing.killed, state_of(client, &ahead)?.as_str()) {
-                    (Some(end), _) => {
-                        ensure!(now == end, "its end is {end}, and it is {now}");
+                    (true, _) => {
+                        ensure!(now == "killed", "it was killed, and is {now}");
                         false
                     }
-                    (None, "running") => {
+                    (false, "running") => {
                         ensure!(now == "queued", "{ahead} has its place, and it is {now}");
                         false
                     }
-                    (None, _) => has_place(client, name)?,
+                    (false, _) => has_place(client, name)?,
                 };
                 let step = self.decides(client, seed, step_of(*number, name))?;
                 ensure!(step == Some(passes), "it has a place: {passes}; its step: {step:?}");
@@ -483,7 +483,7 @@ pub(crate) fn kill(client: &mut Client) -> Result<bool> {
 }
 
 /// After a restart: what was acknowledged as stopped is stopped, and nothing passes; then it is lifted. Whether
-/// anything was stopped: the entry, and how runs ended by it.
+/// anything was stopped.
 ///
 /// # Errors
 /// The stop is gone, or something passes.
@@ -491,7 +491,7 @@ pub(crate) fn check_kill(
     client: &mut Client,
     key: &str,
     acknowledged: bool,
-) -> Result<Option<(u64, &'static str)>> {
+) -> Result<Option<u64>> {
     let state = got(client, "/api/v1/kill")?;
     let tripped: Vec<&str> =
         ["everything", "workspace"].into_iter().filter(|scope| !state[*scope].is_null()).collect();
@@ -516,10 +516,7 @@ pub(crate) fn check_kill(
     ensure!(decided["outcome"] == "PERMIT", "lifted, and a decision says {decided}");
     let index = |scope: &&str| state[*scope]["index"].as_u64();
     let indices: Option<Vec<u64>> = tripped.iter().map(index).collect();
-    // A kill whose server died before it was recorded leaves no certificate, which is taken for tampering.
-    let alone = state["workspace"].is_null() && state["everything"]["source"] == "certificate";
-    let end = if alone { "kill_switch_tampered" } else { "killed" };
-    Ok(indices.context("a kill without its index")?.into_iter().max().map(|index| (index, end)))
+    Ok(indices.context("a kill without its index")?.into_iter().max())
 }
 
 #[cfg(test)]
@@ -534,7 +531,7 @@ mod tests {
             name: "surface:x".into(),
             lives,
             open,
-            killed: None,
+            killed: false,
         };
         let rows = [
             (thing(true, None), [true, false]),

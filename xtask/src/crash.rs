@@ -245,8 +245,8 @@ impl Test<'_> {
         let stopped =
             control::check_kill(&mut Client::new(server.address()), &key, acknowledged)
                 .with_context(|| format!("a stop of all after kill {round}\n{}", server.tail()))?;
-        if let Some((index, end)) = stopped {
-            self.control.all_killed(end);
+        if let Some(index) = stopped {
+            self.control.all_killed();
             self.stopped_at = self.stopped_at.max(index);
         }
         self.counts.stopped += u64::from(acknowledged);

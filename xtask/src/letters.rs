@@ -56,6 +56,7 @@ impl Letters {
     /// # Errors
     /// What was lost, or is two letters.
     pub(crate) fn finish(&self, client: &mut Client, approvals: &[&str]) -> Result<String> {
+        self.receiver.hurry();
         let began = Instant::now();
         let told = |approval: &str| {
             let key = ("placet.approval.opened.v1".to_owned(), approval.to_owned());
@@ -72,6 +73,7 @@ impl Letters {
                 _ => std::thread::sleep(Duration::from_millis(100)),
             }
         }
+        let took = began.elapsed().as_secs_f64();
         let mut twice = 0;
         for approval in approvals {
             let ids = told(approval).context("it was told a moment ago")?;
@@ -82,7 +84,8 @@ impl Letters {
         }
         let (all, waited) = (approvals.len(), self.waited);
         Ok(format!(
-            "{all} letters arrived, {twice} of them twice; some waited after {waited} kills"
+            "{all} letters arrived, {twice} of them twice, the last {took:.1} s after the last kill; some waited \
+             after {waited} kills"
         ))
     }
 

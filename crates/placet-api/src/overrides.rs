@@ -36,7 +36,8 @@ pub struct TrippedDocument {
     /// Log index of the entry that stopped it: what gates acknowledge, what a report is asked for by, and what
     /// it can be lifted by.
     pub index: u64,
-    /// `api`, `file`, `signal`, `certificate` or `seal`.
+    /// `api`, `file`, `signal`, `certificate`, `seal`, or `interrupted`: a kill that was in effect and not
+    /// recorded when the process ended.
     pub source: &'static str,
     /// Who asked to lift it: by name for those who oversee, else by pseudonym.
     #[serde(skip_serializing_if = "Option::is_none")]

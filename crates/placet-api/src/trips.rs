@@ -32,7 +32,7 @@ pub struct OverrideTold {
     pub scope: String,
     /// `kill`, `freeze`, `disable`, `revoke`.
     pub mode: &'static str,
-    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`; absent for a drill.
+    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`, `interrupted`; absent for a drill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'static str>,
     /// Nothing stops: it is practised.
@@ -56,7 +56,7 @@ pub struct OverrideReportDocument {
     pub name: Option<String>,
     /// `kill`, `freeze`, `disable`, `revoke`.
     pub mode: &'static str,
-    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`; null for a drill.
+    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`, `interrupted`; null for a drill.
     pub source: Option<&'static str>,
     /// Nothing was stopped: it was practised.
     pub drill: bool,

@@ -242,8 +242,8 @@ pub(crate) fn start(
         if !state.runs(above, &command.by) {
             return Err(Rejection::Foreign("the actor that runs the parent"));
         }
-        if above.ended.is_some() {
-            return Err(Rejection::ExecutionEnded(above.state().as_str()));
+        if let Some(ended) = above.over(now) {
+            return Err(Rejection::ExecutionEnded(ended.as_str()));
         }
         if above.queued {
             return Err(Rejection::ExecutionQueued);
@@ -416,13 +416,14 @@ impl State {
         Some(KillScope::Execution(id.to_string()))
     }
 
-    /// Why a held step may not be released: its execution has ended. One that is not remembered has.
-    pub(crate) fn step_over(&self, held: &Held) -> Option<Rejection> {
+    /// Why a held step may not be released: its execution has ended, or its time is up. One that is not
+    /// remembered has ended.
+    pub(crate) fn step_over(&self, held: &Held, now: TimeMs) -> Option<Rejection> {
         if self.is_forgotten(&held.scopes) {
             return Some(Rejection::ExecutionEnded(FORGOTTEN));
         }
         let known = self.step_of(&held.scopes).and_then(|id| self.executions.all.get(&id));
-        Some(Rejection::ExecutionEnded(known?.ended?.0.as_str()))
+        Some(Rejection::ExecutionEnded(known?.over(now)?.as_str()))
     }
 
     /// Whether these are the scopes of a step of an execution that is not remembered. It has ended, and whether

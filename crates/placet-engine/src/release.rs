@@ -86,7 +86,7 @@ pub(crate) fn release<H: Hasher>(
     if let Some(stop) = state.stop(&held.scopes) {
         return Err(stop.rejection());
     }
-    if let Some(why) = state.step_over(held) {
+    if let Some(why) = state.step_over(held, now) {
         return Err(why);
     }
     if now >= until {

@@ -208,14 +208,6 @@ impl Plane {
         Ok(key)
     }
 
-    /// Believes the wall clock again. Only an operator may say so; the server checks that.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub fn confirm_clock(&self) -> Result<(), PlaneError> {
-        self.send(Message::ConfirmClock)
-    }
-
     /// Records how many requests were refused before the log within a minute.
     ///
     /// # Errors

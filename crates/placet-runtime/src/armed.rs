@@ -35,6 +35,12 @@ pub(crate) fn is_armed(
     signed && bytes == certificate(instance, last_override, signer)
 }
 
+/// The override entry that a certificate of this instance names, whichever that is.
+pub(crate) fn names(bytes: &[u8], instance: &str, signer: &dyn Signer) -> Option<u64> {
+    let named = json::parse(bytes, Limits::ENTRY).ok()?.get("last_override")?.as_u64()?;
+    is_armed(bytes, instance, named, signer).then_some(named)
+}
+
 fn body(instance: &str, last_override: u64) -> Vec<u8> {
     format!("placet/armed/1\n{instance}\n{last_override}\n").into_bytes()
 }

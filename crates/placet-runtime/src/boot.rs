@@ -15,8 +15,8 @@ use crate::plane::{Plane, Workspaces};
 use crate::policies::{self, Workshop};
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, Journal, JournalReader, Marks, PortError, ReadModel, ReadModelWriter, Safety, Signer,
-    Signers, SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
+    Clock, Journal, JournalReader, Marks, PortError, ReadModel, ReadModelWriter, Safety, Signers,
+    SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
 };
 use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
@@ -445,8 +445,16 @@ impl Plane {
                 }
             }
         }
-        if self.finish_rotation().await? {
-            notices.push("a rotation of the signing key was cut short; it is complete now".into());
+        match self.finish_rotation().await {
+            // Every key that a log is signed with is held; a doubtful clock is no reason not to start.
+            Err(PlaneError::ClockUnsure) => notices.push(
+                "a rotation of the signing key was cut short, and the clock is in doubt: confirm the clock, \
+                 which completes it"
+                    .to_owned(),
+            ),
+            Ok(true) => notices
+                .push("a rotation of the signing key was cut short; it is complete now".into()),
+            done => drop(done?),
         }
         if self.safety.kill_requested() {
             self.trip(None, KillScope::Everything, KillSource::File, None).await?;
@@ -460,30 +468,38 @@ impl Plane {
         // What a crash kept from reaching every log reaches it now.
         self.follow_trips().await?;
         let certificate = self.safety.read_armed();
-        let armed = match &certificate {
-            Ok(Some(bytes)) => {
-                // A crash may have come between a handover and the certificate of the new key. The
-                // key before is held until that is written.
-                let signers = self.signers.all()?;
-                let last = last_override.unwrap_or(0);
-                let made = |signer: &Arc<dyn Signer>| {
-                    armed::is_armed(bytes, &self.instance, last, signer.as_ref())
-                };
-                signers.iter().any(made)
-            }
-            _ => false,
+        // A crash may have come between a handover and the certificate of the new key. The key before is held
+        // until that is written.
+        let signers = self.signers.all()?;
+        let last = last_override.unwrap_or(0);
+        let named = |bytes: &Vec<u8>| {
+            signers.iter().find_map(|it| armed::names(bytes, &self.instance, it.as_ref()))
         };
+        let named_by = |certificate: &Option<Vec<u8>>| certificate.as_ref().and_then(named);
+        let armed = certificate.as_ref().is_ok_and(|it| named_by(it) == Some(last));
         // INVARIANT: only where the first log begins with this start can nothing have been stopped before. A kill
         // that could not be recorded rests on nothing but the missing certificate, whatever else is founded now.
         if first && certificate.as_ref().is_ok_and(Option::is_none) {
             self.arm().await?;
         } else if !armed && !killed {
-            notices.push(
-                "the armed certificate is missing, altered or rolled back: the kill switch of \
-                 everything is tripped"
-                    .to_owned(),
-            );
-            self.trip(None, KillScope::Everything, KillSource::Certificate, None).await?;
+            // A stranger who renames it like that stops everything just the same, and hides only who did. Where a
+            // kill was recorded and lifted since, what is set aside is older than the log.
+            let aside = self.safety.read_disarmed().unwrap_or_default();
+            let missing = certificate.as_ref().is_ok_and(Option::is_none);
+            let (source, notice) = match missing && named_by(&aside).is_some_and(|it| it <= last) {
+                true => (
+                    KillSource::Interrupted,
+                    "a kill took effect, and the process ended before it was recorded, or before its lift was \
+                     complete: the kill switch of everything is tripped",
+                ),
+                false => (
+                    KillSource::Certificate,
+                    "the armed certificate is missing, altered or rolled back: the kill switch of everything \
+                     is tripped",
+                ),
+            };
+            notices.push(notice.to_owned());
+            self.trip(None, KillScope::Everything, source, None).await?;
         } else if armed {
             self.arm().await?;
             match self.follow_lift(None).await {

@@ -138,7 +138,7 @@ impl Plane {
         if disarms {
             // From here on a restart without a record is tripped as well.
             self.watched.has_none();
-            result = stored(self.safety.remove_armed());
+            result = stored(self.safety.disarm());
         }
         // A lift may come in between, and leaves the certificate to this.
         let _transit = disarms.then(|| self.watched.in_transit());
@@ -197,7 +197,7 @@ impl Plane {
     async fn disarm(&self, root: &Workspace, recorded: bool) -> Result<(), PlaneError> {
         let order = self.kill_order.lock().await;
         if !recorded || root.is_killed() {
-            stored(self.safety.remove_armed())?;
+            stored(self.safety.disarm())?;
             return self.sync_removed().await;
         }
         drop(order);
@@ -275,8 +275,11 @@ impl Plane {
         match self.submit(decides.no, Command::Lift(lift), payload).await {
             // Lifted before, and not yet in every log, or in effect for longer: what is left of it is done now.
             Err(error @ PlaneError::Rejected(Rejection::NotTripped)) => {
+                let outlived = root.is_killed() || self.watched.owes();
                 self.follow_log(decides, &scope).await?;
-                if scope.is_wide() {
+                // What outlived its log has taken the certificate with it, and one may not have been writable: any
+                // other that is missing or altered was tampered with, and is for the watch to find.
+                if outlived && scope.is_wide() && decides.no == root.no {
                     self.arm().await?;
                 }
                 if !everything {
@@ -402,7 +405,7 @@ impl Plane {
         if root.is_killed() {
             // Killed while it was written: the kill has found nothing to remove, maybe.
             self.watched.has_none();
-            return stored(self.safety.remove_armed());
+            return stored(self.safety.disarm());
         }
         self.watched.has_written(&bytes);
         Ok(())

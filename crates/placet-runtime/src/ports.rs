@@ -498,13 +498,19 @@ pub trait Safety: Send + Sync {
     /// # Errors
     /// [`PortError`] when it could not be written.
     fn write_armed(&self, bytes: &[u8]) -> Result<(), PortError>;
-    /// Removes the armed certificate: from now on a restart is tripped. Waits for no disk, so that a
-    /// loss of power may bring it back until [`Safety::sync`] has returned.
+    /// Sets the armed certificate aside: from now on a restart is tripped, and knows by
+    /// [`Safety::read_disarmed`] that it was no stranger who took it. Waits for no disk, so that a loss of
+    /// power may bring it back until [`Safety::sync`] has returned. Without one nothing changes.
     ///
     /// # Errors
-    /// [`PortError`] when it could not be removed.
-    fn remove_armed(&self) -> Result<(), PortError>;
-    /// Makes durable what was removed.
+    /// [`PortError`] when it is still there.
+    fn disarm(&self) -> Result<(), PortError>;
+    /// The certificate that was set aside since the last one was written.
+    ///
+    /// # Errors
+    /// [`PortError`] when it could not be read.
+    fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError>;
+    /// Makes durable what was set aside.
     ///
     /// # Errors
     /// [`PortError`] when that failed.

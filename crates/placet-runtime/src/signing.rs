@@ -13,7 +13,7 @@ use crate::fold::Unfolded;
 use crate::plane::{Plane, Principal};
 use crate::ports::{PortError, Signer, Signers, WorkspaceNo};
 use crate::privacy::governed;
-use crate::sequencer::{Done, Next, Payload};
+use crate::sequencer::{Done, Message, Next, Payload};
 use crate::start_error::StartError;
 use crate::workspace::Workspace;
 use placet_engine::{Command, LogSigner, RevokeSigner, RotateSigner, State, SucceedLog, Who};
@@ -268,8 +268,23 @@ impl Plane {
         }
     }
 
-    /// Brings every log after the first one, where a crash came between them. Called at a start,
-    /// before anything is served; true if there was something to do.
+    /// Believes the wall clock again, and completes a rotation that a start under a doubtful clock could not.
+    /// Only an operator may say so; the server checks that.
+    ///
+    /// # Errors
+    /// [`PlaneError`]. The clock is believed all the same, and the next confirmation or start goes on.
+    pub async fn confirm_clock(&self) -> Result<(), PlaneError> {
+        self.send(Message::ConfirmClock)?;
+        let _one = self.creating.lock().await;
+        if self.finish_rotation().await? {
+            self.arm().await?;
+            self.forget_signers()?;
+        }
+        Ok(())
+    }
+
+    /// Brings every log after the first one, where a crash came between them. Called before anything is
+    /// served, or when the clock is believed again; true if there was something to do.
     pub(crate) async fn finish_rotation(&self) -> Result<bool, PlaneError> {
         let Some(root) = self.root() else { return Ok(false) };
         let signer = root.signing().signer.clone();

@@ -44,6 +44,8 @@ pub(crate) struct Watched {
     tampered: AtomicBool,
     /// Raised with every lift of everything.
     lifts: AtomicU64,
+    /// A certificate is to be written, and is not yet.
+    owed: AtomicBool,
     /// What the certificate may be: what was written last and, while another is written, that.
     certificates: Mutex<Vec<Vec<u8>>>,
     /// Whether a thread watches; else housekeeping does.
@@ -68,6 +70,7 @@ impl Watched {
 
     /// A certificate is about to be written; until it is, the one before it is as good.
     pub(crate) fn writes(&self, certificate: &[u8]) {
+        self.owed.store(true, Ordering::SeqCst);
         let mut certificates = self.certificates();
         certificates.retain(|known| known != certificate);
         certificates.push(certificate.to_vec());
@@ -77,13 +80,20 @@ impl Watched {
         }
     }
 
+    /// Whether the certificate that has to be there could not be written.
+    pub(crate) fn owes(&self) -> bool {
+        self.owed.load(Ordering::SeqCst)
+    }
+
     /// It is written: no other counts any more.
     pub(crate) fn has_written(&self, certificate: &[u8]) {
+        self.owed.store(false, Ordering::SeqCst);
         *self.certificates() = vec![certificate.to_vec()];
     }
 
     /// There is to be none: everything is tripped.
     pub(crate) fn has_none(&self) {
+        self.owed.store(false, Ordering::SeqCst);
         self.certificates().clear();
     }
 
@@ -211,7 +221,12 @@ impl Plane {
         let good = found.is_some_and(|found| written.contains(&found));
         // What was read while another one was written says nothing.
         let same = *watched.certificates() == written;
-        (!good && same && free(self)).then_some(KillSource::Certificate)
+        // Where it could not be written, nobody has tampered with it.
+        let source = match watched.owes() {
+            true => KillSource::Interrupted,
+            false => KillSource::Certificate,
+        };
+        (!good && same && free(self)).then_some(source)
     }
 
     /// The certificate that is there, with those that may be.
@@ -286,6 +301,10 @@ fn said(source: KillSource) -> &'static str {
     match source {
         KillSource::Certificate => {
             "the armed certificate is missing, altered or rolled back: the kill switch of everything \
+             is tripped"
+        }
+        KillSource::Interrupted => {
+            "everything was lifted, and the armed certificate cannot be written: the kill switch of everything \
              is tripped"
         }
         _ => "a kill was asked for beside the store: the kill switch of everything is tripped",

@@ -267,7 +267,7 @@ pub(crate) async fn confirm_clock(mut call: Call) -> Result<Response, Problem> {
     session.demand(&["admin", "operator"])?;
     demand_human(&session)?;
     call.object(&[]).await?;
-    call.server.plane.confirm_clock()?;
+    call.server.plane.confirm_clock().await?;
     document::answer(
         StatusCode::OK,
         &StatusDocument { status: "confirmed", version: None, ungoverned: None },

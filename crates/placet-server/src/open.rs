@@ -116,12 +116,16 @@ impl Safety for Beside {
         kill::write_armed(&self.0, bytes).map_err(PortError::new)
     }
 
-    fn remove_armed(&self) -> Result<(), PortError> {
-        kill::take_armed(&self.0).map_err(PortError::new)
+    fn disarm(&self) -> Result<(), PortError> {
+        kill::disarm(&self.0).map_err(PortError::new)
+    }
+
+    fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError> {
+        kill::read_disarmed(&self.0).map_err(PortError::new)
     }
 
     fn sync(&self) -> Result<(), PortError> {
-        kill::sync_taken(&self.0).map_err(PortError::new)
+        kill::sync_disarmed(&self.0).map_err(PortError::new)
     }
 
     fn lookout(&self) -> Option<Box<dyn Lookout>> {

@@ -46,6 +46,8 @@ mod journal;
 mod leaving;
 #[path = "server/lending.rs"]
 mod lending;
+#[path = "server/lifting.rs"]
+mod lifting;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/log.rs"]

@@ -63,6 +63,8 @@ pub(crate) struct Disk {
     pub(crate) snapshots: BTreeMap<(u32, Piece), Vec<u8>>,
     pub(crate) marks: BTreeMap<String, u64>,
     pub(crate) armed: Option<Vec<u8>>,
+    /// The certificate that a kill has set aside.
+    pub(crate) disarmed: Option<Vec<u8>>,
     pub(crate) kill_file: bool,
     pub(crate) keys: BTreeMap<String, [u8; 32]>,
     /// Seeds of the signing keys, oldest first.
@@ -81,6 +83,8 @@ pub(crate) struct Disk {
     pub(crate) forgotten: Vec<Option<Secret>>,
     /// The armed certificate was taken away or altered.
     pub(crate) unarmed: bool,
+    /// That has happened before.
+    pub(crate) meddled: bool,
     /// Power has failed: whoever drives the instance drops it.
     pub(crate) crashed: bool,
     pub(crate) random: Option<Random>,
@@ -197,7 +201,8 @@ impl Disk {
 
     /// Somebody takes the armed certificate away, or alters it.
     pub(crate) fn disarm(&mut self) {
-        self.unarmed = true;
+        (self.unarmed, self.meddled) = (true, true);
+        self.disarmed = None;
         let cut = self.random().per_mille(500);
         match &mut self.armed {
             Some(bytes) if cut => bytes.truncate(bytes.len() / 2),

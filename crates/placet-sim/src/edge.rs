@@ -1,6 +1,7 @@
 //! The edge between callers and the plane: every call that the workload makes, and what the checkers
 //! see of its answer at the moment it leaves.
 
+use crate::executor::Group;
 use crate::mutant::Mutant;
 use crate::world::{Person, World};
 use placet_engine::Rejection;
@@ -64,7 +65,8 @@ impl World {
                 if self.is_calm() || self.per_mille(300) {
                     self.say(format_args!("operator: the clock is confirmed"));
                     if let Some(plane) = self.plane() {
-                        let _ = plane.confirm_clock();
+                        let confirmed = async move { drop(plane.confirm_clock().await) };
+                        self.spawn(Group::Server, confirmed);
                     }
                 }
                 true

@@ -3,7 +3,6 @@
 
 use crate::checkers::{Held, erased, logs, violated};
 use crate::executor::Group;
-use crate::keys::signing;
 use crate::mutant::Mutant;
 use crate::random::{Random, SeededEntropy};
 use crate::simulation::Simulation;
@@ -152,10 +151,8 @@ impl Simulation {
         if self.plan.bundles {
             self.stricter = self.faults.per_mille(300);
         }
-        let unsure = self.clock_is_behind();
-        // A start writes where a bundle came with it, or a rotation was cut short: not by a doubtful clock.
-        let rotating = logs(&world.disks.lock()).is_ok_and(|logs| signing(&logs).len() > 1);
-        self.disturbed |= unsure && (self.plan.bundles || rotating);
+        // A start writes where a bundle came with it: not by a doubtful clock.
+        self.disturbed |= self.clock_is_behind() && self.plan.bundles;
         let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
         let trace = world.trace.clone();
         let host = Host {
@@ -256,11 +253,14 @@ impl Simulation {
         world.checkers.borrow_mut().liveness.started();
         let mut disk = world.disks.lock();
         erased::after_start(&disk, &logs(&disk)?)?;
-        let unarmed = std::mem::take(&mut disk.unarmed);
+        let (unarmed, meddled) = (std::mem::take(&mut disk.unarmed), disk.meddled);
         drop(disk);
         let killed = driver.plane().root().is_some_and(|root| root.is_killed());
         if unarmed && !killed {
             return violated("kill", "an instance without its armed certificate is not tripped");
+        }
+        if driver.plane().is_tampered() && !meddled {
+            return violated("kill", "an instance is taken for tampered with, and nobody did that");
         }
         world.say(format_args!("started"));
         let plane = driver.plane().clone();

@@ -457,12 +457,20 @@ impl Safety for Beside {
             return Err(PortError::new("the marks' disk is full"));
         }
         disk.armed = Some(bytes.to_vec());
+        disk.disarmed = None;
         Ok(())
     }
 
-    fn remove_armed(&self) -> Result<(), PortError> {
-        self.0.lock().armed = None;
+    fn disarm(&self) -> Result<(), PortError> {
+        let mut disk = self.0.lock();
+        if let Some(armed) = disk.armed.take() {
+            disk.disarmed = Some(armed);
+        }
         Ok(())
+    }
+
+    fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError> {
+        Ok(self.0.lock().disarmed.clone())
     }
 
     fn sync(&self) -> Result<(), PortError> {

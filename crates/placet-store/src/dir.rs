@@ -277,12 +277,20 @@ impl DataDir {
         kill::write_armed(&self.path, bytes)
     }
 
-    /// [`kill::remove_armed`] here.
+    /// [`kill::disarm`] here.
     ///
     /// # Errors
-    /// When it could not be removed.
-    pub fn remove_armed(&self) -> io::Result<()> {
-        kill::remove_armed(&self.path)
+    /// When it is still there.
+    pub fn disarm(&self) -> io::Result<()> {
+        kill::disarm(&self.path)
+    }
+
+    /// [`kill::read_disarmed`] here.
+    ///
+    /// # Errors
+    /// When it could not be read.
+    pub fn read_disarmed(&self) -> io::Result<Option<Vec<u8>>> {
+        kill::read_disarmed(&self.path)
     }
 
     fn locked(&self) -> Result<Arc<File>, OpenError> {

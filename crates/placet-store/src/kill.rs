@@ -8,6 +8,7 @@ use std::path::Path;
 
 const KILL: &str = "KILL";
 const ARMED: &str = "armed";
+const DISARMED: &str = "disarmed";
 
 /// Whether somebody put a file `KILL` into the data directory. Anything but the plain absence of
 /// that file in an existing directory counts as yes.
@@ -27,35 +28,42 @@ pub fn read_armed(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     files::read_small(&dir.join(ARMED))
 }
 
-/// Replaces the armed certificate, durably and in one step.
+/// Replaces the armed certificate, durably and in one step. What was set aside before is gone then.
 ///
 /// # Errors
 /// When it could not be written; the former one then still stands.
 pub fn write_armed(dir: &Path, bytes: &[u8]) -> io::Result<()> {
-    files::write_atomic(dir, ARMED, bytes)
+    files::write_atomic(dir, ARMED, bytes)?;
+    files::remove_if_there(&dir.join(DISARMED))
 }
 
-/// Removes the armed certificate, durably. A missing one is no error.
+/// Sets the armed certificate aside without waiting for the disk; [`sync_disarmed`] does. A missing one is
+/// no error, and leaves what was set aside before.
 ///
 /// # Errors
-/// When it could not be removed.
-pub fn remove_armed(dir: &Path) -> io::Result<()> {
-    take_armed(dir)?;
-    sync_taken(dir)
+/// When it could neither be renamed nor removed.
+pub fn disarm(dir: &Path) -> io::Result<()> {
+    let armed = dir.join(ARMED);
+    match fs::rename(&armed, dir.join(DISARMED)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A name may need room; removing one never does.
+        Err(_) => files::remove_if_there(&armed),
+        Ok(()) => Ok(()),
+    }
 }
 
-/// Removes the armed certificate without waiting for the disk; [`sync_taken`] does.
+/// The certificate that was set aside since the last one was written.
 ///
 /// # Errors
-/// When it could not be removed.
-pub fn take_armed(dir: &Path) -> io::Result<()> {
-    files::remove_if_there(&dir.join(ARMED))
+/// When it could not be read.
+pub fn read_disarmed(dir: &Path) -> io::Result<Option<Vec<u8>>> {
+    files::read_small(&dir.join(DISARMED))
 }
 
-/// Makes durable that something was removed.
+/// Makes durable that the certificate was set aside.
 ///
 /// # Errors
 /// When the directory could not be synced.
-pub fn sync_taken(dir: &Path) -> io::Result<()> {
+pub fn sync_disarmed(dir: &Path) -> io::Result<()> {
     files::sync_dir(dir)
 }

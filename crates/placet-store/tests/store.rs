@@ -517,8 +517,17 @@ fn whatever_hides_the_kill_file_counts_as_killed() {
     dir.write_armed(b"two").unwrap();
     assert_eq!(dir.read_armed().unwrap().unwrap(), b"two");
     assert_eq!(fs::metadata(place.file("armed")).unwrap().permissions().mode() & 0o777, 0o600);
-    dir.remove_armed().unwrap();
-    dir.remove_armed().unwrap();
+    assert_eq!(dir.read_disarmed().unwrap(), None);
+    dir.disarm().unwrap();
+    assert_eq!(dir.read_armed().unwrap(), None);
+    assert_eq!(dir.read_disarmed().unwrap().unwrap(), b"two");
+    dir.disarm().unwrap();
+    assert_eq!(dir.read_disarmed().unwrap().unwrap(), b"two", "there was nothing to set aside");
+    dir.write_armed(b"three").unwrap();
+    assert_eq!(dir.read_disarmed().unwrap(), None, "another one is armed");
+    // Where it cannot be renamed, it goes all the same.
+    fs::create_dir(place.file("disarmed")).unwrap();
+    dir.disarm().unwrap();
     assert_eq!(dir.read_armed().unwrap(), None);
 }
 

@@ -77,6 +77,14 @@ impl Execution {
         Some(self.since.plus(seconds.saturating_mul(1_000)))
     }
 
+    /// How it ended, or ends at the next look at the clock: nothing begins in it any more.
+    pub(super) fn over(&self, now: TimeMs) -> Option<ExecutionState> {
+        let late = self.may_end(TerminateCause::Runtime, now);
+        self.ended
+            .map(|(state, _)| state)
+            .or_else(|| late.then_some(ExecutionState::TerminatedBudget))
+    }
+
     /// When the plane ends it, unless it ends before.
     pub(super) fn timer(&self) -> Option<(TimeMs, Timer)> {
         let id = self.started.execution;

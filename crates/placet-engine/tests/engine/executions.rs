@@ -433,6 +433,26 @@ fn no_execution_runs_for_ever() {
          tick -> execution.terminated
          run e1 -> terminated_budget steps 1 waiting 0",
     );
+    // Between the end of its time and the look at the clock that ends it, nothing begins in it either.
+    check(
+        "person ann operator
+         agent bot
+         rule s execution allow
+         rule r pay hold
+         decide bot execution e1 action=start capability=crm -> PERMIT
+         decide bot execution e2 action=start capability=crm -> PERMIT
+         start bot e1 runtime=9 -> execution.started
+         decide bot pay h1 execution=@e1 capability=crm -> REQUIRE_APPROVAL operator:1
+         decide bot pay h2 execution=@e1 capability=crm -> REQUIRE_APPROVAL operator:1
+         vote ann h1 -> approved
+         vote ann h2 -> approved
+         +8999
+         collect bot h1 -> collected consumed
+         +1
+         collect bot h2 -> ! execution_ended
+         start bot e2 parent=e1 -> ! execution_ended
+         run e1 -> waiting_approval steps 2 waiting 1",
+    );
     // Thirty days, whatever its permit says.
     check(
         "agent bot

@@ -3,7 +3,7 @@
 
 use crate::world::{World, at};
 use placet_runtime::ports::{
-    AppendError, Batch, Journal, PortError, Safety, Signer, Signers, WorkspaceNo,
+    AppendError, Batch, Clock, Journal, PortError, Safety, Signer, Signers, Sleep, WorkspaceNo,
 };
 use placet_runtime::{Options, Plane, Principal, SnapshotPlan, Started};
 use placet_server::open_stores;
@@ -13,7 +13,7 @@ use placet_tlog::compare::{Comparison, Paper, compare};
 use placet_tlog::trust::{KeyStatus, RotationError};
 use placet_tlog::verify::{PortableHasher, VerifyError, verify_receipt};
 use placet_types::Caller;
-use placet_types::ids::{ActorId, WorkspaceName};
+use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -347,8 +347,12 @@ impl Safety for CutSafety {
         self.1.port("write_armed", || self.0.write_armed(bytes))
     }
 
-    fn remove_armed(&self) -> Result<(), PortError> {
-        self.0.remove_armed()
+    fn disarm(&self) -> Result<(), PortError> {
+        self.0.disarm()
+    }
+
+    fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError> {
+        self.0.read_disarmed()
     }
 
     fn sync(&self) -> Result<(), PortError> {
@@ -361,11 +365,18 @@ impl Safety for CutSafety {
 }
 
 async fn start(path: &Path, fault: &Arc<Fault>) -> Started {
+    start_by(path, fault, None).await
+}
+
+async fn start_by(path: &Path, fault: &Arc<Fault>, clock: Option<Arc<dyn Clock>>) -> Started {
     let data = DataDir::open(path, Create::Yes).unwrap();
     let mut stores = open_stores(&data).unwrap();
     stores.journal = Box::new(CutJournal(stores.journal, fault.clone()));
     stores.signers = Arc::new(CutSigners(stores.signers, fault.clone()));
     stores.safety = Box::new(CutSafety(stores.safety, fault.clone()));
+    if let Some(clock) = clock {
+        stores.clock = clock;
+    }
     let options = Options {
         dev: false,
         solo: false,
@@ -491,6 +502,62 @@ async fn a_crash_at_any_step_leaves_one_key_in_force() {
     let first = came.iter().position(|rotated| *rotated).unwrap();
     assert_eq!(first, 5, "the entry of the first log decides: {came:?}");
     assert!(came[first..].iter().all(|rotated| *rotated), "{came:?}");
+}
+
+/// Long before every entry.
+struct Early;
+
+impl Clock for Early {
+    fn wall(&self) -> TimeMs {
+        TimeMs(1_000_000_000_000)
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        1
+    }
+
+    fn sleep(&self, wait: std::time::Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(wait))
+    }
+}
+
+/// A doubtful clock keeps nobody from starting and confirming it, and the rotation is complete then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_was_cut_short_is_completed_once_the_clock_is_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    let fault = Arc::new(Fault::default());
+    let started = start(&path, &fault).await;
+    let plane = started.plane.clone();
+    let other = WorkspaceName::parse("other").unwrap();
+    plane.create_workspace(other, ActorId::parse("human:zoe").unwrap()).await.unwrap();
+    let (decision, old_receipt) = decided(&plane, "rotate").await;
+    // After the entry of the first log, and before that of the second.
+    *fault.cut.lock().unwrap() = Some(Cut { at: 2, done: true });
+    plane.rotate_signer(&ann(&plane), decision).await.unwrap_err();
+    drop(plane);
+    stop(started).await;
+
+    *fault.cut.lock().unwrap() = None;
+    let started = start_by(&path, &fault, Some(Arc::new(Early))).await;
+    let plane = started.plane.clone();
+    let counts =
+        || plane.all_workspaces().iter().map(|log| log.signers().len()).collect::<Vec<_>>();
+    let seeds = || {
+        let identity = DataDir::open_read_only(&path).unwrap().identity().unwrap();
+        identity.signing_seeds().unwrap().len()
+    };
+    let notices = started.notices.join("\n");
+    assert!(notices.contains("confirm the clock, which completes it"), "{notices}");
+    assert_eq!((counts(), seeds()), (vec![2, 1], 2));
+    plane.confirm_clock().await.unwrap();
+    assert_eq!((counts(), seeds()), (vec![2, 2], 1));
+    let trust = pinned(&plane);
+    verify_receipt(old_receipt.as_bytes(), &trust).unwrap();
+    let (_, receipt) = decided(&plane, "after").await;
+    verify_receipt(receipt.as_bytes(), &trust).unwrap();
+    drop(plane);
+    stop(started).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

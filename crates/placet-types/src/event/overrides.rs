@@ -286,12 +286,22 @@ pub enum KillSource {
     Manifest,
     /// The log was not what was sealed.
     Seal,
+    /// A kill was in effect when the process ended, and was not recorded, so that who asked is lost; or it was
+    /// lifted, and the certificate of that could not be written.
+    Interrupted,
 }
 
 impl KillSource {
     /// All sources.
-    pub const ALL: [Self; 6] =
-        [Self::Api, Self::File, Self::Signal, Self::Certificate, Self::Manifest, Self::Seal];
+    pub const ALL: [Self; 7] = [
+        Self::Api,
+        Self::File,
+        Self::Signal,
+        Self::Certificate,
+        Self::Manifest,
+        Self::Seal,
+        Self::Interrupted,
+    ];
 
     /// Whether somebody tampered with what keeps the switch honest.
     #[must_use]
@@ -299,7 +309,7 @@ impl KillSource {
         matches!(self, Self::Certificate | Self::Seal)
     }
 
-    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`.
+    /// `api`, `file`, `signal`, `certificate`, `manifest`, `seal`, `interrupted`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -309,6 +319,7 @@ impl KillSource {
             Self::Certificate => "certificate",
             Self::Manifest => "manifest",
             Self::Seal => "seal",
+            Self::Interrupted => "interrupted",
         }
     }
 
