@@ -58,25 +58,22 @@ impl Letters {
     pub(crate) fn finish(&self, client: &mut Client, approvals: &[&str]) -> Result<String> {
         self.receiver.hurry();
         let began = Instant::now();
-        let told = |approval: &str| {
-            let key = ("placet.approval.opened.v1".to_owned(), approval.to_owned());
-            self.receiver.taken().get(&key).cloned()
-        };
-        loop {
+        let taken = loop {
             let left = waiting(client)?;
-            let missing = approvals.iter().find(|it| told(it).is_none());
+            let taken = self.receiver.taken();
+            let missing = approvals.iter().find(|it| !taken.contains_key(&letter(it)));
             match missing {
-                None if left == 0 => break,
+                None if left == 0 => break taken,
                 _ if began.elapsed() > PATIENCE => {
                     bail!("{left} letters wait after {PATIENCE:?}; never told: {missing:?}")
                 }
                 _ => std::thread::sleep(Duration::from_millis(100)),
             }
-        }
+        };
         let took = began.elapsed().as_secs_f64();
         let mut twice = 0;
         for approval in approvals {
-            let ids = told(approval).context("it was told a moment ago")?;
+            let ids = taken.get(&letter(approval)).context("it was told a moment ago")?;
             if ids.len() != 1 {
                 bail!("{approval} was told under several ids: {ids:?}");
             }
@@ -93,6 +90,11 @@ impl Letters {
     pub(crate) fn met(&self) -> bool {
         self.waited > 0
     }
+}
+
+/// Under which the letter about a held action was taken.
+fn letter(approval: &str) -> (String, String) {
+    ("placet.approval.opened.v1".to_owned(), approval.to_owned())
 }
 
 /// How many letters wait.

@@ -27,9 +27,9 @@ const SCHEMA: Schema = Schema {
     page_size: 8192,
 };
 
-/// WAL bytes after which the pages are written back: few at a time, so that the flush of a commit does not wait
-/// behind those of many. Four times as many made the slowest of a hundred answers under load twice as slow.
-const CHECKPOINT_BYTES: u64 = 4 << 20;
+/// WAL bytes after which the pages are written back: a few times a second under load, and never so many that the
+/// flush of a commit waits long behind theirs.
+const CHECKPOINT_BYTES: u64 = 16 << 20;
 /// More bytes before the next attempt, where a reader kept a checkpoint from finishing.
 const RETRY_BYTES: u64 = 4 << 20;
 /// A WAL of at least this size is emptied when there is nothing to write.
@@ -85,14 +85,14 @@ impl SqliteJournal {
 
     pub(crate) fn open(path: PathBuf, lock: Option<Arc<File>>) -> Result<Self, OpenError> {
         let conn = sqlite::open_writer(&path, &SCHEMA)?;
-        let helper = sqlite::open_writer(&path, &SCHEMA)?;
+        let helper = Checkpointer::start(sqlite::open_writer(&path, &SCHEMA)?, &path);
         Ok(Self {
             path,
             conn: Some(conn),
             pending: 0,
             wal: 0,
             checkpoint_at: CHECKPOINT_BYTES,
-            helper: Checkpointer::start(helper),
+            helper,
             _lock: lock,
         })
     }

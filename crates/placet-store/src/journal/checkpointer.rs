@@ -1,9 +1,12 @@
 //! Writing the WAL back behind the writer's back: a thread with a connection of its own copies most
-//! pages while commits go on, so that the writer's own checkpoint finds little left and a commit
-//! never waits for tens of milliseconds. Owns that thread; decides nothing.
+//! pages while commits go on, and flushes them, so that the writer's own checkpoint finds little left and
+//! a commit never waits for tens of milliseconds. Owns that thread; decides nothing.
 
 use crate::sqlite;
 use rusqlite::Connection;
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -28,7 +31,10 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts the thread; without one (the system gives none) the writer does it all.
-    pub(super) fn start(conn: Connection) -> Option<Self> {
+    pub(super) fn start(conn: Connection, path: &Path) -> Option<Self> {
+        // Closing any descriptor of a file ends all locks that the process has on it, SQLite's as well: this one
+        // stays open.
+        let database = ManuallyDrop::new(File::options().write(true).open(path).ok()?);
         let (ask, asked) = sync_channel::<()>(1);
         let progress = Arc::new(AtomicU8::new(0));
         let shared = progress.clone();
@@ -36,7 +42,11 @@ impl Checkpointer {
             crate::step_back();
             while asked.recv().is_ok() {
                 let done = sqlite::checkpoint_now(&conn, "PASSIVE");
-                shared.store(if done.is_ok() { 2 } else { 3 }, Ordering::SeqCst);
+                // SQLite leaves the flush to the checkpoint that reaches the end of the WAL, which is the writer's:
+                // it would wait there for everything that was copied since the last one.
+                let flushed = database.sync_data();
+                let good = done.is_ok() && flushed.is_ok();
+                shared.store(if good { 2 } else { 3 }, Ordering::SeqCst);
             }
         };
         let thread = std::thread::Builder::new().name("checkpointer".into()).spawn(run).ok()?;

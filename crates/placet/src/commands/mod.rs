@@ -5,6 +5,7 @@ mod ask;
 pub(crate) mod audit;
 pub(crate) mod authoring;
 pub(crate) mod backup;
+pub(crate) mod clock;
 pub(crate) mod compare;
 pub(crate) mod coverage;
 pub(crate) mod data;

@@ -21,6 +21,7 @@ fn every_command_has_help() {
         "disable",
         "revoke",
         "overrides",
+        "clock",
         "execution",
         "workspace",
         "audit",

@@ -59,6 +59,18 @@ fn a_kill_stops_and_is_lifted_by_people() {
 }
 
 #[test]
+fn who_oversees_confirms_the_clock_and_nobody_else_does() {
+    let server = Server::start(&["--admin", "human:ann"]);
+    let ann = server.key.clone().unwrap();
+    let create = ["key", "create", "agent:support", "--role", "support", "--json"];
+    let made = server.run_as(&ann, &create).exits(0).json();
+    let confirm = ["clock", "confirm", "--json"];
+    let refused = server.run_as(made["key"].as_str().unwrap(), &confirm).exits(1).json();
+    assert_eq!(refused["code"], "role_missing");
+    assert_eq!(server.run_as(&ann, &confirm).exits(0).json()["status"], "confirmed");
+}
+
+#[test]
 fn a_local_kill_needs_no_server() {
     let mut server = Server::dev();
     server.stop();
