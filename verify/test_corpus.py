@@ -106,6 +106,8 @@ class Test:
             self.program("shell with " + name, sample, command, read_shell)
         missing = sorted(set(AWKS) - set(found))
         print("awk: %s%s" % (", ".join(found), "; not here: " + ", ".join(missing) if missing else ""))
+        if missing and os.environ.get("PLACET_EVERY_AWK"):
+            self.fail("PLACET_EVERY_AWK is set, and there is no " + ", ".join(missing))
 
     def run(self, command):
         process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

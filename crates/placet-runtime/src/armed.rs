@@ -5,6 +5,9 @@ use crate::ports::Signer;
 use placet_types::hash::{hex_decode, hex_encode};
 use placet_types::json::{self, Limits, Object, Value};
 
+/// Hexadecimal digits of a signature that nobody guesses.
+const SIGNATURE_MIN: usize = 64;
+
 /// The bytes of a certificate.
 pub(crate) fn certificate(instance: &str, last_override: u64, signer: &dyn Signer) -> Vec<u8> {
     let body = body(instance, last_override);
@@ -41,6 +44,55 @@ pub(crate) fn names(bytes: &[u8], instance: &str, signer: &dyn Signer) -> Option
     is_armed(bytes, instance, named, signer).then_some(named)
 }
 
+/// The override entry that the beginning of a certificate of this instance names: what is kept of one that was set
+/// aside. At least half of the signature has to be there.
+pub(crate) fn began(beginning: &[u8], instance: &str, signer: &dyn Signer) -> Option<u64> {
+    let text = std::str::from_utf8(beginning).ok()?;
+    let (_, rest) = text.split_once("\"last_override\":")?;
+    let (named, rest) = rest.split_once(',')?;
+    let named = named.parse().ok()?;
+    let signature = rest.split_once("\"signature\":\"")?.1;
+    let whole = certificate(instance, named, signer);
+    (signature.len() >= SIGNATURE_MIN && whole.starts_with(beginning)).then_some(named)
+}
+
 fn body(instance: &str, last_override: u64) -> Vec<u8> {
     format!("placet/armed/1\n{instance}\n{last_override}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Fast;
+    use placet_types::hash::Hasher;
+
+    struct Keyed(u8);
+
+    impl Signer for Keyed {
+        fn public_key(&self) -> [u8; 32] {
+            [self.0; 32]
+        }
+
+        fn sign(&self, message: &[u8]) -> [u8; 64] {
+            let mut signature = [self.0; 64];
+            signature[..32].copy_from_slice(&Fast::sha256(&[message]));
+            signature
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_certificate_names_its_entry_and_arms_nothing() {
+        let whole = certificate("inst_1", 42, &Keyed(1));
+        assert_eq!(names(&whole, "inst_1", &Keyed(1)), Some(42));
+        let cut = &whole[..whole.len() - 70];
+        assert_eq!(began(cut, "inst_1", &Keyed(1)), Some(42));
+        assert_eq!(names(cut, "inst_1", &Keyed(1)), None);
+        assert_eq!(began(cut, "inst_2", &Keyed(1)), None);
+        assert_eq!(began(&whole[..whole.len() - 80], "inst_1", &Keyed(1)), None, "too short");
+        for at in 0..cut.len() {
+            let mut altered = cut.to_vec();
+            altered[at] ^= 1;
+            assert_ne!(began(&altered, "inst_1", &Keyed(1)), Some(42), "byte {at}");
+        }
+    }
 }

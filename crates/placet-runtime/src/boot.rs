@@ -15,8 +15,8 @@ use crate::plane::{Plane, Workspaces};
 use crate::policies::{self, Workshop};
 use crate::pool::SlotPool;
 use crate::ports::{
-    Clock, Journal, JournalReader, Marks, PortError, ReadModel, ReadModelWriter, Safety, Signers,
-    SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
+    Clock, Journal, JournalReader, Marks, PortError, ReadModel, ReadModelWriter, Safety, Signer,
+    Signers, SlotReader, Slots, Snapshots, WorkspaceKeys, WorkspaceNo,
 };
 use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
@@ -472,11 +472,12 @@ impl Plane {
         // until that is written.
         let signers = self.signers.all()?;
         let last = last_override.unwrap_or(0);
-        let named = |bytes: &Vec<u8>| {
-            signers.iter().find_map(|it| armed::names(bytes, &self.instance, it.as_ref()))
+        let by_any = |named: fn(&[u8], &str, &dyn Signer) -> Option<u64>,
+                      bytes: &Option<Vec<u8>>| {
+            let bytes = bytes.as_ref()?;
+            signers.iter().find_map(|it| named(bytes, &self.instance, it.as_ref()))
         };
-        let named_by = |certificate: &Option<Vec<u8>>| certificate.as_ref().and_then(named);
-        let armed = certificate.as_ref().is_ok_and(|it| named_by(it) == Some(last));
+        let armed = certificate.as_ref().is_ok_and(|it| by_any(armed::names, it) == Some(last));
         // INVARIANT: only where the first log begins with this start can nothing have been stopped before. A kill
         // that could not be recorded rests on nothing but the missing certificate, whatever else is founded now.
         if first && certificate.as_ref().is_ok_and(Option::is_none) {
@@ -486,7 +487,9 @@ impl Plane {
             // kill was recorded and lifted since, what is set aside is older than the log.
             let aside = self.safety.read_disarmed().unwrap_or_default();
             let missing = certificate.as_ref().is_ok_and(Option::is_none);
-            let (source, notice) = match missing && named_by(&aside).is_some_and(|it| it <= last) {
+            let (source, notice) = match missing
+                && by_any(armed::began, &aside).is_some_and(|it| it <= last)
+            {
                 true => (
                     KillSource::Interrupted,
                     "a kill took effect, and the process ended before it was recorded, or before its lift was \
@@ -500,7 +503,11 @@ impl Plane {
             };
             notices.push(notice.to_owned());
             self.trip(None, KillScope::Everything, source, None).await?;
-        } else if armed {
+        } else if !armed {
+            // Killed, and a loss of power may have brought one back. Left there, it would pass for an altered one
+            // after the next lift; it arms nothing.
+            drop(self.safety.disarm());
+        } else {
             self.arm().await?;
             match self.follow_lift(None).await {
                 // What is stopped stays stopped; a doubtful clock is no reason not to start.

@@ -296,15 +296,20 @@ impl Plane {
         }
         // INVARIANT: from the moment at which the first workspace is free there is a certificate, whatever
         // becomes of the rest: a missing one would be taken for tampering.
-        let armed = if scope.is_wide() { self.arm().await } else { Ok(()) };
+        if scope.is_wide()
+            && let Err(error) = self.arm().await
+        {
+            // Without one it is stopped again before anything else is let go; this call alone knows why.
+            drop(self.trip(None, KillScope::Everything, KillSource::Interrupted, None).await);
+            return Err(error);
+        }
         if everything {
             let cleared = stored(self.safety.clear_kill_request());
             self.watched.lifted();
             let followed = self.follow_lift(Some(principal)).await;
-            armed.and(cleared).and(followed).map(drop)?;
-            return Ok(true);
+            cleared.and(followed)?;
         }
-        armed.map(|()| true)
+        Ok(true)
     }
 
     /// Lets the flags that take effect before the log follow the log. True when the scope is free.
@@ -392,7 +397,7 @@ impl Plane {
     pub(crate) async fn arm(&self) -> Result<(), PlaneError> {
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
         let (killed, last) =
-            self.look(root.no, |state| (state.is_killed(), state.last_override())).await?;
+            self.look_urgently(root.no, |state| (state.is_killed(), state.last_override())).await?;
         let _order = self.kill_order.lock().await;
         if killed || root.is_killed() {
             return Ok(());

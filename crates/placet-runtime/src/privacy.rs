@@ -220,8 +220,12 @@ impl Plane {
                     self.host.say(format_args!("erased payloads are not destroyed yet: {error}"));
                 }
             }
-            if self.privacy.seeds_left.load(Ordering::SeqCst) && self.forget_signers().is_ok() {
-                self.privacy.seeds_left.store(false, Ordering::SeqCst);
+            if self.privacy.seeds_left.load(Ordering::SeqCst) {
+                // A rotation has made a key that no log names yet: it must not go.
+                let _one = self.creating.lock().await;
+                if self.forget_signers().is_ok() {
+                    self.privacy.seeds_left.store(false, Ordering::SeqCst);
+                }
             }
             let now = self.clock.monotonic_ms();
             if now < due || self.not_ready().is_some() {

@@ -256,12 +256,7 @@ impl Plane {
                 Err(error) => drop(refused.get_or_insert(error)),
             }
         }
-        // The certificate that the kill switch is armed was signed by the key before.
-        self.arm().await?;
-        if let Err(error) = self.forget_signers() {
-            self.host.say(format_args!("the former signing key is not destroyed yet: {error}"));
-            self.privacy.seeds_left.store(true, Ordering::SeqCst);
-        }
+        self.settle_signers().await?;
         match refused {
             None => Ok(changes),
             Some(error) => Err(error),
@@ -276,9 +271,20 @@ impl Plane {
     pub async fn confirm_clock(&self) -> Result<(), PlaneError> {
         self.send(Message::ConfirmClock)?;
         let _one = self.creating.lock().await;
-        if self.finish_rotation().await? {
-            self.arm().await?;
-            self.forget_signers()?;
+        self.finish_rotation().await?;
+        if self.signers.all().map_err(failed)?.len() > 1 {
+            self.settle_signers().await?;
+        }
+        Ok(())
+    }
+
+    /// Every log has the one key: the certificate is signed anew, and then the others go.
+    async fn settle_signers(&self) -> Result<(), PlaneError> {
+        // The certificate that the kill switch is armed was signed by the key before, which is held until then.
+        self.arm().await?;
+        if let Err(error) = self.forget_signers() {
+            self.host.say(format_args!("the former signing key is not destroyed yet: {error}"));
+            self.privacy.seeds_left.store(true, Ordering::SeqCst);
         }
         Ok(())
     }
@@ -288,14 +294,17 @@ impl Plane {
     pub(crate) async fn finish_rotation(&self) -> Result<bool, PlaneError> {
         let Some(root) = self.root() else { return Ok(false) };
         let signer = root.signing().signer.clone();
-        let mut behind = false;
+        let (mut behind, mut refused) = (false, None);
         for workspace in self.all_workspaces() {
             if workspace.signing().signer.public_key() != signer.public_key() {
-                self.hand_over(&workspace, &signer, None).await?;
                 behind = true;
+                // One log that cannot be written keeps none of the others on the former key.
+                if let Err(error) = self.hand_over(&workspace, &signer, None).await {
+                    refused.get_or_insert(error);
+                }
             }
         }
-        Ok(behind)
+        refused.map_or(Ok(behind), Err)
     }
 
     /// Destroys all signing keys but the one in force.

@@ -218,14 +218,12 @@ impl Plane {
             Err(_) => None,
         };
         seen.unreadable = 0;
+        // Where it could not be written, or nobody has begun to, nobody has tampered with it.
+        let ours = found.is_none() && (watched.owes() || written.is_empty());
         let good = found.is_some_and(|found| written.contains(&found));
         // What was read while another one was written says nothing.
         let same = *watched.certificates() == written;
-        // Where it could not be written, nobody has tampered with it.
-        let source = match watched.owes() {
-            true => KillSource::Interrupted,
-            false => KillSource::Certificate,
-        };
+        let source = if ours { KillSource::Interrupted } else { KillSource::Certificate };
         (!good && same && free(self)).then_some(source)
     }
 

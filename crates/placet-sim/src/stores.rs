@@ -440,6 +440,9 @@ impl Marks for Marked {
     }
 }
 
+/// What is cut from a certificate that is set aside.
+const ASIDE_BYTES: usize = 70;
+
 struct Beside(Disks);
 
 impl Safety for Beside {
@@ -463,7 +466,8 @@ impl Safety for Beside {
 
     fn disarm(&self) -> Result<(), PortError> {
         let mut disk = self.0.lock();
-        if let Some(armed) = disk.armed.take() {
+        if let Some(mut armed) = disk.armed.take() {
+            armed.truncate(armed.len().saturating_sub(ASIDE_BYTES));
             disk.disarmed = Some(armed);
         }
         Ok(())

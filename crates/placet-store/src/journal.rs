@@ -228,7 +228,9 @@ impl Journal for SqliteJournal {
 impl Drop for SqliteJournal {
     /// Leaves an empty WAL behind; a handle that failed writes nothing more.
     fn drop(&mut self) {
-        self.helper = None;
+        if self.helper.take().map(Checkpointer::end) == Some(Progress::Failed) {
+            self.conn = None;
+        }
         self.checkpoint("TRUNCATE");
     }
 }

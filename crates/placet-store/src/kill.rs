@@ -2,13 +2,15 @@
 //! read counts as tripped; what the certificate says and who signed it is the runtime's business.
 
 use crate::files;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 const KILL: &str = "KILL";
 const ARMED: &str = "armed";
 const DISARMED: &str = "disarmed";
+/// So much of its end is cut from a certificate that is set aside: nobody makes it whole again.
+pub const CUT_BYTES: usize = 70;
 
 /// Whether somebody put a file `KILL` into the data directory. Anything but the plain absence of
 /// that file in an existing directory counts as yes.
@@ -28,31 +30,48 @@ pub fn read_armed(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     files::read_small(&dir.join(ARMED))
 }
 
-/// Replaces the armed certificate, durably and in one step. What was set aside before is gone then.
+/// Replaces the armed certificate, durably and in one step. What was set aside before is gone then, unless it is
+/// this very one: a kill has come meanwhile.
 ///
 /// # Errors
 /// When it could not be written; the former one then still stands.
 pub fn write_armed(dir: &Path, bytes: &[u8]) -> io::Result<()> {
     files::write_atomic(dir, ARMED, bytes)?;
-    files::remove_if_there(&dir.join(DISARMED))
+    let aside = dir.join(DISARMED);
+    // What cannot be read or removed leads nowhere: it says nothing, or less than the log.
+    match files::read_small(&aside) {
+        Ok(Some(known)) if !known.is_empty() && bytes.starts_with(&known) => {}
+        _ => drop(files::remove_if_there(&aside)),
+    }
+    Ok(())
 }
 
-/// Sets the armed certificate aside without waiting for the disk; [`sync_disarmed`] does. A missing one is
-/// no error, and leaves what was set aside before.
+/// Sets the armed certificate aside, without its end, and without waiting for the disk; [`sync_disarmed`] does. A
+/// missing one is no error, and leaves what was set aside before.
 ///
 /// # Errors
 /// When it could neither be renamed nor removed.
 pub fn disarm(dir: &Path) -> io::Result<()> {
-    let armed = dir.join(ARMED);
-    match fs::rename(&armed, dir.join(DISARMED)) {
+    let (armed, aside) = (dir.join(ARMED), dir.join(DISARMED));
+    match fs::rename(&armed, &aside) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         // A name may need room; removing one never does.
         Err(_) => files::remove_if_there(&armed),
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            // It is out of force already. Whole, it would arm whoever gives it its name again.
+            let cut = |file: File| {
+                let len = file.metadata()?.len();
+                file.set_len(len.saturating_sub(u64::try_from(CUT_BYTES).unwrap_or(u64::MAX)))
+            };
+            match File::options().write(true).open(&aside).and_then(cut) {
+                Ok(()) => Ok(()),
+                Err(_) => files::remove_if_there(&aside),
+            }
+        }
     }
 }
 
-/// The certificate that was set aside since the last one was written.
+/// The certificate that was set aside since the last one was written, without its last [`CUT_BYTES`].
 ///
 /// # Errors
 /// When it could not be read.

@@ -513,22 +513,28 @@ fn whatever_hides_the_kill_file_counts_as_killed() {
     assert!(kill::kill_requested(&place.file("FORMAT")), "no directory but a file");
 
     assert_eq!(dir.read_armed().unwrap(), None);
-    dir.write_armed(b"one").unwrap();
-    dir.write_armed(b"two").unwrap();
-    assert_eq!(dir.read_armed().unwrap().unwrap(), b"two");
+    let [one, two, three] = ["one", "two", "three"].map(|text| text.repeat(50).into_bytes());
+    dir.write_armed(&one).unwrap();
+    dir.write_armed(&two).unwrap();
+    assert_eq!(dir.read_armed().unwrap().unwrap(), two);
     assert_eq!(fs::metadata(place.file("armed")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(dir.read_disarmed().unwrap(), None);
     dir.disarm().unwrap();
     assert_eq!(dir.read_armed().unwrap(), None);
-    assert_eq!(dir.read_disarmed().unwrap().unwrap(), b"two");
+    let cut = &two[..two.len() - kill::CUT_BYTES];
+    assert_eq!(dir.read_disarmed().unwrap().unwrap(), cut);
     dir.disarm().unwrap();
-    assert_eq!(dir.read_disarmed().unwrap().unwrap(), b"two", "there was nothing to set aside");
-    dir.write_armed(b"three").unwrap();
+    assert_eq!(dir.read_disarmed().unwrap().unwrap(), cut, "there was nothing to set aside");
+    dir.write_armed(&two).unwrap();
+    assert_eq!(dir.read_disarmed().unwrap().unwrap(), cut, "a kill came while it was written");
+    dir.write_armed(&three).unwrap();
     assert_eq!(dir.read_disarmed().unwrap(), None, "another one is armed");
-    // Where it cannot be renamed, it goes all the same.
+    // Where it cannot be renamed, it goes all the same, and the next one can be written.
     fs::create_dir(place.file("disarmed")).unwrap();
     dir.disarm().unwrap();
     assert_eq!(dir.read_armed().unwrap(), None);
+    dir.write_armed(&one).unwrap();
+    assert_eq!(dir.read_armed().unwrap().unwrap(), one);
 }
 
 /// What the test below runs under strace.

@@ -114,6 +114,8 @@ async fn a_lift_whose_certificate_cannot_be_written_leaves_everything_stopped() 
         how.full.store(true, Ordering::SeqCst);
         let lifted = world.post("/api/v1/lift", &olga, scope).await;
         assert_eq!(lifted.status, 503, "{lifted:?}");
+        let denied = world.decide(&bot, "at once", "").await;
+        assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
         if restarts {
             world = world.restart().await;
         }

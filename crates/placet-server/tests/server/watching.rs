@@ -133,7 +133,8 @@ async fn a_flush_that_hangs_keeps_no_kill_waiting() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_store_keeps_no_kill_waiting_and_the_next_start_is_tripped() {
-    for source in [KillSource::File, KillSource::Signal] {
+    let signal = KillSource::Signal;
+    for (source, renamed) in [(KillSource::File, false), (signal, false), (signal, true)] {
         let (world, how) = ill().await;
         let bot = world.key("agent:bot", &[]).await;
         how.full.store(true, Ordering::SeqCst);
@@ -146,12 +147,20 @@ async fn a_full_store_keeps_no_kill_waiting_and_the_next_start_is_tripped() {
         until(|| world.root().is_killed());
         // It cannot be recorded, and what would show that nothing was asked for is taken away.
         until(|| !world.data().join("armed").exists());
+        if renamed {
+            // What was set aside arms nobody who gives it its name again.
+            fs::rename(world.data().join("disarmed"), world.data().join("armed")).unwrap();
+        }
         let world = world.restart().await;
         let kill = tripped(&world).await;
         // The signal left no trace of its own, only that something was stopped and not recorded.
-        let wanted = if source == KillSource::File { "file" } else { "interrupted" };
+        let (wanted, status) = match (source, renamed) {
+            (KillSource::File, _) => ("file", "ok"),
+            (_, false) => ("interrupted", "ok"),
+            (_, true) => ("certificate", "kill_switch_tampered"),
+        };
         assert_eq!(kill["source"], wanted);
-        assert_eq!(world.get("/healthz", "").await.ok()["status"], "ok");
+        assert_eq!(world.get("/healthz", "").await.ok()["status"], status);
         let denied = world.decide(&bot, "b", "").await;
         assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
     }

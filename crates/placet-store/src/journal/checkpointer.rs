@@ -78,12 +78,13 @@ impl Checkpointer {
     }
 }
 
-impl Drop for Checkpointer {
-    fn drop(&mut self) {
+impl Checkpointer {
+    /// Waits until it has done what it was asked for, and says how that went.
+    pub(super) fn end(mut self) -> Progress {
         self.ask = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; nothing rests on its result.
-            let _ = thread.join();
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(_)) => Progress::Failed,
+            _ => self.progress(),
         }
     }
 }

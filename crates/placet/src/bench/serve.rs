@@ -371,7 +371,9 @@ async fn sustained(args: &Serve, scratch: &Path, report: &mut Report) -> Result<
     if let [_, second, .., last] = memory.as_slice() {
         let growth =
             Row::new("sustained, memory of the last fifth beside the second", last / second, "x");
-        rows.push(growth.at_most(1.1));
+        // In a shorter run the keys of half a minute, forgotten by the minute, are not all there at the second.
+        let long = fifth.seconds >= 100.0;
+        rows.push(if long { growth.at_most(1.1) } else { growth });
     }
     server.stop().await
 }
