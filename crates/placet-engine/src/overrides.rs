@@ -8,7 +8,7 @@ use crate::covering::Covering;
 use crate::rejection::Rejection;
 use crate::state::{KillState, OpenPermit, State, Timer};
 use crate::step::{append, has_role};
-use crate::trips::Reached;
+use crate::trips::{Reached, TripRecord};
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -188,9 +188,17 @@ impl State {
             });
             past.filter(|(at, _)| *at > index).max()
         };
+        let wide = || {
+            let since = self.trips.all.range(index.saturating_add(1)..).map(|(_, trip)| trip);
+            let ended = |it: &&TripRecord| {
+                it.source.is_some() && it.scope.is_wide() && it.mode.ends_permits()
+            };
+            since.filter(ended).map(|trip| trip.scope.reason(trip.mode)).next()
+        };
         match (now, past()) {
             (Some(stop), _) => Some(stop.reason()),
-            (None, past) => past.map(|(_, reason)| reason),
+            (None, Some((_, reason))) => Some(reason),
+            (None, None) => wide(),
         }
     }
 

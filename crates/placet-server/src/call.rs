@@ -118,7 +118,7 @@ impl Call {
         let fields = match self.json_up_to(max).await? {
             None => Object::new(),
             Some(Value::Object(fields)) => fields,
-            Some(_) => return Err(Problem::invalid("", "the body must be a JSON object")),
+            Some(_) => return Err(Problem::new("field_invalid", "the body must be a JSON object")),
         };
         for (name, value) in fields.iter() {
             let field = format!("/{name}");

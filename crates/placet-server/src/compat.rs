@@ -38,7 +38,7 @@ pub(crate) async fn ask(mut call: Call) -> Result<Response, Problem> {
     let key = call.header("idempotency-key")?.map_or_else(random, str::to_owned);
     let body = match call.json().await? {
         Some(Value::Object(body)) => body,
-        Some(_) => return Err(Problem::invalid("", "the body must be a JSON object")),
+        Some(_) => return Err(Problem::new("field_invalid", "the body must be a JSON object")),
         None => return Err(Problem::missing("", "the body must say run_id and phase_id")),
     };
     let request = request_of(body, &key, nonce)?;

@@ -30,7 +30,7 @@ pub(crate) async fn submit(mut call: Call) -> Result<Response, Problem> {
     let nonce = call.header("placet-attempt-nonce")?.map(str::to_owned);
     let mut body = match call.json().await? {
         Some(Value::Object(body)) => body,
-        Some(_) => return Err(Problem::invalid("", "the body must be a JSON object")),
+        Some(_) => return Err(Problem::new("field_invalid", "the body must be a JSON object")),
         None => return Err(Problem::missing("", "the body must say which topic the job is for")),
     };
     if body.get("topic").is_none() {

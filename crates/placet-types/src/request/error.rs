@@ -33,7 +33,11 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.expected)
+        match self.field.as_str() {
+            // The whole body.
+            "" => f.write_str(&self.expected),
+            field => write!(f, "{field}: {}", self.expected),
+        }
     }
 }
 

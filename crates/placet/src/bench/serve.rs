@@ -125,6 +125,8 @@ async fn measure_all(args: &Serve, scratch: &Path) -> Result<Report> {
     ));
     shadow_rows(&closed256, &shadowed, rows);
     rows.push(Row::new("CPU per constant, server", per(constant_cpu, &ceiling), "µs"));
+    let beside = per(closed256.server_cpu, &closed256.found) / per(constant_cpu, &ceiling);
+    rows.push(Row::new("CPU of the server beside the constant's", beside, "x").at_most(8.0));
     rows.push(Row::new("CPU per constant, generator", per(ceiling.cpu_seconds, &ceiling), "µs"));
     rows.push(Row::new("bytes written per decision at 256", closed256.written / decisions, "B"));
 

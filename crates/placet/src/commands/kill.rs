@@ -73,6 +73,12 @@ pub(crate) struct LiftArgs {
 /// Runs `kill`.
 pub(crate) async fn kill(args: KillArgs) -> Done {
     if args.local {
+        let scope = args.which.scope();
+        if !is_wide(&scope) {
+            let detail = format!("--local stops everything, and cannot stop {scope} alone");
+            let next = "leave out --local and ask the server, or say --everything";
+            return Err(Fault::usage(detail).next(next).into());
+        }
         let way = kill_locally(&args.data, make)?;
         let (name, note) = match way {
             Way::Made => ("KILL", "written"),
@@ -157,6 +163,9 @@ fn is_wide(scope: &str) -> bool {
     ["everything", "workspace"].contains(&scope)
 }
 
+/// What only a data directory has.
+const PARTS: [&str; 4] = ["FORMAT", "journal.db", "identity.db", "keys.db"];
+
 /// How everything was stopped beside the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -170,6 +179,11 @@ fn kill_locally(data: &Path, make: impl Fn(&Path) -> io::Result<File>) -> Result
     if !data.is_dir() {
         let detail = format!("{} is no data directory", data.display());
         return Err(Fault::new("data_dir_missing", detail).next("name it with --data").into());
+    }
+    // One of them is enough: whatever else is wrong with the directory, it can be stopped.
+    if !PARTS.iter().any(|name| data.join(name).exists()) {
+        let detail = format!("{} is no data directory: nothing was stopped", data.display());
+        return Err(Fault::new("data_dir_foreign", detail).next("name it with --data").into());
     }
     let path = data.join("KILL");
     let made = match make(&path) {
@@ -205,6 +219,9 @@ mod tests {
     fn a_full_disk_loses_its_certificate() {
         let full = |_: &Path| Err(ErrorKind::StorageFull.into());
         let dir = tempfile::tempdir().unwrap();
+        assert!(kill_locally(dir.path(), make).is_err(), "it is no data directory");
+        assert!(!dir.path().join("KILL").exists());
+        std::fs::write(dir.path().join("journal.db"), "").unwrap();
         assert!(kill_locally(dir.path(), full).is_err(), "nothing was stopped");
         std::fs::write(dir.path().join("armed"), "{}").unwrap();
         assert!(kill_locally(dir.path(), full).unwrap() == Way::Unarmed);

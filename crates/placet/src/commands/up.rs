@@ -133,6 +133,13 @@ pub(crate) async fn run_over(up: Up, change: impl FnOnce(Stores) -> Stores) -> R
     if up.dev {
         eprintln!("development mode: no key needed, every log entry says so");
     }
+    let open = [Some(address), beside].into_iter().flatten().find(|it| !it.ip().is_loopback());
+    if let Some(address) = open.filter(|_| options.tls.is_none()) {
+        eprintln!(
+            "placet: on {address} keys and answers travel in clear text: give --tls-cert and --tls-key, or let \
+             nobody reach it but what ends TLS before it"
+        );
+    }
     // Whoever reads that it listens may send it any signal: none that means something else ends it.
     kill_on_signal(&started.plane)?;
     if let Some(tls) = &options.tls {

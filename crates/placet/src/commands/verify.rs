@@ -247,7 +247,14 @@ impl Asked {
             let found = authority(&entry.event);
             if found != Some(expected.as_str()) {
                 let found = found.unwrap_or(entry.event.type_name());
-                let why = format!("the entry says {found}, not {expected}");
+                let hint = match entry.event.type_name() {
+                    "permit.consumed" => {
+                        "; a decision has a receipt for each of its entries, and that of the outcome is \
+                         GET /api/v1/receipts/{id}?index={its log index}"
+                    }
+                    _ => "",
+                };
+                let why = format!("the entry says {found}, not {expected}{hint}");
                 return Err(Refused { code: "outcome_mismatch", why });
             }
         }

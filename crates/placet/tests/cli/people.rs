@@ -56,6 +56,13 @@ fn a_kill_stops_and_is_lifted_by_people() {
     assert_eq!(lifted["lifted"], true);
     server.run(&["decide", &read]).exits(0);
     assert_eq!(server.run(&["lift", "--json"]).exits(1).json()["code"], "not_tripped");
+    // What ended a permit is told by its own name, also after its lift.
+    let again = bank_request("refund-small");
+    server.run(&["decide", &again]).exits(0);
+    server.run(&["kill", "--everything"]).exits(0);
+    server.run(&["lift", "--everything"]).exits(0);
+    let ended = server.run(&["decide", &again, "--json"]).exits(12).json();
+    assert_eq!(ended["reasons"][0]["code"], "killed_everything");
 }
 
 #[test]
@@ -86,6 +93,14 @@ fn a_local_kill_needs_no_server() {
     );
     let run = placet(&["kill", "--local", "--data", "/no/such/dir", "--json"]).exits(1);
     assert_eq!(run.json()["code"], "data_dir_missing");
+    let other = tempfile::tempdir().unwrap();
+    let path = other.path().to_str().unwrap();
+    let run = placet(&["kill", "--local", "--data", path, "--json"]).exits(1);
+    assert_eq!(run.json()["code"], "data_dir_foreign");
+    assert!(!other.path().join("KILL").exists());
+    let narrow = ["kill", "--local", "--surface", "payments.refund", "--data", path];
+    let run = placet(&narrow).exits(2);
+    assert!(run.err.contains("stops everything"), "{run:?}");
 }
 
 #[test]
