@@ -102,22 +102,11 @@ pub(crate) enum Compiled {
     Bad(Vec<Diagnostic>),
 }
 
-/// The documents of a directory.
+/// The documents of a directory, of which there is at least one.
 pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
-    if dir.exists() && !dir.is_dir() {
-        let detail = format!("{} is a file; a bundle is a directory", dir.display());
-        let fault = Fault::new("bundle_unreadable", detail);
-        return Err(fault.next("name the directory that holds the YAML documents").into());
-    }
-    let found = read_dir(dir).map_err(|error| {
-        let text = error.to_string();
-        let place = dir.display().to_string();
-        let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
-        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents")
-    })?;
+    let found = read(dir)?;
     if found.is_empty() {
-        let detail = format!("{} holds no policy document (*.yaml)", dir.display());
-        let fault = Fault::new("bundle_empty", detail);
+        let fault = Fault::new("bundle_empty", no_document(dir));
         let next =
             "name the directory of the documents; a bundle that grants nothing says `rules: []`";
         return Err(fault.next(next).into());
@@ -125,12 +114,35 @@ pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
     Ok(found)
 }
 
+fn no_document(dir: &Path) -> String {
+    format!("{} holds no policy document (*.yaml)", dir.display())
+}
+
+/// The documents of a directory, if it is one.
+fn read(dir: &Path) -> Result<Vec<Source>> {
+    if dir.exists() && !dir.is_dir() {
+        let detail = format!("{} is a file; a bundle is a directory", dir.display());
+        let fault = Fault::new("bundle_unreadable", detail);
+        return Err(fault.next("name the directory that holds the YAML documents").into());
+    }
+    read_dir(dir).map_err(|error| {
+        let text = error.to_string();
+        let place = dir.display().to_string();
+        let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
+        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents").into()
+    })
+}
+
 /// Compiles the documents of a directory.
 pub(crate) fn try_compile(dir: &Path) -> Result<Compiled> {
-    Ok(match Bundle::compile::<Fast>(&sources(dir)?) {
+    Ok(try_compiled(&sources(dir)?))
+}
+
+fn try_compiled(sources: &[Source]) -> Compiled {
+    match Bundle::compile::<Fast>(sources) {
         Ok(bundle) => Compiled::Good(Box::new(bundle)),
         Err(found) => Compiled::Bad(found),
-    })
+    }
 }
 
 /// Diagnostics as JSON.
@@ -138,9 +150,24 @@ pub(crate) fn diagnostics(found: &[Diagnostic]) -> Value {
     found.iter().map(|one| from_object(&one.to_value())).collect()
 }
 
+/// Compiles a directory that is to decide. An empty one grants nothing, which is said: every request is SILENCE.
+pub(crate) fn compile_in_force(dir: &Path) -> Result<Bundle> {
+    let found = read(dir)?;
+    if !found.is_empty() {
+        return compiled(dir, &found);
+    }
+    eprintln!("placet: {}: every request is SILENCE", no_document(dir));
+    let nothing = Source { name: "nothing.yaml".into(), text: "version: v1\nrules: []\n".into() };
+    compiled(dir, &[nothing])
+}
+
 /// Compiles a directory, or fails with everything that is wrong in it.
 pub(crate) fn compile(dir: &Path) -> Result<Bundle> {
-    match try_compile(dir)? {
+    compiled(dir, &sources(dir)?)
+}
+
+fn compiled(dir: &Path, sources: &[Source]) -> Result<Bundle> {
+    match try_compiled(sources) {
         Compiled::Good(bundle) => Ok(*bundle),
         Compiled::Bad(found) => {
             let texts: Vec<String> = found.iter().map(ToString::to_string).collect();

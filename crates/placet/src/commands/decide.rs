@@ -53,7 +53,7 @@ pub(crate) struct DecideArgs {
 /// Runs it.
 pub(crate) async fn run(args: DecideArgs) -> Done {
     let bytes = local::read_input(&args.file)?;
-    let bundle = args.bundle.as_deref().map(local::compile).transpose()?;
+    let bundle = args.bundle.as_deref().map(local::compile_in_force).transpose()?;
     if !args.lines {
         let document = match &bundle {
             Some(bundle) => locally(&args, bundle, &bytes)?,

@@ -287,7 +287,7 @@ async fn start_as(
     (workspace, admin): (WorkspaceName, ActorId),
     change: impl FnOnce(Stores) -> Stores,
 ) -> Result<(Started, Outbox)> {
-    let bundle = up.bundle.as_deref().map(local::compile).transpose()?.map(Arc::new);
+    let bundle = up.bundle.as_deref().map(local::compile_in_force).transpose()?.map(Arc::new);
     let dir = DataDir::open(&up.data, Create::Yes)?;
     let (stores, outbox) = (open_stores(&dir)?, dir.outbox()?);
     let snapshots = SnapshotPlan { entries: up.snapshot_entries.max(1), ..SnapshotPlan::default() };

@@ -1,6 +1,6 @@
 //! `policy lint | test | fmt | schema | import` as scripts meet them: output and exit codes.
 
-use crate::support::{bank, fed, placet};
+use crate::support::{Server, bank, bank_request, fed, placet};
 use serde_json::Value;
 use std::fs;
 use tempfile::TempDir;
@@ -129,6 +129,15 @@ fn nothing_is_no_success() {
         json.push("--json");
         assert_eq!(placet(&json).exits(1).json()["code"], "bundle_empty", "{args:?}");
     }
+    // What decides by it grants nothing, and says why.
+    let run =
+        placet(&["decide", &bank_request("read-account"), "--bundle", &dir, "--json"]).exits(13);
+    assert_eq!(run.json()["outcome"], "SILENCE");
+    assert!(run.err.contains("holds no policy document"), "{run:?}");
+    let server = Server::over(&format!("{dir}/data"), &["--dev", "--bundle", &dir]);
+    let run = server.run(&["decide", &bank_request("read-account"), "--json"]).exits(13);
+    assert_eq!(run.json()["outcome"], "SILENCE");
+    drop(server);
     // A file with comments alone is no document, and `rules: []` is one.
     fs::write(empty.path().join("policy.yaml"), "# later\n").unwrap();
     let run = placet(&["policy", "lint", "--bundle", &dir]).exits(1);
