@@ -223,7 +223,7 @@ impl Plane {
             if self.privacy.seeds_left.load(Ordering::SeqCst) {
                 // A rotation has made a key that no log names yet: it must not go.
                 let _one = self.creating.lock().await;
-                if self.forget_signers().is_ok() {
+                if self.arm().await.is_ok() && self.forget_signers().is_ok() {
                     self.privacy.seeds_left.store(false, Ordering::SeqCst);
                 }
             }

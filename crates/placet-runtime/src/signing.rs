@@ -243,6 +243,10 @@ impl Plane {
         if named != Some(root.vkey().to_string()) {
             return Err(PlaneError::StoreFailed("a rotation is being written".to_owned()));
         }
+        if self.signers.all().map_err(failed)?.len() > 1 {
+            // One that was cut off may have left the certificate to the key before, which goes now.
+            self.arm().await?;
+        }
         self.forget_signers()?;
         let signers = self.signers.clone();
         let next = self.host.blocking(move || signers.make().map_err(failed)).await?;

@@ -259,7 +259,8 @@ impl Simulation {
         if unarmed && !killed {
             return violated("kill", "an instance without its armed certificate is not tripped");
         }
-        if driver.plane().is_tampered() && !meddled {
+        // A disk that lies about flushing takes the log back, which is what the certificate is there to show.
+        if driver.plane().is_tampered() && !meddled && !self.plan.lie {
             return violated("kill", "an instance is taken for tampered with, and nobody did that");
         }
         world.say(format_args!("started"));
