@@ -487,9 +487,8 @@ impl Plane {
             // kill was recorded and lifted since, what is set aside is older than the log.
             let aside = self.safety.read_disarmed().unwrap_or_default();
             let missing = certificate.as_ref().is_ok_and(Option::is_none);
-            let (source, notice) = match missing
-                && by_any(armed::began, &aside).is_some_and(|it| it <= last)
-            {
+            let ours = by_any(armed::began, &aside).is_some_and(|it| it <= last);
+            let (source, notice) = match missing && ours {
                 true => (
                     KillSource::Interrupted,
                     "a kill took effect, and the process ended before it was recorded, or before its lift was \
@@ -518,6 +517,10 @@ impl Plane {
                 ),
                 done => drop(done?),
             }
+        }
+        // Killed, what was set aside has to outlive the key that signed it.
+        if signers.len() > 1 {
+            self.arm().await?;
         }
         self.forget_signers()?;
         Ok(bootstrap)

@@ -85,7 +85,8 @@ impl Plane {
     /// Looks beside the store where no thread does, and records what follows before the next look.
     async fn look_now_and_then(&self, seen: &mut Seen, read: bool) {
         let requested = self.safety.kill_requested();
-        let read = read.then(|| self.read_beside(|| self.safety.read_armed()));
+        let read = read
+            .then(|| self.read_beside(|| self.safety.read_armed(), || self.safety.read_disarmed()));
         let Some(source) = self.look_beside(seen, requested, read) else { return };
         if let Err(error) = self.trip(None, KillScope::Everything, source, None).await {
             // The next look sees it anew.

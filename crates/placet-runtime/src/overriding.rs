@@ -5,7 +5,7 @@ use crate::asking::{Begun, message};
 use crate::error::PlaneError;
 use crate::housekeeping::aside;
 use crate::plane::{Plane, Principal};
-use crate::ports::PortError;
+use crate::ports::{PortError, Signer};
 use crate::sequencer::{Message, Next, Payload};
 use crate::workspace::Workspace;
 use placet_engine::{Command, KillState, Lift, Rejection, State, Trip};
@@ -399,10 +399,10 @@ impl Plane {
         let (killed, last) =
             self.look_urgently(root.no, |state| (state.is_killed(), state.last_override())).await?;
         let _order = self.kill_order.lock().await;
-        if killed || root.is_killed() {
-            return Ok(());
-        }
         let signer = root.signing().signer.clone();
+        if killed || root.is_killed() {
+            return self.keep_disarmed(signer).await;
+        }
         let bytes = crate::armed::certificate(&self.instance, last.unwrap_or(0), signer.as_ref());
         self.watched.writes(&bytes);
         let (safety, given) = (self.safety.clone(), bytes.clone());
@@ -414,6 +414,25 @@ impl Plane {
         }
         self.watched.has_written(&bytes);
         Ok(())
+    }
+
+    /// What a kill has set aside is to be known for ours when the key that signed it is gone: signed anew by the
+    /// one in force.
+    async fn keep_disarmed(&self, signer: Arc<dyn Signer>) -> Result<(), PlaneError> {
+        let (safety, signers) = (self.safety.clone(), self.signers.clone());
+        let instance = self.instance.clone();
+        let sign_anew = move || {
+            // One that cannot be read says nothing.
+            let Ok(Some(known)) = safety.read_disarmed() else { return Ok(()) };
+            if crate::armed::began(&known, &instance, signer.as_ref()).is_some() {
+                return Ok(());
+            }
+            let by = |it: &Arc<dyn Signer>| crate::armed::began(&known, &instance, it.as_ref());
+            let Some(named) = signers.all()?.iter().find_map(by) else { return Ok(()) };
+            let certificate = crate::armed::certificate(&instance, named, signer.as_ref());
+            safety.write_disarmed(&certificate)
+        };
+        aside(move || stored(sign_anew())).await.flatten()
     }
 
     /// Everything can be stopped only from the first workspace.

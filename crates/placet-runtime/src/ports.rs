@@ -467,6 +467,11 @@ pub trait Lookout: Send {
     /// # Errors
     /// [`PortError`] when it cannot be read.
     fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError>;
+    /// As [`Safety::read_disarmed`].
+    ///
+    /// # Errors
+    /// [`PortError`] when it cannot be read.
+    fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError>;
 }
 
 /// How far logs were signed: marks beside the store that must outlive its being rolled back or lost.
@@ -510,6 +515,11 @@ pub trait Safety: Send + Sync {
     /// # Errors
     /// [`PortError`] when it could not be read.
     fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError>;
+    /// What is set aside is this certificate from now on, as if it had been the armed one; durably.
+    ///
+    /// # Errors
+    /// [`PortError`] when it could not be written; what was set aside before still is.
+    fn write_disarmed(&self, bytes: &[u8]) -> Result<(), PortError>;
     /// Makes durable what was set aside.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! whatever else is stuck, stop everything at once, and have it recorded as soon as that can be.
 //! Owns when a trip from outside takes effect; refuses to know how it is written.
 
+use crate::armed;
 use crate::error::PlaneError;
 use crate::plane::Plane;
 use crate::ports::{Lookout, PortError};
@@ -199,7 +200,7 @@ impl Plane {
         if requested && (!known || lifted) {
             return Some(KillSource::File);
         }
-        let Read { found, written } = certificate?;
+        let Read { found, set_aside, written } = certificate?;
         // Killed, there is to be none. Else what is there is what was written last.
         let watched = &self.watched;
         let free = |plane: &Self| {
@@ -219,7 +220,10 @@ impl Plane {
         };
         seen.unreadable = 0;
         // Where it could not be written, or nobody has begun to, nobody has tampered with it.
-        let ours = found.is_none() && (watched.owes() || written.is_empty());
+        // Nor where somebody has set it aside as a kill does: `placet kill --local` on a full disk.
+        let by_hand =
+            set_aside.is_some_and(|it| written.iter().any(|known| armed::is_cut_from(&it, known)));
+        let ours = found.is_none() && (by_hand || watched.owes() || written.is_empty());
         let good = found.is_some_and(|found| written.contains(&found));
         // What was read while another one was written says nothing.
         let same = *watched.certificates() == written;
@@ -231,15 +235,21 @@ impl Plane {
     pub(crate) fn read_beside(
         &self,
         read: impl FnOnce() -> Result<Option<Vec<u8>>, PortError>,
+        read_disarmed: impl FnOnce() -> Result<Option<Vec<u8>>, PortError>,
     ) -> Read {
         let written = self.watched.certificates().clone();
-        Read { found: read(), written }
+        let found = read();
+        let missing = matches!(found, Ok(None));
+        let set_aside = if missing { read_disarmed().unwrap_or_default() } else { None };
+        Read { found, set_aside, written }
     }
 }
 
 /// A certificate as it was read, and what it might have been before it was.
 pub(crate) struct Read {
     found: Result<Option<Vec<u8>>, PortError>,
+    /// Where there is none, the one that is set aside.
+    set_aside: Option<Vec<u8>>,
     written: Vec<Vec<u8>>,
 }
 
@@ -254,7 +264,9 @@ pub(crate) fn watch(plane: &Weak<Plane>, lookout: &dyn Lookout) {
                 looks = looks.wrapping_add(1);
                 let requested = lookout.kill_requested();
                 let read = looks.is_multiple_of(READ_EVERY);
-                let read = read.then(|| plane.read_beside(|| lookout.read_armed()));
+                let read = read.then(|| {
+                    plane.read_beside(|| lookout.read_armed(), || lookout.read_disarmed())
+                });
                 if let Some(source) = plane.look_beside(&mut seen, requested, read) {
                     plane.trip_at_once(source);
                     plane.host.say(format_args!("{}", said(source)));
@@ -302,8 +314,8 @@ fn said(source: KillSource) -> &'static str {
              is tripped"
         }
         KillSource::Interrupted => {
-            "everything was lifted, and the armed certificate cannot be written: the kill switch of everything \
-             is tripped"
+            "the armed certificate is set aside, or could not be written after a lift: the kill switch of \
+             everything is tripped"
         }
         _ => "a kill was asked for beside the store: the kill switch of everything is tripped",
     }

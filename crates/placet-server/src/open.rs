@@ -124,6 +124,10 @@ impl Safety for Beside {
         kill::read_disarmed(&self.0).map_err(PortError::new)
     }
 
+    fn write_disarmed(&self, bytes: &[u8]) -> Result<(), PortError> {
+        kill::write_disarmed(&self.0, bytes).map_err(PortError::new)
+    }
+
     fn sync(&self) -> Result<(), PortError> {
         kill::sync_disarmed(&self.0).map_err(PortError::new)
     }
@@ -150,5 +154,9 @@ impl Lookout for Outlook {
 
     fn read_armed(&self) -> Result<Option<Vec<u8>>, PortError> {
         kill::read_armed(&self.0).map_err(PortError::new)
+    }
+
+    fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError> {
+        kill::read_disarmed(&self.0).map_err(PortError::new)
     }
 }

@@ -22,6 +22,8 @@ mod comparing;
 mod compat;
 #[path = "server/coverage.rs"]
 mod coverage;
+#[path = "server/cutting.rs"]
+mod cutting;
 #[path = "server/everything.rs"]
 mod everything;
 #[path = "server/evidence.rs"]

@@ -7,6 +7,7 @@ use placet_runtime::frame::frames;
 use placet_runtime::ports::{Batch, Head, Piece, Secret, WorkspaceNo};
 use placet_types::event::Entry;
 use placet_types::ids::{DecisionId, WorkspaceName};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +56,8 @@ pub(crate) struct Disk {
     pub(crate) lied: Vec<Group>,
     /// What a lying disk lost: acknowledged, and gone.
     pub(crate) lost: Vec<Group>,
+    /// It has lost something in this run.
+    pub(crate) went_back: bool,
     /// Where a row is torn.
     pub(crate) torn: Option<u32>,
     pub(crate) bundles: BTreeMap<[u8; 32], Vec<u8>>,
@@ -91,6 +94,8 @@ pub(crate) struct Disk {
     pub(crate) mutant: Option<Mutant>,
     /// Counts the openings of the journal: an older handle is fenced off.
     pub(crate) opened: u64,
+    /// What the rows said when they were last read, by workspace and first index.
+    read: RefCell<BTreeMap<(u32, u64), Read>>,
 }
 
 /// Shared by all ports.
@@ -123,14 +128,15 @@ impl Disk {
 
     /// The entries of a log with their bytes, slots and payloads, as they lie there.
     pub(crate) fn entries(&self, no: u32) -> Result<Vec<Stored>, String> {
+        let mut read = self.read.borrow_mut();
         let mut out = Vec::new();
         for row in self.rows.get(&no).into_iter().flatten() {
-            for frame in frames(&row.frames) {
-                let frame = frame.map_err(|error| error.to_string())?;
-                let entry = Entry::parse(frame.entry).map_err(|error| error.to_string())?;
-                let slot = (!frame.payload.is_empty()).then_some(frame.slot);
-                out.push(Stored { entry, bytes: frame.entry.to_vec(), slot });
+            // Checkers look again and again: what has not changed is not parsed anew.
+            let known = read.entry((no, row.first_index)).or_default();
+            if known.frames != row.frames {
+                *known = Read { stored: parse(&row.frames)?, frames: row.frames.clone() };
             }
+            out.extend_from_slice(&known.stored);
         }
         Ok(out)
     }
@@ -152,6 +158,7 @@ impl Disk {
                 }
             }
             self.lied.clear();
+            self.went_back |= !lost.is_empty();
             if self.mutant != Some(Mutant::AnswerBeforeFlush) {
                 self.lost = lost;
             }
@@ -262,10 +269,27 @@ impl Disk {
     }
 }
 
-/// An entry as it lies on the disk.
+/// An entry as it lies on the disk; cheap to copy.
 #[derive(Clone)]
 pub(crate) struct Stored {
-    pub(crate) entry: Entry,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) bytes: Arc<[u8]>,
     pub(crate) slot: Option<u64>,
+}
+
+/// A row with what was read from it.
+#[derive(Default)]
+struct Read {
+    frames: Vec<u8>,
+    stored: Vec<Stored>,
+}
+
+fn parse(row: &[u8]) -> Result<Vec<Stored>, String> {
+    let stored = frames(row).map(|frame| {
+        let frame = frame.map_err(|error| error.to_string())?;
+        let entry = Arc::new(Entry::parse(frame.entry).map_err(|error| error.to_string())?);
+        let slot = (!frame.payload.is_empty()).then_some(frame.slot);
+        Ok(Stored { entry, bytes: frame.entry.into(), slot })
+    });
+    stored.collect()
 }

@@ -176,6 +176,7 @@ impl World {
         let decision = answer.event.decision;
         self.acknowledged(plane, workspace, answer.index);
         self.checkpoint(workspace, Some(answer.index));
+        self.checkers.borrow_mut().durable.proved(no, answer.index);
         self.hold(crate::checkers::findable::now(plane, workspace, decision, answer.index));
         let state = answer.permit.as_ref().map(|permit| permit.state);
         let mut checkers = self.checkers.borrow_mut();

@@ -81,11 +81,14 @@ impl Simulation {
         let logs = logs(&disk)?;
         let behind = self.is_behind(&disk);
         let contradicted = world.checkers.borrow().checkpoints.contradict(&logs);
-        let acknowledged = world.checkers.borrow().durable.at_rest(&logs).is_err();
-        if acknowledged && !contradicted {
+        // What was answered without a checkpoint (an execution that queues) the marks show, or the
+        // next checkpoint that is published would have.
+        let lost = world.checkers.borrow().durable.proved_at_rest(&logs).err();
+        if let Some(lost) = lost.filter(|_| !contradicted) {
+            let what = "a lying disk lost an answer and no checkpoint shows it";
             return violated(
                 "checkpoints",
-                "a lying disk lost an answer and no checkpoint shows it",
+                format!("{what}: {}; behind its marks: {behind}", lost.what),
             );
         }
         if !behind {
@@ -254,13 +257,14 @@ impl Simulation {
         let mut disk = world.disks.lock();
         erased::after_start(&disk, &logs(&disk)?)?;
         let (unarmed, meddled) = (std::mem::take(&mut disk.unarmed), disk.meddled);
+        let went_back = disk.went_back;
         drop(disk);
         let killed = driver.plane().root().is_some_and(|root| root.is_killed());
         if unarmed && !killed {
             return violated("kill", "an instance without its armed certificate is not tripped");
         }
-        // A disk that lies about flushing takes the log back, which is what the certificate is there to show.
-        if driver.plane().is_tampered() && !meddled && !self.plan.lie {
+        // A log that went back is what the certificate is there to show.
+        if driver.plane().is_tampered() && !meddled && !went_back {
             return violated("kill", "an instance is taken for tampered with, and nobody did that");
         }
         world.say(format_args!("started"));

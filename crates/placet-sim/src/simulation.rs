@@ -43,7 +43,7 @@ pub(crate) struct Plan {
     rate: u64,
     crash: bool,
     append: bool,
-    pub(crate) lie: bool,
+    lie: bool,
     stores: bool,
     clock: bool,
     pause: bool,

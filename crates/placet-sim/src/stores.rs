@@ -443,6 +443,10 @@ impl Marks for Marked {
 /// What is cut from a certificate that is set aside.
 const ASIDE_BYTES: usize = 70;
 
+fn cut(certificate: &[u8]) -> Vec<u8> {
+    certificate[..certificate.len().saturating_sub(ASIDE_BYTES)].to_vec()
+}
+
 struct Beside(Disks);
 
 impl Safety for Beside {
@@ -466,15 +470,23 @@ impl Safety for Beside {
 
     fn disarm(&self) -> Result<(), PortError> {
         let mut disk = self.0.lock();
-        if let Some(mut armed) = disk.armed.take() {
-            armed.truncate(armed.len().saturating_sub(ASIDE_BYTES));
-            disk.disarmed = Some(armed);
+        if let Some(armed) = disk.armed.take() {
+            disk.disarmed = Some(cut(&armed));
         }
         Ok(())
     }
 
     fn read_disarmed(&self) -> Result<Option<Vec<u8>>, PortError> {
         Ok(self.0.lock().disarmed.clone())
+    }
+
+    fn write_disarmed(&self, bytes: &[u8]) -> Result<(), PortError> {
+        let mut disk = self.0.lock();
+        if disk.marks_fail {
+            return Err(PortError::new("the marks' disk is full"));
+        }
+        disk.disarmed = Some(cut(bytes));
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), PortError> {

@@ -61,7 +61,7 @@ pub fn disarm(dir: &Path) -> io::Result<()> {
             // It is out of force already. Whole, it would arm whoever gives it its name again.
             let cut = |file: File| {
                 let len = file.metadata()?.len();
-                file.set_len(len.saturating_sub(u64::try_from(CUT_BYTES).unwrap_or(u64::MAX)))
+                file.set_len(len.saturating_sub(CUT_BYTES as u64))
             };
             match File::options().write(true).open(&aside).and_then(cut) {
                 Ok(()) => Ok(()),
@@ -77,6 +77,14 @@ pub fn disarm(dir: &Path) -> io::Result<()> {
 /// When it could not be read.
 pub fn read_disarmed(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     files::read_small(&dir.join(DISARMED))
+}
+
+/// What is set aside is this certificate from now on, without its end; durably and in one step.
+///
+/// # Errors
+/// When it could not be written; what was set aside before still is.
+pub fn write_disarmed(dir: &Path, bytes: &[u8]) -> io::Result<()> {
+    files::write_atomic(dir, DISARMED, &bytes[..bytes.len().saturating_sub(CUT_BYTES)])
 }
 
 /// Makes durable that the certificate was set aside.

@@ -527,6 +527,8 @@ fn whatever_hides_the_kill_file_counts_as_killed() {
     assert_eq!(dir.read_disarmed().unwrap().unwrap(), cut, "there was nothing to set aside");
     dir.write_armed(&two).unwrap();
     assert_eq!(dir.read_disarmed().unwrap().unwrap(), cut, "a kill came while it was written");
+    kill::write_disarmed(&place.path, &one).unwrap();
+    assert_eq!(dir.read_disarmed().unwrap().unwrap(), one[..one.len() - kill::CUT_BYTES]);
     dir.write_armed(&three).unwrap();
     assert_eq!(dir.read_disarmed().unwrap(), None, "another one is armed");
     // Where it cannot be renamed, it goes all the same, and the next one can be written.

@@ -48,6 +48,10 @@ impl Safety for Slow {
         self.own().read_disarmed()
     }
 
+    fn write_disarmed(&self, bytes: &[u8]) -> Result<(), PortError> {
+        self.own().write_disarmed(bytes)
+    }
+
     fn sync(&self) -> Result<(), PortError> {
         let hangs = self.1.hangs.lock().unwrap();
         self.1.caught.store(*hangs, Ordering::SeqCst);

@@ -166,6 +166,26 @@ async fn a_full_store_keeps_no_kill_waiting_and_the_next_start_is_tripped() {
     }
 }
 
+/// What `placet kill --local` does on a full disk, where no file `KILL` can be made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_set_aside_by_hand_stops_everything_and_is_no_tampering() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    placet_store::kill::disarm(&world.data()).unwrap();
+    assert_eq!(tripped(&world).await["source"], "interrupted");
+    assert_eq!(world.get("/healthz", "").await.ok()["status"], "ok");
+    let denied = world.decide(&bot, "a", "").await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
+    // What only looks like it is.
+    lift(&world, &olga).await;
+    until(|| world.data().join("armed").exists());
+    fs::write(world.data().join("disarmed"), "{}").unwrap();
+    fs::remove_file(world.data().join("armed")).unwrap();
+    assert_eq!(tripped(&world).await["source"], "certificate");
+    assert_eq!(world.get("/healthz", "").await.ok()["status"], "kill_switch_tampered");
+}
+
 /// A crash between registering a workspace and its first entry leaves it for the next start to found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workspace_that_is_founded_with_a_start_arms_nothing_after_a_kill() {

@@ -5,14 +5,24 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "durable";
 
+/// An entry that an answer rests on.
+struct Acknowledged {
+    bytes: Vec<u8>,
+    /// A checkpoint over it came with an answer, so that whoever was answered can show a loss.
+    proved: bool,
+}
+
 #[derive(Default)]
-pub(crate) struct Durable(BTreeMap<(u32, u64), Vec<u8>>);
+pub(crate) struct Durable(BTreeMap<(u32, u64), Acknowledged>);
 
 impl Durable {
     /// An entry that an answer rests on.
     pub(crate) fn acknowledged(&mut self, workspace: u32, index: u64, bytes: &[u8]) -> Held {
-        let known = self.0.entry((workspace, index)).or_insert_with(|| bytes.to_vec());
-        if known == bytes {
+        let known = self
+            .0
+            .entry((workspace, index))
+            .or_insert_with(|| Acknowledged { bytes: bytes.to_vec(), proved: false });
+        if known.bytes == bytes {
             return Ok(());
         }
         violated(
@@ -23,32 +33,35 @@ impl Durable {
         )
     }
 
+    /// A checkpoint came with the answer that rests on this entry.
+    pub(crate) fn proved(&mut self, workspace: u32, index: u64) {
+        if let Some(known) = self.0.get_mut(&(workspace, index)) {
+            known.proved = true;
+        }
+    }
+
     /// How many entries were acknowledged.
     pub(crate) fn len(&self) -> u64 {
         self.0.len() as u64
     }
 
     pub(crate) fn at_rest(&self, logs: &Logs) -> Held {
-        for ((workspace, index), bytes) in &self.0 {
-            let at = usize::try_from(*index).unwrap_or(usize::MAX);
-            match logs.get(workspace).and_then(|log| log.get(at)) {
-                None => {
-                    let what = "was acknowledged and is gone";
-                    return violated(
-                        NAME,
-                        format!("entry {index} of workspace {workspace} {what}"),
-                    );
-                }
-                Some(stored) if stored.bytes != *bytes => {
-                    let what = "was acknowledged with other bytes";
-                    return violated(
-                        NAME,
-                        format!("entry {index} of workspace {workspace} {what}"),
-                    );
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        self.0.iter().try_for_each(|(place, known)| present(logs, *place, known))
     }
+
+    /// The same of what was answered together with a checkpoint.
+    pub(crate) fn proved_at_rest(&self, logs: &Logs) -> Held {
+        let mut proved = self.0.iter().filter(|(_, known)| known.proved);
+        proved.try_for_each(|(place, known)| present(logs, *place, known))
+    }
+}
+
+fn present(logs: &Logs, (workspace, index): (u32, u64), known: &Acknowledged) -> Held {
+    let at = usize::try_from(index).unwrap_or(usize::MAX);
+    let what = match logs.get(&workspace).and_then(|log| log.get(at)) {
+        None => "was acknowledged and is gone",
+        Some(stored) if *stored.bytes != *known.bytes => "was acknowledged with other bytes",
+        Some(_) => return Ok(()),
+    };
+    violated(NAME, format!("entry {index} of workspace {workspace} {what}"))
 }

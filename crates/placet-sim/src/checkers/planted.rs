@@ -6,6 +6,7 @@ use crate::disk::Stored;
 use crate::mutant::Mutant;
 use placet_types::event::{ActorRef, Event, KillEvent, KillScope, KillSource, OverrideMode};
 use placet_types::ids::{ApprovalId, ExecutionId};
+use std::sync::Arc;
 
 /// The logs with one vote altered in each that collected a permit; nothing where no such defect is planted.
 pub(super) fn votes(mutant: Option<Mutant>, logs: &Logs) -> Option<Logs> {
@@ -31,7 +32,9 @@ fn alter(mutant: Mutant, log: &mut Vec<Stored>) -> Option<()> {
         return Some(());
     }
     let proposer = proposer(log, collected)?;
-    let Event::ApprovalVoted(vote) = &mut log.get_mut(at)?.entry.event else { return None };
+    let Event::ApprovalVoted(vote) = &mut Arc::make_mut(&mut log.get_mut(at)?.entry).event else {
+        return None;
+    };
     match mutant {
         Mutant::VoteFlipped => vote.approve = false,
         _ => vote.by = proposer,
@@ -68,10 +71,11 @@ fn unhinge(mutant: Mutant, log: &mut Vec<Stored>) -> Option<()> {
                 Event::KillLiftRequested(kill) => Some(kill.clone()),
                 _ => None,
             })?;
-            let lifted = log.iter_mut().find_map(|it| match &mut it.entry.event {
-                Event::KillLifted(kill) if kill.scope == asked.scope => Some(kill),
-                _ => None,
-            })?;
+            let lifted =
+                log.iter_mut().find_map(|it| match &mut Arc::make_mut(&mut it.entry).event {
+                    Event::KillLifted(kill) if kill.scope == asked.scope => Some(kill),
+                    _ => None,
+                })?;
             lifted.by = asked.by;
         }
         Mutant::StopIgnored => {
@@ -80,7 +84,7 @@ fn unhinge(mutant: Mutant, log: &mut Vec<Stored>) -> Option<()> {
             )?;
             let mut stop = log.get(at)?.clone();
             let Event::Decision(event) = &stop.entry.event else { return None };
-            stop.entry.event = Event::KillTripped(KillEvent {
+            Arc::make_mut(&mut stop.entry).event = Event::KillTripped(KillEvent {
                 scope: KillScope::Surface(event.surface.clone()),
                 mode: OverrideMode::Kill,
                 source: KillSource::Api,
@@ -113,10 +117,11 @@ fn unhinge(mutant: Mutant, log: &mut Vec<Stored>) -> Option<()> {
             log.retain(|it| !matches!(&it.entry.event, Event::EvidenceRevoked(_)));
         }
         Mutant::PlaceIgnored => {
-            let started = log.iter_mut().find_map(|it| match &mut it.entry.event {
-                Event::ExecutionStarted(event) => event.max_concurrent.as_mut(),
-                _ => None,
-            })?;
+            let started =
+                log.iter_mut().find_map(|it| match &mut Arc::make_mut(&mut it.entry).event {
+                    Event::ExecutionStarted(event) => event.max_concurrent.as_mut(),
+                    _ => None,
+                })?;
             *started = 0;
         }
         Mutant::QueueJumped => {
@@ -139,8 +144,9 @@ fn unhinge(mutant: Mutant, log: &mut Vec<Stored>) -> Option<()> {
                 (waited(second)? < one).then_some((one, other))
             })?;
             let first = log.get(one)?.entry.event.clone();
-            let second = std::mem::replace(&mut log.get_mut(other)?.entry.event, first);
-            log.get_mut(one)?.entry.event = second;
+            let later = &mut Arc::make_mut(&mut log.get_mut(other)?.entry).event;
+            let second = std::mem::replace(later, first);
+            Arc::make_mut(&mut log.get_mut(one)?.entry).event = second;
         }
         Mutant::EndForgotten => {
             log.retain(|it| !matches!(&it.entry.event, Event::ExecutionEnded(_)));

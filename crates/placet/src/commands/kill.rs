@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 ///
 /// With --local it works when the server does not answer: it puts a file KILL into the data
 /// directory, which a running server obeys within a tenth of a second and a starting one before it
-/// serves. Where no file can be made, it takes the armed certificate away, which does the same.
+/// serves. Where no file can be made, it sets the armed certificate aside, which does the same.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet kill                                 # this workspace
@@ -83,7 +83,7 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
         let (name, note) = match way {
             Way::Made => ("KILL", "written"),
             Way::There => ("KILL", "there already"),
-            Way::Unarmed => ("armed", "taken away, as no file KILL could be made"),
+            Way::Unarmed => ("armed", "set aside, as no file KILL could be made"),
         };
         let file = args.data.join(name);
         let document = json!({"killed": true, "file": file, "made": way == Way::Made});
@@ -194,12 +194,14 @@ fn kill_locally(data: &Path, make: impl Fn(&Path) -> io::Result<File>) -> Result
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Way::There,
         // A full disk still lets go of a file, and without its certificate nothing is permitted.
-        Err(error) => match std::fs::remove_file(data.join("armed")) {
-            Ok(()) => Way::Unarmed,
-            Err(_) => {
+        // Set aside like by any other kill: what starts next takes it for one, not for tampering.
+        Err(error) => {
+            let armed = data.join("armed").exists();
+            if !armed || placet_store::kill::disarm(data).is_err() {
                 return Err(error).with_context(|| format!("{} cannot be made", path.display()));
             }
-        },
+            Way::Unarmed
+        }
     };
     File::open(data)
         .and_then(|dir| dir.sync_all())
@@ -216,16 +218,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_loses_its_certificate() {
+    fn a_full_disk_lets_its_certificate_be_set_aside() {
         let full = |_: &Path| Err(ErrorKind::StorageFull.into());
         let dir = tempfile::tempdir().unwrap();
         assert!(kill_locally(dir.path(), make).is_err(), "it is no data directory");
         assert!(!dir.path().join("KILL").exists());
         std::fs::write(dir.path().join("journal.db"), "").unwrap();
         assert!(kill_locally(dir.path(), full).is_err(), "nothing was stopped");
-        std::fs::write(dir.path().join("armed"), "{}").unwrap();
+        std::fs::write(dir.path().join("armed"), [b'x'; 200]).unwrap();
         assert!(kill_locally(dir.path(), full).unwrap() == Way::Unarmed);
         assert!(!dir.path().join("armed").exists());
+        let aside = placet_store::kill::read_disarmed(dir.path()).unwrap().unwrap();
+        assert_eq!(aside.len(), 200 - placet_store::kill::CUT_BYTES);
         assert!(kill_locally(dir.path(), make).unwrap() == Way::Made);
         assert!(kill_locally(dir.path(), make).unwrap() == Way::There);
     }
