@@ -9,6 +9,7 @@ mod ci;
 mod control;
 mod crash;
 mod faults;
+mod fuzz;
 mod http;
 mod ledger;
 mod letters;
@@ -37,6 +38,8 @@ cargo xtask COMMAND
                     kills the server under load, again and again, and counts what was lost
   faults [--full | --seconds S] [--seed S] [--jobs N] [--point 'START CALL FILE N MODE'] [--binary FILE]
                     lets each call that changes a file fail in turn, and looks what is left
+  fuzz [--seconds N] [--jobs N] [FORMAT ...]
+                    each parser under a coverage-guided fuzzer (needs cargo-fuzz and a C++ compiler)
   sim [--seeds N] [--seconds S] [--from SEED] [--threads N] [--mutant NAME] | --seed SEED
                     runs the real driver over simulated disks, clock and network, seed after seed;
                     a failing seed is printed with the command that shows it again
@@ -91,6 +94,14 @@ fn run() -> Result<()> {
             };
             args.finish()?;
             faults::run(&options).map(drop)
+        }
+        Some("fuzz") => {
+            let options = fuzz::Options {
+                seconds: args.value("--seconds")?.unwrap_or(60),
+                jobs: args.value("--jobs")?.unwrap_or(2),
+                formats: args.rest(),
+            };
+            fuzz::run(&root, &options)
         }
         Some("sim") => sim::run(&root, &args.rest()),
         Some("trace") => {

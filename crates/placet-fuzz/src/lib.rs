@@ -6,9 +6,11 @@
 //! Each answers `Ok(true)` for bytes that were accepted, `Ok(false)` for refused ones, and `Err` with
 //! what does not hold.
 
+mod format;
 mod mutate;
 
-pub use mutate::{Change, apply};
+pub use format::Format;
+pub use mutate::{Change, WORDS, apply};
 
 use placet_engine::{Bounds, IdempotencyKeys, State};
 use placet_policy::{Bundle, Scratch, Source};

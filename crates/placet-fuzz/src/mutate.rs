@@ -20,7 +20,7 @@ pub enum Change {
 }
 
 /// What parsers trip over.
-const WORDS: &[&str] = &[
+pub const WORDS: &[&str] = &[
     "\"",
     "\\",
     "\\u0000",
