@@ -7,6 +7,7 @@ use crate::housekeeping::aside;
 use crate::plane::{Plane, Principal};
 use crate::ports::{PortError, Signer};
 use crate::sequencer::{Message, Next, Payload};
+use crate::watching::Seen;
 use crate::workspace::Workspace;
 use placet_engine::{Command, KillState, Lift, Rejection, State, Trip};
 use placet_types::event::{DecisionEvent, KillScope, KillSource, OverrideMode};
@@ -396,10 +397,24 @@ impl Plane {
     /// Writes the armed certificate, unless the first workspace is killed.
     pub(crate) async fn arm(&self) -> Result<(), PlaneError> {
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
+        // What the state says of the last override is to be true as the certificate is written.
+        let _order = self.kill_order.lock().await;
         let (killed, last) =
             self.look_urgently(root.no, |state| (state.is_killed(), state.last_override())).await?;
-        let _order = self.kill_order.lock().await;
         let signer = root.signing().signer.clone();
+        if self.watched.expects_one() {
+            // Somebody may have taken it, and the watch has not looked yet: writing it would undo a kill.
+            let read =
+                self.read_beside(|| self.safety.read_armed(), || self.safety.read_disarmed());
+            if let Some(source) = self.look_beside(&mut Seen::default(), false, Some(read)) {
+                self.trip_at_once(source);
+            }
+        }
+        if root.is_killed() {
+            // Whoever set the flag may not have come to this yet.
+            self.watched.has_none();
+            stored(self.safety.disarm())?;
+        }
         if killed || root.is_killed() {
             return self.keep_disarmed(signer).await;
         }

@@ -86,6 +86,11 @@ impl Watched {
         self.owed.load(Ordering::SeqCst)
     }
 
+    /// Whether a certificate has been written, and is to be there.
+    pub(crate) fn expects_one(&self) -> bool {
+        !self.owes() && !self.certificates().is_empty()
+    }
+
     /// It is written: no other counts any more.
     pub(crate) fn has_written(&self, certificate: &[u8]) {
         self.owed.store(false, Ordering::SeqCst);

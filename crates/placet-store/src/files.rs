@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Largest small file that is read.
@@ -35,10 +35,17 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Replaces `dir/name` in one step: temporary file, sync, rename, sync of the directory.
 pub(crate) fn write_atomic(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    replace(dir, name, bytes).map(drop)
+}
+
+/// As [`write_atomic`]. Returns the number of the file, by which it is known again under another name.
+pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<u64> {
     let temporary = dir.join(format!("{name}.tmp"));
     write_private(&temporary, bytes)?;
+    let number = fs::metadata(&temporary)?.ino();
     fs::rename(&temporary, dir.join(name))?;
-    sync_dir(dir)
+    sync_dir(dir)?;
+    Ok(number)
 }
 
 /// The content of a small file; `None` when there is none.

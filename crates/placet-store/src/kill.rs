@@ -4,6 +4,7 @@
 use crate::files;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 const KILL: &str = "KILL";
@@ -31,17 +32,17 @@ pub fn read_armed(dir: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Replaces the armed certificate, durably and in one step. What was set aside before is gone then, unless it is
-/// this very one: a kill has come meanwhile.
+/// this very file: a kill has come meanwhile.
 ///
 /// # Errors
 /// When it could not be written; the former one then still stands.
 pub fn write_armed(dir: &Path, bytes: &[u8]) -> io::Result<()> {
-    files::write_atomic(dir, ARMED, bytes)?;
+    let written = files::replace(dir, ARMED, bytes)?;
     let aside = dir.join(DISARMED);
-    // What cannot be read or removed leads nowhere: it says nothing, or less than the log.
-    match files::read_small(&aside) {
-        Ok(Some(known)) if !known.is_empty() && bytes.starts_with(&known) => {}
-        _ => drop(files::remove_if_there(&aside)),
+    // An older one with the same words would make a kill of what a stranger takes away later. What cannot be looked
+    // at or removed leads nowhere: it says nothing, or less than the log.
+    if !fs::symlink_metadata(&aside).is_ok_and(|it| it.ino() == written) {
+        drop(files::remove_if_there(&aside));
     }
     Ok(())
 }
@@ -61,9 +62,15 @@ pub fn disarm(dir: &Path) -> io::Result<()> {
             // It is out of force already. Whole, it would arm whoever gives it its name again.
             let cut = |file: File| {
                 let len = file.metadata()?.len();
+                let mut last = [0];
+                file.read_at(&mut last, len.saturating_sub(1))?;
+                // Once: `write_disarmed` may have come in between.
+                if last != *b"}" {
+                    return Ok(());
+                }
                 file.set_len(len.saturating_sub(CUT_BYTES as u64))
             };
-            match File::options().write(true).open(&aside).and_then(cut) {
+            match File::options().read(true).write(true).open(&aside).and_then(cut) {
                 Ok(()) => Ok(()),
                 Err(_) => files::remove_if_there(&aside),
             }
@@ -84,7 +91,8 @@ pub fn read_disarmed(dir: &Path) -> io::Result<Option<Vec<u8>>> {
 /// # Errors
 /// When it could not be written; what was set aside before still is.
 pub fn write_disarmed(dir: &Path, bytes: &[u8]) -> io::Result<()> {
-    files::write_atomic(dir, DISARMED, &bytes[..bytes.len().saturating_sub(CUT_BYTES)])
+    let cut = &bytes[..bytes.len().saturating_sub(CUT_BYTES)];
+    files::write_atomic(dir, DISARMED, cut)
 }
 
 /// Makes durable that the certificate was set aside.

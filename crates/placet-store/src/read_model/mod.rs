@@ -27,6 +27,7 @@ macro_rules! segment {
 }
 
 mod query;
+mod runs;
 mod write;
 
 use crate::sqlite::Schema;
@@ -51,7 +52,9 @@ pub use write::SqliteReadModelWriter;
 ///
 /// What takes many values in any order (traces, tags, actors, rules) is indexed by segments of the
 /// log: inserting touches the pages of the newest segment alone, however long the log is, and a
-/// search looks into one segment after another. `by_outcome` and `by_rare` serve the searches that
+/// search looks into one segment after another. A trace is looked for in runs of many segments
+/// where they are old enough ([`runs`]): `trace_run` has its keys, `gathered` how many runs are
+/// whole. `by_outcome` and `by_rare` serve the searches that
 /// auditors make most, refusals and acts of administration, and cost nothing for the many rows
 /// that are neither.
 ///
@@ -59,7 +62,7 @@ pub use write::SqliteReadModelWriter;
 /// `workspace << 40 | number`.
 const SCHEMA: Schema = Schema {
     application: 0x504c_5231,
-    version: 3,
+    version: 4,
     tables: concat!(
         "CREATE TABLE event(id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, \
          kind INTEGER NOT NULL, rare INTEGER, decision INTEGER, decision_low INTEGER, \
@@ -82,6 +85,10 @@ const SCHEMA: Schema = Schema {
          id INTEGER NOT NULL, PRIMARY KEY (segment, rule, id)) STRICT, WITHOUT ROWID; \
          CREATE TABLE subject_hit(segment INTEGER NOT NULL, subject INTEGER NOT NULL, \
          id INTEGER NOT NULL, PRIMARY KEY (segment, subject, id)) STRICT, WITHOUT ROWID; \
+         CREATE TABLE trace_run(run INTEGER NOT NULL, trace INTEGER NOT NULL, \
+         id INTEGER NOT NULL, PRIMARY KEY (run, trace, id)) STRICT, WITHOUT ROWID; \
+         CREATE TABLE gathered(workspace INTEGER NOT NULL, level INTEGER NOT NULL, \
+         runs INTEGER NOT NULL, PRIMARY KEY (workspace, level)) STRICT, WITHOUT ROWID; \
          CREATE TABLE tile(id INTEGER PRIMARY KEY, leaves BLOB NOT NULL) STRICT; \
          CREATE TABLE name(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT; \
          CREATE TABLE written(boot TEXT NOT NULL) STRICT;"

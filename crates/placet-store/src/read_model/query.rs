@@ -1,6 +1,7 @@
 //! Searching the read model: the most selective condition picks the index, the others are checked
 //! on the rows, and row ids give order, workspace, cursor and time.
 
+use super::runs::{self, Counts};
 use super::{
     Models, PERMIT, SCHEMA, SEGMENT_BITS, WOULD_DIFFER, halves, is_rare, outcome_number, tag_hash,
     trace_hash,
@@ -125,6 +126,14 @@ impl Source {
         Self { tables, id: "e.id", segment: Some(concat!("e.", segment!())) }
     }
 
+    const TRACE: Self = Self::segmented("event e INDEXED BY by_trace");
+
+    const TRACE_RUN: Self = Self {
+        tables: "trace_run t CROSS JOIN event e NOT INDEXED",
+        id: "t.id",
+        segment: Some("t.run"),
+    };
+
     const RULE: Self = Self {
         tables: "rule_hit r CROSS JOIN event e NOT INDEXED",
         id: "r.id",
@@ -151,6 +160,23 @@ impl Sql {
         self.conditions.push_str(" AND ");
         self.conditions.push_str(&condition.replace('?', &format!("?{}", self.values.len())));
     }
+
+    /// The whole statement. Behind its own values it takes the first row id and the one behind the last, the most
+    /// rows, and the segment where the source has such.
+    fn text(&self, ascending: bool) -> String {
+        let Self { source: Source { tables, id, segment }, conditions, values } = self;
+        let at = values.len();
+        let segment = segment.map(|segment| format!("{segment} = ?{} AND ", at + 4));
+        let order = if ascending { "ASC" } else { "DESC" };
+        format!(
+            "SELECT {id} FROM {tables} WHERE {}{id} >= ?{} AND {id} < ?{}{conditions} \
+             ORDER BY {id} {order} LIMIT ?{}",
+            segment.as_deref().unwrap_or_default(),
+            at + 1,
+            at + 2,
+            at + 3
+        )
+    }
 }
 
 fn search(
@@ -159,36 +185,31 @@ fn search(
     filter: &AuditFilter,
 ) -> rusqlite::Result<Vec<u64>> {
     let Some((from, to)) = rows_of(conn, workspace, filter)? else { return Ok(Vec::new()) };
-    let Some(sql) = statement(conn, filter)? else { return Ok(Vec::new()) };
-    let Sql { source: Source { tables, id, segment }, conditions, values } = sql;
-    let at = values.len();
-    let segment = segment.map(|segment| format!("{segment} = ?{} AND ", at + 4));
-    let order = if filter.ascending { "ASC" } else { "DESC" };
-    let text = format!(
-        "SELECT {id} FROM {tables} WHERE {}{id} >= ?{} AND {id} < ?{}{conditions} \
-         ORDER BY {id} {order} LIMIT ?{}",
-        segment.as_deref().unwrap_or_default(),
-        at + 1,
-        at + 2,
-        at + 3
-    );
-    let mut statement = conn.prepare_cached(&text)?;
+    let Some(sql) = statement(conn, filter, false)? else { return Ok(Vec::new()) };
+    // Old traces are looked for in runs.
+    let by_trace = sql.source.tables == Source::TRACE.tables;
+    let counts = if by_trace { runs::counts(conn, workspace)? } else { Counts::default() };
+    let in_runs = if by_trace { statement(conn, filter, true)? } else { None };
     let mut found = Vec::new();
     // `to` is at least 1: the range is not empty.
     let (mut low, mut high) = (from >> SEGMENT_BITS, (to - 1) >> SEGMENT_BITS);
     while low <= high && found.len() < filter.limit {
-        let mut values = values.clone();
+        let segment = if filter.ascending { low } else { high };
+        let level = runs::level_of(counts, workspace, segment);
+        let sql = in_runs.as_ref().filter(|_| level > 0).unwrap_or(&sql);
         let rest = filter.limit - found.len();
+        let mut values = sql.values.clone();
         values.extend([from, to, i64::try_from(rest).unwrap_or(i64::MAX)]);
-        if segment.is_none() {
-            high = low - 1;
-        } else if filter.ascending {
-            values.push(low);
-            low += 1;
-        } else {
-            values.push(high);
-            high -= 1;
+        let (first, last) = runs::span(level, segment);
+        match (sql.source.segment, filter.ascending) {
+            (None, _) => high = low - 1,
+            (Some(_), true) => low = last + 1,
+            (Some(_), false) => high = first - 1,
         }
+        if sql.source.segment.is_some() {
+            values.push(runs::key(level, segment));
+        }
+        let mut statement = conn.prepare_cached(&sql.text(filter.ascending))?;
         let rows = statement.query_map(params_from_iter(values), |row| row.get(0).map(index_of))?;
         for row in rows {
             found.push(row?);
@@ -244,8 +265,13 @@ fn first_at(
     Ok(low)
 }
 
-/// Source and conditions; `None` when a name was never seen, so that nothing can match.
-fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option<Sql>> {
+/// Source and conditions; `None` when a name was never seen, so that nothing can match. A trace is looked for in
+/// runs, or else in segments.
+fn statement(
+    conn: &Connection,
+    filter: &AuditFilter,
+    in_runs: bool,
+) -> rusqlite::Result<Option<Sql>> {
     let numbers = (
         number(conn, filter.actor.as_deref())?,
         number(conn, filter.surface.as_deref())?,
@@ -266,7 +292,8 @@ fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option
         () if filter.idempotency.is_some() => {
             Source::segmented("event e INDEXED BY by_idempotency")
         }
-        () if filter.trace.is_some() => Source::segmented("event e INDEXED BY by_trace"),
+        () if filter.trace.is_some() && in_runs => Source::TRACE_RUN,
+        () if filter.trace.is_some() => Source::TRACE,
         () if filter.subject.is_some() => Source::SUBJECT,
         () if rare => Source::whole("event e INDEXED BY by_rare"),
         () if rule.is_some() => Source::RULE,
@@ -283,8 +310,12 @@ fn statement(conn: &Connection, filter: &AuditFilter) -> rusqlite::Result<Option
     if let Some(tag) = &filter.idempotency {
         sql.and("e.idempotency = ?", tag_hash(tag));
     }
-    if let Some(trace) = &filter.trace {
-        sql.and("e.trace = ?", trace_hash(trace));
+    match filter.trace.as_deref().map(trace_hash) {
+        Some(trace) if source.id == Source::TRACE_RUN.id => {
+            sql.and("e.id = t.id AND t.trace = ?", trace);
+        }
+        Some(trace) => sql.and("e.trace = ?", trace),
+        None => {}
     }
     match filter.subject.as_ref().map(tag_hash) {
         Some(tag) if source.id == Source::SUBJECT.id => {

@@ -442,3 +442,77 @@ fn readers_see_the_old_one_until_the_new_one_takes_its_place() {
     assert_eq!(store.dir.read_model_writer().unwrap().position(bank).unwrap(), 9, "kept as it was");
     assert!(!store.path.join("read.new.db").exists());
 }
+
+/// The traces of a log, each entry with one of so many.
+fn traced(entries: u64, traces: u64) -> Vec<Entry> {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let some = decision().new_tree(&mut runner).unwrap().current();
+    let Event::Decision(some) = some else { unreachable!() };
+    let with = |at: u64| {
+        let mut event = (*some).clone();
+        event.trace = Some(format!("t{}", at % traces));
+        entry(at, Event::Decision(std::sync::Arc::new(event)))
+    };
+    (0..entries).map(with).collect()
+}
+
+#[test]
+fn old_traces_are_gathered_into_runs_and_found_there() {
+    for traces in [1, 3, 200] {
+        let store = store();
+        let [bank, shop] = store.logs;
+        let log = traced(200, traces);
+        let mut writer = store.dir.read_model_writer().unwrap();
+        // A few at a time, in two logs at once, and with a new start now and then.
+        for (round, from) in (0..200).step_by(5).enumerate() {
+            for no in [bank, shop] {
+                writer.index(&indexed(no, &log[..from + 5], from)).unwrap();
+            }
+            if round % 7 == 6 {
+                drop(writer);
+                writer = store.dir.read_model_writer().unwrap();
+            }
+        }
+        // What was gathered last may be behind by a few calls.
+        for _ in 0..400 {
+            writer.index(&[]).unwrap();
+        }
+        let read = rusqlite::Connection::open(store.path.join("read.db")).unwrap();
+        for no in [bank, shop] {
+            let counts = runs::counts(&read, no).unwrap();
+            assert_eq!(counts, [12, 6], "runs of 16 and 32 entries among 200");
+        }
+        let model = store.dir.read_model().unwrap();
+        let filters = |trace: u64, ascending, cursor, limit| AuditFilter {
+            trace: Some(format!("t{trace}")),
+            ascending,
+            cursor,
+            limit,
+            ..AuditFilter::default()
+        };
+        for trace in 0..traces.min(5) {
+            for ascending in [false, true] {
+                for (cursor, limit) in [(None, 1000), (Some(77), 1000), (Some(161), 4)] {
+                    let filter = filters(trace, ascending, cursor, limit);
+                    assert_eq!(
+                        model.query(bank, &filter).unwrap(),
+                        expected(&filter, &log),
+                        "{filter:?}"
+                    );
+                }
+            }
+        }
+        // A run answers for its segments: without its rows they are not found.
+        let key = runs::key(2, first_segment(bank));
+        assert_eq!(read.execute("DELETE FROM trace_run WHERE run = ?1", [key]).unwrap(), 32);
+        let all = filters(0, true, None, 1000);
+        let behind: Vec<u64> = expected(&all, &log).into_iter().filter(|at| *at >= 32).collect();
+        assert_eq!(model.query(bank, &all).unwrap(), behind);
+        assert_eq!(model.query(shop, &all).unwrap(), expected(&all, &log));
+    }
+}
+
+fn first_segment(no: WorkspaceNo) -> i64 {
+    crate::sqlite::row_range(no).0 >> SEGMENT_BITS
+}

@@ -1,5 +1,6 @@
 //! Filling the read model in bulk transactions, and making it anew when it cannot be trusted.
 
+use super::runs::Gathering;
 use super::{
     Facts, Models, SCHEMA, SEGMENT_BITS, WOULD_DIFFER, halves, is_rare, outcome_number, tag_hash,
     trace_hash,
@@ -38,6 +39,7 @@ pub struct SqliteReadModelWriter {
     names: HashMap<String, i64>,
     /// Next index per workspace, as committed.
     positions: BTreeMap<WorkspaceNo, u64>,
+    gathering: Gathering,
     /// The one that readers see, while another is filled.
     seen: Option<Connection>,
     models: Models,
@@ -69,7 +71,11 @@ impl SqliteReadModelWriter {
             return Err(OpenError::failed(&path, "readers keep its WAL busy"));
         }
         let names = HashMap::new();
-        Ok(Self { path, conn, names, positions, seen: None, models, _lock: lock })
+        let mut gathering = Gathering::default();
+        for (workspace, position) in &positions {
+            gathering.has_grown(*workspace, *position);
+        }
+        Ok(Self { path, conn, names, positions, gathering, seen: None, models, _lock: lock })
     }
 
     /// The file as it is, if it can be trusted: of this version, undamaged as far as can be seen,
@@ -106,8 +112,7 @@ impl SqliteReadModelWriter {
     /// [`PortError`] when the store failed.
     pub fn clear(&mut self) -> Result<(), PortError> {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_RESET_DATABASE as RESET;
-        self.names.clear();
-        self.positions.clear();
+        self.forget();
         self.conn.flush_prepared_statement_cache();
         let cleared = self
             .conn
@@ -149,6 +154,13 @@ impl SqliteReadModelWriter {
         self.conn = sqlite::open_writer(&path, &SCHEMA)?;
         mark_open(&self.conn, false).map_err(refused)?;
         Ok(())
+    }
+
+    /// Nothing is known of the file that is filled.
+    fn forget(&mut self) {
+        self.names.clear();
+        self.positions.clear();
+        self.gathering = Gathering::default();
     }
 
     fn failed(&self, error: &rusqlite::Error) -> PortError {
@@ -221,8 +233,7 @@ impl ReadModelWriter for SqliteReadModelWriter {
         let seen = std::mem::replace(&mut self.conn, conn);
         // One that was begun before and not finished is gone: it was not seen.
         self.seen.get_or_insert(seen);
-        self.names.clear();
-        self.positions.clear();
+        self.forget();
         Ok(())
     }
 
@@ -236,8 +247,7 @@ impl ReadModelWriter for SqliteReadModelWriter {
     fn abandon_anew(&mut self) {
         let Some(seen) = self.seen.take() else { return };
         self.conn = seen;
-        self.names.clear();
-        self.positions.clear();
+        self.forget();
         // The next open removes what cannot be removed now.
         let _ = remove_all(&beside(&self.path));
     }
@@ -246,7 +256,12 @@ impl ReadModelWriter for SqliteReadModelWriter {
         match self.fill(entries) {
             Ok(Some(positions)) => {
                 self.positions = positions;
-                Ok(())
+                for item in entries {
+                    self.gathering.has_grown(item.workspace, item.index + 1);
+                }
+                let length = |workspace| self.positions.get(&workspace).copied();
+                let gathered = self.gathering.go_on(&mut self.conn, entries.len(), length);
+                gathered.map_err(|error| self.recovered(&error))
             }
             Ok(None) => {
                 self.names.clear();

@@ -54,9 +54,12 @@ struct Figures {
     cold: f64,
     warm: f64,
     resident: f64,
-    trace: Vec<f64>,
-    receipt: Vec<f64>,
+    /// Cold, and the same again.
+    trace: [Vec<f64>; 2],
+    receipt: [Vec<f64>; 2],
 }
+
+const STATES: [&str; 2] = ["cold", "warm"];
 
 pub(super) async fn run(args: &Log) -> Result<Report> {
     let scratch = match &args.resume {
@@ -86,9 +89,17 @@ async fn measure(args: &Log, scratch: &Path) -> Result<Report> {
     report.rows.extend([
         growth("start, warm", tenth.warm, whole.warm),
         growth("memory", tenth.resident, whole.resident),
-        growth("trace p50", half(&tenth.trace), half(&whole.trace)),
-        growth("receipt p50", half(&tenth.receipt), half(&whole.receipt)),
     ]);
+    for (at, state) in STATES.iter().enumerate() {
+        report.rows.extend([
+            growth(&format!("trace p50, {state}"), half(&tenth.trace[at]), half(&whole.trace[at])),
+            growth(
+                &format!("receipt p50, {state}"),
+                half(&tenth.receipt[at]),
+                half(&whole.receipt[at]),
+            ),
+        ]);
+    }
     Ok(report)
 }
 
@@ -105,9 +116,12 @@ fn rows_of(figures: &Figures, rows: &mut Vec<Row>) {
     rows.push(Row::new(name("start after a kill, warm"), *warm, "s").at_most(3.0));
     rows.push(Row::new(name("memory after the start"), resident / 1e6, "MB").at_most(1073.7));
     for (what, times, bar) in [("trace", trace, 10.0), ("receipt", receipt, 2.0)] {
-        let at = |q: f64| quantile(&mut times.clone(), q) * 1e3;
-        rows.push(Row::new(name(&format!("{what} at random, p50")), at(0.5), "ms").at_most(bar));
-        rows.push(Row::new(name(&format!("{what} at random, p99")), at(0.99), "ms"));
+        for (times, state) in times.iter().zip(STATES) {
+            let at = |q: f64| quantile(&mut times.clone(), q) * 1e3;
+            let name = |q: &str| name(&format!("{what} at random, {state}, {q}"));
+            rows.push(Row::new(name("p50"), at(0.5), "ms").at_most(bar));
+            rows.push(Row::new(name("p99"), at(0.99), "ms"));
+        }
     }
 }
 
@@ -136,14 +150,18 @@ async fn one_length(dir: &Path, entries: u64) -> Result<Figures> {
     let client = Client::new(&format!("http://{}", server.address), Some(key))?;
     until_searchable(&client).await?;
     let resident = resident_bytes(server.pid()?)?;
-    let (mut trace, mut receipt) = (Vec::new(), Vec::new());
-    for (decision, trace_id) in decisions(&data, LOOKS)? {
-        let before = Instant::now();
-        client.get_text(&format!("/api/v1/receipts/{decision}")).await?;
-        receipt.push(before.elapsed().as_secs_f64());
-        let before = Instant::now();
-        client.get_text(&format!("/api/v1/traces/{trace_id}")).await?;
-        trace.push(before.elapsed().as_secs_f64());
+    let (mut trace, mut receipt) = (<[Vec<f64>; 2]>::default(), <[Vec<f64>; 2]>::default());
+    let looked_at = decisions(&data, LOOKS)?;
+    drop_cached(&data)?;
+    for state in 0..STATES.len() {
+        for (decision, trace_id) in &looked_at {
+            let before = Instant::now();
+            client.get_text(&format!("/api/v1/receipts/{decision}")).await?;
+            receipt[state].push(before.elapsed().as_secs_f64());
+            let before = Instant::now();
+            client.get_text(&format!("/api/v1/traces/{trace_id}")).await?;
+            trace[state].push(before.elapsed().as_secs_f64());
+        }
     }
     server.stop().await?;
     Ok(Figures { entries, made_per_second, disk, cold, warm, resident, trace, receipt })

@@ -225,7 +225,7 @@ mod tests {
         assert!(!dir.path().join("KILL").exists());
         std::fs::write(dir.path().join("journal.db"), "").unwrap();
         assert!(kill_locally(dir.path(), full).is_err(), "nothing was stopped");
-        std::fs::write(dir.path().join("armed"), [b'x'; 200]).unwrap();
+        std::fs::write(dir.path().join("armed"), [b'}'; 200]).unwrap();
         assert!(kill_locally(dir.path(), full).unwrap() == Way::Unarmed);
         assert!(!dir.path().join("armed").exists());
         let aside = placet_store::kill::read_disarmed(dir.path()).unwrap().unwrap();
