@@ -28,6 +28,9 @@ const SCHEMA: Schema = Schema {
 /// A wrapped secret: 32 bytes and the tag of AES-GCM.
 const SLOT_BYTES: usize = 32 + crypto::SEAL_OVERHEAD;
 const SLOT_BYTES_U64: u64 = SLOT_BYTES as u64;
+/// Slots of a new row: as many as fit a page with it. To get at a slot of a longer row SQLite reads all pages before it;
+/// older files have rows of thousands.
+const ROW_SLOTS: usize = 84;
 /// Restored keys skip at least so many numbers, and at most 2^55 more: there is room for two hundred
 /// restores of restores.
 const JUMP_MIN: u64 = 1 << 32;
@@ -198,15 +201,18 @@ impl Slots for SqliteSlots {
         self.with(|conn, key| {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let first = end_of(&tx)?;
-            let mut block = Vec::with_capacity(secrets.len() * SLOT_BYTES);
-            for (slot, secret) in (first..).zip(secrets) {
-                let mut wrapped = Vec::with_capacity(SLOT_BYTES);
-                wrapped.extend_from_slice(secret.as_ref());
-                crypto::seal(key, nonce(slot), CONTEXT, &mut wrapped);
-                block.extend_from_slice(&wrapped);
+            for (begin, secrets) in (first..).step_by(ROW_SLOTS).zip(secrets.chunks(ROW_SLOTS)) {
+                let mut block = Vec::with_capacity(secrets.len() * SLOT_BYTES);
+                for (slot, secret) in (begin..).zip(secrets) {
+                    let mut wrapped = Vec::with_capacity(SLOT_BYTES);
+                    wrapped.extend_from_slice(secret.as_ref());
+                    crypto::seal(key, nonce(slot), CONTEXT, &mut wrapped);
+                    block.extend_from_slice(&wrapped);
+                }
+                let row = i64::try_from(begin).map_err(|_| rusqlite::Error::InvalidQuery)?;
+                tx.prepare_cached("INSERT INTO block VALUES (?1, ?2)")?
+                    .execute(params![row, block])?;
             }
-            let row = i64::try_from(first).map_err(|_| rusqlite::Error::InvalidQuery)?;
-            tx.execute("INSERT INTO block VALUES (?1, ?2)", params![row, block])?;
             tx.commit()?;
             Ok(first)
         })
