@@ -147,11 +147,13 @@ async fn a_full_store_keeps_no_kill_waiting_and_the_next_start_is_tripped() {
         until(|| world.root().is_killed());
         // It cannot be recorded, and what would show that nothing was asked for is taken away.
         until(|| !world.data().join("armed").exists());
-        if renamed {
-            // What was set aside arms nobody who gives it its name again.
-            fs::rename(world.data().join("disarmed"), world.data().join("armed")).unwrap();
-        }
-        let world = world.restart().await;
+        // What was set aside arms nobody who gives it its name again. While the server runs, it sets it aside again.
+        let rename = |data: &Path| {
+            if renamed {
+                fs::rename(data.join("disarmed"), data.join("armed")).unwrap();
+            }
+        };
+        let world = world.restart_after(rename).await;
         let kill = tripped(&world).await;
         // The signal left no trace of its own, only that something was stopped and not recorded.
         let (wanted, status) = match (source, renamed) {
