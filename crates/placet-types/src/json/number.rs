@@ -158,7 +158,7 @@ fn es6(value: f64) -> String {
         Some(rest) => ("-", rest),
         None => ("", mantissa),
     };
-    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    let digits = even_of_two(value, mantissa.chars().filter(|c| *c != '.').collect());
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let count = i32::try_from(digits.len()).unwrap_or(0);
     // ECMA-262 Number::toString: n is the position of the decimal point from the left.
@@ -180,9 +180,53 @@ fn es6(value: f64) -> String {
     }
 }
 
+/// Two shortest texts of a double can be equally near to it. ECMA-262 (and RFC 8785 by its name) takes the one whose
+/// last digit is even, the formatter of the standard library the upper one.
+fn even_of_two(value: f64, digits: String) -> String {
+    // A double that lies between two of fewer digits has a shorter one.
+    const TIED_MIN: usize = 16;
+    /// More digits than any double has.
+    const ALL: usize = 1_100;
+    let odd = digits.bytes().last().filter(|last| last % 2 == 1);
+    let Some(last) = odd.filter(|_| digits.len() >= TIED_MIN) else { return digits };
+    let expanded = |places: usize| -> String {
+        let text = format!("{:.places$e}", value.abs());
+        text.chars().take_while(|c| *c != 'e').filter(|c| *c != '.').collect()
+    };
+    let stem = &digits[..digits.len() - 1];
+    for (near, other) in [(last - 1, last - 1), (last, last + 1)] {
+        let tied = format!("{stem}{}5", char::from(near));
+        let even = other <= b'8' && expanded(digits.len()) == tied;
+        if even && expanded(ALL).trim_end_matches('0') == tied {
+            return format!("{stem}{}", char::from(other));
+        }
+    }
+    digits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(clippy::excessive_precision, reason = "the doubles themselves, with all their digits")]
+    fn of_two_texts_that_are_equally_near_the_even_one_is_written() {
+        // Each lies in the middle between two: 0.125, 0.375, 0.625 and 0.875 at a spacing of 1/32.
+        for (double, text) in [
+            (220_652_206_506_520.125, "220652206506520.12"),
+            (220_652_206_506_520.375, "220652206506520.38"),
+            (220_652_206_506_520.625, "220652206506520.62"),
+            (220_652_206_506_520.875, "220652206506520.88"),
+            (-220_652_206_506_520.125, "-220652206506520.12"),
+            (1_125_899_906_842_624.25, "1125899906842624.2"),
+            (1_125_899_906_842_624.75, "1125899906842624.8"),
+            (0.1, "0.1"),
+            (1.123_456_789_012_345_6, "1.1234567890123457"),
+        ] {
+            assert_eq!(Number::from_f64(double).unwrap().to_text(), text);
+            assert_eq!(text.parse::<f64>().unwrap(), double, "{text}");
+        }
+    }
 
     #[track_caller]
     fn check(literal: &str, text: Option<&str>) {
