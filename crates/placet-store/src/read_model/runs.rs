@@ -5,7 +5,7 @@
 use super::SEGMENT_BITS;
 use crate::sqlite::row_range;
 use placet_runtime::ports::WorkspaceNo;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::{BTreeSet, HashMap};
 
 /// Runs of one level become one of the next when there are so many, as a power of two.
@@ -188,8 +188,7 @@ fn part(
     let step = 1 << (FAN_BITS * (level - 1) as u32);
     for below in (first..=last).step_by(step) {
         let begun = rows.len();
-        let left = ROWS;
-        rows_after(conn, level - 1, below, after, left, &mut rows)?;
+        rows_after(conn, level - 1, below, after, &mut rows)?;
         if (rows.len() - begun) as i64 == ROWS {
             bound = match (bound, rows.last()) {
                 (Some(bound), Some(last)) => Some(bound.min(*last)),
@@ -205,13 +204,13 @@ fn part(
     Ok((rows, bound.is_some()))
 }
 
-/// Up to so many rows behind `after` of one segment, or of a run, in order.
+/// Up to [`ROWS`] rows behind `after` of one segment, or of a run, in order: first the rest of its trace, then the
+/// traces behind it. A comparison of both at once would not use the index.
 fn rows_after(
     conn: &Connection,
     level: usize,
     segment: i64,
-    after: (i64, i64),
-    limit: i64,
+    (trace, id): (i64, i64),
     out: &mut Vec<(i64, i64)>,
 ) -> rusqlite::Result<()> {
     let (same, next) = match level {
@@ -219,30 +218,31 @@ fn rows_after(
             concat!(
                 "SELECT trace, id FROM event INDEXED BY by_trace WHERE ",
                 segment!(),
-                " = ?1 AND trace = ?2 AND id > ?3 ORDER BY id LIMIT ?4"
+                " = ?1 AND trace = ?2 AND id > ?4 ORDER BY id LIMIT ?3"
             ),
             concat!(
                 "SELECT trace, id FROM event INDEXED BY by_trace WHERE ",
                 segment!(),
-                " = ?1 AND trace > ?2 AND ?3 = ?3 ORDER BY trace, id LIMIT ?4"
+                " = ?1 AND trace > ?2 ORDER BY trace, id LIMIT ?3"
             ),
         ),
         _ => (
-            "SELECT trace, id FROM trace_run WHERE run = ?1 AND trace = ?2 AND id > ?3 \
-             ORDER BY id LIMIT ?4",
-            "SELECT trace, id FROM trace_run WHERE run = ?1 AND trace > ?2 AND ?3 = ?3 \
-             ORDER BY trace, id LIMIT ?4",
+            "SELECT trace, id FROM trace_run WHERE run = ?1 AND trace = ?2 AND id > ?4 \
+             ORDER BY id LIMIT ?3",
+            "SELECT trace, id FROM trace_run WHERE run = ?1 AND trace > ?2 \
+             ORDER BY trace, id LIMIT ?3",
         ),
     };
-    let end = out.len() + usize::try_from(limit).unwrap_or(0);
-    for text in [same, next] {
-        let rest = i64::try_from(end - out.len()).unwrap_or(0);
-        let mut statement = conn.prepare_cached(text)?;
-        let values = [key(level, segment), after.0, after.1, rest];
-        let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
-        for row in rows {
-            out.push(row?);
-        }
+    let (begun, run) = (out.len(), key(level, segment));
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let mut same = conn.prepare_cached(same)?;
+    for found in same.query_map([run, trace, ROWS, id], row)? {
+        out.push(found?);
+    }
+    let rest = ROWS - (out.len() - begun) as i64;
+    let mut next = conn.prepare_cached(next)?;
+    for found in next.query_map([run, trace, rest], row)? {
+        out.push(found?);
     }
     Ok(())
 }

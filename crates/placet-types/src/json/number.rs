@@ -228,6 +228,32 @@ mod tests {
         }
     }
 
+    /// Against another implementation: doubles at every spacing at which two texts can be equally near, and any others.
+    #[test]
+    fn doubles_are_written_as_another_implementation_writes_them() {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut tied = 0;
+        for round in 0..60_000_u32 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let double = match round % 3 {
+                0 => f64::from_bits(random),
+                _ => {
+                    let whole = (random >> 11) | (1 << 52);
+                    whole as f64 / f64::from(1_u32 << (round % 12))
+                }
+            };
+            let Some(number) = Number::from_f64(double) else { continue };
+            let text = number.to_text();
+            assert_eq!(text, serde_json_canonicalizer::to_string(&double).unwrap(), "{double:e}");
+            let upper = format!("{double:e}").replace('.', "");
+            let plain = text.replace(['.', '-'], "");
+            tied += u32::from(round % 3 > 0 && !upper.starts_with(&plain));
+        }
+        assert!(tied > 1000, "only {tied} had two texts that are equally near");
+    }
+
     #[track_caller]
     fn check(literal: &str, text: Option<&str>) {
         assert_eq!(

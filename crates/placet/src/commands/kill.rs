@@ -83,7 +83,7 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
         let (name, note) = match way {
             Way::Made => ("KILL", "written"),
             Way::There => ("KILL", "there already"),
-            Way::Unarmed => ("armed", "set aside, as no file KILL could be made"),
+            Way::Unarmed => ("armed", "out of force, as no file KILL could be made"),
         };
         let file = args.data.join(name);
         let document = json!({"killed": true, "file": file, "made": way == Way::Made});
