@@ -124,6 +124,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("idempotency_full", 503, "Too many idempotency keys are in use"),
     ("overloaded", 503, "Too much is waiting"),
     ("store_failed", 503, "Nothing can be recorded"),
+    ("kill_file_stays", 503, "The file KILL cannot be removed"),
     ("log_damaged", 503, "The log of a workspace is damaged"),
     ("bundle_lost", 503, "A bundle in force is missing"),
     ("clock_unsure", 503, "The clock is in doubt"),

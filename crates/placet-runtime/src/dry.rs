@@ -16,13 +16,21 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a dry run stopped: the engine or the fold refused what a server would never have been asked.
+/// Why a dry run stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DryError(String);
+pub enum DryError {
+    /// The engine or the fold refused what a server would never have been asked.
+    Refused(String),
+    /// Whoever asked has no more time for it.
+    OutOfTime,
+}
 
 impl fmt::Display for DryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the engine did not decide: {}", self.0)
+        match self {
+            Self::Refused(why) => write!(f, "the engine did not decide: {why}"),
+            Self::OutOfTime => f.write_str("it takes too long"),
+        }
     }
 }
 
@@ -105,19 +113,20 @@ impl DryRun {
         };
         let command = proposal.command(&keys, (verdict.clone(), None), given);
         let plan = step::<Fast>(&self.state, &Command::Decide(Box::new(command)), now)
-            .map_err(|rejection| DryError(rejection.to_string()))?;
+            .map_err(|rejection| DryError::Refused(rejection.to_string()))?;
         let event = match plan {
             Plan::Append(events) => match events.into_iter().next() {
                 Some(Event::Decision(event)) => event,
-                _ => return Err(DryError("no decision among the events".to_owned())),
+                _ => return Err(DryError::Refused("no decision among the events".to_owned())),
             },
             Plan::Bound { index } => {
                 let known = self.decided.iter().find(|(at, _)| *at == index);
                 let event = known.map(|(_, event)| event.clone());
-                let event = event.ok_or_else(|| DryError("a decision is lost".to_owned()))?;
+                let event =
+                    event.ok_or_else(|| DryError::Refused("a decision is lost".to_owned()))?;
                 return Ok(DryDecision { event, digests, verdict });
             }
-            Plan::Nothing => return Err(DryError("nothing to decide".to_owned())),
+            Plan::Nothing => return Err(DryError::Refused("nothing to decide".to_owned())),
         };
         self.decided.push((self.state.next_index(), event.clone()));
         self.apply(Event::Decision(event.clone()), now)?;
@@ -136,7 +145,7 @@ impl DryRun {
             payload: Digest([0; 32]),
             event,
         };
-        self.state.apply(&entry).map_err(|error| DryError(error.to_string()))
+        self.state.apply(&entry).map_err(|error| DryError::Refused(error.to_string()))
     }
 }
 
@@ -249,31 +258,56 @@ fn failure(bundle: &Bundle, case: Case) -> Option<SelfTestFailure> {
 /// Runs one case: its history first, then its request, with the code that the server runs.
 #[must_use]
 pub fn run_case(bundle: &Bundle, case: Case) -> CaseResult {
+    let (mut differences, go_on) = (Vec::new(), || true);
+    let decided = decide(bundle, &case, &mut differences, &go_on);
+    outcome(case, differences, decided)
+}
+
+/// As [`run_case`], as long as there is time: asked before each decision.
+///
+/// # Errors
+/// `OutOfTime`, and nothing else.
+pub fn run_case_while(
+    bundle: &Bundle,
+    case: Case,
+    go_on: &dyn Fn() -> bool,
+) -> Result<CaseResult, DryError> {
     let mut differences = Vec::new();
-    let event = match decide(bundle, &case, &mut differences) {
-        Ok(event) => {
-            compare(&case, &event, &mut differences);
-            Some(event)
-        }
-        Err(error) => {
-            let expected = "a decision".to_owned();
-            let found = error.to_string();
-            differences.push(Difference { what: "decision".to_owned(), expected, found });
-            None
-        }
-    };
-    CaseResult { case, event, differences }
+    match decide(bundle, &case, &mut differences, go_on) {
+        Err(DryError::OutOfTime) => Err(DryError::OutOfTime),
+        decided => Ok(outcome(case, differences, decided)),
+    }
+}
+
+fn outcome(
+    case: Case,
+    mut differences: Vec<Difference>,
+    decided: Result<Arc<DecisionEvent>, DryError>,
+) -> CaseResult {
+    match &decided {
+        Ok(event) => compare(&case, event, &mut differences),
+        Err(error) => differences.push(Difference {
+            what: "decision".to_owned(),
+            expected: "a decision".to_owned(),
+            found: error.to_string(),
+        }),
+    }
+    CaseResult { case, event: decided.ok(), differences }
 }
 
 fn decide(
     bundle: &Bundle,
     case: &Case,
     differences: &mut Vec<Difference>,
+    go_on: &dyn Fn() -> bool,
 ) -> Result<Arc<DecisionEvent>, DryError> {
     let start = case.history.first().map_or(case.at, |step| step.at);
     let mut run = DryRun::new(&case.caller.workspace, Some(bundle), start)?;
     let all = case.history.iter().flat_map(|step| step.requests().map(move |it| (step, it)));
     for (number, (step, request)) in all.enumerate() {
+        if !go_on() {
+            return Err(DryError::OutOfTime);
+        }
         let found = run.decide(bundle, &request, &step.caller, step.at)?.event.outcome;
         if let Some(expected) = step.outcome.filter(|expected| *expected != found) {
             differences.push(Difference {
@@ -282,6 +316,9 @@ fn decide(
                 found: found.as_str().to_owned(),
             });
         }
+    }
+    if !go_on() {
+        return Err(DryError::OutOfTime);
     }
     Ok(run.decide(bundle, &case.request, &case.caller, case.at)?.event)
 }

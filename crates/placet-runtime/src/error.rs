@@ -35,6 +35,8 @@ pub enum PlaneError {
     ClockUnsure,
     /// The store failed; nothing more is decided until a restart.
     StoreFailed(String),
+    /// Everything is lifted, and the file that asked for the kill cannot be removed: it asks again.
+    KillFileStays(String),
     /// The read model is being filled: what was searched for may lie in what it lacks.
     Indexing {
         /// Entries that it has.
@@ -73,6 +75,7 @@ impl PlaneError {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::ClockUnsure => "clock_unsure",
             Self::StoreFailed(_) => "store_failed",
+            Self::KillFileStays(_) => "kill_file_stays",
             Self::Indexing { .. } => "indexing",
             Self::Damaged(_) => "log_damaged",
             Self::PolicyMoved => "policy_moved",
@@ -104,6 +107,11 @@ impl fmt::Display for PlaneError {
                 "the wall clock ran off from the monotonic clock; an operator has to confirm it",
             ),
             Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
+            Self::KillFileStays(why) => write!(
+                f,
+                "KILL in the data directory cannot be removed ({why}), so everything stays stopped; \
+                 remove it by hand, then lift again"
+            ),
             Self::Indexing { indexed, size } => write!(
                 f,
                 "the read model is being filled and has {indexed} of {size} entries; retry later"

@@ -78,7 +78,7 @@ pub use delegating::Delegating;
 pub use directory::{ApiKey, KeyError, KeyRecord};
 pub use dry::{
     CASE_DECISIONS_MAX, CaseResult, Difference, DryDecision, DryError, DryRun, SelfTestFailure,
-    all_cases, run_case, self_test,
+    all_cases, run_case, run_case_while, self_test,
 };
 pub use error::PlaneError;
 pub use evidence::{AddSpec, find_evidence, issuer_request};

@@ -305,7 +305,8 @@ impl Plane {
             return Err(error);
         }
         if everything {
-            let cleared = stored(self.safety.clear_kill_request());
+            let cleared = self.safety.clear_kill_request();
+            let cleared = cleared.map_err(|error| PlaneError::KillFileStays(error.to_string()));
             self.watched.lifted();
             let followed = self.follow_lift(Some(principal)).await;
             cleared.and(followed)?;

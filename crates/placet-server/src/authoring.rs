@@ -18,12 +18,12 @@ use placet_api::{
 use placet_policy::{Bundle, Diagnostic, Earlier, RuleTrace, Scratch, Source, lint as look};
 use placet_runtime::crypto::{Fast, SystemClock};
 use placet_runtime::ports::Clock;
-use placet_runtime::{CaseResult, DryRun, run_case};
+use placet_runtime::{CaseResult, DryRun, run_case_while};
 use placet_types::ids::{ActorId, TimeMs, is_label};
 use placet_types::json::{Object, Value};
 use placet_types::{Caller, Request};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most documents of one call.
 const SOURCES_MAX: usize = 1000;
@@ -31,6 +31,14 @@ const SOURCES_MAX: usize = 1000;
 const DECISIONS_MAX: u64 = 10_000;
 /// How long a call may wait for its turn.
 const WAIT: Duration = Duration::from_secs(2);
+/// How long the decisions of one call may take. Asked before each of them.
+const TRYING: Duration = Duration::from_secs(10);
+
+/// Whether there is still time, from now on.
+fn in_time() -> impl Fn() -> bool {
+    let begun = Instant::now();
+    move || begun.elapsed() < TRYING
+}
 
 /// `POST /api/v1/policies/lint`
 pub(crate) async fn lint(mut call: Call) -> Result<Response, Problem> {
@@ -87,6 +95,7 @@ fn run(sources: &[Source], filter: &str) -> Result<Ran, Problem> {
     };
     let mut decisions = 0_u64;
     let mut results = Vec::new();
+    let in_time = in_time();
     for case in bundle.cases().filter(|case| case.id.contains(filter)) {
         decisions = case
             .history
@@ -98,7 +107,15 @@ fn run(sources: &[Source], filter: &str) -> Result<Ran, Problem> {
             );
             return Err(Problem::invalid("/sources", text));
         }
-        results.push(run_case(&bundle, case));
+        let result = run_case_while(&bundle, case, &in_time).map_err(|_| {
+            let text = format!(
+                "the cases take more than {} s, of which {} ended; name some with filter, or run `placet policy test`",
+                TRYING.as_secs(),
+                results.len()
+            );
+            Problem::invalid("/sources", text)
+        })?;
+        results.push(result);
     }
     Ok(Ran::Done(Box::new(bundle), results))
 }
@@ -238,8 +255,13 @@ fn explained(
     let internal = |error: placet_runtime::DryError| Problem::internal(&error.to_string());
     let start = history.first().map_or(*at, |step| step.at);
     let mut run = DryRun::new(&caller.workspace, Some(&bundle), start).map_err(internal)?;
+    let in_time = in_time();
     for step in history {
         for request in step.requests() {
+            if !in_time() {
+                let text = format!("the history takes more than {} s to decide", TRYING.as_secs());
+                return Err(Problem::invalid("/history", text));
+            }
             run.decide(&bundle, &request, &step.caller, step.at).map_err(internal)?;
         }
     }

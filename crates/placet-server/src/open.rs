@@ -9,8 +9,6 @@ use placet_runtime::ports::{
 use placet_store::{DataDir, HighWater, Identity, OpenError, kill};
 use placet_types::ids::WorkspaceName;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -137,10 +135,7 @@ impl Safety for Beside {
     }
 
     fn clear_kill_request(&self) -> Result<(), PortError> {
-        match fs::remove_file(self.0.join("KILL")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PortError::new(error)),
-            _ => Ok(()),
-        }
+        kill::clear_request(&self.0).map_err(PortError::new)
     }
 }
 

@@ -6,12 +6,13 @@ mod manifest;
 mod pinned;
 mod restoring;
 
-use crate::dir::{self, DataDir, IDENTITY, JOURNAL, KEYS, LOCK};
+use crate::dir::{DataDir, IDENTITY, JOURNAL, KEYS, LOCK};
 use crate::error::OpenError;
 use crate::files;
 use crate::format::FORMAT;
 use crate::highwater::{self, HighWater};
 use crate::journal::SqliteJournalReader;
+use crate::lock::Lock;
 use crate::succession;
 use placet_runtime::crypto::Digester;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub struct Staging {
     files: Vec<FileRecord>,
     finished: bool,
     /// Two that make the same back-up at once do not mix.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Staging {
@@ -74,7 +75,7 @@ impl Staging {
         partial.push(".partial");
         let dir = target.with_file_name(partial);
         files::create_private_dir(&dir).map_err(|e| OpenError::failed(&dir, e))?;
-        let lock = dir::lock(&dir)?;
+        let lock = Lock::take(&dir)?;
         clean(&dir)?;
         let target = target.into();
         Ok(Self { dir, target, files: Vec::new(), finished: false, _lock: lock })

@@ -9,6 +9,7 @@ use crate::highwater::{self, HighWater};
 use crate::identity::Identity;
 use crate::journal::{SqliteJournal, SqliteJournalReader};
 use crate::kill;
+use crate::lock::Lock;
 use crate::master::{self, MasterKey};
 use crate::outbox::Outbox;
 use crate::read_model::{Models, SqliteReadModel, SqliteReadModelWriter};
@@ -16,10 +17,9 @@ use crate::slots::{SqliteSlotReader, SqliteSlots};
 use crate::snapshots::{self, SnapshotFiles};
 use crate::succession::Succession;
 use placet_runtime::ports::JournalReader;
-use rustix::fs::FlockOperation;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub struct DataDir {
     path: PathBuf,
     key: Option<MasterKey>,
     /// Held by every writer made from here; `None` when opened for reading.
-    lock: Option<Arc<File>>,
+    lock: Option<Arc<Lock>>,
     /// Tells readers of the read model when it is another one.
     models: Models,
 }
@@ -85,7 +85,7 @@ impl DataDir {
         if state == State::New {
             files::create_private_dir(path).map_err(failed)?;
         }
-        let lock = Some(Arc::new(lock(path)?));
+        let lock = Some(Arc::new(Lock::take(path)?));
         // Again under the lock: another process may have finished in between.
         if look(path)? == State::New {
             initialise(path, key.as_ref())?;
@@ -293,7 +293,7 @@ impl DataDir {
         kill::read_disarmed(&self.path)
     }
 
-    fn locked(&self) -> Result<Arc<File>, OpenError> {
+    fn locked(&self) -> Result<Arc<Lock>, OpenError> {
         self.lock.clone().ok_or(OpenError::ReadOnly)
     }
 
@@ -333,33 +333,6 @@ fn look(path: &Path) -> Result<State, OpenError> {
         return Ok(State::New);
     }
     Err(OpenError::Foreign { path: path.into() })
-}
-
-pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
-    let path = path.join(LOCK);
-    let failed = |e: io::Error| OpenError::failed(&path, e);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            let read = (&mut file).take(20).read_to_string(&mut pid);
-            return Err(OpenError::InUse { pid: read.ok().and_then(|_| pid.trim().parse().ok()) });
-        }
-        Err(e) => return Err(failed(e.into())),
-    }
-    // The number only informs; the lock is what counts.
-    file.set_len(0)
-        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
-        .map_err(failed)?;
-    Ok(file)
 }
 
 /// Makes everything anew; `FORMAT` appears last.

@@ -2,9 +2,9 @@
 //! the steps from an older one to the present one. Knows no database.
 
 use crate::backup::MANIFEST;
-use crate::dir::lock;
 use crate::error::OpenError;
 use crate::files;
+use crate::lock::Lock;
 use placet_types::json::{self, Limits, Object, Value};
 use std::path::Path;
 
@@ -60,7 +60,7 @@ pub fn plan_migration(dir: &Path) -> Result<Migration, OpenError> {
 pub fn migrate(dir: &Path) -> Result<Migration, OpenError> {
     // Before the lock, which would make a file in whatever directory this is.
     plan_migration(dir)?;
-    let _lock = lock(dir)?;
+    let _lock = Lock::take(dir)?;
     let plan = plan_migration(dir)?;
     for step in STEPS.iter().filter(|step| step.from >= plan.found) {
         (step.run)(dir)?;

@@ -3,6 +3,7 @@
 //! of several seeds is in force: the logs say that.
 
 use crate::error::OpenError;
+use crate::lock::Lock;
 use crate::master::MasterKey;
 use crate::sqlite::{self, Schema};
 use placet_runtime::crypto::{self, SystemEntropy};
@@ -10,7 +11,6 @@ use placet_runtime::ports::{Entropy, PortError, Secret};
 use placet_types::hash::{hex_decode, hex_encode};
 use placet_types::ids::WorkspaceName;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
@@ -40,7 +40,7 @@ pub struct Identity {
     writable: bool,
     /// `None` after a failure: what failed to flush must not be read back as if it were durable.
     conn: Mutex<Option<Connection>>,
-    _lock: Option<Arc<File>>,
+    _lock: Option<Arc<Lock>>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -70,7 +70,7 @@ impl Identity {
     pub(crate) fn open(
         path: PathBuf,
         master: &MasterKey,
-        lock: Option<Arc<File>>,
+        lock: Option<Arc<Lock>>,
     ) -> Result<Self, OpenError> {
         let writable = lock.is_some();
         let conn = if writable {

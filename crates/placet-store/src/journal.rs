@@ -4,6 +4,7 @@
 mod checkpointer;
 
 use crate::error::OpenError;
+use crate::lock::Lock;
 use crate::sqlite::{self, Pool, Schema, index_of, row_id, row_range, unsigned};
 use checkpointer::{Checkpointer, Progress};
 use placet_runtime::ports::{
@@ -11,7 +12,6 @@ use placet_runtime::ports::{
 };
 use placet_types::ids::WorkspaceName;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub struct SqliteJournal {
     /// Copies most pages back while commits go on.
     helper: Option<Checkpointer>,
     /// Keeps the data directory ours as long as this writes.
-    _lock: Option<Arc<File>>,
+    _lock: Option<Arc<Lock>>,
 }
 
 impl std::fmt::Debug for SqliteJournal {
@@ -83,7 +83,7 @@ impl SqliteJournal {
         Ok(())
     }
 
-    pub(crate) fn open(path: PathBuf, lock: Option<Arc<File>>) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: PathBuf, lock: Option<Arc<Lock>>) -> Result<Self, OpenError> {
         let conn = sqlite::open_writer(&path, &SCHEMA)?;
         let helper = Checkpointer::start(sqlite::open_writer(&path, &SCHEMA)?, &path);
         Ok(Self {

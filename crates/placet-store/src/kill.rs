@@ -23,6 +23,19 @@ pub fn kill_requested(dir: &Path) -> bool {
     }
 }
 
+/// Removes what [`kill_requested`] sees: a file, a link, or an empty directory, for `mkdir KILL` is obeyed as well.
+///
+/// # Errors
+/// When it could not be removed.
+pub fn clear_request(dir: &Path) -> io::Result<()> {
+    let path = dir.join(KILL);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => fs::remove_dir(&path),
+        done => done,
+    }
+}
+
 /// The armed certificate; `None` when there is none.
 ///
 /// # Errors

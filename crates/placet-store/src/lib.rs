@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! FORMAT       {"format":1,"written_by":"placet 0.1.0"}; written last when a directory is made
-//! LOCK         held (flock) by the one process that writes
+//! LOCK         held (flock, as is the directory itself) by the one process that writes
 //! journal.db   the log: a row per batch, one durable commit per append   (journal)
 //! keys.db      payload secrets, wrapped, erasable                         (slots)
 //! identity.db  instance id, signing seeds, workspace keys, wrapped        (identity)
@@ -28,6 +28,7 @@ mod highwater;
 mod identity;
 mod journal;
 pub mod kill;
+mod lock;
 mod master;
 mod outbox;
 mod read_model;

@@ -11,11 +11,11 @@ mod tests;
 
 use crate::error::OpenError;
 use crate::files;
+use crate::lock::Lock;
 use crate::sqlite::{self, Schema};
 use placet_runtime::ports::{PortError, WorkspaceNo};
 use placet_types::ids::{ApprovalId, TimeMs};
 use rusqlite::Connection;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -114,7 +114,7 @@ pub struct Outbox {
     conn: Mutex<Option<Connection>>,
     /// What was wrong with the file that was there.
     lost: Option<String>,
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
 }
 
 impl std::fmt::Debug for Outbox {
@@ -125,7 +125,7 @@ impl std::fmt::Debug for Outbox {
 
 impl Outbox {
     /// Opens the file if there is one; one that is damaged, or of another version, is thrown away.
-    pub(crate) fn open(path: PathBuf, lock: Arc<File>) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: PathBuf, lock: Arc<Lock>) -> Result<Self, OpenError> {
         let mut lost = None;
         let mut conn = None;
         if path.exists() {

@@ -2,6 +2,7 @@
 //! blocks; erasing overwrites. Refuses to know what a secret seals.
 
 use crate::error::OpenError;
+use crate::lock::Lock;
 use crate::master::MasterKey;
 use crate::sqlite::{self, Pool, Schema, unsigned};
 use placet_runtime::crypto::{self, SystemEntropy};
@@ -9,7 +10,6 @@ use placet_runtime::ports::{
     Entropy, PortError, Secret, SecretCursor, SlotReader, Slots, WorkspaceNo,
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -46,7 +46,7 @@ pub struct SqliteSlots {
     /// `None` after a failure: a handle that failed once is never used again.
     conn: Option<Connection>,
     key: Secret,
-    _lock: Option<Arc<File>>,
+    _lock: Option<Arc<Lock>>,
 }
 
 impl std::fmt::Debug for SqliteSlots {
@@ -65,7 +65,7 @@ impl SqliteSlots {
     pub(crate) fn open(
         path: PathBuf,
         master: &MasterKey,
-        lock: Option<Arc<File>>,
+        lock: Option<Arc<Lock>>,
     ) -> Result<Self, OpenError> {
         let conn = sqlite::open_writer(&path, &SCHEMA)?;
         Ok(Self { path, conn: Some(conn), key: master.derive(LABEL), _lock: lock })

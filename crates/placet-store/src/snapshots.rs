@@ -3,6 +3,7 @@
 //! names and durability; refuses to know what the bytes mean.
 
 use crate::files;
+use crate::lock::Lock;
 use placet_runtime::ports::{Piece, PortError, Snapshots, WorkspaceNo};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -19,11 +20,11 @@ const PIECE_MAX: u64 = 8 << 30;
 pub struct SnapshotFiles {
     dir: PathBuf,
     /// Keeps the data directory ours as long as this writes.
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
 }
 
 impl SnapshotFiles {
-    pub(crate) fn new(data: &Path, lock: Arc<File>) -> Self {
+    pub(crate) fn new(data: &Path, lock: Arc<Lock>) -> Self {
         Self { dir: data.join(DIR), _lock: lock }
     }
 

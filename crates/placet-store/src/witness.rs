@@ -4,12 +4,12 @@
 
 use crate::error::OpenError;
 use crate::files;
+use crate::lock::Lock;
 use crate::sqlite::{self, Schema, unsigned};
 use placet_runtime::crypto::SystemEntropy;
 use placet_runtime::ports::{PortError, Secret};
 use placet_types::hash::{hex_decode, hex_encode};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
@@ -41,7 +41,7 @@ pub struct WitnessStore {
     seed: Secret,
     /// `None` after a failure: what failed to flush must not be read back as if it were durable.
     conn: Mutex<Option<Connection>>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl std::fmt::Debug for WitnessStore {
@@ -58,7 +58,7 @@ impl WitnessStore {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let failed = |path: &Path, e: std::io::Error| OpenError::failed(path, e);
         files::create_private_dir(dir).map_err(|e| failed(dir, e))?;
-        let lock = crate::dir::lock(dir)?;
+        let lock = Lock::take(dir)?;
         let (seed_path, path) = (dir.join(SEED), dir.join(STORE));
         let known = files::read_small(&seed_path).map_err(|e| failed(&seed_path, e))?;
         // The seed is written last: a directory without one was not finished.

@@ -125,6 +125,9 @@ fn one_process_writes_and_others_may_read() {
     refused(beside.read_model_writer().map(drop), "data_dir_read_only", "reading only");
     drop(dir);
     refused(place.open(Create::Yes), "data_dir_in_use", "stop it first");
+    // Whoever takes the file for a remainder and deletes it starts no second writer.
+    fs::remove_file(place.file("LOCK")).unwrap();
+    refused(place.open(Create::Yes), "data_dir_in_use", "stop it first");
     drop(journal);
     place.open(Create::No).unwrap();
 }

@@ -77,17 +77,26 @@ pub(crate) fn read_input(path: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Parses a request with the codes of the server.
+fn parsed(bytes: &[u8]) -> Result<json::Value> {
+    json::parse(bytes, Limits::REQUEST).map_err(|error| {
+        let code = match error.kind() {
+            json::ParseErrorKind::TooLarge => "body_too_large",
+            _ => "json_malformed",
+        };
+        Fault::new(code, error.to_string()).into()
+    })
+}
+
 /// Reads a request as the server does.
 pub(crate) fn request(bytes: &[u8], caller: &mut Caller) -> Result<Request> {
-    let body = json::parse(bytes, Limits::REQUEST)
-        .map_err(|error| Fault::new("json_malformed", error.to_string()))?;
+    let body = parsed(bytes)?;
     Request::read(body, caller).map_err(|error| Fault::new(error.code(), error.to_string()).into())
 }
 
 /// As [`request`], of one that is only asked about: it needs no idempotency key.
 pub(crate) fn question(bytes: &[u8], caller: &Caller) -> Result<Request> {
-    let mut body = json::parse(bytes, Limits::REQUEST)
-        .map_err(|error| Fault::new("json_malformed", error.to_string()))?;
+    let mut body = parsed(bytes)?;
     if let json::Value::Object(fields) = &mut body
         && fields.get("idempotency_key").is_none()
     {

@@ -2,6 +2,7 @@
 
 use super::*;
 use placet_policy::Source;
+use std::cell::Cell;
 
 fn bundle(text: &str) -> Bundle {
     let source = Source { name: "policy.yaml".to_owned(), text: text.to_owned() };
@@ -159,6 +160,23 @@ fn all_cases_have_to_pass_before_a_bundle_comes_into_force() {
     assert!(found.len() == 1 && found[0].contains("50025 decisions"), "{found:?}");
     let many: String = (0..300).map(|at| case(&format!("c{at}"), "DENY", "")).collect();
     assert_eq!(all_cases(&of(&many)).unwrap_err().len(), 100);
+}
+
+#[test]
+fn a_case_ends_where_there_is_no_more_time() {
+    let bundle = bundle(&format!(
+        "version: v1\nrules: [{{ id: all, match: {{ surfaces: [message.send] }}, decision: allow }}]\ntests:\n  - {{ id: long, {SEND}, history: [{{ ago: 1h, times: 1000, {SEND} }}], expect: {{ outcome: PERMIT }} }}\n"
+    ));
+    let run = |decisions: u32| {
+        let asked = Cell::new(0);
+        let go_on = || asked.replace(asked.get() + 1) < decisions;
+        let case = bundle.cases().next().unwrap();
+        let result = run_case_while(&bundle, case, &go_on).map(|it| it.passed());
+        (result, asked.get())
+    };
+    assert_eq!(run(5), (Err(DryError::OutOfTime), 6));
+    assert_eq!(run(1000), (Err(DryError::OutOfTime), 1001));
+    assert_eq!(run(1001), (Ok(true), 1001));
 }
 
 #[test]

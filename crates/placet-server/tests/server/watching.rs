@@ -454,6 +454,32 @@ async fn a_kill_asked_for_again_right_after_a_lift_is_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_asks_for_a_kill_as_well_and_a_lift_names_what_it_cannot_remove() {
+    let world = World::new().await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let (kill, within) = (world.data().join("KILL"), world.data().join("KILL/not-mine"));
+    fs::create_dir(&kill).unwrap();
+    assert_eq!(tripped(&world).await["source"], "file");
+    lift(&world, &olga).await;
+    assert!(!kill.exists());
+    assert_eq!(at(&world.decide(&bot, "a", "").await, "/outcome"), "PERMIT");
+
+    fs::create_dir(&kill).unwrap();
+    fs::write(&within, "").unwrap();
+    tripped(&world).await;
+    let scope = r#"{"scope":"everything"}"#;
+    world.post("/api/v1/lift", &world.admin, scope).await.ok();
+    let problem = world.post("/api/v1/lift", &olga, scope).await.refused(503, "kill_file_stays");
+    assert!(at(&problem, "/detail").contains("remove it by hand"), "{problem}");
+    tripped(&world).await;
+    assert_eq!(at(&world.decide(&bot, "b", "").await, "/reasons/0/code"), "killed_everything");
+    fs::remove_dir_all(&kill).unwrap();
+    lift(&world, &olga).await;
+    assert_eq!(at(&world.decide(&bot, "c", "").await, "/outcome"), "PERMIT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_is_told_of_a_kill() {
     let world = World::new().await;
     let bot = world.key("agent:bot", &[]).await;

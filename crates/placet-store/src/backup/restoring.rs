@@ -2,10 +2,11 @@
 //! of restored keys must not be as it was; refuses to judge what the log says.
 
 use super::{Manifest, each_chunk, remove};
-use crate::dir::{self, DataDir, KEYS, LOCK};
+use crate::dir::{DataDir, KEYS, LOCK};
 use crate::error::OpenError;
 use crate::files;
 use crate::format::{self, FORMAT};
+use crate::lock::Lock;
 use crate::slots::{self, Renewed};
 use crate::succession::{self, Succession};
 use placet_runtime::crypto::Digester;
@@ -23,7 +24,7 @@ pub struct Restoring {
     found: u64,
     files: Vec<String>,
     keys: Option<Renewed>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Restoring {
@@ -48,7 +49,7 @@ impl Restoring {
             format.ok_or_else(|| OpenError::damaged("the back-up has no FORMAT"))?;
         let found = format::served(from)?;
         files::create_private_dir(target).map_err(failed)?;
-        let lock = dir::lock(target)?;
+        let lock = Lock::take(target)?;
         // Again under the lock: another restore may have finished in between.
         refuse_used(target)?;
         // First of all, so that an attempt that is killed is known for what it is.

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::error::OpenError;
 use crate::files;
+use crate::lock::Lock;
 use crate::sqlite::{self, index_of, row_id, row_range};
 use placet_runtime::crypto::SystemEntropy;
 use placet_runtime::ports::{
@@ -16,7 +17,6 @@ use placet_types::event::ActorRef;
 use placet_types::hash::hex_encode;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -43,7 +43,7 @@ pub struct SqliteReadModelWriter {
     /// The one that readers see, while another is filled.
     seen: Option<Connection>,
     models: Models,
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
 }
 
 impl std::fmt::Debug for SqliteReadModelWriter {
@@ -57,7 +57,7 @@ impl SqliteReadModelWriter {
         path: PathBuf,
         journal: &dyn JournalReader,
         models: Models,
-        lock: Arc<File>,
+        lock: Arc<Lock>,
     ) -> Result<Self, OpenError> {
         // Left by a process that ended while it filled one anew.
         remove_all(&beside(&path)).map_err(|e| OpenError::failed(&path, e))?;

@@ -209,17 +209,7 @@ impl Parser<'_> {
         }
         loop {
             self.space();
-            if self.peek() != Some(b'"') {
-                return self.syntax("a key in double quotes");
-            }
-            let key = self.string()?;
-            self.space();
-            self.eat(b':', "':'")?;
-            self.space();
-            match self.value() {
-                Ok(value) => members.push((key, value)),
-                Err(error) => return Err(within(error, &key)),
-            }
+            members.push(self.member()?);
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -231,10 +221,43 @@ impl Parser<'_> {
             }
         }
         Object::from_members(members).map(Value::Object).map_err(|key| ParseError {
+            offset: self.second(&key, start),
             kind: ParseErrorKind::DuplicateKey(key),
-            offset: start.saturating_sub(1),
             path: String::new(),
         })
+    }
+
+    #[inline]
+    fn member(&mut self) -> Result<(String, Value), ParseError> {
+        if self.peek() != Some(b'"') {
+            return self.syntax("a key in double quotes");
+        }
+        let key = self.string()?;
+        self.space();
+        self.eat(b':', "':'")?;
+        self.space();
+        match self.value() {
+            Ok(value) => Ok((key, value)),
+            Err(error) => Err(within(error, &key)),
+        }
+    }
+
+    /// Where `key` stands for the second time in the object that starts at `start`: only who has to say so
+    /// reads it twice.
+    fn second(&mut self, key: &str, start: usize) -> usize {
+        self.at = start;
+        let mut seen = false;
+        loop {
+            self.space();
+            let offset = self.at;
+            match self.member() {
+                Ok((found, _)) if found == key && seen => return offset,
+                Ok((found, _)) => seen |= found == key,
+                Err(_) => return start,
+            }
+            self.space();
+            self.at += 1;
+        }
     }
 
     fn string(&mut self) -> Result<String, ParseError> {
@@ -401,8 +424,8 @@ mod tests {
 
     #[test]
     fn what_two_readers_could_read_differently_is_refused() {
-        refused(br#"{"a":1,"a":2}"#, "duplicate key \"a\" at byte 0");
-        refused(br#"{"x":{"b":1,"\u0062":2}}"#, "duplicate key \"b\" at byte 5 (/x)");
+        refused(br#"{"a":1,"a":2}"#, "duplicate key \"a\" at byte 7");
+        refused(br#"{"x":{"b":1,"\u0062":2}}"#, "duplicate key \"b\" at byte 12 (/x)");
         refused(
             br#"{"a":[1,9007199254740993]}"#,
             "survive a double; send it as a string at byte 8 (/a/1)",

@@ -106,14 +106,14 @@ impl Governed {
         self.ask.show(&document, text)
     }
 
-    /// Prints that another admin has to approve it; `options` are those that have to be given besides.
+    /// Prints that others have to approve it; `options` are those that have to be given besides.
     pub(super) fn waits(&self, document: &mut Value, key: &str, options: &str) -> Done {
         document["idempotency_key"] = key.into();
         if self.ask.json {
             output::document(document);
         } else {
             decide::print(&document["decision"]);
-            output::line("Another admin has to approve it; then run the same command with");
+            output::line("It has to be approved first; then run the same command with");
             output::line(&format!("  {options}--idempotency-key {}", output::safe(key)));
         }
         Ok(ExitCode::from(10))

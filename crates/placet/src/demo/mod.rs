@@ -187,7 +187,7 @@ fn further(data: &Path, url: &str) {
         (
             "placet policy explain examples/bank/requests/refund-large.json --bundle examples/bank"
                 .to_owned(),
-            "why",
+            "why (in a clone of the repository)",
         ),
         ("placet demo --stay".to_owned(), "the same, and the server stays"),
     ] {

@@ -285,8 +285,15 @@ async fn a_policy_that_names_another_address_is_tried_at_once() {
     scene.receiver.set_down(true);
     let (_, first) = scene.hold("k1").await;
     for failed in 1..=3 {
-        until("it is tried", async || scene.receiver.got().len() >= failed).await;
-        scene.clock.step(Duration::from_secs(10));
+        until("it is tried", async || {
+            let tried = scene.receiver.got().len() >= failed;
+            // Once would not do: what it waits for may be reckoned from after that step.
+            if !tried {
+                scene.clock.step(Duration::from_secs(10));
+            }
+            tried
+        })
+        .await;
     }
     let other = Receiver::start().await;
     scene.publish(&bundle(&other.url(), "poll")).await;
