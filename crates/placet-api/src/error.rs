@@ -32,7 +32,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("session_ended", 401, "The session has ended"),
     ("actor_mismatch", 403, "The actor is not the one of the key"),
     ("foreign", 403, "This belongs to somebody else"),
-    ("cross_site", 403, "Another site asks with this browser's certificate"),
+    ("cross_site", 403, "Another site asks with this browser's certificate, or in development mode"),
     ("own_approval", 403, "Nobody decides their own proposal"),
     ("role_missing", 403, "The caller lacks a role"),
     ("not_human", 403, "Only a person can do this"),

@@ -262,7 +262,7 @@ pub fn is_proven<H: Hasher>(
 pub fn call(body: &[u8]) -> Option<Call> {
     let encoded = std::str::from_utf8(body).ok()?.strip_prefix("payload=")?;
     let payload = form_decoded(encoded)?;
-    let limits = Limits { bytes_max: CALL_BYTES_MAX, depth_max: 32, doubles: true };
+    let limits = Limits { bytes_max: CALL_BYTES_MAX, depth_max: 32, ..Limits::DOCUMENT };
     let payload = json::parse(&payload, limits).ok()?;
     let member = |name: &str| payload.get(name).and_then(Value::as_str);
     let user = payload.get("user")?.get("id")?.as_str()?.to_owned();
@@ -325,7 +325,7 @@ fn form_decoded(text: &str) -> Option<Vec<u8>> {
 /// What an answer of the API means; the whole answer of a call that was done.
 #[must_use]
 pub fn judge(status: u16, retry_after: Option<&str>, body: &[u8]) -> Attempt<Value> {
-    let limits = Limits { bytes_max: 4 << 20, depth_max: 64, doubles: true };
+    let limits = Limits { bytes_max: 4 << 20, depth_max: 64, ..Limits::DOCUMENT };
     let answer = json::parse(body, limits).ok();
     let member = |name: &str| answer.as_ref().and_then(|answer| answer.get(name));
     if let (200, Some(Value::Bool(true)), Some(answer)) = (status, member("ok"), answer.as_ref()) {

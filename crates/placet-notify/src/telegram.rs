@@ -197,7 +197,7 @@ pub struct Update {
 /// Reads one update; `None` where it is none.
 #[must_use]
 pub fn update(bytes: &[u8]) -> Option<Update> {
-    let limits = Limits { bytes_max: UPDATE_BYTES_MAX, depth_max: 32, doubles: true };
+    let limits = Limits { bytes_max: UPDATE_BYTES_MAX, depth_max: 32, ..Limits::DOCUMENT };
     update_of(&json::parse(bytes, limits).ok()?)
 }
 
@@ -247,7 +247,7 @@ pub fn is_proven(header: Option<&str>, secret: &[u8]) -> bool {
 /// What an answer of the Bot API means; the result of a call that was done.
 #[must_use]
 pub fn judge(status: u16, body: &[u8]) -> Attempt<Value> {
-    let limits = Limits { bytes_max: 4 << 20, depth_max: 32, doubles: true };
+    let limits = Limits { bytes_max: 4 << 20, depth_max: 32, ..Limits::DOCUMENT };
     let answer = json::parse(body, limits).ok();
     let member = |name: &str| answer.as_ref().and_then(|answer| answer.get(name));
     if let (200, Some(Value::Bool(true)), Some(result)) = (status, member("ok"), member("result")) {

@@ -1,7 +1,6 @@
 //! Starting an instance: fold every log, compare it with what was signed and with what stands
 //! beside the store, found the first workspace, arm, and start the threads.
 
-use crate::armed;
 use crate::clock::Stamp;
 use crate::committer::{CommitTotals, Committer, Errand};
 use crate::crypto::Fast;
@@ -20,15 +19,14 @@ use crate::ports::{
 };
 use crate::privacy::{self, Privacy};
 use crate::recent::Recent;
-use crate::scrub;
 use crate::seat::Seat;
 use crate::sequencer::{Gauges, Message, Sequencer};
 use crate::signing::{Signing, origin_of, unnamed};
 use crate::snapshotter::{FOLLOWED_MAX, SnapshotPlan, SnapshotTotals, Snapshotter};
 use crate::start_error::StartError;
 use crate::tiling::Tiling;
-use crate::watching;
 use crate::workspace::Workspace;
+use crate::{armed, scrub, watching};
 use arc_swap::ArcSwap;
 use placet_engine::{LogSigner, State};
 use placet_policy::Bundle;
@@ -338,6 +336,7 @@ pub(crate) fn assemble(
         workshop: Workshop::default(),
         stopping: AtomicBool::new(false),
         host,
+        showing: crate::inbox::places(),
     });
     Ok((plane, parts, notices))
 }

@@ -6,12 +6,10 @@ use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
-use crate::rendering::Rendering;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
 use placet_engine::{
-    Brought, Collect, Command, Held, HeldState, Lends, Rejection, State, Status, Viewer, Vote,
-    Waiting, Who,
+    Brought, Collect, Command, Held, HeldState, Lends, Rejection, State, Vote, Waiting,
 };
 use placet_policy::evidence_of;
 use placet_types::event::{ApprovalVoted, Event, Tag, VoteChannel};
@@ -20,11 +18,6 @@ use placet_types::json::Object;
 use placet_types::policy::Verdict;
 use placet_types::{Caller, Digest};
 use std::sync::Arc;
-
-/// Most approvals that one look at the state goes through: the sequencer waits meanwhile.
-const LOOK_MAX: usize = 1024;
-/// Looks of one call; whoever wants more asks for the next page.
-const LOOKS_MAX: usize = 16;
 
 /// What somebody says to a held decision.
 #[derive(Clone, Copy, Debug)]
@@ -39,18 +32,6 @@ pub struct Ballot<'a> {
     pub note: Option<&'a str>,
     /// The channel it came through; then the principal has no key and no roles of its own.
     pub via: Option<VoteChannel>,
-}
-
-/// An approval, the decision it belongs to, and what people are shown unless it was erased.
-pub type HeldView = (Held, DecisionAnswer, Option<Shown>);
-
-/// A held request as people are shown it.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    /// The payload: facts and request.
-    pub payload: Object,
-    /// Every field of it, checked against the entry.
-    pub rendering: Rendering,
 }
 
 /// A vote as its entry and its payload tell it.
@@ -286,192 +267,6 @@ impl Plane {
         self.submit(workspace.no, Command::Withdraw { decision, by }, payload).await.map(drop)
     }
 
-    /// An approval and the decision it belongs to.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn approval(
-        &self,
-        workspace: &Arc<Workspace>,
-        id: ApprovalId,
-    ) -> Result<HeldView, PlaneError> {
-        let held = self.held(workspace, id).await?;
-        self.held_view(workspace, held).await
-    }
-
-    /// The approval that a decision waits or waited for.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn approval_of(
-        &self,
-        workspace: &Arc<Workspace>,
-        decision: DecisionId,
-    ) -> Result<HeldView, PlaneError> {
-        let held = self
-            .look(workspace.no, move |state| state.approval_of(decision).map(|it| state.shown(it)))
-            .await?;
-        self.held_view(workspace, held.ok_or(PlaneError::NotFound("approval"))?).await
-    }
-
-    /// The pending approvals that a reader may see, from `after` on, oldest first. What it costs does not
-    /// depend on how many wait.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn inbox(
-        &self,
-        workspace: &Arc<Workspace>,
-        viewer: Viewer,
-        after: Option<ApprovalId>,
-        limit: usize,
-    ) -> Result<Vec<HeldView>, PlaneError> {
-        let now = self.clock.wall();
-        let held: Vec<Held> = self
-            .look(workspace.no, move |state| {
-                let found = state.inbox(&viewer, after, limit, now);
-                found.into_iter().map(|it| state.shown(it)).collect()
-            })
-            .await?;
-        self.held_views(workspace, held).await
-    }
-
-    /// Who looks at the approvals of a workspace.
-    #[must_use]
-    pub fn viewer(&self, workspace: &Workspace, principal: &Principal, oversees: bool) -> Viewer {
-        let Who { actor, roles, .. } = self.who(workspace, principal);
-        Viewer { actor: Some(actor), roles, oversees }
-    }
-
-    /// Approvals from `after` on that a reader may see, final ones included, oldest first, and after which
-    /// one there may be more. Nothing of the others is read; one whose payload cannot be read comes without
-    /// it, as an erased one does. A page may be short, or empty, though there is more: no single call looks
-    /// at all that there ever was.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn approvals_of(
-        &self,
-        workspace: &Arc<Workspace>,
-        viewer: Viewer,
-        after: Option<ApprovalId>,
-        limit: usize,
-    ) -> Result<(Vec<HeldView>, Option<ApprovalId>), PlaneError> {
-        let now = self.clock.wall();
-        let mut after = after;
-        let mut kept: Vec<Held> = Vec::new();
-        for _ in 0..LOOKS_MAX {
-            let (viewer, room) = (viewer.clone(), limit.saturating_sub(kept.len()));
-            let (found, last) = self
-                .look(workspace.no, move |state| {
-                    let viewer = state.viewing(&viewer, now);
-                    let mut found = Vec::new();
-                    let mut seen = state.approvals(after).take(LOOK_MAX);
-                    let mut last = None;
-                    while found.len() < room {
-                        let Some(held) = seen.next() else { break };
-                        last = Some(held.approval);
-                        if viewer.sees(held) {
-                            found.push(state.shown(held));
-                        }
-                    }
-                    (found, last)
-                })
-                .await?;
-            kept.extend(found);
-            after = last;
-            if after.is_none() || kept.len() >= limit {
-                break;
-            }
-        }
-        Ok((self.held_views(workspace, kept).await?, after))
-    }
-
-    /// Whether a reader may see an approval.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub async fn sees(
-        &self,
-        workspace: &Workspace,
-        viewer: Viewer,
-        approval: ApprovalId,
-    ) -> Result<bool, PlaneError> {
-        let now = self.clock.wall();
-        self.look(workspace.no, move |state| {
-            state.approval(approval).is_some_and(|held| state.may_see(&viewer, held, now))
-        })
-        .await
-    }
-
-    /// What is known of several, asked of the state at once. One whose payload cannot be read comes
-    /// without it, as an erased one does.
-    async fn held_views(
-        &self,
-        workspace: &Arc<Workspace>,
-        all: Vec<Held>,
-    ) -> Result<Vec<HeldView>, PlaneError> {
-        let asked = |held: &Held| (held.decision, held.index, held.scopes.clone(), held.exception);
-        let asked: Vec<_> = all.iter().map(asked).collect();
-        let known = self.look(workspace.no, move |state| {
-            let status = asked
-                .iter()
-                .map(|(id, index, scopes, under)| state.status(*id, *index, scopes, *under));
-            status.collect::<Vec<_>>()
-        });
-        let mut out = Vec::with_capacity(all.len());
-        for (held, status) in all.into_iter().zip(known.await?) {
-            let (id, index) = (held.approval, held.index);
-            let seen = match self.view(workspace, held.clone(), status.clone()) {
-                Err(
-                    error @ (PlaneError::Internal(_)
-                    | PlaneError::StoreFailed(_)
-                    | PlaneError::Damaged(_)),
-                ) => {
-                    let (entry, _) = self.entry(workspace, index)?;
-                    self.host.say(format_args!("{id} is shown without its arguments: {error}"));
-                    (held, self.presented(index, &entry, None, None, status)?, None)
-                }
-                seen => seen?,
-            };
-            out.push(seen);
-        }
-        Ok(out)
-    }
-
-    async fn held_view(
-        &self,
-        workspace: &Arc<Workspace>,
-        held: Held,
-    ) -> Result<HeldView, PlaneError> {
-        let (id, index, scopes) = (held.decision, held.index, held.scopes.clone());
-        let under = held.exception;
-        let look = move |state: &State| state.status(id, index, &scopes, under);
-        let status = self.look(workspace.no, look).await?;
-        self.view(workspace, held, status)
-    }
-
-    fn view(
-        &self,
-        workspace: &Workspace,
-        held: Held,
-        status: Status,
-    ) -> Result<HeldView, PlaneError> {
-        let index = held.index;
-        match self.open_or_entry(workspace, index)? {
-            Ok(opened) => {
-                let rendering = Rendering::of(&opened, workspace.bundle().as_deref())?;
-                let digests = Some(rendering.digests);
-                let answer = self.presented(index, &opened.entry, digests, None, status)?;
-                Ok((held, answer, Some(Shown { payload: opened.payload, rendering })))
-            }
-            Err(entry) => {
-                let answer = self.presented(index, &entry, None, None, status)?;
-                Ok((held, answer, None))
-            }
-        }
-    }
-
     /// What became of a held decision, as the log tells it. Reads the store.
     ///
     /// # Errors
@@ -515,7 +310,11 @@ impl Plane {
         Ok(Some((opened.payload, digest)))
     }
 
-    async fn held(&self, workspace: &Workspace, id: ApprovalId) -> Result<Held, PlaneError> {
+    pub(crate) async fn held(
+        &self,
+        workspace: &Workspace,
+        id: ApprovalId,
+    ) -> Result<Held, PlaneError> {
         self.look(workspace.no, move |state| state.approval(id).map(|it| state.shown(it)))
             .await?
             .ok_or(PlaneError::NotFound("approval"))

@@ -127,7 +127,7 @@ impl Reading<'_> {
     ) -> Result<(Folded, u64), Unfolded> {
         let Self { reader, snapshots, signers, instance } = *self;
         let source = Source { snapshots, reader, signers, instance, no, name };
-        let saved = source.newest_whole(size, notices);
+        let saved = source.newest_whole(size, notices)?;
         let mut folded = saved.unwrap_or_else(|| Folded::empty(DEFAULT_WINDOW));
         let tail = size - folded.state.next_index();
         folded.catch_up(reader, no, name, size, workers)?;

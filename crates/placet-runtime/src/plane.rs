@@ -79,6 +79,8 @@ pub struct Plane {
     pub(crate) workshop: crate::policies::Workshop,
     pub(crate) stopping: std::sync::atomic::AtomicBool,
     pub(crate) host: Host,
+    /// Places for whoever is shown requests.
+    pub(crate) showing: Arc<tokio::sync::Semaphore>,
 }
 
 /// All workspaces, in the order of their numbers, and by name.

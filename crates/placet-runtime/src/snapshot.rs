@@ -1,10 +1,11 @@
 //! A saved state of a workspace and how far it is believed. Owns its form and every check against
-//! the log; a snapshot is derived, so whatever is wrong with one costs time and nothing else.
-//! Refuses to know when one is written.
+//! the log; a snapshot is derived, so whatever is wrong with one costs time and nothing else. What is not
+//! wrong with one, and what this instance signed, has to be in the log: where it is not, the log was altered or
+//! cut. Refuses to know when one is written.
 
 use crate::crypto::Fast;
 use crate::fold::{Folded, Unfolded};
-use crate::ports::{JournalReader, Piece, Signers, Snapshots, WorkspaceNo};
+use crate::ports::{JournalReader, Piece, PortError, Signer, Signers, Snapshots, WorkspaceNo};
 use placet_engine::{Bounds, IdempotencyKeys, State};
 use placet_tlog::merkle::CompactRange;
 use placet_tlog::note::VerifierKey;
@@ -12,6 +13,7 @@ use placet_tlog::tree::{DEFAULT_WINDOW, TILE_LEAVES};
 use placet_tlog::{Hash, Tree};
 use placet_types::hash::Hasher;
 use placet_types::ids::{TimeMs, WorkspaceName};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 /// First bytes of a head; the last of them is the version.
@@ -48,10 +50,69 @@ impl Run {
     }
 }
 
+/// What is not as it was written.
+enum Doubt {
+    Snapshot(String),
+    Log(String),
+}
+
+impl From<String> for Doubt {
+    fn from(why: String) -> Self {
+        Self::Snapshot(why)
+    }
+}
+
+impl From<&str> for Doubt {
+    fn from(why: &str) -> Self {
+        Self::Snapshot(why.to_owned())
+    }
+}
+
 /// A head that was read and agrees with the log.
 pub(crate) struct Saved {
     pub(crate) folded: Folded,
     pub(crate) runs: Vec<Run>,
+}
+
+/// Keys that are held, to read by.
+struct Held(Vec<Arc<dyn Signer>>);
+
+impl Signers for Held {
+    fn all(&self) -> Result<Vec<Arc<dyn Signer>>, PortError> {
+        Ok(self.0.clone())
+    }
+
+    fn make(&self) -> Result<Arc<dyn Signer>, PortError> {
+        Err(PortError::new("keys are only read here"))
+    }
+
+    fn keep(&self, _: &[[u8; 32]]) -> Result<(), PortError> {
+        Err(PortError::new("keys are only read here"))
+    }
+}
+
+/// What a log of `no`, of which nothing else is believed, does not have of the snapshots that this instance signed
+/// of it; `None` where it has all of them, or where there is none. Listed before `head` is read, none of them is
+/// ahead of a server that runs.
+///
+/// # Errors
+/// [`PortError`] when they cannot be listed.
+pub fn contradicted(
+    reader: &dyn JournalReader,
+    snapshots: &dyn Snapshots,
+    signers: Vec<Arc<dyn Signer>>,
+    instance: &str,
+    (no, name): (WorkspaceNo, &WorkspaceName),
+) -> Result<Option<String>, PortError> {
+    let signers = &Held(signers);
+    let source = Source { snapshots, reader, signers, instance, no, name };
+    let doubts =
+        source.heads()?.into_iter().map(|index| source.read_head(index, u64::MAX, DEFAULT_WINDOW));
+    let mut logs = doubts.filter_map(|doubt| match doubt {
+        Err(Doubt::Log(why)) => Some(why),
+        _ => None,
+    });
+    Ok(logs.next())
 }
 
 impl Source<'_> {
@@ -61,19 +122,27 @@ impl Source<'_> {
         let check = |source: &Self, saved: &mut Saved| {
             saved.runs.iter().try_for_each(|run| source.read_run(run).map(drop))
         };
-        // What is wrong with a snapshot was said at the start.
-        self.newest_with(size, window, &mut Vec::new(), check)
+        // What is wrong with a snapshot, or with the log, was said at the start.
+        self.newest_with(size, window, &mut Vec::new(), check).ok().flatten()
     }
 
     /// The newest snapshot that agrees with a log of `size` entries, ready to decide: with all
     /// idempotency keys. What is wrong with newer ones is added to `notices`.
-    pub(crate) fn newest_whole(&self, size: u64, notices: &mut Vec<String>) -> Option<Folded> {
+    ///
+    /// # Errors
+    /// `Damaged` where the log is not the one of which this instance signed a snapshot.
+    pub(crate) fn newest_whole(
+        &self,
+        size: u64,
+        notices: &mut Vec<String>,
+    ) -> Result<Option<Folded>, Unfolded> {
         let whole = |source: &Self, saved: &mut Saved| {
             let keys = source.read_runs(&saved.runs, saved.folded.state.time())?;
             saved.folded.state.set_idempotency(keys);
             Ok(())
         };
-        self.newest_with(size, DEFAULT_WINDOW, notices, whole).map(|saved| saved.folded)
+        let newest = self.newest_with(size, DEFAULT_WINDOW, notices, whole)?;
+        Ok(newest.map(|saved| saved.folded))
     }
 
     fn newest_with(
@@ -82,47 +151,61 @@ impl Source<'_> {
         window: u64,
         notices: &mut Vec<String>,
         finish: impl Fn(&Self, &mut Saved) -> Result<(), String>,
-    ) -> Option<Saved> {
-        let pieces = match self.snapshots.list(self.no) {
-            Ok(pieces) => pieces,
+    ) -> Result<Option<Saved>, Unfolded> {
+        let heads = match self.heads() {
+            Ok(heads) => heads,
             Err(error) => {
                 let name = self.name;
                 notices.push(format!("the snapshots of workspace {name} are ignored: {error}"));
-                return None;
+                return Ok(None);
             }
         };
-        let heads = pieces.into_iter().filter_map(|piece| match piece {
-            Piece::Head { index } => Some(index),
-            Piece::Keys { .. } => None,
-        });
-        let mut heads: Vec<u64> = heads.collect();
-        heads.sort_unstable();
         for index in heads.into_iter().rev() {
             let done = self.read_head(index, size, window).and_then(|mut saved| {
                 finish(self, &mut saved)?;
                 Ok(saved)
             });
             match done {
-                Ok(saved) => return Some(saved),
-                Err(why) => notices
+                Ok(saved) => return Ok(Some(saved)),
+                Err(Doubt::Snapshot(why)) => notices
                     .push(format!("snapshot {index} of workspace {} is ignored: {why}", self.name)),
+                Err(Doubt::Log(why)) => return Err(Unfolded::Damaged(why)),
             }
         }
-        None
+        Ok(None)
     }
 
-    fn read_head(&self, index: u64, size: u64, window: u64) -> Result<Saved, String> {
-        if index > size {
-            return Err(format!("the log ends before it, at {size}"));
-        }
-        let bytes = self.snapshots.read(self.no, Piece::Head { index });
-        let bytes = bytes.map_err(|error| error.to_string())?.ok_or("it is gone")?;
+    /// The indexes of all heads, ascending.
+    fn heads(&self) -> Result<Vec<u64>, PortError> {
+        let heads = self.snapshots.list(self.no)?.into_iter().filter_map(|piece| match piece {
+            Piece::Head { index } => Some(index),
+            Piece::Keys { .. } => None,
+        });
+        let mut heads: Vec<u64> = heads.collect();
+        heads.sort_unstable();
+        Ok(heads)
+    }
+
+    fn read_head(&self, index: u64, size: u64, window: u64) -> Result<Saved, Doubt> {
+        let failed = |error: PortError| Doubt::Snapshot(error.to_string());
+        let bytes = self.snapshots.read(self.no, Piece::Head { index }).map_err(failed)?;
+        let bytes = bytes.ok_or("it is gone")?;
         let saved = self.parse(&bytes, index, window)?;
         let last = index.checked_sub(1).ok_or("it is of an empty log")?;
-        let row = self.reader.read(self.no, last, 1).map_err(|error| error.to_string())?;
-        let row = row.first().ok_or("its last entry is not in the log")?;
+        let row = self.reader.read(self.no, last, 1).map_err(failed)?;
+        let Some(row) = row.first() else {
+            let ends = self.reader.head(self.no).map_err(failed)?.next_index;
+            return Err(Doubt::Log(format!(
+                "it ends at {ends}, and this instance signed a snapshot of {index} entries"
+            )));
+        };
         if row.first_index + u64::from(row.count) != index || !saved.folded.is_at(&row.tree_state) {
-            return Err("it contradicts the log".to_owned());
+            return Err(Doubt::Log(format!(
+                "its first {index} entries are not those of which this instance signed a snapshot"
+            )));
+        }
+        if index > size {
+            return Err(Doubt::Snapshot(format!("it is newer than the {size} entries asked for")));
         }
         Ok(saved)
     }

@@ -44,10 +44,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let (page, next) = if resolved {
         plane.approvals_of(workspace, viewer, after, limit).await?
     } else {
-        let page = plane.inbox(workspace, viewer, after, limit).await?;
-        let last = page.last().filter(|_| page.len() == limit);
-        let next = last.map(|(held, ..)| held.approval);
-        (page, next)
+        plane.inbox(workspace, viewer, after, limit).await?
     };
     let next_cursor = next.map(|next| next.to_string());
     let names = Names::of(&call.server, &session);

@@ -7,10 +7,12 @@ use crate::identity::{hash, is_token};
 use crate::problem::Problem;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use placet_runtime::{Credential, Plane, Principal, Workspace};
 use placet_types::Caller;
 use placet_types::ids::{ActorId, WorkspaceName};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Whom a caller without a key is taken for in development mode.
@@ -91,7 +93,7 @@ pub(crate) fn session(plane: &Plane, parts: &Parts, act: Act) -> Result<Session,
     let Some(authorization) = header_of(headers, "authorization")? else {
         return match parts.extensions.get::<ClientCertificate>() {
             Some(certificate) => of_certificate(plane, certificate, headers, named),
-            None => development(plane, named, act),
+            None => development(plane, parts, named, act),
         };
     };
     let unknown = || Problem::new("key_unknown", "expected Authorization: Bearer key_….…");
@@ -122,8 +124,7 @@ fn of_certificate(
     named: Option<&str>,
 ) -> Result<Session, Problem> {
     // A browser shows its certificate to whatever site makes it ask; a key it would have to be given.
-    let site = header_of(headers, "sec-fetch-site")?;
-    if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+    if of_another_site(headers)? {
         let text = "a certificate does not speak for pages of other sites; send a key";
         return Err(Problem::new("cross_site", text));
     }
@@ -167,10 +168,42 @@ pub(crate) fn is_named(named: Option<&str>, workspace: &Workspace) -> bool {
     named.is_none_or(|named| named == workspace.name.as_str())
 }
 
-fn development(plane: &Plane, named: Option<&str>, act: Act) -> Result<Session, Problem> {
+/// Whether a browser says that a page of another site makes it ask.
+fn of_another_site(headers: &HeaderMap) -> Result<bool, Problem> {
+    let site = header_of(headers, "sec-fetch-site")?;
+    Ok(site.is_some_and(|site| !matches!(site, "same-origin" | "none")))
+}
+
+/// Whether a call came under a name that anybody may let point to this machine: `host`, with or without a port.
+fn may_point_here(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name.contains('.') && name.parse::<IpAddr>().is_err() && !name.ends_with(".localhost")
+}
+
+fn development(
+    plane: &Plane,
+    parts: &Parts,
+    named: Option<&str>,
+    act: Act,
+) -> Result<Session, Problem> {
     if !plane.dev() {
         let text = "send an API key: Authorization: Bearer key_….…";
         return Err(Problem::new("key_missing", text));
+    }
+    // Whoever needs no key is spoken for by every page that a browser on this machine shows, and by every name
+    // that somebody lets point here.
+    let headers = &parts.headers;
+    let host = header_of(headers, "host")?.or(parts.uri.authority().map(Authority::as_str));
+    let origin = header_of(headers, "origin")?;
+    let origin = origin.map(|it| it.split_once("://").map_or("null.invalid", |(_, host)| host));
+    if of_another_site(headers)? || [host, origin].into_iter().flatten().any(may_point_here) {
+        let text = "development mode speaks for nobody but this machine: ask under localhost or an address, \
+                    from no page of another site, or send a key";
+        return Err(Problem::new("cross_site", text));
     }
     let workspace = match named {
         None => plane.root(),

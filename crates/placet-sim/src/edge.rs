@@ -329,7 +329,7 @@ impl World {
                 let Some((workspace, principal)) = world.reach(&plane, &who) else { return false };
                 let viewer = plane.viewer(&workspace, &principal, true);
                 let waiting = match plane.inbox(&workspace, viewer, None, 16).await {
-                    Ok(waiting) => waiting,
+                    Ok((waiting, _)) => waiting,
                     Err(error) => {
                         world.trouble(&error);
                         return false;

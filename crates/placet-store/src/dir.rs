@@ -156,7 +156,13 @@ impl DataDir {
     /// # Errors
     /// [`OpenError::ReadOnly`]: whoever reads beside a running server folds the log.
     pub fn snapshots(&self) -> Result<SnapshotFiles, OpenError> {
-        Ok(SnapshotFiles::new(&self.path, self.locked()?))
+        Ok(SnapshotFiles::new(&self.path, Some(self.locked()?)))
+    }
+
+    /// Saved states, to compare the log with.
+    #[must_use]
+    pub fn snapshot_reader(&self) -> SnapshotFiles {
+        SnapshotFiles::new(&self.path, None)
     }
 
     /// The writing end of the payload slots.

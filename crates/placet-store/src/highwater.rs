@@ -89,7 +89,7 @@ impl HighWater {
 }
 
 fn parse(bytes: &[u8]) -> Option<BTreeMap<String, u64>> {
-    let limits = Limits { bytes_max: 4 << 20, depth_max: 4, doubles: false };
+    let limits = Limits { bytes_max: 4 << 20, depth_max: 4, ..Limits::ENTRY };
     let Value::Object(mut file) = json::parse(bytes, limits).ok()? else { return None };
     let (version, sizes) = (file.remove("v")?.as_u64()?, file.remove("sizes")?);
     let (1, true, Value::Object(sizes)) = (version, file.is_empty(), sizes) else { return None };

@@ -19,13 +19,17 @@ const PIECE_MAX: u64 = 8 << 30;
 #[derive(Debug)]
 pub struct SnapshotFiles {
     dir: PathBuf,
-    /// Keeps the data directory ours as long as this writes.
-    _lock: Arc<Lock>,
+    /// Keeps the data directory ours as long as this writes; without it this only reads.
+    lock: Option<Arc<Lock>>,
 }
 
 impl SnapshotFiles {
-    pub(crate) fn new(data: &Path, lock: Arc<Lock>) -> Self {
-        Self { dir: data.join(DIR), _lock: lock }
+    pub(crate) fn new(data: &Path, lock: Option<Arc<Lock>>) -> Self {
+        Self { dir: data.join(DIR), lock }
+    }
+
+    fn is_ours(&self) -> Result<(), PortError> {
+        self.lock.as_ref().map(drop).ok_or_else(|| PortError::new("opened for reading only"))
     }
 
     fn of(&self, workspace: WorkspaceNo) -> PathBuf {
@@ -87,6 +91,7 @@ impl Snapshots for SnapshotFiles {
     }
 
     fn write(&self, workspace: WorkspaceNo, piece: Piece, bytes: &[u8]) -> Result<(), PortError> {
+        self.is_ours()?;
         let dir = self.of(workspace);
         let done = (|| {
             if !dir.exists() {
@@ -102,6 +107,7 @@ impl Snapshots for SnapshotFiles {
     }
 
     fn remove(&self, workspace: WorkspaceNo, piece: Piece) -> Result<(), PortError> {
+        self.is_ours()?;
         let path = self.of(workspace).join(file_name(piece));
         files::remove_if_there(&path)
             .map_err(|error| PortError::new(format_args!("{}: {error}", path.display())))

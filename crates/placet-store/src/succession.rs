@@ -57,7 +57,7 @@ impl Succession {
 }
 
 fn parse(bytes: &[u8]) -> Option<Succession> {
-    let limits = Limits { bytes_max: 4 << 20, depth_max: 4, doubles: false };
+    let limits = Limits { bytes_max: 4 << 20, depth_max: 4, ..Limits::ENTRY };
     let Value::Object(mut file) = json::parse(bytes, limits).ok()? else { return None };
     let (version, signed) = (file.remove("v")?.as_u64()?, file.remove("signed")?);
     let instance = file.remove("instance")?.as_str()?.to_owned();

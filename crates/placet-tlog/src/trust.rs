@@ -14,7 +14,7 @@ mod rotation;
 pub use rotation::{ChainError, RotationError};
 
 /// Bounds of a trust file: 1 MiB, nesting 8, integers only.
-const LIMITS: Limits = Limits { bytes_max: 1 << 20, depth_max: 8, doubles: false };
+const LIMITS: Limits = Limits { bytes_max: 1 << 20, depth_max: 8, ..Limits::ENTRY };
 
 /// Whether a key counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

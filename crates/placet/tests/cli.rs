@@ -1,5 +1,7 @@
 //! The binary as people and scripts meet it: every test runs it, most of them beside a real server.
 
+#[path = "cli/altered.rs"]
+mod altered;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/authoring.rs"]

@@ -204,7 +204,7 @@ async fn pending(
     }
     loop {
         let page = server.plane.inbox(workspace, Viewer::all(), after, PENDING_PAGE);
-        let page = page.await.map_err(|error| error.to_string())?;
+        let (page, next) = page.await.map_err(|error| error.to_string())?;
         for (held, answer, _) in page.iter().filter(|(held, ..)| held.index < before) {
             let surface = Some(answer.event.surface.as_str());
             letters.extend(
@@ -213,8 +213,8 @@ async fn pending(
                 }),
             );
         }
-        after = page.last().map(|(held, ..)| held.approval);
-        if page.len() < PENDING_PAGE {
+        after = next;
+        if after.is_none() {
             return Ok(letters);
         }
     }

@@ -32,9 +32,9 @@ pub(crate) async fn pending(call: Call) -> Result<Response, Problem> {
     let limit = query.limit(50, PAGE_MAX)?;
     let after = query.parsed("cursor", "an approval id", ApprovalId::parse)?;
     let plane = &call.server.plane;
-    let page = plane.inbox(&session.workspace, viewer(&call, &session), after, limit).await?;
-    let last = page.last().filter(|_| page.len() == limit);
-    let next_cursor = last.map(|(held, ..)| held.approval.to_string());
+    let viewer = viewer(&call, &session);
+    let (page, next) = plane.inbox(&session.workspace, viewer, after, limit).await?;
+    let next_cursor = next.map(|next| next.to_string());
     let requests = page.iter().map(|(held, answer, shown)| {
         let payload = shown.as_ref().map(|shown| &shown.payload);
         let digest = answer.digests.map(|digests| digests.action);

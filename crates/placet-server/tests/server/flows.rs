@@ -158,3 +158,31 @@ async fn development_mode_submits_and_approves_without_keys() {
     let body = r#"{"actor":"agent:x","environment":"production","roles":[]}"#;
     assert_eq!(world.post("/api/v1/keys", "", body).await.status, 201);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn development_mode_speaks_for_no_page_of_another_site() {
+    let world = World::with(Some(crate::world::BUNDLE), true, ServerOptions::default()).await;
+    let key = r#"{"actor":"human:mallory","roles":["admin"],"environment":"production"}"#;
+    for headers in [
+        &[("host", "evil.example")][..],
+        &[("host", "evil.example:8081")],
+        &[("host", "127.0.0.1.evil.example")],
+        &[("host", "localhost"), ("origin", "http://evil.example")],
+        &[("host", "localhost"), ("origin", "null")],
+        &[("host", "127.0.0.1:8081"), ("sec-fetch-site", "cross-site")],
+        &[("host", "127.0.0.1:8081"), ("sec-fetch-site", "same-site")],
+    ] {
+        let made = world.call("POST", "/api/v1/keys", "", headers, key).await;
+        made.refused(403, "cross_site");
+        let read = world.call("GET", "/api/v1/approvals", "", headers, "").await;
+        read.refused(403, "cross_site");
+    }
+    for headers in [
+        &[("host", "localhost:8081"), ("origin", "http://localhost:8081")][..],
+        &[("host", "[::1]:8081")],
+        &[("host", "console.localhost")],
+        &[("host", "127.0.0.1"), ("sec-fetch-site", "same-origin")],
+    ] {
+        world.call("GET", "/api/v1/approvals", "", headers, "").await.ok();
+    }
+}

@@ -1,6 +1,6 @@
 //! What people see of held actions, and what becomes of what they say.
 
-use crate::world::{BIG, World, at};
+use crate::world::{BIG, World, at, request};
 use placet_server::ServerOptions;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -281,4 +281,44 @@ async fn a_renewed_demand_shows_which_votes_count_no_more() {
     let audit = world.get("/api/v1/audit?type=approval.reopened", &world.admin).await.ok();
     assert_eq!(at(&audit, "/entries/0/approval/state"), "pending");
     assert_eq!(at(&audit, "/entries/0/approval/id"), at(&held, "/approval/id"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_short_where_requests_are_large() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let memo = format!(r#","context":{{"memo":"{}"}}{BIG}"#, "x".repeat(400_000));
+    for number in 0..7 {
+        let held = world.decide(&bot, &format!("k-{number}"), &memo).await;
+        assert_eq!(at(&held, "/outcome"), "REQUIRE_APPROVAL");
+    }
+    for (list, of) in [
+        ("/api/v1/approvals?", "approvals"),
+        ("/api/v1/approvals?include_resolved=true&", "approvals"),
+        ("/governance/pending?", "requests"),
+    ] {
+        let (mut pages, mut seen, mut after) = (0, 0, String::new());
+        loop {
+            let page = world.get(&format!("{list}limit=5{after}"), &world.admin).await.ok();
+            let found = page[of].as_array().unwrap().len();
+            // More than a megabyte is three of them.
+            assert!(found <= 3, "{list}: {found}");
+            (pages, seen) = (pages + 1, seen + found);
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            assert!(pages < 9, "{list} does not end");
+            after = format!("&cursor={next}");
+        }
+        assert_eq!((pages, seen), (3, 7), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_no_more_values_than_people_can_be_shown() {
+    let world = World::new().await;
+    let bot = world.key("agent:bot", &[]).await;
+    let list = |values: usize| format!(r#","context":{{"l":[{}0]}}"#, "0,".repeat(values - 1));
+    world.decide(&bot, "many", &list(60_000)).await;
+    let body = request("more", &list(66_000));
+    let refused = world.post("/api/v1/decisions", &bot, &body).await.refused(400, "json_malformed");
+    assert!(at(&refused, "/detail").starts_with("more than 65536 values at byte"), "{refused}");
 }

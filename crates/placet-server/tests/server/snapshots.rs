@@ -98,7 +98,7 @@ async fn whatever_is_wrong_with_a_snapshot_costs_a_fold_and_nothing_else() {
             let index: u64 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
             fs::rename(&path, path.with_file_name(format!("{}.head", index - 1))).unwrap();
         }),
-        ("the log ends before it", |data| {
+        ("its name is not its own", |data| {
             let path = files(data, "head").pop().unwrap();
             fs::rename(&path, path.with_file_name("999999.head")).unwrap();
         }),

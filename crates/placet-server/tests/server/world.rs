@@ -359,7 +359,10 @@ impl World {
         body: &str,
     ) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            head.push_str("host: x\r\n");
+        }
         if !key.is_empty() {
             head.push_str(&format!("authorization: Bearer {key}\r\n"));
         }

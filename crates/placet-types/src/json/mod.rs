@@ -23,17 +23,20 @@ pub struct Limits {
     pub depth_max: usize,
     /// Whether numbers other than integers are allowed.
     pub doubles: bool,
+    /// Most values, those within others counted.
+    pub values_max: usize,
 }
 
 impl Limits {
-    /// A request body: 1 MiB, nesting 64, doubles legal.
-    pub const REQUEST: Self = Self { bytes_max: 1 << 20, depth_max: 64, doubles: true };
+    /// A request body: 1 MiB, nesting 64, doubles legal; 65,536 values, since people are shown each of them.
+    pub const REQUEST: Self = Self { bytes_max: 1 << 20, values_max: 1 << 16, ..Self::DOCUMENT };
     /// A log entry: 16 KiB, nesting 64, integers only.
-    pub const ENTRY: Self = Self { bytes_max: 16 << 10, depth_max: 64, doubles: false };
+    pub const ENTRY: Self = Self { bytes_max: 16 << 10, doubles: false, ..Self::DOCUMENT };
     /// A payload read back: a request within two more levels, its numbers spelt out.
-    pub const PAYLOAD: Self = Self { bytes_max: 16 << 20, depth_max: 80, doubles: true };
+    pub const PAYLOAD: Self = Self { depth_max: 80, ..Self::DOCUMENT };
     /// A document of the operator: 16 MiB, nesting 64, doubles legal.
-    pub const DOCUMENT: Self = Self { bytes_max: 16 << 20, depth_max: 64, doubles: true };
+    pub const DOCUMENT: Self =
+        Self { bytes_max: 16 << 20, depth_max: 64, doubles: true, values_max: usize::MAX };
 }
 
 /// Parses exactly one JSON text. Refused: anything RFC 8259 does not allow, duplicate keys,

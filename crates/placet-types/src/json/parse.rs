@@ -44,6 +44,8 @@ pub enum ParseErrorKind {
     TooLarge,
     /// Nested deeper than `Limits::depth_max`.
     TooDeep,
+    /// More values than `Limits::values_max`.
+    TooMany(usize),
     /// Not UTF-8.
     NotUtf8,
     /// Not what the grammar expects here.
@@ -63,6 +65,7 @@ impl fmt::Display for ParseError {
         match &self.kind {
             ParseErrorKind::TooLarge => f.write_str("the document is larger than allowed")?,
             ParseErrorKind::TooDeep => f.write_str("nested deeper than 64 levels")?,
+            ParseErrorKind::TooMany(most) => write!(f, "more than {most} values")?,
             ParseErrorKind::NotUtf8 => f.write_str("not valid utf-8")?,
             ParseErrorKind::Syntax(expected) => write!(f, "expected {expected}")?,
             ParseErrorKind::DuplicateKey(key) => write!(f, "duplicate key {key:?}")?,
@@ -89,7 +92,7 @@ pub(super) fn parse(bytes: &[u8], limits: Limits) -> Result<Value, ParseError> {
     }
     let text = core::str::from_utf8(bytes)
         .map_err(|error| fail(ParseErrorKind::NotUtf8, error.valid_up_to()))?;
-    let mut parser = Parser { text, bytes, at: 0, depth: 0, limits };
+    let mut parser = Parser { text, bytes, at: 0, depth: 0, values: 0, limits };
     parser.space();
     let value = parser.value()?;
     parser.space();
@@ -109,6 +112,7 @@ struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
+    values: usize,
     limits: Limits,
 }
 
@@ -140,6 +144,10 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Result<Value, ParseError> {
+        self.values += 1;
+        if self.values > self.limits.values_max {
+            return Err(self.error(ParseErrorKind::TooMany(self.limits.values_max)));
+        }
         match self.peek() {
             Some(b'"') => Ok(Value::String(self.string()?)),
             Some(b'{') => self.nested(Self::object),

@@ -119,7 +119,7 @@ pub(super) fn process_seconds() -> f64 {
 /// A log of decisions as the server writes it, made without a server.
 struct Log {
     dir: DataDir,
-    signer: MemorySigner,
+    signer: Arc<MemorySigner>,
     vkey: VerifierKey,
     tree: Tree<Fast>,
     /// The first entries, for receipts.

@@ -12,23 +12,26 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use batch::{Look, Looked, Payloads};
 use indicatif::ProgressBar;
 use placet_engine::{Bounds, LogSigner, State};
-use placet_runtime::check_signers;
 use placet_runtime::crypto::{Fast, MemorySigner};
 use placet_runtime::ports::{JournalReader, Signer, WorkspaceNo};
 use placet_runtime::scan::{self, scan};
+use placet_runtime::{check_signers, contradicted};
 use placet_store::backup::{self, Manifest};
 use placet_store::{DataDir, HighWater, Identity, OpenError, SqliteSlotReader};
 use placet_tlog::note::{Checkpoint, VerifierKey};
 use placet_tlog::trust::TrustKey;
 use placet_tlog::verify::verify_checkpoint;
 use placet_tlog::{CompactRange, Trust};
-use placet_types::event::Entry;
+use placet_types::Digest;
+use placet_types::event::{Entry, Event};
+use placet_types::hash::Hasher;
 use placet_types::ids::WorkspaceName;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// What one log came to.
 #[derive(Default)]
@@ -60,7 +63,9 @@ struct Beside {
     marks: Option<HighWater>,
     slots: Option<SqliteSlotReader>,
     /// Signing keys that are held.
-    signers: Vec<MemorySigner>,
+    signers: Vec<Arc<MemorySigner>>,
+    /// The name under which they sign.
+    instance: String,
     /// Why payloads or the signing key cannot be looked at.
     why: Option<String>,
 }
@@ -126,9 +131,16 @@ pub(crate) fn verify(
     }
     let bar = output::progress(total, "verifying");
     let (mut checked, mut erased) = (Vec::new(), HashSet::new());
+    let snapshots = dir.snapshot_reader();
     for (no, name) in &logs {
         let marks = (&mut *signed, &mut erased);
-        checked.push(check(&reader, (*no, name), &beside, marks, threads, &bar)?);
+        let mut log = check(&reader, (*no, name), &beside, marks, threads, &bar)?;
+        if log.fault.is_none() {
+            let held = beside.signers.iter().map(|it| it.clone() as _).collect();
+            log.fault = contradicted(&reader, &snapshots, held, &beside.instance, (*no, name))
+                .map_err(|error| Fault::new("data_dir_damaged", error.to_string()))?;
+        }
+        checked.push(log);
     }
     bar.finish_and_clear();
     // A log that is marked and gone altogether was cut as well.
@@ -150,13 +162,19 @@ impl Beside {
         // Read before any log: a server that is running raises them only behind what it has written.
         let marks = HighWater::load(dir.path())?;
         let absent = |name: &str| !keys.path().join(name).exists();
-        let mut beside = Self { marks, slots: None, signers: Vec::new(), why: None };
+        let (signers, instance) = (Vec::new(), String::new());
+        let mut beside = Self { marks, slots: None, signers, instance, why: None };
         if absent("keys.db") || absent("identity.db") {
             beside.why = Some("the keys are not in this directory".to_owned());
             return Ok(beside);
         }
         match keys.identity() {
-            Ok(identity) => beside.signers = signers_of(&identity)?,
+            Ok(identity) => {
+                let succession = keys.succession()?;
+                let instance = succession.map(|it| it.instance);
+                beside.instance = instance.unwrap_or_else(|| identity.instance().to_owned());
+                beside.signers = signers_of(&identity)?;
+            }
             Err(error @ OpenError::MasterKeyMissing { .. }) => {
                 beside.why = Some(error.to_string());
                 return Ok(beside);
@@ -179,6 +197,8 @@ struct Folding<'a> {
     erased: &'a mut HashSet<u64>,
     /// Entries of this log whose payload is gone.
     gone: Vec<u64>,
+    /// Bundles under which something was decided.
+    bundles: BTreeSet<Digest>,
 }
 
 fn check(
@@ -196,6 +216,7 @@ fn check(
         signed,
         erased,
         gone: Vec::new(),
+        bundles: BTreeSet::new(),
     };
     let make = || {
         let mut look = Look::new(name, beside.slots.as_ref());
@@ -213,11 +234,20 @@ fn check(
             }
         })
     })?;
-    let Folding { mut checked, state, range, gone, .. } = folding;
+    let Folding { mut checked, state, range, gone, mut bundles, .. } = folding;
     // Beside a running server as well: the entry is durable before the key goes, and this has read
     // on to the end after it saw that the key was gone.
     if checked.fault.is_none() {
         checked.unsaid = gone.into_iter().find(|index| !state.is_erased(*index));
+    }
+    let shadow = state.shadow().map(|it| it.bundle);
+    bundles.extend([state.policy(), state.preceding(), shadow].into_iter().flatten());
+    for digest in bundles {
+        let bytes = reader.bundle(&digest.0)?;
+        if checked.fault.is_none() && bytes.is_none_or(|it| Fast::sha256(&[&it]) != digest.0) {
+            checked.fault =
+                Some(format!("the bundle {digest} is missing, or not the one with this digest"));
+        }
     }
     checked.origin = state.origin().to_owned();
     checked.signers = state.signers().to_vec();
@@ -280,18 +310,21 @@ impl Folding<'_> {
 
     fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         check_signers(&self.state, entry)?;
+        if let Event::Decision(event) = &entry.event {
+            self.bundles.extend(event.policy);
+        }
         self.state.apply(entry).map_err(|error| error.to_string())
     }
 }
 
 /// The signing keys that are held.
-pub(crate) fn signers_of(identity: &Identity) -> Result<Vec<MemorySigner>> {
+pub(crate) fn signers_of(identity: &Identity) -> Result<Vec<Arc<MemorySigner>>> {
     let seeds = identity.signing_seeds()?;
-    Ok(seeds.iter().filter_map(|seed| MemorySigner::from_seed(seed)).collect())
+    Ok(seeds.iter().filter_map(|seed| MemorySigner::from_seed(seed).map(Arc::new)).collect())
 }
 
 /// Signs the head as the server would: with the key that the log says is in force.
-pub(crate) fn sign_head(checked: &Checked, held: &[MemorySigner]) -> Result<String, String> {
+pub(crate) fn sign_head(checked: &Checked, held: &[Arc<MemorySigner>]) -> Result<String, String> {
     let text = |error: &dyn std::fmt::Display| format!("the head cannot be signed: {error}");
     let vkey = checked.in_force().ok_or("the log names no signing key")?;
     let signer = held.iter().find(|signer| signer.public_key() == *vkey.public_key());
