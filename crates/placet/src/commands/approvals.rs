@@ -84,7 +84,7 @@ pub(crate) struct VoteArgs {
     digest: Option<String>,
     /// Digest of the demand that you have looked at; needed with --digest where a stricter policy has
     /// re-opened the approval.
-    #[arg(long, value_name = "sha256:HEX", requires = "digest")]
+    #[arg(long, value_name = "sha256:HEX", requires = "digest", conflicts_with = "yes")]
     requirement: Option<String>,
     /// Why; kept with the vote. Whoever proposed is told why it was rejected.
     #[arg(long)]

@@ -52,7 +52,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "sha256:HEX", requires = "salt")]
     digest: Option<String>,
     /// Salt of that commitment, which whoever may see the payload has.
-    #[arg(long, value_name = "HEX", requires = "digest")]
+    #[arg(long, value_name = "HEX", requires = "digest", conflicts_with = "compare")]
     salt: Option<String>,
     /// Witness policy (C2SP tlog-policy) whose quorum has to have cosigned the checkpoint.
     #[arg(long, value_name = "FILE")]

@@ -63,6 +63,12 @@ fn a_program_decides_with_the_digest_or_says_that_it_has_not_looked() {
     assert!(run.err.contains("--digest or --yes"), "{run:?}");
     let digest = text(&first, "/action_digest");
     server.run(&["approve", id, "--digest", digest, "--yes"]).exits(2);
+    // Whoever names a demand decides that one and not whatever is held.
+    let stale = format!("sha256:{}", "0".repeat(64));
+    for verb in ["approve", "reject"] {
+        server.run(&[verb, id, "--requirement", &stale, "--yes"]).exits(2);
+        server.run(&[verb, id, "--requirement", &stale]).exits(2);
+    }
     let voted = server.run(&["approve", id, "--yes", "--note", "seen", "--json"]).exits(0).json();
     assert_eq!((text(&voted, "/state"), text(&voted, "/votes/0/note")), ("approved", "seen"));
     assert_eq!(voted["votes"][0].get("unechoed"), None, "the digest was echoed");
