@@ -1,6 +1,6 @@
-//! Text of others in few and safe lines: each value on one, invisible characters shown. Where not all of
-//! them fit, long ones are cut in the middle with their length, so that none hides the name of a later
-//! one; and what was cut was not shown.
+//! Text of others in few and safe lines: each value on one, invisible characters and padding shown. Where
+//! not all of them fit, long ones are cut in the middle with their length, so that none hides the name of a
+//! later one; and what was cut was not shown.
 
 use placet_types::json::Value;
 use placet_types::visible;
@@ -34,12 +34,17 @@ impl Member {
 
 /// Text of others on one line.
 pub(crate) fn line(text: &str) -> String {
-    cut(&visible::escape(text))
+    cut(&safe(text))
+}
+
+/// Nothing in it is invisible, and nothing makes it look like a line of its own.
+fn safe(text: &str) -> String {
+    visible::flat(&visible::escape(text))
 }
 
 /// Whether [`line`] shows all of it.
 pub(crate) fn is_whole(text: &str) -> bool {
-    visible::escape(text).chars().count() <= WHOLE
+    safe(text).chars().count() <= WHOLE
 }
 
 fn cut(text: &str) -> String {
@@ -77,10 +82,7 @@ fn walk(value: &Value, pointer: &mut String, out: &mut Vec<Member>) {
         }
         _ => {
             let pointer = if pointer.is_empty() { "/" } else { pointer.as_str() };
-            out.push(Member {
-                pointer: visible::escape(pointer),
-                value: visible::escape(&value.to_text()),
-            });
+            out.push(Member { pointer: safe(pointer), value: safe(&value.to_text()) });
         }
     }
 }

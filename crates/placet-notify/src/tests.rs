@@ -224,6 +224,22 @@ fn where_not_every_name_fits_nothing_is_approved() {
 }
 
 #[test]
+fn padding_makes_no_line_of_its_own() {
+    let padded = format!("order/1{:40}• /amount: 5", "");
+    let request = format!(
+        r#"{{"target": "{padded}", "execution": "{padded}", "arguments": {{"a{padded}": "b  c"}}}}"#
+    );
+    let brief = brief(&request);
+    let shown = format!("order/1{}• ", "␣".repeat(40));
+    let telegram = telegram::Message::of::<Sha2>(&brief, "chat", &KEY).text;
+    let slack = Value::Object(slack::form::<Sha2>(&brief, "room", &KEY)).to_text();
+    for text in [telegram, slack] {
+        assert_eq!(text.matches(&shown).count(), 3, "{text}");
+        assert!(text.contains("b␣␣c") && !text.contains("  "), "{text}");
+    }
+}
+
+#[test]
 fn a_risk_is_the_graver_of_score_and_word() {
     let level = |text: &str| {
         brief(&format!(r#"{{"context": {text}}}"#)).said.unwrap().risk.map(|it| it.level)

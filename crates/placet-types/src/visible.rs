@@ -28,6 +28,30 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// An [`escape`]d text in which `␣` stands for each space of a run and each at either end, so that no
+/// padding makes a value look like the row after it. That character itself is escaped.
+///
+/// ```
+/// use placet_types::visible::flat;
+/// assert_eq!(flat("order 7   paid "), "order 7␣␣␣paid␣");
+/// ```
+#[must_use]
+pub fn flat(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        let pads = before == ' ' || rest.peek().is_none_or(|next| *next == ' ');
+        match character {
+            ' ' if pads => out.push('␣'),
+            '␣' => out.extend(character.escape_unicode()),
+            other => out.push(other),
+        }
+        before = character;
+    }
+    out
+}
+
 /// Whether a character may not be shown as it is.
 ///
 /// These are: controls; what takes no place or no ink (zero-width characters, joiners, fillers,
@@ -90,6 +114,21 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(escape(text), expected);
+        }
+    }
+
+    #[test]
+    fn spaces_that_pad_are_shown() {
+        let rows = [
+            ("a b c", "a b c"),
+            ("a  b", "a␣␣b"),
+            (" a ", "␣a␣"),
+            (" ", "␣"),
+            ("", ""),
+            ("a␣b", "a\\u{2423}b"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(flat(text), expected);
         }
     }
 

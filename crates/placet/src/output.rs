@@ -40,6 +40,16 @@ fn painted(style: Style, text: &str, colour: bool) -> String {
     if colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
+/// Columns of the terminal that standard output is; none where it is no terminal.
+pub(crate) fn columns() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
+
+/// The same for standard error.
+pub(crate) fn err_columns() -> Option<usize> {
+    Table::new().use_stderr().width().map(usize::from)
+}
+
 /// An outcome in its colour.
 pub(crate) fn outcome(word: &str) -> String {
     let style = match word {

@@ -18,6 +18,7 @@ use placet_types::hash::Hasher;
 use placet_types::ids::ApprovalId;
 use placet_types::json::{Object, Value};
 use placet_types::policy::Reason;
+use placet_types::visible;
 use std::sync::Arc;
 
 /// What a service does with a message; each call is tried once.
@@ -211,9 +212,10 @@ async fn about_entry(
             format!("{}{about}", delivery.letter.told)
         }
     };
+    let lines: Vec<String> = text.lines().map(|it| visible::flat(&visible::escape(it))).collect();
     let text = format!(
         "{}\nWorkspace {}, entry {}, {}",
-        placet_types::visible::escape(&text),
+        lines.join("\n"),
         workspace.name,
         entry.index,
         entry.entry.time.rfc3339()

@@ -112,7 +112,8 @@ pub(crate) struct WithdrawArgs {
 pub(crate) async fn list(args: ApprovalsArgs) -> Done {
     if let Some(ApprovalsCommand::Show { id, ask }) = args.command {
         let held = held(&ask.client()?, &id).await?;
-        return ask.show(&held, |held| output::line(shown::whole(held, output::paint).trim_end()));
+        return ask
+            .show(&held, |held| output::line(shown::whole(held, shown::Screen::out()).trim_end()));
     }
     let client = Client::of(&args.remote)?;
     if args.watch {
@@ -205,7 +206,7 @@ async fn look(client: &Client, id: &str, approve: bool, args: &VoteArgs) -> Resu
     if args.yes {
         return Ok(seen);
     }
-    eprint!("{}", shown::whole(&held, output::err_paint));
+    eprint!("{}", shown::whole(&held, shown::Screen::err()));
     let verb = if approve { "Approve" } else { "Reject" };
     eprint!("{verb} exactly this? Type yes: ");
     std::io::stderr().flush()?;

@@ -46,6 +46,7 @@ async fn a_promised_channel_hears_of_the_opening_the_first_passage_the_end_and_a
     for part in [&id, "opened by human:ann", "agent:bot", "rule:never", "incident-7"] {
         assert!(opened.contains(part), "{part}: {opened}");
     }
+    assert!(opened.contains("\nWaives: rule:never\n"), "on lines of their own: {opened}");
     for name in ["k1", "k2"] {
         let passed = scene.world.decide(&scene.bot, name, r#","risk_tags":["never"]"#).await;
         assert_eq!(at(&passed, "/outcome"), "PERMIT");

@@ -1,14 +1,50 @@
 //! Approvals as people read them: a line of a table, or every field of one. Owns the layout; refuses
-//! to show anything but what the server has computed the digest from.
+//! to show anything but what the server has computed the digest from, and lets no value of it look like
+//! a row of its own.
 
 use crate::output::{self, BOLD, DIM, YELLOW};
 use anstyle::Style;
 use placet_types::ids::TimeMs;
+use placet_types::visible;
 use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How text is painted: for standard output or standard error.
-type Paint = fn(Style, &str) -> String;
+/// Where something is shown: standard output or standard error.
+#[derive(Clone, Copy)]
+pub(super) struct Screen {
+    paint: fn(Style, &str) -> String,
+    /// Columns of the terminal, where there is one.
+    columns: Option<usize>,
+}
+
+impl Screen {
+    pub(super) fn out() -> Self {
+        Self { paint: output::paint, columns: output::columns() }
+    }
+
+    pub(super) fn err() -> Self {
+        Self { paint: output::err_paint, columns: output::err_columns() }
+    }
+
+    /// `text`, which begins in column `start`, in lines of the terminal, those that follow from column
+    /// `indent` on; and the column in which it ends.
+    fn fold(&self, text: &str, start: usize, indent: usize) -> (String, usize) {
+        let columns = self.columns.unwrap_or(usize::MAX);
+        let indent = indent.min(columns / 2);
+        let (mut out, mut at) = (String::new(), start);
+        for character in text.chars() {
+            // As wide as a terminal may make it.
+            let wide = if character < '\u{1100}' { 1 } else { 2 };
+            if at.saturating_add(wide) > columns && at > indent {
+                out.push_str(&format!("\n{:indent$}", ""));
+                at = indent;
+            }
+            out.push(character);
+            at = at.saturating_add(wide);
+        }
+        (out, at)
+    }
+}
 
 /// A table of approvals.
 pub(super) fn table<'a>(found: impl Iterator<Item = &'a Value>) -> String {
@@ -87,9 +123,13 @@ fn now() -> TimeMs {
 }
 
 /// Everything that a person needs to decide, with nothing hidden in it.
-pub(super) fn whole(held: &Value, paint: Paint) -> String {
+pub(super) fn whole(held: &Value, screen: Screen) -> String {
+    let paint = screen.paint;
     let mut out = String::new();
     let mut field = |label: &str, value: String| {
+        let value = visible::flat(&value);
+        // What is one word, as a digest is, stays whole to be copied.
+        let value = if value.contains(' ') { screen.fold(&value, 15, 15).0 } else { value };
         out.push_str(&format!("  {} {value}\n", paint(DIM, &format!("{label:<12}"))));
     };
     let plain = |key: &str| output::plain(&held[key]);
@@ -137,12 +177,12 @@ pub(super) fn whole(held: &Value, paint: Paint) -> String {
         ),
     ];
     for (title, rows) in parts {
-        section(&mut out, title, &rows, paint);
+        section(&mut out, title, &rows, screen);
     }
-    if rows.iter().any(|row| row["marked"] == true) {
-        let text =
-            "Lines with ! hold characters that would hide, reorder or imitate: \\u{…} shows them.";
-        out.push_str(&format!("  {}\n", paint(YELLOW, text)));
+    if rows.iter().any(|row| is_marked(row)) {
+        let text = "Lines with ! hold characters that would hide, reorder or imitate: \\u{…} shows them, \
+                    and ␣ spaces that pad.";
+        out.push_str(&format!("  {}\n", paint(YELLOW, &screen.fold(text, 2, 2).0)));
     }
     out.push_str(&format!("  {} {}\n", paint(DIM, "digest      "), plain("action_digest")));
     out
@@ -183,15 +223,16 @@ fn voted(vote: &Value) -> String {
     text
 }
 
-fn section(out: &mut String, title: &str, rows: &[&Value], paint: Paint) {
+fn section(out: &mut String, title: &str, rows: &[&Value], screen: Screen) {
     if rows.is_empty() {
         return;
     }
+    let paint = screen.paint;
     out.push_str(&format!("  {}\n", paint(BOLD, title)));
-    let text = |row: &Value, key: &str| output::plain(&row[key]);
+    let text = |row: &Value, key: &str| visible::flat(&output::plain(&row[key]));
     let width = rows.iter().map(|row| text(row, "path").chars().count()).max().unwrap_or(0).min(40);
     for row in rows {
-        let mark = if row["marked"] == true { paint(YELLOW, "!") } else { " ".to_owned() };
+        let mark = if is_marked(row) { paint(YELLOW, "!") } else { " ".to_owned() };
         let value = match row["kind"].as_str() {
             // A text that looks like a number must not pass for one.
             Some("string") if looks_otherwise(row["value"].as_str().unwrap_or_default()) => {
@@ -199,9 +240,22 @@ fn section(out: &mut String, title: &str, rows: &[&Value], paint: Paint) {
             }
             _ => text(row, "value"),
         };
-        let from = paint(DIM, &text(row, "provenance"));
-        out.push_str(&format!("  {mark} {:<width$}  {value}  {from}\n", text(row, "path")));
+        let from = text(row, "provenance");
+        let (told, end) =
+            screen.fold(&format!("{:<width$}  {value}", text(row, "path")), 4, width + 6);
+        let room = screen.columns.is_none_or(|columns| end + 2 + from.len() <= columns);
+        let gap = if room { "  ".to_owned() } else { format!("\n{:1$}", "", width + 6) };
+        out.push_str(&format!("  {mark} {told}{gap}{}\n", paint(DIM, &from)));
     }
+}
+
+/// Whether something in a row is shown otherwise than it is.
+fn is_marked(row: &Value) -> bool {
+    let pads = |key: &str| {
+        let plain = output::plain(&row[key]);
+        visible::flat(&plain) != plain
+    };
+    row["marked"] == true || pads("path") || pads("value")
 }
 
 /// Whether a bare text would read as another kind of value.
@@ -211,7 +265,7 @@ fn looks_otherwise(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{span, table, whole};
+    use super::{Screen, span, table, whole};
     use crate::output;
     use serde_json::json;
 
@@ -237,7 +291,8 @@ mod tests {
                 row("context.memo", "x\\u{202e}y", "string", false, true),
             ]},
         });
-        let text = whole(&held, |_, text| text.to_owned());
+        let screen = Screen { paint: |_, text| text.to_owned(), columns: None };
+        let text = whole(&held, screen);
         let parts = [
             "human:maria (asserted) → agent:support (verified)",
             "needs a \\u{202e}person (bank.refund-large)",
@@ -256,6 +311,41 @@ mod tests {
         let table = table([held].iter());
         assert!(table.contains("human:maria → agent:support"), "{table}");
         assert_eq!(output::safe(&table), table);
+    }
+
+    #[test]
+    fn no_value_looks_like_a_row_of_its_own() {
+        let row = |path: &str, value: &str| {
+            json!({"path": path, "value": value, "kind": "string", "bound": true, "marked": false,
+                   "provenance": "asserted"})
+        };
+        let forged = format!("order/1002  asserted{:40}arguments.amount  500  asserted", "");
+        let filled = format!("{}arguments.amount 500 asserted", "-".repeat(58));
+        let held = json!({
+            "id": "apr_1", "action_digest": format!("sha256:{}", "0".repeat(80)),
+            "votes": [{"by": "human:bob", "approve": true, "note": format!("ok{:70}state", "")}],
+            "rendering": {"fields": [
+                row("target", &forged),
+                row("arguments.memo", &filled),
+                row("arguments.北", &"北".repeat(60)),
+                row("arguments.amount", "125000 "),
+            ]},
+        });
+        for columns in [Some(80), Some(40), Some(10), None] {
+            let text = whole(&held, Screen { paint: |_, text| text.to_owned(), columns });
+            let begin = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
+            assert_eq!((begin("  state"), begin("    arguments.amount")), (1, 0), "{text}");
+            assert!(text.contains(&"0".repeat(80)), "{text}");
+            if columns == Some(80) {
+                assert!(text.contains("! target            order/1002␣␣asserted␣␣␣"), "{text}");
+                assert!(text.contains("! arguments.amount  \"125000␣\"  asserted"), "{text}");
+                assert!(text.contains("␣ spaces that pad"), "{text}");
+                let folded = format!("{:22}arguments.amount 500 asserted  asserted", "");
+                assert_eq!(begin(&folded), 1, "{text}");
+                let wide = |line: &&str| line.chars().count() > 80 && !line.contains("0000");
+                assert_eq!(text.lines().filter(wide).collect::<Vec<_>>(), [""; 0]);
+            }
+        }
     }
 
     #[test]
