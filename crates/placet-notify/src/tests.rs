@@ -537,7 +537,7 @@ fn a_cloud_event_has_what_the_specification_requires() {
     assert_eq!(text("type"), "placet.approval.opened.v1");
     assert_eq!(text("time"), TimeMs(1_790_000_000_123).rfc3339());
     assert!(event.get("data").is_some() && text("id").ends_with("/7/siem"));
-    for (status, done) in [(200, 0), (204, 0), (301, 2), (400, 2), (404, 2), (410, 2)] {
+    for (status, done) in [(200, 0), (204, 0), (301, 1), (400, 1), (404, 1), (410, 2), (413, 2)] {
         let found = match webhook::judge(status, None) {
             Attempt::Done(()) => 0,
             Attempt::Again(..) => 1,
@@ -545,7 +545,7 @@ fn a_cloud_event_has_what_the_specification_requires() {
         };
         assert_eq!(found, done, "{status}");
     }
-    for status in [408, 425, 429, 500, 503] {
+    for status in [401, 403, 404, 408, 425, 429, 500, 503] {
         assert_eq!(
             webhook::judge(status, Some("7")),
             Attempt::Again(Some(7000), format!("the receiver answers {status}"))

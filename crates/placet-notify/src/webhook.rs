@@ -81,14 +81,15 @@ pub fn signature<H: Hasher>(keys: &[Vec<u8>], id: &str, seconds: u64, body: &[u8
     keys.iter().map(sign).collect::<Vec<_>>().join(" ")
 }
 
-/// What an answer means.
+/// What an answer means. Whoever is down answers in many ways, a proxy before it with 302, 401 or 404: only what
+/// says that this event will never be taken ends it.
 #[must_use]
 pub fn judge(status: u16, retry_after: Option<&str>) -> Attempt<()> {
     let why = format!("the receiver answers {status}");
     match status {
         200..=299 => Attempt::Done(()),
-        408 | 425 | 429 | 500..=599 => Attempt::Again(retry_after_ms(retry_after), why),
-        300..=399 => Attempt::Never(format!("{why}; redirects are not followed")),
-        _ => Attempt::Never(why),
+        410 | 413 | 422 => Attempt::Never(why),
+        300..=399 => Attempt::Again(None, format!("{why}; redirects are not followed")),
+        _ => Attempt::Again(retry_after_ms(retry_after), why),
     }
 }

@@ -30,6 +30,8 @@ mod input;
 mod issuer;
 #[path = "cli/login.rs"]
 mod login;
+#[path = "cli/outbox.rs"]
+mod outbox;
 #[path = "cli/paging.rs"]
 mod paging;
 #[path = "cli/people.rs"]

@@ -3,7 +3,7 @@
 
 use super::turns::Turns;
 use super::votes::passes;
-use super::{Channels, Destination, Pause, chat, locked, webhook};
+use super::{Channels, Destination, Down, Pause, chat, locked, webhook};
 use crate::server::Server;
 use placet_notify::{ATTEMPTS_MAX, Attempt, PATIENCE, wait_ms};
 use placet_policy::{Channel, ChannelKind};
@@ -162,15 +162,17 @@ async fn empty(
                 channels.on_outbox(move |outbox| outbox.done(delivery)).await?;
             }
             Tried::Never(why) => {
+                channels.set_down(&workspace, &id, Some(Down { why: why.clone(), public: true }));
                 give_up(channels, &workspace, &head, &why).await?;
             }
             Tried::Down(why) => {
-                channels.set_down(&workspace, &id, Some(why));
+                channels.set_down(&workspace, &id, Some(Down { why, public: false }));
                 channels.pause(server, destination, None);
                 return Ok(());
             }
             Tried::Again(asked, why) => {
                 channels.count(&channels.failed);
+                channels.set_down(&workspace, &id, Some(Down { why: why.clone(), public: true }));
                 // One that has failed so often may be at fault itself: it waits alone, and the next one says
                 // whether the peer is there.
                 let alone = head.attempts.saturating_add(1) >= PATIENCE && asked.is_none();

@@ -2,7 +2,7 @@
 //! goes the way of every vote.
 
 use super::votes::{Press, Unheard, cast, recognise, verdict};
-use super::{Channels, slack, telegram};
+use super::{Channels, Down, slack, telegram};
 use crate::call::Call;
 use crate::document;
 use crate::problem::Problem;
@@ -105,7 +105,11 @@ impl Called {
     fn secret(&self, name: &str) -> Result<zeroize::Zeroizing<String>, Problem> {
         self.channels.secret(&self.server.plane, &self.workspace, name).map_err(|why| {
             let why = format!("secret {name}: {why}");
-            self.channels.set_down(&self.workspace, &self.channel.id, Some(why));
+            self.channels.set_down(
+                &self.workspace,
+                &self.channel.id,
+                Some(Down { why, public: false }),
+            );
             self.unproven()
         })
     }

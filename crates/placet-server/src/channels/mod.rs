@@ -74,6 +74,13 @@ struct Pause {
     idle: bool,
 }
 
+/// Why a channel cannot be used at the moment.
+struct Down {
+    why: String,
+    /// Whether it names nothing of this machine, so that everybody who oversees may read it.
+    public: bool,
+}
+
 /// What channels share.
 pub(crate) struct Channels {
     options: ChannelOptions,
@@ -82,8 +89,7 @@ pub(crate) struct Channels {
     pauses: Mutex<HashMap<Destination, Pause>>,
     /// Since when something has waited for a channel that the policy in force does not know.
     missing: Mutex<HashMap<Destination, TimeMs>>,
-    /// Why a channel cannot be used at the moment, for people.
-    down: Mutex<HashMap<Destination, String>>,
+    down: Mutex<HashMap<Destination, Down>>,
     delivered: AtomicU64,
     failed: AtomicU64,
     given_up: AtomicU64,
@@ -135,7 +141,7 @@ impl Channels {
     }
 
     /// Remembers why a channel cannot be used, or that it can; says it once.
-    fn set_down(&self, workspace: &Workspace, channel: &str, why: Option<String>) {
+    fn set_down(&self, workspace: &Workspace, channel: &str, why: Option<Down>) {
         let mut down = locked(&self.down);
         let key = (workspace.no, channel.to_owned());
         match why {
@@ -144,11 +150,13 @@ impl Channels {
                     eprintln!("placet: channel {channel} of {} works again", workspace.name);
                 }
             }
-            Some(why) if down.get(&key) != Some(&why) => {
-                eprintln!("placet: channel {channel} of {} is down: {why}", workspace.name);
-                down.insert(key, why);
+            Some(now) => {
+                if down.get(&key).is_none_or(|known| known.why != now.why) {
+                    let (name, why) = (&workspace.name, &now.why);
+                    eprintln!("placet: channel {channel} of {name} is down: {why}");
+                }
+                down.insert(key, now);
             }
-            Some(_) => {}
         }
     }
 

@@ -85,9 +85,10 @@ async fn states(
             secret.err().map(|why| format!("secret {name}: {}", why.public()))
         });
         let key = (workspace.no, channel.id.clone());
-        let down = super::locked(&channels.down).get(&key).cloned();
-        let known =
-            down.map(|_| "the last attempt failed; see the errors of deliveries".to_owned());
+        let known = super::locked(&channels.down).get(&key).map(|down| match down.public {
+            true => down.why.clone(),
+            false => "the last attempt failed; see the errors of deliveries".to_owned(),
+        });
         let left = waiting.remove(&channel.id);
         let error = unread.or(known);
         out.push(ChannelDocument {

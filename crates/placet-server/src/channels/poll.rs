@@ -2,7 +2,7 @@
 //! is dealt with before the next question forgets it.
 
 use super::inbound::heard;
-use super::{Channels, Destination, telegram};
+use super::{Channels, Destination, Down, telegram};
 use crate::server::Server;
 use placet_notify::{Attempt, wait_ms};
 use placet_policy::{Channel, ChannelKind};
@@ -79,7 +79,7 @@ async fn ask(
             Err((asked, why)) => {
                 failures = failures.saturating_add(1);
                 if failures == REPORTED {
-                    channels.set_down(&workspace, &channel.id, Some(why));
+                    channels.set_down(&workspace, &channel.id, Some(Down { why, public: false }));
                 }
                 wait_ms(failures.min(7), server.plane.chance(), asked)
             }

@@ -122,10 +122,36 @@ async fn an_hour_without_peers_loses_nothing_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_answers_for_another_is_asked_again() {
+    let scene = Scene::new("poll").await;
+    for status in [302, 404, 401, 403, 405, 400] {
+        scene.receiver.answer(status, None);
+    }
+    let siem = async || {
+        let outbox = scene.outbox().await;
+        let all = outbox["channels"].as_array().unwrap().clone();
+        all.into_iter().find(|it| it["id"] == "siem").unwrap()
+    };
+    assert_eq!(at(&siem().await, "/state"), "ready");
+    scene.hold("k1").await;
+    until("it was tried", async || siem().await["state"] == "down").await;
+    let shown = siem().await;
+    assert!(at(&shown, "/error").contains("the receiver answers 302"), "{shown}");
+    until("it arrives", async || {
+        scene.clock.step(Duration::from_secs(30));
+        scene.receiver.taken().len() == 1
+    })
+    .await;
+    assert_eq!(scene.receiver.got().len(), 7);
+    until("it works again", async || siem().await["state"] == "ready").await;
+    assert_eq!(siem().await["dead"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_receiver_refuses_is_a_dead_letter_until_it_is_replayed() {
     let scene = Scene::new("poll").await;
     scene.receiver.answer(410, None);
-    scene.receiver.answer(302, None);
+    scene.receiver.answer(413, None);
     scene.hold("k1").await;
     scene.hold("k2").await;
     let dead = async || {
@@ -137,8 +163,8 @@ async fn what_a_receiver_refuses_is_a_dead_letter_until_it_is_replayed() {
     let given_up = dead().await;
     assert_eq!(at(&given_up[0], "/state"), "dead");
     assert!(at(&given_up[0], "/error").contains("410"), "{given_up:?}");
-    assert!(at(&given_up[1], "/error").contains("redirects"), "{given_up:?}");
-    assert_eq!(scene.receiver.got().len(), 2, "nothing was sent elsewhere");
+    assert!(at(&given_up[1], "/error").contains("413"), "{given_up:?}");
+    assert_eq!(scene.receiver.got().len(), 2, "once each");
     // They do not hold up what comes after.
     scene.hold("k3").await;
     scene.told(1).await;
