@@ -108,7 +108,7 @@ impl Plane {
         self.collect(workspace, principal, answer.event.decision, nonce).await.map(Some)
     }
 
-    /// Collects the permit of an approved decision.
+    /// Collects the permit of an approved decision; as it stands where somebody else has ended or taken it.
     ///
     /// # Errors
     /// [`PlaneError`].
@@ -139,6 +139,12 @@ impl Plane {
             let payload = self.payload(Object::new())?;
             match self.submit(workspace.no, command, payload).await {
                 Err(PlaneError::PolicyMoved) => {}
+                // Something else was faster: what it has made of the approval is what there is to see.
+                Err(PlaneError::Rejected(
+                    Rejection::ApprovalFinal(_)
+                    | Rejection::ApprovalPending
+                    | Rejection::PermitConsumed,
+                )) => return self.present(workspace, index, &opened, nonce).await,
                 Err(error) => return Err(error),
                 Ok(done) => {
                     let revoked = done.revoked;

@@ -62,8 +62,7 @@ impl<'a> Gate<'a> {
         let naming = match (call.header("idempotency-key")?, request_id) {
             (Some(key), _) if (1..=180).contains(&key.len()) => Naming::Key(key.to_owned()),
             (Some(_), _) => {
-                let text = "header idempotency-key: expected 1 to 180 bytes";
-                return Err(Problem::invalid("", text));
+                return Err(Problem::header("idempotency-key", "expected 1 to 180 bytes"));
             }
             (None, Some(id)) => Naming::RequestId(id.to_owned()),
             (None, None) => Naming::Fresh,
@@ -310,5 +309,5 @@ fn host(call: &Call) -> Result<&str, Problem> {
     if !host.is_empty() && host.len() <= 255 && host.bytes().all(fits) {
         return Ok(host);
     }
-    Err(Problem::invalid("", "header host: expected a host and perhaps a port"))
+    Err(Problem::header("host", "expected a host and perhaps a port"))
 }

@@ -172,7 +172,7 @@ pub(crate) fn header_of<'a>(
 ) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let bad = |why: &str| Problem::invalid("", format!("header {name}: {why}"));
+    let bad = |why: &str| Problem::header(name, why);
     if values.next().is_some() {
         return Err(bad("given twice"));
     }

@@ -27,8 +27,8 @@ pub(crate) async fn stream(call: Call) -> Result<Response, Problem> {
     let from = match call.header("last-event-id")? {
         Some(text) => {
             let last = text.trim().parse::<u64>().ok().and_then(|last| last.checked_add(1));
-            let expected = "header Last-Event-ID: expected the index of an entry";
-            last.ok_or_else(|| Problem::invalid("", expected))?
+            let expected = "expected the index of an entry";
+            last.ok_or_else(|| Problem::header("Last-Event-ID", expected))?
         }
         None => query.number("from")?.unwrap_or_else(|| *workspace.watch_size().borrow()),
     };

@@ -28,6 +28,11 @@ impl Problem {
         Self::new("field_invalid", detail).at(field)
     }
 
+    /// A header that is not accepted; it is no field of the body.
+    pub(crate) fn header(name: &str, why: &str) -> Self {
+        Self::new("field_invalid", format!("header {name}: {why}"))
+    }
+
     pub(crate) fn missing(field: &str, detail: impl Into<String>) -> Self {
         Self::new("field_missing", detail).at(field)
     }

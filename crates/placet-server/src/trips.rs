@@ -170,9 +170,9 @@ pub(crate) async fn stream(call: Call) -> Result<Response, Problem> {
     let last = match call.header("last-event-id")? {
         None => None,
         Some(text) => {
-            let expected = "header Last-Event-ID: expected the index of an entry";
+            let expected = "expected the index of an entry";
             let last = text.trim().parse::<u64>();
-            Some(last.map_err(|_| Problem::invalid("", expected))?)
+            Some(last.map_err(|_| Problem::header("Last-Event-ID", expected))?)
         }
     };
     let workspace = session.workspace;

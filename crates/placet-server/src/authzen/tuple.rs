@@ -68,7 +68,7 @@ pub(super) async fn body(call: &mut Call) -> Result<Object, Problem> {
     let kind = call.header(header::CONTENT_TYPE.as_str())?.unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::invalid("", "header content-type: expected application/json"));
+        return Err(Problem::header("content-type", "expected application/json"));
     }
     match call.json().await? {
         Some(Value::Object(fields)) => Ok(fields),

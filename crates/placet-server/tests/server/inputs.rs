@@ -53,6 +53,15 @@ async fn bodies_of_decisions() {
     let both = [("idempotency-key", "another")];
     let answer = world.call("POST", "/api/v1/decisions", &bot, &both, &request("x", "")).await;
     assert_eq!(at(&answer.refused(400, "field_invalid"), "/field"), "/idempotency_key");
+    let twice = [("placet-attempt-nonce", "a"), ("placet-attempt-nonce", "b")];
+    let answer = world.call("POST", "/api/v1/decisions", &bot, &twice, &request("x", "")).await;
+    let problem = answer.refused(400, "field_invalid");
+    assert_eq!(problem.get("field"), None, "a header is no field: {problem}");
+    let event = [("last-event-id", "x")];
+    let answer = world.call("GET", "/api/v1/events", &world.admin, &event, "").await;
+    let problem = answer.refused(400, "field_invalid");
+    assert!(problem.get("field").is_none(), "{problem}");
+    assert!(at(&problem, "/detail").contains("Last-Event-ID"), "{problem}");
     assert_eq!(world.size(), size);
 }
 
