@@ -38,6 +38,25 @@ pub(crate) fn of_outcome(outcome: &str) -> u8 {
     }
 }
 
+/// The stable code of a failure.
+pub(crate) fn code(error: &anyhow::Error) -> Option<&str> {
+    error.downcast_ref::<Fault>().map(Fault::code)
+}
+
+/// Whether the same call may succeed a little later.
+pub(crate) fn passes(error: &anyhow::Error) -> bool {
+    let codes = [
+        "server_unreachable",
+        "overloaded",
+        "too_many_requests",
+        "shutting_down",
+        "indexing",
+        "store_failed",
+        "clock_unsure",
+    ];
+    code(error).is_some_and(|code| codes.contains(&code))
+}
+
 /// A failure that says which kind it is and what to do next.
 #[derive(Debug)]
 pub(crate) struct Fault {

@@ -56,6 +56,13 @@ pub(super) fn show(document: &Value, json: bool, text: impl FnOnce(&Value)) -> D
     Ok(ExitCode::SUCCESS)
 }
 
+/// A text that nobody guesses: an idempotency key, a nonce.
+pub(super) fn fresh() -> String {
+    let mut bytes = [0; 16];
+    SystemEntropy.fill(&mut bytes);
+    hex_encode(&bytes)
+}
+
 /// Asks for what the constitution governs.
 #[derive(Args, Debug)]
 pub(crate) struct Governed {
@@ -69,11 +76,7 @@ pub(crate) struct Governed {
 impl Governed {
     /// The key that was given, or a fresh one: whoever has to repeat the command must know it.
     pub(super) fn key(&self) -> String {
-        self.idempotency_key.clone().unwrap_or_else(|| {
-            let mut bytes = [0; 16];
-            SystemEntropy.fill(&mut bytes);
-            hex_encode(&bytes)
-        })
+        self.idempotency_key.clone().unwrap_or_else(fresh)
     }
 
     /// Posts under the key and shows what came of it.

@@ -2,6 +2,7 @@
 //! shown and which exit it gives; refuses to exit with success unless the action may execute.
 
 use crate::client::{Client, Remote, escape, succeeded};
+use crate::commands::ask;
 use crate::exit::{self, Done, Fault};
 use crate::local::{self, CallerArgs};
 use crate::output;
@@ -9,13 +10,23 @@ use anyhow::Result;
 use clap::Args;
 use hyper::Method;
 use placet_policy::Bundle;
+use placet_types::duration::duration_ms;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The longest question of one call while an approval is waited for: less than servers and proxies bear.
+const QUESTION: Duration = Duration::from_secs(25);
+/// The least time between two of them.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest that an approval may take.
+const WAIT_MAX_MS: u64 = 30 * 86_400_000;
 
 /// Decide one execution request; the exit code is the outcome.
 ///
-/// Exit codes: 0 PERMIT, 10 REQUIRE_APPROVAL, 11 THROTTLE, 12 DENY, 13 SILENCE, 1 failure, 2 usage.
+/// Exit codes: 0 PERMIT, 10 REQUIRE_APPROVAL while people may still approve it, 11 THROTTLE, 12 DENY and approvals
+/// that are rejected, withdrawn, expired or invalidated, 13 SILENCE, 1 failure, 2 usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet decide request.json                     # the server decides and records
@@ -37,14 +48,15 @@ pub(crate) struct DecideArgs {
     #[arg(long)]
     lines: bool,
     /// Also show why each rule matched or not (with --bundle).
-    #[arg(long, requires = "bundle")]
+    #[arg(long, requires = "bundle", conflicts_with_all = ["receipt", "wait"])]
     explain: bool,
     /// Save the receipt to this file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "lines"])]
     receipt: Option<PathBuf>,
-    /// While it is held, wait this long for the approval: `25s`, `500ms`.
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["bundle", "lines"])]
-    wait: Option<String>,
+    /// While it is held, wait this long for the approval, and fetch its permit: `25s`, `3m`. Where the request has no
+    /// `attempt_nonce`, one is drawn and printed: the permit is for whoever knows it.
+    #[arg(long, value_name = "TIME", value_parser = wait, conflicts_with_all = ["bundle", "lines"])]
+    wait: Option<Duration>,
     /// Print the decision document and nothing else.
     #[arg(long)]
     json: bool,
@@ -104,23 +116,66 @@ async fn remotely(args: &DecideArgs, client: &Client, bytes: &[u8]) -> Result<Va
     let inline = if args.receipt.is_some() { "?receipt=inline" } else { "" };
     let path = format!("/api/v1/decisions{inline}");
     let body = trimmed(bytes);
-    let reply = client.send_bytes(Method::POST, &path, &[], true, body).await?;
+    // The nonce of the request is the attempt's: with it the permit is collected as well.
+    let given = args.wait.and_then(|_| serde_json::from_slice::<Value>(&body).ok());
+    let given = given.and_then(|request| request["attempt_nonce"].as_str().map(str::to_owned));
+    let drawn = args.wait.filter(|_| given.is_none()).map(|_| ask::fresh());
+    let nonce = given.as_ref().or(drawn.as_ref());
+    let headers: Vec<(&str, &str)> =
+        nonce.iter().map(|nonce| ("Placet-Attempt-Nonce", nonce.as_str())).collect();
+    let reply = client.send_bytes(Method::POST, &path, &headers, true, body).await?;
     let mut document = succeeded(reply)?.json()?;
-    if let (Some(wait), Some("REQUIRE_APPROVAL"), Some(id)) =
-        (&args.wait, document["outcome"].as_str(), document["id"].as_str())
-    {
-        // The nonce of the request is the attempt's: with it the permit is collected as well.
-        let nonce = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-        let nonce = nonce["attempt_nonce"].as_str().map(str::to_owned);
-        let headers: Vec<(&str, &str)> =
-            nonce.iter().map(|nonce| ("Placet-Attempt-Nonce", nonce.as_str())).collect();
-        let path = format!("/api/v1/decisions/{}?wait={}", escape(id), escape(wait));
-        document = client.expect(Method::GET, &path, &headers, None).await?.json()?;
+    if let Some(time) = args.wait {
+        document = wait_for(client, document, time, &headers).await?;
+    }
+    if let Some(nonce) = drawn {
+        document["attempt_nonce"] = nonce.into();
     }
     if let Some(file) = &args.receipt {
         save_receipt(client, &document, file).await?;
     }
     Ok(document)
+}
+
+/// A held decision once it is held no more, or as it stands when the time is over. A server that is away for a while
+/// is waited for as well.
+async fn wait_for(
+    client: &Client,
+    mut document: Value,
+    time: Duration,
+    headers: &[(&str, &str)],
+) -> Result<Value> {
+    let end = Instant::now() + time;
+    let id = document["id"].as_str().map(escape).unwrap_or_default();
+    while is_open(&document) {
+        let asked = Instant::now();
+        let left = end.saturating_duration_since(asked);
+        let path = format!("/api/v1/decisions/{id}?wait={}ms", left.min(QUESTION).as_millis());
+        match client.expect(Method::GET, &path, headers, None).await {
+            Ok(reply) => document = reply.json()?,
+            Err(error) if exit::passes(&error) && !left.is_zero() => {}
+            Err(error) => return Err(error),
+        }
+        if left.is_zero() {
+            break;
+        }
+        if is_open(&document) {
+            tokio::time::sleep(PAUSE.saturating_sub(asked.elapsed()).min(left)).await;
+        }
+    }
+    Ok(document)
+}
+
+/// Whether people may still approve it.
+fn is_open(document: &Value) -> bool {
+    document["outcome"] == "REQUIRE_APPROVAL" && document["approval"]["state"] == "pending"
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let seconds = || text.parse::<u64>().ok()?.checked_mul(1000);
+    let ms = duration_ms(text).or_else(seconds).filter(|ms| *ms <= WAIT_MAX_MS);
+    ms.map(Duration::from_millis)
+        .ok_or_else(|| "expected a time up to 30d such as 25s or 3m".into())
 }
 
 fn trimmed(bytes: &[u8]) -> Vec<u8> {
@@ -148,8 +203,21 @@ pub(crate) fn leave(document: &Value) -> ExitCode {
     let state = document["permit"]["state"].as_str();
     let usable = matches!(state, Some("granted" | "open"));
     // An approved action keeps the outcome it was held with; its permit is what counts.
-    if outcome == "REQUIRE_APPROVAL" && usable {
-        return ExitCode::SUCCESS;
+    if outcome == "REQUIRE_APPROVAL" {
+        return match document["approval"]["state"].as_str() {
+            _ if usable => ExitCode::SUCCESS,
+            // Asking again changes nothing any more.
+            Some("rejected" | "expired" | "withdrawn" | "invalidated") => {
+                ExitCode::from(exit::of_outcome("DENY"))
+            }
+            Some("approved") if state.is_none() => {
+                eprintln!(
+                    "placet: it is approved; repeat it with --wait, which fetches the permit"
+                );
+                ExitCode::from(code)
+            }
+            _ => ExitCode::from(code),
+        };
     }
     if code == 0 && !dry && !usable {
         eprintln!(
@@ -221,6 +289,9 @@ pub(crate) fn print(document: &Value) {
         let until = permit.get("expires").map(|at| format!(" until {}", output::plain(at)));
         let state = output::plain(&permit["state"]);
         output::field("permit", &format!("{state}{}", until.unwrap_or_default()));
+    }
+    if let Some(nonce) = present("attempt_nonce") {
+        output::field("nonce", &output::plain(nonce));
     }
     output::field("digest", &output::plain(&document["action_digest"]));
     output::field("policy", &output::plain(&document["policy"]));

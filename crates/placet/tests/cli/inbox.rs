@@ -1,8 +1,8 @@
 //! The inbox on the command line: looking, deciding, taking back, watching.
 
-use crate::support::{BIN, Server, bank_request, command, finish, placet};
+use crate::support::{BIN, Server, bank_request, command, fed_with, finish, placet};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -83,13 +83,14 @@ fn a_program_decides_with_the_digest_or_says_that_it_has_not_looked() {
     let note = "this invoice is of last year";
     let said = server.run(&["reject", id, "--yes", "--note", note]).exits(0);
     assert!(said.out.contains("rejected"), "{said:?}");
-    let waited = wait.join().unwrap();
+    let waited = wait.join().unwrap().exits(12);
     assert_eq!(text(&waited.json(), "/approval/note"), note, "{waited:?}");
-    let shown = server.run(&["decide", &file]);
+    let shown = server.run(&["decide", &file]).exits(12);
     assert!(shown.out.contains(note), "{shown:?}");
     let third = held(&server, "c");
     let withdrawn = server.run(&["withdraw", text(&third, "/approval/id"), "--json"]).exits(0);
     assert_eq!(text(&withdrawn.json(), "/approval/state"), "withdrawn");
+    server.run(&["decide", &server.file("c.json")]).exits(12);
     let run = server.run(&["withdraw", text(&third, "/id"), "--json"]).exits(1);
     assert_eq!(run.json()["code"], "approval_final");
     let all = server.run(&["approvals", "--all", "--json"]).exits(0).json();
@@ -187,8 +188,84 @@ fn those_who_may_not_read_the_log_watch_by_asking() {
     let held = server.run_as(&bot, &["decide", &bank_request("refund-large"), "--json"]);
     let held = held.exits(10).json();
     let line = watch.line();
-    assert!(line.contains(text(&held, "/approval/id")) && line.contains("pending"), "{line}");
+    let id = text(&held, "/approval/id");
+    assert!(line.contains(id) && line.contains("pending"), "{line}");
     assert!(line.contains("agent:support"), "{line}");
+    let json = Watch::new(&server, Some(&bob), &["--json"]);
+    assert_eq!(json.json(), (Value::Null, "snapshot".into(), "pending".into()));
+    // What was decided elsewhere is told as well.
+    let eve = key("human:eve", "refund_approver");
+    server.run_as(&eve, &["reject", id, "--yes"]).exits(0);
+    let line = watch.line();
+    assert!(line.contains(id) && line.contains("rejected"), "{line}");
+    assert_eq!(json.json(), (Value::Null, "approval.voted".into(), "rejected".into()));
+    let after = ["approvals", "--watch", "--json", "--after", "1"];
+    let refused = server.run_as(&bob, &after).exits(1).json();
+    assert!(text(&refused, "/detail").contains("--after"), "{refused}");
+}
+
+#[test]
+fn whoever_waits_without_a_nonce_is_given_one_and_the_permit() {
+    let server = Server::dev();
+    let held = held(&server, "a");
+    let (id, file) = (text(&held, "/approval/id"), server.file("a.json"));
+    let wait = std::thread::spawn({
+        let mut wait = command(&["decide", &file, "--wait", "3m", "--json"]);
+        wait.env("PLACET_URL", &server.url);
+        move || finish(&mut wait)
+    });
+    server.run(&["approve", id, "--yes"]).exits(0);
+    // Without a nonce nothing can be fetched, and it is said how.
+    let decided = server.run(&["decide", &file, "--json"]);
+    let waited = wait.join().unwrap().exits(0).json();
+    assert_eq!((text(&waited, "/outcome"), text(&waited, "/permit/state")), ("PERMIT", "granted"));
+    assert_eq!(text(&waited, "/attempt_nonce").len(), 32);
+    assert!(decided.code != 0, "{decided:?}");
+    let again = self::held(&server, "b");
+    server.run(&["approve", text(&again, "/approval/id"), "--yes"]).exits(0);
+    let file = server.file("b.json");
+    let run = server.run(&["decide", &file]).exits(10);
+    assert!(run.err.contains("repeat it with --wait"), "{run:?}");
+    let shown = server.run(&["decide", &file, "--wait", "1s"]).exits(0).out;
+    assert!(shown.contains("nonce"), "{shown}");
+    server.run(&["decide", &file, "--wait", "soon"]).exits(2);
+}
+
+#[test]
+fn waiting_goes_on_until_the_time_is_over() {
+    let held = r#"{"id":"dec_1","outcome":"REQUIRE_APPROVAL","approval":{"state":"pending"}}"#;
+    let away = r#"{"code":"shutting_down","title":"x","status":503,"detail":"x"}"#;
+    let done = r#"{"id":"dec_1","outcome":"PERMIT","permit":{"state":"granted"}}"#;
+    let answers = [(200, held), (200, held), (503, away), (200, done)];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut heads = Vec::new();
+        for (status, body) in answers {
+            let mut stream = BufReader::new(listener.accept().unwrap().0);
+            let (mut head, mut line) = (String::new(), String::new());
+            while stream.read_line(&mut line).unwrap() > 0 && line != "\r\n" {
+                head.push_str(&line.to_ascii_lowercase());
+                line.clear();
+            }
+            if head.starts_with("post") {
+                stream.read_exact(&mut [0; 2]).unwrap();
+            }
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            );
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            heads.push(head);
+        }
+        heads
+    });
+    let args = ["decide", "-", "--wait", "5m", "--json"];
+    let run = fed_with(&args, "{}", &[("PLACET_URL", &url), ("PLACET_KEY", "k.1")]).exits(0).json();
+    let header = format!("placet-attempt-nonce: {}", text(&run, "/attempt_nonce"));
+    let heads = server.join().unwrap();
+    assert!(heads.iter().all(|head| head.contains(&header)), "{heads:?}");
+    assert!(heads[3].contains("wait=25000ms"), "{heads:?}");
 }
 
 #[test]

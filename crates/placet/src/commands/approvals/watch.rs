@@ -3,7 +3,7 @@
 
 use super::{all, shown};
 use crate::client::{Client, escape};
-use crate::exit::{Done, Fault};
+use crate::exit::{Done, Fault, code, passes};
 use crate::output;
 use crate::stream::Entries;
 use anyhow::Result;
@@ -35,6 +35,7 @@ pub(super) async fn run(client: Client, resolved: bool, json: bool, after: Optio
                 connected = true;
                 if !asked {
                     view.replace(all(&client, resolved).await?, last);
+                    view.draw();
                     asked = true;
                 }
                 let before = last;
@@ -45,31 +46,20 @@ pub(super) async fn run(client: Client, resolved: bool, json: bool, after: Optio
                 let why = ended.err().map_or_else(|| "the stream ended".into(), |e| e.to_string());
                 eprintln!("connection lost, trying again: {}", output::safe(&why));
             }
-            Err(error) if code(&error) == Some("role_missing") => return poll(&client, view).await,
+            Err(error) if code(&error) == Some("role_missing") => {
+                if after.is_some() && !connected {
+                    let detail = "this key may not read the log, so --after cannot be honoured";
+                    let fault = Fault::new("role_missing", detail);
+                    return Err(fault.next("leave --after out, or watch as an auditor").into());
+                }
+                return poll(&client, view).await;
+            }
             Err(error) if !connected || !passes(&error) => return Err(error),
             Err(_) => {}
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
-}
-
-/// Whether the same call may succeed a little later.
-fn passes(error: &anyhow::Error) -> bool {
-    let codes = [
-        "server_unreachable",
-        "overloaded",
-        "too_many_requests",
-        "shutting_down",
-        "indexing",
-        "store_failed",
-        "clock_unsure",
-    ];
-    code(error).is_some_and(|code| codes.contains(&code))
-}
-
-fn code(error: &anyhow::Error) -> Option<&str> {
-    error.downcast_ref::<Fault>().map(Fault::code)
 }
 
 /// The index of the newest entry.
@@ -115,13 +105,35 @@ async fn follow(
 async fn poll(client: &Client, mut view: View) -> Done {
     eprintln!("this key may not read the log; asking every {} seconds instead", POLL.as_secs());
     loop {
-        match all(client, view.resolved).await {
-            Ok(found) => view.replace(found, None),
-            Err(error) if passes(&error) => {}
-            Err(error) => return Err(error),
+        match look(client, &mut view).await {
+            Err(error) if !passes(&error) => return Err(error),
+            _ => {}
         }
         view.draw();
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// What there is now, and what became of that which is listed no more.
+async fn look(client: &Client, view: &mut View) -> Result<()> {
+    for id in view.replace(all(client, view.resolved).await?, None) {
+        match client.get(&format!("/api/v1/approvals/{}", escape(&id))).await {
+            Ok(held) => view.tell(None, kind(&held), &held),
+            Err(error) if code(&error) == Some("not_found") => {}
+            Err(error) => return Err(error),
+        }
+        view.approvals.remove(&id);
+    }
+    Ok(())
+}
+
+/// The type of the entry that has brought an approval into its state.
+fn kind(held: &Value) -> &'static str {
+    match held["state"].as_str() {
+        Some("pending") => "snapshot",
+        Some("approved" | "rejected") => "approval.voted",
+        Some("consumed") => "permit.collected",
+        _ => "approval.closed",
     }
 }
 
@@ -154,21 +166,19 @@ struct View {
 }
 
 impl View {
-    /// Takes what there is now; what is new or has changed is told.
-    fn replace(&mut self, found: Vec<Value>, index: Option<u64>) {
+    /// Takes what there is now; what is new or has changed is told. The ids of what is listed no more.
+    fn replace(&mut self, found: Vec<Value>, index: Option<u64>) -> Vec<String> {
         let mut gone: Vec<String> = self.approvals.keys().cloned().collect();
         for held in found {
             let id = held["id"].as_str().unwrap_or_default().to_owned();
             gone.retain(|other| *other != id);
-            if self.approvals.get(&id) != Some(&held) {
-                self.tell(index, "snapshot", &held);
+            let known = self.approvals.get(&id);
+            if known != Some(&held) {
+                self.tell(index, known.map_or("snapshot", |_| kind(&held)), &held);
                 self.approvals.insert(id, held);
             }
         }
-        for id in gone {
-            self.forget(&id);
-        }
-        self.draw();
+        gone
     }
 
     /// Takes what an entry has changed.
