@@ -67,6 +67,93 @@ fn an_export_is_continued_after_its_last_whole_record() {
 }
 
 #[test]
+fn a_file_is_continued_by_its_own_log_alone() {
+    let (mut one, other) = (busy(), busy());
+    let read = |file: &str| std::fs::read_to_string(file).unwrap();
+    let files: Vec<String> = FORMATS
+        .iter()
+        .map(|format| {
+            let file = one.file(format);
+            // A torn end stays as well: nothing is cut off before the file is known to be ours.
+            let whole = one.run(&["audit", "export", "--format", format]).exits(0).out;
+            std::fs::write(&file, whole + "{\"torn").unwrap();
+            file
+        })
+        .collect();
+    one.stop();
+    // The other log is longer.
+    other.run(&["decide", &bank_request("read-account"), "--json"]);
+    for format in FORMATS {
+        other.run(&["decide", &bank_request("refund-large"), "--trace", format]);
+    }
+    let data = other.data();
+    let refuse = |from: &[&str]| {
+        for (format, file) in FORMATS.iter().zip(&files) {
+            let held = read(file);
+            let base = ["audit", "export", "--format", format, "--out", file];
+            let run = other.run(&[&base[..], from].concat()).exits(2);
+            assert!(run.err.contains("next:  name another file with --out"), "{run:?}");
+            assert_eq!(read(file), held, "{format}");
+        }
+    };
+    refuse(&[]);
+    refuse(&["--data", &data]);
+
+    let none = other.file("none");
+    for range in [&["--from", "500"][..], &["--from", "5", "--to", "4"]] {
+        let base = ["audit", "export", "--data", &data, "--out", &none];
+        let run = placet(&[&base[..], range].concat()).exits(2);
+        assert!(run.err.contains("--from"), "{run:?}");
+        assert!(std::fs::metadata(&none).is_err(), "nothing is written");
+    }
+}
+
+#[test]
+fn a_file_is_not_continued_over_a_loss() {
+    let mut server = busy();
+    let (data, log, back) = (server.data(), server.file("log"), server.file("back"));
+    placet(&["backup", "--data", &data, "--to", &log, "--with-keys"]).exits(0);
+    let files = server.file("");
+    let export = |data: &str, format: &str, name: &str| {
+        let file = format!("{files}{name}.{format}");
+        placet(&["audit", "export", "--data", data, "--format", format, "--out", &file])
+    };
+    for format in FORMATS {
+        export(&data, format, "kept").exits(0);
+    }
+    server.run(&["decide", &bank_request("refund-small")]).exits(0);
+    server.stop();
+    for format in FORMATS {
+        export(&data, format, "lost").exits(0);
+    }
+    placet(&["restore", "--from", &log, "--data", &back, "--accept-loss"]).exits(0);
+    // Before the log goes on it is shorter than the files, and then other entries are in it.
+    for format in FORMATS {
+        export(&back, format, "lost").exits(2);
+    }
+    std::fs::copy(format!("{data}/master.key"), format!("{back}/master.key")).unwrap();
+    let mut again = Server::over(&back, &["--dev"]);
+    again.run(&["lift", "--everything"]).exits(0);
+    for _ in 0..3 {
+        again.run(&["decide", &bank_request("read-account")]);
+    }
+    for format in FORMATS {
+        let file = server.file(&format!("lost.{format}"));
+        export(&back, format, "lost").exits(2);
+        again.run(&["audit", "export", "--format", format, "--out", &file]).exits(2);
+        // Both name the log alike, so that no two entries have one id.
+        let live = again.run(&["audit", "export", "--format", format]).exits(0).out;
+        let base = ["audit", "export", "--data", &back, "--format", format];
+        assert_eq!(placet(&base).exits(0).out, live, "{format}");
+    }
+    // What was exported up to the loss goes on where the form names no log.
+    for format in ["jsonl", "csv"] {
+        export(&back, format, "kept").exits(0);
+    }
+    again.stop();
+}
+
+#[test]
 fn a_reader_that_goes_has_whole_records() {
     let server = busy();
     let mut child = command(&["audit", "export", "--data", &server.data()])

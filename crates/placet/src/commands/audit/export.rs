@@ -103,25 +103,39 @@ impl Format {
         }
     }
 
-    /// Workspace (or origin) and index of a line that this form has written.
-    fn place(self, text: &str) -> Option<(String, u64)> {
+    /// The entry that a line of this form holds.
+    fn held(self, text: &str) -> Option<Held> {
         if self == Self::Csv {
-            return csv::place(text);
+            return csv::held(text);
         }
         let value: Value = serde_json::from_str(text).ok()?;
-        let id = |value: &Value| {
-            let (origin, index) = value.as_str()?.rsplit_once('/')?;
-            Some((origin.to_owned(), index.parse().ok()?))
+        let held = |id: &Value, entry: Value| {
+            let (log, index) = id.as_str()?.rsplit_once('/')?;
+            Some(Held { log: log.to_owned(), index: index.parse().ok()?, entry })
         };
         match self {
-            Self::Jsonl => {
-                Some((value["workspace"].as_str()?.to_owned(), value["index"].as_u64()?))
+            Self::Jsonl => Some(Held {
+                log: value["workspace"].as_str()?.to_owned(),
+                index: value["index"].as_u64()?,
+                entry: value["entry"].clone(),
+            }),
+            Self::Cloudevents => held(&value["id"], value["data"].clone()),
+            Self::Ocsf => {
+                held(&value["metadata"]["uid"], json!([value["time"], value["unmapped"]]))
             }
-            Self::Cloudevents => id(&value["id"]),
-            Self::Ocsf => id(&value["metadata"]["uid"]),
             Self::Csv => None,
         }
     }
+}
+
+/// An entry as a file holds it. It goes on only with a log that holds the same one there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Workspace or origin, whichever the form names.
+    log: String,
+    index: u64,
+    /// What the form carries of the entry itself.
+    entry: Value,
 }
 
 fn line(value: &Value, out: &mut Vec<u8>) {
@@ -155,30 +169,58 @@ fn append(
 
 /// Runs it.
 pub(super) async fn run(args: ExportArgs) -> Done {
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && from > to
+    {
+        let fault = Fault::usage(format!("--from {from} is above --to {to}"));
+        return Err(fault.next("--to is the first index that is not exported").into());
+    }
     match &args.data {
         Some(data) => offline(data, &args),
         None => remote(&args).await,
     }
 }
 
-/// Where to begin: after what the file holds already, or where the command line says.
-fn begin(sink: &Sink, args: &ExportArgs, names: [&str; 2]) -> Result<u64> {
-    let Some((name, last)) = sink.last() else { return Ok(args.from.unwrap_or_default()) };
-    if !names.contains(&name.as_str()) {
-        let detail = format!("the file holds records of {name}, not of {}", names[0]);
-        return Err(Fault::usage(detail).next("name another file with --out").into());
+/// Where to begin: after what the file holds already, if the log holds it as well, or where the
+/// command line says. A log may have become shorter, and go on with other entries, by a restore.
+fn begin(
+    last: Option<&Held>,
+    args: &ExportArgs,
+    (name, size): (&str, u64),
+    there: impl FnOnce(&Held) -> Result<Option<Held>>,
+) -> Result<u64> {
+    let refused = |detail: String, next: &str| Err(Fault::usage(detail).next(next).into());
+    let has = format!("the log of workspace {name} has {size} entries");
+    if let Some(from) = args.from.filter(|from| *from > size) {
+        let next = "export it anew if it was restored from a back-up, or name the right workspace";
+        return refused(format!("--from {from} is beyond the end: {has}"), next);
     }
-    match args.from {
-        Some(from) if from > last + 1 => {
-            let detail = format!("the file ends with index {last}; --from {from} leaves a gap");
-            Err(Fault::usage(detail).next("leave --from out to continue it").into())
+    let Some(last) = last else { return Ok(args.from.unwrap_or_default()) };
+    let (index, anew) = (last.index, "name another file with --out");
+    if index >= size {
+        return refused(format!("the file ends with index {index}, and {has}"), anew);
+    }
+    match there(last)? {
+        Some(now) if now.log != last.log => {
+            refused(format!("the file holds records of {}, not of {}", last.log, now.log), anew)
         }
-        _ => Ok(last + 1),
+        now if now.as_ref() != Some(last) => {
+            let detail = "the file is of another log, or entries of this one were lost: entry";
+            refused(format!("{detail} {index} of workspace {name} is not the one in the file"), anew)
+        }
+        _ => match args.from {
+            Some(from) if from > index + 1 => {
+                let detail = format!("the file ends with index {index}; --from {from} leaves a gap");
+                refused(detail, "leave --from out to continue it")
+            }
+            _ => Ok(index + 1),
+        },
     }
 }
 
 fn offline(data: &Path, args: &ExportArgs) -> Done {
-    let reader = DataDir::open_read_only(data)?.journal_reader()?;
+    let dir = DataDir::open_read_only(data)?;
+    let reader = dir.journal_reader()?;
     let mut logs = reader.workspaces()?;
     if let Some(wanted) = &args.remote.workspace {
         logs.retain(|(_, name)| name.as_str() == wanted);
@@ -192,10 +234,25 @@ fn offline(data: &Path, args: &ExportArgs) -> Done {
         let detail = "an index belongs to one log, and there are several";
         return Err(Fault::usage(detail).next("name one with --workspace").into());
     }
-    let mut sink = Sink::open(args.out.as_deref(), args.format)?;
+    let renamed = dir.succession()?.map(|succession| succession.instance);
+    let file = sink::look(args.out.as_deref(), args.format)?;
+    let mut parts = Vec::new();
     for (no, name) in logs {
-        let origin = origin(&reader, no)?;
-        let from = begin(&sink, args, [name.as_str(), &origin])?;
+        let origin = match &renamed {
+            Some(instance) => format!("placet/{instance}/{name}"),
+            None => origin(&reader, no)?,
+        };
+        let size = reader.head(no)?.next_index;
+        let there = |last: &Held| {
+            entry(&reader, no, last.index)?
+                .map(|bytes| held(args.format, (name.as_str(), &origin, last.index), &bytes))
+                .transpose()
+        };
+        let from = begin(file.last.as_ref(), args, (name.as_str(), size), there)?;
+        parts.push((no, name, origin, from));
+    }
+    let mut sink = Sink::open(args.out.as_deref(), args.format, file.end)?;
+    for (no, name, origin, from) in parts {
         let next = export_log(&reader, (no, &name, &origin), args, from, &mut sink)?;
         sink.flush()?;
         eprintln!("next: --workspace {name} --from {next}");
@@ -204,12 +261,27 @@ fn offline(data: &Path, args: &ExportArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The canonical bytes of an entry.
+fn entry(reader: &dyn JournalReader, no: WorkspaceNo, index: u64) -> Result<Option<Vec<u8>>> {
+    let batches = reader.read(no, index, 1)?;
+    let Some(batch) = batches.first() else { return Ok(None) };
+    let within = usize::try_from(index.saturating_sub(batch.first_index))?;
+    let frame = frames(&batch.frames).nth(within).transpose()?;
+    Ok(frame.map(|frame| frame.entry.to_vec()))
+}
+
+/// An entry of the log as a file of this form would hold it.
+fn held(format: Format, place: (&str, &str, u64), bytes: &[u8]) -> Result<Held> {
+    let mut line = Vec::new();
+    append(format, place, bytes, &mut line)?;
+    let held = format.held(std::str::from_utf8(&line)?.trim_end());
+    held.with_context(|| format!("entry {} does not read back", place.2))
+}
+
 /// The origin as the log's own genesis has it; empty for an empty log.
 fn origin(reader: &dyn JournalReader, no: WorkspaceNo) -> Result<String> {
-    let first = reader.read(no, 0, 1)?;
-    let Some(batch) = first.first() else { return Ok(String::new()) };
-    let frame = frames(&batch.frames).next().context("the first batch is empty")??;
-    match Entry::parse(frame.entry)?.event {
+    let Some(first) = entry(reader, no, 0)? else { return Ok(String::new()) };
+    match Entry::parse(&first)?.event {
         Event::Genesis(genesis) => Ok(genesis.origin),
         _ => Err(anyhow!("entry 0 is no genesis")),
     }
@@ -263,13 +335,20 @@ async fn remote(args: &ExportArgs) -> Done {
     let head = client.get_text("/api/v1/checkpoint").await?;
     let origin = head.lines().next().unwrap_or_default().to_owned();
     let name = origin.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut sink = Sink::open(args.out.as_deref(), args.format)?;
-    let (mut next, to) = (begin(&sink, args, [&name, &origin])?, args.to.unwrap_or(u64::MAX));
+    let file = sink::look(args.out.as_deref(), args.format)?;
+    let at = file.last.as_ref().map_or_else(|| args.from.unwrap_or_default(), |last| last.index);
+    let page = page(&client, at, 1).await?;
+    let size = page["size"].as_u64().context("an answer without the size of the log")?;
+    let there = |last: &Held| {
+        let found = page["entries"].get(0).filter(|one| one["index"] == last.index);
+        let place = (name.as_str(), origin.as_str(), last.index);
+        found.map(|one| held(args.format, place, &canonical(one)?)).transpose()
+    };
+    let mut next = begin(file.last.as_ref(), args, (&name, size), there)?;
+    let to = args.to.unwrap_or(u64::MAX);
+    let mut sink = Sink::open(args.out.as_deref(), args.format, file.end)?;
     while next < to {
-        let limit = (to - next).min(1000);
-        let cursor = escape(&next.to_string());
-        let path = format!("/api/v1/audit?order=asc&limit={limit}&cursor={cursor}");
-        let page = client.get(&path).await?;
+        let page = self::page(&client, next, (to - next).min(1000)).await?;
         let found = page["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut out = Vec::new();
         for one in found {
@@ -278,10 +357,7 @@ async fn remote(args: &ExportArgs) -> Done {
             if index != next {
                 return Err(anyhow!("the server left out entry {next}"));
             }
-            let bytes = strict::parse(one["entry"].to_string().as_bytes(), Limits::ENTRY)
-                .with_context(|| format!("entry {index}"))?
-                .to_canonical();
-            append(args.format, (&name, &origin, index), &bytes, &mut out)?;
+            append(args.format, (&name, &origin, index), &canonical(one)?, &mut out)?;
             next = index + 1;
         }
         sink.write(&out)?;
@@ -292,4 +368,16 @@ async fn remote(args: &ExportArgs) -> Done {
     sink.finish()?;
     eprintln!("next: --workspace {name} --from {next}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Entries from an index on, oldest first.
+async fn page(client: &Client, from: u64, limit: u64) -> Result<Value> {
+    let cursor = escape(&from.to_string());
+    client.get(&format!("/api/v1/audit?order=asc&limit={limit}&cursor={cursor}")).await
+}
+
+/// The canonical bytes of an entry that a server answered.
+fn canonical(one: &Value) -> Result<Vec<u8>> {
+    let parsed = strict::parse(one["entry"].to_string().as_bytes(), Limits::ENTRY);
+    Ok(parsed.with_context(|| format!("entry {}", one["index"]))?.to_canonical())
 }

@@ -1,7 +1,7 @@
 //! An entry as a row of a table (RFC 4180). Fields from elsewhere cannot become formulas of the
 //! program that opens it, and a row is always one line.
 
-use super::Record;
+use super::{Held, Record};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -79,12 +79,13 @@ fn field(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Workspace and index of a row.
-pub(super) fn place(row: &str) -> Option<(String, u64)> {
+/// The entry of a row.
+pub(super) fn held(row: &str) -> Option<Held> {
     let mut columns = row.splitn(3, ',');
     // A workspace may begin with a hyphen; its name has no comma, quote or apostrophe.
     let name = columns.next()?.trim_matches('"').trim_start_matches('\'');
-    Some((name.to_owned(), columns.next()?.parse().ok()?))
+    let index = columns.next()?.parse().ok()?;
+    Some(Held { log: name.to_owned(), index, entry: columns.next().into() })
 }
 
 #[cfg(test)]
@@ -105,7 +106,8 @@ mod tests {
             assert!(of(start).starts_with("\"'"), "{start}");
         }
         assert_eq!(of("a\nb"), "a\\nb");
-        assert_eq!(place(&format!("{},7,x", of("-eu"))), Some(("-eu".to_owned(), 7)));
+        let row = Held { log: "-eu".to_owned(), index: 7, entry: "x,y".into() };
+        assert_eq!(held(&format!("{},7,x,y", of("-eu"))), Some(row));
         assert_eq!(of("=cmd|' /C calc'!A0"), "\"'=cmd|' /C calc'!A0\"");
     }
 }

@@ -1,7 +1,7 @@
 //! Where an export goes. A file is continued after its last whole record; what a kill or a full
 //! disk has left of the next one is cut off first.
 
-use super::Format;
+use super::{Format, Held};
 use crate::exit::Fault;
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
@@ -12,39 +12,52 @@ use std::path::Path;
 /// Longest end of a file that is searched for a whole record; an entry has at most 16 KiB.
 const TAIL_BYTES: u64 = 1 << 20;
 
+/// What a file holds already.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where its last whole record ends; 0 where there is none.
+    pub(super) end: u64,
+    /// That record.
+    pub(super) last: Option<Held>,
+}
+
+/// Looks at the file to write and changes nothing: it may turn out to be of another log.
+pub(super) fn look(path: Option<&Path>, format: Format) -> Result<Found> {
+    let nothing = Found { end: 0, last: None };
+    let Some(path) = path else { return Ok(nothing) };
+    let context = || format!("{} cannot be continued", path.display());
+    match File::open(path) {
+        Ok(mut file) => found(&mut file, format).with_context(context),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(nothing),
+        Err(error) => Err(error).with_context(context),
+    }
+}
+
 pub(super) struct Sink {
     out: BufWriter<Box<dyn Write>>,
     file: Option<File>,
-    last: Option<(String, u64)>,
 }
 
 impl Sink {
-    /// Opens a file, or standard output.
-    pub(super) fn open(path: Option<&Path>, format: Format) -> Result<Self> {
-        let Some(path) = path else {
-            let out = BufWriter::new(Box::new(std::io::stdout()) as Box<dyn Write>);
-            let mut sink = Self { out, file: None, last: None };
-            sink.write(format.header().as_bytes())?;
-            return Ok(sink);
+    /// Opens a file behind what it holds, or standard output.
+    pub(super) fn open(path: Option<&Path>, format: Format, end: u64) -> Result<Self> {
+        let (out, file): (Box<dyn Write>, _) = match path {
+            None => (Box::new(std::io::stdout()), None),
+            Some(path) => {
+                let context = || format!("{} cannot be written", path.display());
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(false).mode(0o600);
+                let mut file = options.open(path).with_context(context)?;
+                file.set_len(end).with_context(context)?;
+                file.seek(SeekFrom::End(0)).with_context(context)?;
+                (Box::new(file.try_clone()?), Some(file))
+            }
         };
-        let context = || format!("{} cannot be written", path.display());
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(path).with_context(context)?;
-        let (end, last) = resume(&mut file, format).with_context(context)?;
-        file.set_len(end).with_context(context)?;
-        file.seek(SeekFrom::End(0)).with_context(context)?;
-        let out = BufWriter::new(Box::new(file.try_clone()?) as Box<dyn Write>);
-        let mut sink = Self { out, file: Some(file), last };
+        let mut sink = Self { out: BufWriter::new(out), file };
         if end == 0 {
             sink.write(format.header().as_bytes())?;
         }
         Ok(sink)
-    }
-
-    /// Workspace (or origin) and index of the last record that was there already.
-    pub(super) fn last(&self) -> Option<(String, u64)> {
-        self.last.clone()
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -73,8 +86,7 @@ fn broken(error: std::io::Error) -> anyhow::Error {
     anyhow::Error::from(error).context("the export could not be written")
 }
 
-/// The end of the last whole record, and its place; 0 where there is none.
-fn resume(file: &mut File, format: Format) -> Result<(u64, Option<(String, u64)>)> {
+fn found(file: &mut File, format: Format) -> Result<Found> {
     let len = file.metadata()?.len();
     let start = len.saturating_sub(TAIL_BYTES);
     file.seek(SeekFrom::Start(start))?;
@@ -87,7 +99,7 @@ fn resume(file: &mut File, format: Format) -> Result<(u64, Option<(String, u64)>
     let Some(newline) = tail.iter().rposition(|byte| *byte == b'\n') else {
         // Nothing but the torn beginning of a first line, or nothing at all.
         let first = tail.first().is_none_or(|byte| matches!(byte, b'{' | b'w'));
-        return if start == 0 && first { Ok((0, None)) } else { Err(foreign()) };
+        return if start == 0 && first { Ok(Found { end: 0, last: None }) } else { Err(foreign()) };
     };
     let end = start + newline as u64 + 1;
     let before = tail.get(..newline).unwrap_or_default();
@@ -97,25 +109,26 @@ fn resume(file: &mut File, format: Format) -> Result<(u64, Option<(String, u64)>
     let line = line.trim_end_matches('\r');
     if !format.header().is_empty() && start == 0 && from == 0 {
         let header = line == format.header().trim_end();
-        return if header { Ok((end, None)) } else { Err(foreign()) };
+        return if header { Ok(Found { end, last: None }) } else { Err(foreign()) };
     }
-    let place = format.place(line).ok_or_else(foreign)?;
-    Ok((end, Some(place)))
+    let last = format.held(line).ok_or_else(foreign)?;
+    Ok(Found { end, last: Some(last) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// How long the file is that is continued, and the place of its last record.
     fn resumed(format: Format, content: &str) -> Result<(u64, Option<(String, u64)>)> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         std::fs::write(&path, content).unwrap();
-        let sink = Sink::open(Some(&path), format)?;
-        let last = sink.last();
-        drop(sink);
+        let found = look(Some(&path), format)?;
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), content, "looking changes nothing");
+        drop(Sink::open(Some(&path), format, found.end)?);
         let held = std::fs::read_to_string(&path).unwrap();
-        Ok((held.len() as u64, last))
+        Ok((held.len() as u64, found.last.map(|last| (last.log, last.index))))
     }
 
     #[test]

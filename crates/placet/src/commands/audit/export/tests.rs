@@ -168,7 +168,7 @@ fn golden(format: Format, wanted: &str) {
     assert_eq!(text, wanted, "PLACET_GOLDEN=1 writes the files anew");
     // Each record says where it stands, so that a file can be continued.
     let records = text.lines().skip(usize::from(format == Format::Csv));
-    let places: Vec<u64> = records.map(|line| format.place(line).unwrap().1).collect();
+    let places: Vec<u64> = records.map(|line| format.held(line).unwrap().index).collect();
     assert_eq!(places, [7, 8, 9, 10, 11, 12, 13]);
 }
 
