@@ -151,6 +151,7 @@ pub const COMMAND_CODES: &[(&str, &str)] = &[
     ("data_dir_older_format", "The data directory is of an older format"),
     ("data_dir_read_only", "The directory was opened for reading"),
     ("handover_refused", "A handover between signing keys is refused"),
+    ("keys_not_destroyed", "Keys of erased payloads are not destroyed yet"),
     ("signing_key_missing", "The key that signs a log is missing"),
     ("demo_deviation", "The demo saw something else than it expects"),
     ("digest_mismatch", "The receipt is for another action"),

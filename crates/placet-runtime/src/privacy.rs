@@ -172,8 +172,14 @@ impl Plane {
             let by = Some((principal, decision));
             self.erase_page(workspace, page.decisions, &spec.reason, by, &mut plan).await?;
         }
-        plan.destroyed = self.destroy(workspace).await.is_ok();
+        plan.destroyed = self.destroyed(workspace).await;
         Ok(plan)
+    }
+
+    /// Whether the keys of everything that the log says is erased are destroyed, after trying once
+    /// more.
+    pub async fn destroyed(&self, workspace: &Workspace) -> bool {
+        self.destroy(workspace).await.is_ok()
     }
 
     /// Erases what retention asks for in every workspace: a bounded part of it, each batch a logged

@@ -41,16 +41,18 @@ pub(crate) async fn erase(mut call: Call) -> Result<Response, Problem> {
     let plane = call.server.plane.clone();
     let workspace = &session.workspace;
     let spec = spec(&mut fields, workspace, plane.now())?;
-    let plan = plane.plan_erase(workspace, &spec).await?;
+    let mut plan = plane.plan_erase(workspace, &spec).await?;
     if dry_run {
         return answer(StatusCode::OK, &spec, plan, true, None);
     }
     if plan.payloads == 0 {
         // Nobody is asked to approve what comes to nothing.
-        return match plan.kept {
-            Some(kept) => Err(PlaneError::Rejected(kept).into()),
-            None => answer(StatusCode::OK, &spec, plan, false, None),
-        };
+        if let Some(kept) = plan.kept {
+            return Err(PlaneError::Rejected(kept).into());
+        }
+        // What was erased before may still wait for its keys to go.
+        plan.destroyed = plan.erased_before == 0 || plane.destroyed(workspace).await;
+        return answer(StatusCode::OK, &spec, plan, false, None);
     }
     let body = placet_runtime::Plane::erase_request(&spec, key, random());
     let decision = match permitted(&call, &session, body, USED_UP).await? {

@@ -51,6 +51,26 @@ fn erasing_looks_first_asks_and_says_what_it_did() {
 }
 
 #[test]
+fn an_erasure_is_no_success_before_the_keys_are_gone() {
+    let server = Server::dev();
+    decided(&server, "maria");
+    let erase =
+        |subject: &str| server.run(&["audit", "erase", "--subject", subject, "--yes", "--json"]);
+    // A reader keeps what was there in the write-ahead log.
+    let reader = rusqlite::Connection::open(format!("{}/keys.db", server.data())).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sqlite_master;").unwrap();
+    for _ in 0..2 {
+        let run = erase("maria").exits(1);
+        assert!(run.err.contains("docs/errors/keys_not_destroyed.md"), "{run:?}");
+    }
+    // What comes to nothing waits for nothing.
+    erase("hans").exits(0);
+    drop(reader);
+    let done = erase("maria").exits(0).json();
+    assert_eq!((&done["erased_before"], &done["destroyed"]), (&json!(1), &json!(true)), "{done}");
+}
+
+#[test]
 fn what_is_erased_stays_erased_after_a_restore() {
     let mut server = Server::dev();
     decided(&server, "maria");
