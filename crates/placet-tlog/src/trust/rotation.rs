@@ -139,8 +139,32 @@ impl Trust {
     /// The first link that is refused.
     #[cfg(feature = "portable")]
     pub fn accept_chain(&self, text: &str) -> Result<Self, ChainError> {
+        self.walk(text, &Self::default())
+    }
+
+    /// This trust after handovers as [`accept_chain`](Self::accept_chain) takes them, without what
+    /// `announced` takes away ([`restricted`](Self::restricted)). A key that is revoked there, from
+    /// whatever size on, vouches for nobody.
+    ///
+    /// # Errors
+    /// The first link that is refused.
+    #[cfg(feature = "portable")]
+    pub fn follow(&self, text: &str, announced: &Self) -> Result<Self, ChainError> {
+        let followed = self.accept_chain(text)?;
+        // An end that the handovers explain is no revocation.
+        let mut revoked = followed.restricted(announced).keys;
+        revoked.retain(|key| !followed.keys.contains(key));
+        // All links were good: what is refused now is refused for the revocations.
+        let refused =
+            |ChainError { at, .. }| ChainError { at, error: RotationError::OldKeyRevoked };
+        self.walk(text, &Self { keys: revoked }).map_err(refused)
+    }
+
+    /// Walks a chain with less trust at every step.
+    #[cfg(feature = "portable")]
+    fn walk(&self, text: &str, less: &Self) -> Result<Self, ChainError> {
         let malformed = |error| ChainError { at: 0, error: RotationError::Text(error) };
-        let mut trust = self.clone();
+        let mut trust = self.restricted(less);
         let mut begun: Vec<String> = Vec::new();
         for (at, note) in split_chain(text).map_err(malformed)?.iter().enumerate() {
             let refused = |error| ChainError { at, error };
@@ -149,7 +173,7 @@ impl Trust {
                 .map_err(|error| refused(RotationError::Text(error)))?;
             let known = begun.contains(&origin);
             match trust.accept_handover(note) {
-                Ok(next) => trust = next,
+                Ok(next) => trust = next.restricted(less),
                 Err(RotationError::UnknownKey) if !known => continue,
                 Err(error) => return Err(refused(error)),
             }
@@ -236,6 +260,30 @@ impl Trust {
             _ => key.status = KeyStatus::Revoked,
         }
         Ok(Self { keys })
+    }
+
+    /// This trust without what `announced` says of the same keys that they may not sign: all of it
+    /// where they are revoked, and what is larger than a range that ends sooner there. Nothing is
+    /// ever given, so whoever announces it need not be believed.
+    #[must_use]
+    pub fn restricted(&self, announced: &Self) -> Self {
+        let mut keys = self.keys.clone();
+        for key in &mut keys {
+            let said = announced.find(key.key.name(), key.key.id());
+            let Some(said) = said.filter(|said| said.key == key.key) else { continue };
+            let sooner = |to: &u64| key.to_size.is_none_or(|known| *to < known);
+            match said.to_size.filter(sooner) {
+                _ if key.status == KeyStatus::Revoked => {}
+                _ if said.status == KeyStatus::Revoked => key.status = KeyStatus::Revoked,
+                Some(to) if to < key.from_size => key.status = KeyStatus::Revoked,
+                Some(to) => {
+                    key.status = KeyStatus::Retired;
+                    key.to_size = Some(to);
+                }
+                None => {}
+            }
+        }
+        Self { keys }
     }
 }
 

@@ -46,6 +46,21 @@ pub(crate) struct RevokeSigner {
     everywhere: bool,
 }
 
+/// From which keys to begin, and where to.
+#[derive(Args, Debug)]
+struct Pin {
+    /// Take no key from the server but those that the keys pinned in this file handed over to;
+    /// revocations are taken.
+    #[arg(long, value_name = "FILE")]
+    follow: Option<PathBuf>,
+    /// Where to.
+    #[arg(long, default_value = "placet-trust.json", value_name = "FILE")]
+    out: PathBuf,
+    /// Write over a file that pins logs of which the server has no keys.
+    #[arg(long)]
+    replace: bool,
+}
+
 #[derive(Subcommand, Debug)]
 enum KeyCommand {
     /// Make a key; it is shown once. With two admins, the other one has to approve it.
@@ -91,12 +106,8 @@ enum KeyCommand {
     },
     /// Save the keys that sign the server's logs, for `placet verify`.
     Trust {
-        /// Take no key from the server but those that the keys pinned in this file handed over to.
-        #[arg(long, value_name = "FILE")]
-        follow: Option<PathBuf>,
-        /// Where to.
-        #[arg(long, default_value = "placet-trust.json", value_name = "FILE")]
-        out: PathBuf,
+        #[command(flatten)]
+        pin: Pin,
         #[command(flatten)]
         ask: Ask,
     },
@@ -138,7 +149,7 @@ pub(crate) async fn run(args: KeyArgs) -> Done {
                 .await
         }
         KeyCommand::RevokeSigner { signer, governed } => revoke_signer(&governed, signer).await,
-        KeyCommand::Trust { follow, out, ask } => trust(&ask, follow.as_deref(), &out).await,
+        KeyCommand::Trust { pin, ask } => trust(&ask, &pin).await,
     }
 }
 
@@ -201,23 +212,26 @@ fn changed(what: &str, done: &Value) {
     output::line("Hand out new trust files: `placet key trust` writes the ranges of all keys.");
 }
 
-async fn trust(ask: &Ask, follow: Option<&Path>, out: &Path) -> Done {
+async fn trust(ask: &Ask, Pin { follow, out, replace }: &Pin) -> Done {
     let client = ask.client()?;
+    let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
+    let announced = Trust::parse::<Fast>(&reply.body).map_err(|error| {
+        Fault::new("trust_malformed", format!("the server's keys are refused: {error}"))
+    })?;
     let trust = match follow {
-        None => {
-            let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
-            Trust::parse::<Fast>(&reply.body).map_err(|error| {
-                Fault::new("trust_malformed", format!("the server's keys are refused: {error}"))
-            })?
-        }
+        None => announced,
         Some(pinned) => {
             let pinned = verify::read_trust(pinned)?;
             let path = "/.well-known/placet-handovers";
             let reply = client.expect(Method::GET, path, &[], None).await?;
             let chain = String::from_utf8_lossy(&reply.body);
-            pinned.accept_chain(&chain).map_err(|error| verify::refused_handover(&error))?
+            let followed = pinned.follow(&chain, &announced);
+            followed.map_err(|error| verify::refused_handover(&error))?
         }
     };
+    if !replace {
+        refuse_loss(out, &trust)?;
+    }
     std::fs::write(out, trust.write() + "\n")
         .with_context(|| format!("{} cannot be written", out.display()))?;
     let keys: Vec<String> = trust.keys().iter().map(|key| key.key.to_string()).collect();
@@ -229,6 +243,28 @@ async fn trust(ask: &Ask, follow: Option<&Path>, out: &Path) -> Done {
         }
         output::line("Compare them with what the operator published before you rely on them.");
     })
+}
+
+/// Refuses to write over a file that pins what would be gone then.
+fn refuse_loss(out: &Path, trust: &Trust) -> Result<(), Fault> {
+    // A device is none.
+    let Some(held) = out.is_file().then(|| std::fs::read(out).ok()).flatten() else {
+        return Ok(());
+    };
+    let refused = |what: String| {
+        let next = "name another file with --out, or --replace to write over it";
+        Err(Fault::usage(format!("{} {what}", out.display())).next(next))
+    };
+    match Trust::parse::<Fast>(&held) {
+        _ if held.trim_ascii().is_empty() => Ok(()),
+        Err(_) => refused("holds something else than pinned keys".to_owned()),
+        Ok(held) => match held.keys().iter().find(|key| !trust.knows(key.key.name())) {
+            None => Ok(()),
+            Some(key) => {
+                refused(format!("pins {}, of which the server has no keys", key.key.name()))
+            }
+        },
+    }
 }
 
 /// Which trees a pinned key may sign, in words.

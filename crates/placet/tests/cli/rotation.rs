@@ -102,6 +102,51 @@ fn a_rotation_is_followed_by_witnesses_verifiers_and_auditors() {
 }
 
 #[test]
+fn following_takes_revocations_and_no_key_that_a_revoked_one_vouches_for() {
+    let server = Server::dev();
+    let before = trust_of(&server, "before.json");
+    let decision = decide(&server);
+    let path = format!("/api/v1/receipts/{}", decision["id"].as_str().unwrap());
+    let old = write(&server, "old", &server.get(&path));
+    server.run(&["key", "rotate"]).exits(0);
+    let both = trust_of(&server, "both.json");
+    let text = std::fs::read(&before).unwrap();
+    let pins: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let vkey = pins["keys"][0]["vkey"].as_str().unwrap().to_owned();
+    let followed = server.file("followed.json");
+    let follow = |pinned: &str| {
+        server.run(&["key", "trust", "--follow", pinned, "--out", &followed, "--json"])
+    };
+    let verify = || placet(&["verify", &old, "--trust", &followed, "--json"]);
+    follow(&before).exits(0);
+    verify().exits(0);
+    for (more, word) in [(&["--from-size", "2"][..], "key_out_of_range"), (&[], "key_revoked")] {
+        server.run(&[&["key", "revoke-signer", &vkey][..], more].concat()).exits(0);
+        // It may have been stolen by then, so that its handover says nothing.
+        let refused = follow(&before).exits(1).json();
+        assert_eq!(refused["code"], "handover_refused");
+        assert!(refused["detail"].as_str().unwrap().contains("old_key_revoked"), "{refused}");
+        follow(&both).exits(0);
+        assert_eq!(code(&verify().exits(1)), word);
+        assert_eq!(pinned(&followed), pinned(&trust_of(&server, "fresh.json")));
+    }
+}
+
+#[test]
+fn pins_of_another_log_are_not_written_over() {
+    let (one, other) = (Server::dev(), Server::dev());
+    let file = trust_of(&one, "trust.json");
+    trust_of(&one, "trust.json");
+    let held = std::fs::read(&file).unwrap();
+    let over = ["key", "trust", "--out", &file];
+    let refused = other.run(&over).exits(2);
+    assert!(refused.err.contains("--replace"), "{refused:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), held);
+    other.run(&[&over[..], &["--replace"]].concat()).exits(0);
+    assert_ne!(std::fs::read(&file).unwrap(), held);
+}
+
+#[test]
 fn a_revoked_key_is_refused_by_whoever_has_the_new_trust_file() {
     let server = Server::start(&["--admin", "human:ann"]);
     let ann = server.key.clone().unwrap();
