@@ -1,7 +1,7 @@
 //! The way back: files of back-ups in a directory that no server takes before it is whole. Owns what
 //! of restored keys must not be as it was; refuses to judge what the log says.
 
-use super::{Manifest, each_chunk, remove};
+use super::{FileRecord, Manifest, each_chunk, remove};
 use crate::dir::{DataDir, KEYS, LOCK};
 use crate::error::OpenError;
 use crate::files;
@@ -21,6 +21,8 @@ const RESTORING: &str = "RESTORING";
 #[derive(Debug)]
 pub struct Restoring {
     target: PathBuf,
+    /// Whether the directory was made for it.
+    made: bool,
     found: u64,
     files: Vec<String>,
     keys: Option<Renewed>,
@@ -42,38 +44,48 @@ impl Restoring {
     ) -> Result<Self, OpenError> {
         let failed = |e| OpenError::failed(target, e);
         refuse_used(target)?;
-        let listed =
-            || backups.iter().flat_map(|(from, all)| all.files.iter().map(move |one| (*from, one)));
-        let format = listed().find(|(_, one)| one.name == FORMAT);
+        let format = listed(backups).find(|(_, one)| one.name == FORMAT);
         let (from, format) =
             format.ok_or_else(|| OpenError::damaged("the back-up has no FORMAT"))?;
         let found = format::served(from)?;
+        let made = !target.exists();
         files::create_private_dir(target).map_err(failed)?;
         let lock = Lock::take(target)?;
         // Again under the lock: another restore may have finished in between.
         refuse_used(target)?;
+        let (files, keys) = (Vec::new(), None);
+        let mut this = Self { target: target.into(), made, found, files, keys, _lock: lock };
+        match this.fill((&from.join(FORMAT), format), backups, progress) {
+            Ok(()) => Ok(this),
+            Err(error) => {
+                this.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        (format, listed_format): (&Path, &FileRecord),
+        backups: &[(&Path, &Manifest)],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), OpenError> {
+        let target = &self.target;
         // First of all, so that an attempt that is killed is known for what it is.
         let marker = target.join(RESTORING);
         remove(&marker)?;
-        copy_checked(&from.join(FORMAT), &marker, (format.bytes, format.sha256), progress)?;
-        files::sync_dir(target).map_err(failed)?;
-        let mut this =
-            Self { target: target.into(), found, files: Vec::new(), keys: None, _lock: lock };
-        for (from, record) in listed().filter(|(_, one)| one.name != FORMAT) {
+        copy_checked(format, &marker, listed_format, progress)?;
+        files::sync_dir(target).map_err(|e| OpenError::failed(target, e))?;
+        for (from, record) in listed(backups).filter(|(_, one)| one.name != FORMAT) {
             let to = target.join(&record.name);
             remove(&to)?;
-            this.files.push(record.name.clone());
-            let wanted = (record.bytes, record.sha256);
-            if let Err(error) = copy_checked(&from.join(&record.name), &to, wanted, progress) {
-                this.abandon();
-                return Err(error);
-            }
+            self.files.push(record.name.clone());
+            copy_checked(&from.join(&record.name), &to, record, progress)?;
             if record.name == KEYS {
-                this.keys = Some(slots::renew(&to)?);
+                self.keys = Some(slots::renew(&to)?);
             }
         }
-        format::step_from(target, found)?;
-        Ok(this)
+        format::step_from(target, self.found)
     }
 
     /// What is there, to be looked at before it is believed. The master key is that of the
@@ -121,14 +133,26 @@ impl Restoring {
             .map_err(|e| OpenError::failed(target, e))
     }
 
-    /// Removes what was put there; what cannot be removed does no harm.
+    /// Removes what was put there, the directory too if it was made for it; what cannot be removed
+    /// does no harm.
     pub fn abandon(self) {
         for name in self.files.iter().map(String::as_str).chain([RESTORING]) {
             for suffix in ["", "-journal", "-wal", "-shm"] {
                 let _ = files::remove_if_there(&self.target.join(format!("{name}{suffix}")));
             }
         }
+        let _ = files::remove_if_there(&self.target.join(LOCK));
+        if self.made {
+            let _ = fs::remove_dir(&self.target);
+        }
     }
+}
+
+/// The files of all back-ups, and where each is.
+fn listed<'b>(
+    backups: &'b [(&'b Path, &'b Manifest)],
+) -> impl Iterator<Item = (&'b Path, &'b FileRecord)> {
+    backups.iter().flat_map(|(from, all)| all.files.iter().map(move |one| (*from, one)))
 }
 
 /// Refuses a directory that holds anything but what a volume, a lock, or a restore that was killed
@@ -155,7 +179,7 @@ pub fn refuse_used(target: &Path) -> Result<(), OpenError> {
 fn copy_checked(
     from: &Path,
     to: &Path,
-    wanted: (u64, [u8; 32]),
+    wanted: &FileRecord,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), OpenError> {
     let mut source = File::open(from).map_err(|e| OpenError::failed(from, e))?;
@@ -168,7 +192,7 @@ fn copy_checked(
         target.write_all(chunk)
     });
     copied.and_then(|()| target.sync_all()).map_err(|e| OpenError::failed(to, e))?;
-    if (bytes, digest.finish()) == wanted {
+    if (bytes, digest.finish()) == (wanted.bytes, wanted.sha256) {
         return Ok(());
     }
     Err(OpenError::damaged(format_args!("{} is not the file that was backed up", from.display())))

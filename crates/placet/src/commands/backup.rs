@@ -1,6 +1,8 @@
 //! `backup` and `restore`: taking a data directory along while it is served, and bringing it back.
 //! Owns the order of things and what is checked before anything is believed.
 
+mod places;
+
 use super::audit::check::{self, Checked, Pass};
 use crate::exit::{Done, Fault};
 use crate::output;
@@ -79,6 +81,7 @@ pub(crate) struct RestoreArgs {
 /// Runs `backup`.
 pub(crate) fn run(args: &BackupArgs) -> Done {
     let dir = DataDir::open_read_only(&args.data)?;
+    places::refuse_backup(args.to.as_deref(), args.keys_to.as_deref())?;
     let mut log = args.to.as_deref().map(Staging::begin).transpose()?;
     let mut keys = args.keys_to.as_deref().map(Staging::begin).transpose()?;
     let mut wanted = Vec::new();
@@ -263,6 +266,7 @@ fn people(to: &Path, manifest: &Manifest) {
 /// Runs `restore`.
 pub(crate) fn restore(args: &RestoreArgs) -> Done {
     backup::refuse_used(&args.data)?;
+    places::refuse_inside("--data", &args.data)?;
     let data = manifest(&args.from)?;
     let keys =
         args.keys_from.as_deref().map(|from| Ok::<_, anyhow::Error>((from, manifest(from)?)));
@@ -270,6 +274,12 @@ pub(crate) fn restore(args: &RestoreArgs) -> Done {
     if !data.has("journal.db") {
         let detail = format!("{} holds no log", args.from.display());
         return Err(Fault::new("data_dir_damaged", detail).next("name the log's back-up").into());
+    }
+    if let Some((from, keys)) = &keys
+        && !["identity.db", "keys.db"].iter().all(|name| keys.has(name))
+    {
+        let detail = format!("--keys-from {} holds no keys", from.display());
+        return Err(Fault::usage(detail).next("name the back-up that --keys-to made").into());
     }
     let marks = args.highwater.as_deref().map(marks).transpose()?;
     if args.accept_loss {
@@ -367,7 +377,14 @@ fn after_loss(pass: &Pass, marks: Option<&HighWater>, instance: &str) -> Vec<Str
 }
 
 fn manifest(dir: &Path) -> Result<Manifest> {
-    Ok(Manifest::load(dir)?.ok_or_else(|| OpenError::Missing { path: dir.into() })?)
+    let none = || {
+        let (what, next) = match dir.join("FORMAT").exists() {
+            true => ("is a data directory and no back-up", "take one of it with `placet backup`"),
+            false => ("is no back-up: it has no backup.json", "name one that `placet backup` made"),
+        };
+        Fault::usage(format!("{} {what}", dir.display())).next(next)
+    };
+    Ok(Manifest::load(dir)?.ok_or_else(none)?)
 }
 
 /// The whole log as it was put there, against what the back-up says of it, and the keys against the

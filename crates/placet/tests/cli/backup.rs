@@ -430,6 +430,54 @@ fn an_altered_back_up_is_refused() {
 }
 
 #[test]
+fn back_ups_stand_apart_and_nothing_is_left_of_what_is_refused() {
+    let mut server = Server::dev();
+    server.stop();
+    let (data, log, keys) = (server.data(), server.file("log"), server.file("keys"));
+    let listing = || {
+        let names = std::fs::read_dir(server.dir.path()).unwrap().map(|it| it.unwrap().path());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    let refused = |args: &[&str], why: &str| {
+        let held = listing();
+        let run = placet(args).exits(2);
+        assert!(run.err.contains(why) && run.err.contains("next:"), "{args:?}: {run:?}");
+        assert_eq!(listing(), held, "{args:?}");
+    };
+    let backup = ["backup", "--data", &data];
+    let nested = format!("{log}/keys");
+    for other in [&log, &nested] {
+        let to = ["--to", &log, "--keys-to", other];
+        refused(&[&backup[..], &to].concat(), "two directories");
+    }
+    let within = format!("{data}/log");
+    refused(&[&backup[..], &["--to", &within]].concat(), "inside the data directory");
+    placet(&[&backup[..], &["--to", &log, "--keys-to", &keys]].concat()).exits(0);
+
+    let (back, within) = (server.file("back"), format!("{keys}/back"));
+    let restore = |from: &str, keys: &str, to: &str, why: &str| {
+        refused(&["restore", "--from", from, "--keys-from", keys, "--data", to], why);
+    };
+    restore(&log, &keys, &within, "inside the back-up");
+    restore(&log, &log, &back, "holds no keys");
+    restore(&data, &keys, &back, "is a data directory and no back-up");
+    restore(&server.file("none"), &keys, &back, "is no back-up");
+    // Refused in the middle, and the directory was there before: it is empty again.
+    let (file, made) = (format!("{keys}/keys.db"), server.file("made"));
+    let mut altered = std::fs::read(&file).unwrap();
+    altered[200] ^= 4;
+    std::fs::write(&file, altered).unwrap();
+    std::fs::create_dir(&made).unwrap();
+    for to in [&back, &made] {
+        placet(&["restore", "--from", &log, "--keys-from", &keys, "--data", to]).exits(1);
+    }
+    assert!(!exists(&back));
+    assert_eq!(std::fs::read_dir(&made).unwrap().count(), 0);
+}
+
+#[test]
 fn a_back_up_that_is_killed_leaves_no_back_up_and_the_next_one_is_whole() {
     let server = Server::dev();
     let (data, log) = (server.data(), server.file("log"));
