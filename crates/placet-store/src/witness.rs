@@ -41,7 +41,8 @@ pub struct WitnessStore {
     seed: Secret,
     /// `None` after a failure: what failed to flush must not be read back as if it were durable.
     conn: Mutex<Option<Connection>>,
-    _lock: Lock,
+    /// `None` where it is only read.
+    _lock: Option<Lock>,
 }
 
 impl std::fmt::Debug for WitnessStore {
@@ -51,6 +52,16 @@ impl std::fmt::Debug for WitnessStore {
 }
 
 impl WitnessStore {
+    /// Opens a directory to read what it keeps, also beside the witness; `None` where none was made.
+    ///
+    /// # Errors
+    /// [`OpenError`]: damaged, not accessible.
+    pub fn open_read_only(dir: &Path) -> Result<Option<Self>, OpenError> {
+        let (Some(seed), path) = (known_seed(dir)?, dir.join(STORE)) else { return Ok(None) };
+        let conn = Mutex::new(Some(sqlite::open_reader(&path, &SCHEMA)?));
+        Ok(Some(Self { path, seed, conn, _lock: None }))
+    }
+
     /// Opens the directory, and makes it and a new seed where there is none.
     ///
     /// # Errors
@@ -59,13 +70,10 @@ impl WitnessStore {
         let failed = |path: &Path, e: std::io::Error| OpenError::failed(path, e);
         files::create_private_dir(dir).map_err(|e| failed(dir, e))?;
         let lock = Lock::take(dir)?;
-        let (seed_path, path) = (dir.join(SEED), dir.join(STORE));
-        let known = files::read_small(&seed_path).map_err(|e| failed(&seed_path, e))?;
+        let path = dir.join(STORE);
         // The seed is written last: a directory without one was not finished.
-        let seed = match known {
-            Some(text) => read_seed(&text).ok_or_else(|| {
-                OpenError::damaged(format_args!("{}: expected 64 hex digits", seed_path.display()))
-            })?,
+        let seed = match known_seed(dir)? {
+            Some(seed) => seed,
             None => {
                 for name in [STORE, "witness.db-wal", "witness.db-shm"] {
                     files::remove_if_there(&dir.join(name)).map_err(|e| failed(dir, e))?;
@@ -79,7 +87,7 @@ impl WitnessStore {
         };
         let conn = sqlite::open_writer(&path, &SCHEMA)?;
         conn.execute_batch(HANDOVERS).map_err(|e| sqlite::refused(&path, &e))?;
-        Ok(Self { path, seed, conn: Mutex::new(Some(conn)), _lock: lock })
+        Ok(Self { path, seed, conn: Mutex::new(Some(conn)), _lock: Some(lock) })
     }
 
     /// The seed of its Ed25519 key (RFC 8032).
@@ -198,6 +206,14 @@ fn latest(conn: &Connection, origin: &str) -> rusqlite::Result<Option<(Seen, Str
         Ok(((unsigned(row, 0)?, row.get(1)?), row.get(2)?))
     })
     .optional()
+}
+
+/// The seed of a directory that was finished.
+fn known_seed(dir: &Path) -> Result<Option<Secret>, OpenError> {
+    let path = dir.join(SEED);
+    let text = files::read_small(&path).map_err(|e| OpenError::failed(&path, e))?;
+    let damaged = || OpenError::damaged(format_args!("{}: expected 64 hex digits", path.display()));
+    text.map(|text| read_seed(&text).ok_or_else(damaged)).transpose()
 }
 
 fn read_seed(text: &[u8]) -> Option<Secret> {

@@ -16,7 +16,7 @@ use alloc::string::{String, ToString};
 
 mod evidence;
 
-pub use evidence::{EVIDENCE_BYTES_MAX, EvidenceError, Fork};
+pub use evidence::{EVIDENCE_BYTES_MAX, EVIDENCE_HEADER, EvidenceError, Fork};
 
 /// Complete nodes by level and index.
 type NodeMap = BTreeMap<(u32, u64), Hash>;

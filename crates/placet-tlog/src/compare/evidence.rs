@@ -10,7 +10,8 @@ use alloc::string::String;
 use core::fmt;
 use core::fmt::Write as _;
 
-const HEADER: &str = "placet/fork/1\n";
+/// The first line of evidence.
+pub const EVIDENCE_HEADER: &str = "placet/fork/1\n";
 /// Largest evidence that is read, in bytes: two receipts and a head.
 pub const EVIDENCE_BYTES_MAX: usize = 2 * RECEIPT_BYTES_MAX + 4096;
 
@@ -87,7 +88,7 @@ impl Fork {
     /// with its place and its length in bytes.
     #[must_use]
     pub fn write(&self) -> String {
-        let mut out = String::from(HEADER);
+        let mut out = String::from(EVIDENCE_HEADER);
         let origin = &self.first.checkpoint().origin;
         let (what, first, second) = match self.contradiction {
             Contradiction::Root { size, first, second } => {
@@ -123,7 +124,7 @@ impl Fork {
             return Err(EvidenceError::TooLarge);
         }
         let (_, papers) = text
-            .strip_prefix(HEADER)
+            .strip_prefix(EVIDENCE_HEADER)
             .and_then(|rest| rest.split_once("\n\n"))
             .ok_or(EvidenceError::Text)?;
         let (first, rest) = paper(papers, "first ").ok_or(EvidenceError::Text)?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use hyper::Method;
 use placet_runtime::check_handover;
+use placet_tlog::compare::{EvidenceError, Fork};
 use placet_tlog::receipt::is_receipt;
 use placet_tlog::trust::ChainError;
 use placet_tlog::verify::{PortableHasher, Verified, Verifier, VerifyError, verify_receipt};
@@ -25,7 +26,8 @@ use std::process::ExitCode;
 /// Verify receipts offline with pinned keys: exit 0 verified, 1 refused.
 ///
 /// A receipt proves what was decided and that the log holds it. That an action may execute now is
-/// asked with --expect PERMIT; that it was this action, with --digest and --salt.
+/// asked with --expect PERMIT; that it was this action, with --digest and --salt. Evidence of a fork,
+/// which --compare prints, is checked as well.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet key trust                                   # once: pin the keys that sign the log
@@ -36,14 +38,14 @@ use std::process::ExitCode;
   placet verify receipt.txt --handover handover.txt  # the pinned key has handed over since
   placet verify --compare mine.txt theirs.txt        # can one log have signed both?")]
 pub(crate) struct VerifyArgs {
-    /// Receipts; `-` for standard input.
+    /// Receipts, or evidence of a fork; `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     /// Trust file with the pinned keys.
     #[arg(long, env = "PLACET_TRUST", default_value = "./placet-trust.json", value_name = "FILE")]
     trust: PathBuf,
     /// Take the keys from this server instead, and so believe it.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "trust")]
     keys: Option<String>,
     /// Refuse any other outcome; PERMIT also holds for the collected permit of an approved action.
     #[arg(long, value_name = "OUTCOME")]
@@ -78,16 +80,41 @@ struct Refused {
     why: String,
 }
 
-impl From<VerifyError> for Refused {
-    fn from(error: VerifyError) -> Self {
+impl Refused {
+    fn of(code: &'static str, error: &dyn std::error::Error) -> Self {
         let mut why = error.to_string();
-        let mut cause = std::error::Error::source(&error);
+        let mut cause = error.source();
         while let Some(error) = cause {
             why = format!("{why}: {error}");
             cause = error.source();
         }
-        Self { code: error.code(), why }
+        Self { code, why }
     }
+}
+
+impl From<VerifyError> for Refused {
+    fn from(error: VerifyError) -> Self {
+        Self::of(error.code(), &error)
+    }
+}
+
+impl From<EvidenceError> for Refused {
+    fn from(error: EvidenceError) -> Self {
+        let code = match error {
+            EvidenceError::TooLarge | EvidenceError::Text => "evidence_malformed",
+            EvidenceError::First(error) | EvidenceError::Second(error) => error.code(),
+            EvidenceError::NoFork => "no_fork",
+        };
+        Self::of(code, &error)
+    }
+}
+
+/// What a file proves.
+enum Proven {
+    /// The log holds this entry.
+    Entry(Box<(Verified, Entry)>),
+    /// The log signed what cannot both be true.
+    Fork(Box<Fork>),
 }
 
 /// Runs it.
@@ -107,10 +134,12 @@ pub(crate) async fn run(args: VerifyArgs) -> Done {
     let mut refused = 0;
     for file in &args.files {
         let bytes = local::read_input(file)?;
-        let result = verifier
-            .verify(&bytes)
-            .map_err(Refused::from)
-            .and_then(|verified| asked.of(&verified).map(|entry| (verified, entry)));
+        let result = match compare::evidence_in(&bytes) {
+            Some(text) => asked.of_evidence(text, &trust, policy.is_some()),
+            None => verifier.verify(&bytes).map_err(Refused::from).and_then(|verified| {
+                asked.of(&verified).map(|entry| Proven::Entry(Box::new((verified, entry))))
+            }),
+        };
         if result.is_err() {
             refused += 1;
         }
@@ -268,6 +297,18 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// Evidence of a fork holds no entry of which anything could be asked.
+    fn of_evidence(&self, text: &str, trust: &Trust, witnesses: bool) -> Result<Proven, Refused> {
+        if self.expect.is_some() || self.digest.is_some() || witnesses {
+            let why = "evidence of a fork is no receipt: check it without --expect, --digest and \
+                       --witnesses";
+            return Err(Refused { code: "receipt_malformed", why: why.to_owned() });
+        }
+        Ok(Proven::Fork(Box::new(compare::check_evidence(text, trust)?)))
+    }
+}
+
 /// The outcome that an entry is the authority for.
 fn authority(event: &Event) -> Option<&'static str> {
     match event {
@@ -277,8 +318,13 @@ fn authority(event: &Event) -> Option<&'static str> {
     }
 }
 
-fn document(file: &str, result: &Result<(Verified, Entry), Refused>) -> Value {
-    match result {
+fn document(file: &str, result: &Result<Proven, Refused>) -> Value {
+    let proven = match result {
+        Ok(Proven::Fork(fork)) => return compare::evidence_document(file, fork),
+        Ok(Proven::Entry(proven)) => Ok(&**proven),
+        Err(refused) => Err(refused),
+    };
+    match proven {
         Ok((verified, entry)) => json!({
             "verified": true,
             "code": "verified",
@@ -303,10 +349,11 @@ fn document(file: &str, result: &Result<(Verified, Entry), Refused>) -> Value {
     }
 }
 
-fn print(file: &str, result: &Result<(Verified, Entry), Refused>) {
+fn print(file: &str, result: &Result<Proven, Refused>) {
     let file = output::safe(file);
     let (verified, entry) = match result {
-        Ok(proven) => proven,
+        Ok(Proven::Entry(proven)) => &**proven,
+        Ok(Proven::Fork(fork)) => return compare::print_evidence(&file, fork),
         Err(refused) => {
             let word = output::paint(output::RED, "refused");
             output::line(&format!("{word}  {file}: {}: {}", refused.code, refused.why));

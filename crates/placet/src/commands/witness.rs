@@ -53,7 +53,12 @@ pub(crate) struct WitnessArgs {
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: WitnessArgs) -> Done {
     let logs = logs(&args)?;
-    let store = WitnessStore::open(&args.data)?;
+    // What a witness keeps is shown while it runs.
+    let kept = if args.show { WitnessStore::open_read_only(&args.data)? } else { None };
+    let store = match kept {
+        Some(store) => store,
+        None => WitnessStore::open(&args.data)?,
+    };
     let signer = MemorySigner::from_seed(&store.seed()).context("the seed is no Ed25519 key")?;
     let key = CosignerKey::new::<PortableHasher>(&args.name, signer.public_key())
         .map_err(|error| Fault::usage(format!("--name {:?}: {error}", args.name)))?;

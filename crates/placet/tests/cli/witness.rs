@@ -128,12 +128,26 @@ fn a_quorum_of_witnesses_is_demanded_and_a_rolled_back_log_is_caught() {
     let third = write(&server, "third", &text);
     let found = compare(&first, &third).exits(1).json();
     assert_eq!(found["code"], "fork", "{found}");
-    assert!(found["evidence"].as_str().unwrap().starts_with("placet/fork/1\n"), "{found}");
+    let evidence = found["evidence"].as_str().unwrap();
+    assert!(evidence.starts_with("placet/fork/1\n"), "{found}");
+    // Whoever has the key checks it, as a program keeps it and as a person does.
+    let check = |text: &str, more: &[&str]| {
+        let file = write(&server, "evidence", text);
+        placet(&[&["verify", &file, "--trust", &trust, "--json"], more].concat())
+    };
+    let printed = placet(&["verify", "--compare", &first, &third, "--trust", &trust]).exits(1).out;
+    for text in [evidence, &format!("{evidence}\n"), &printed] {
+        let held = check(text, &[]).exits(0).json();
+        assert_eq!((&held["code"], &held["verified"]), (&"fork".into(), &true.into()), "{held}");
+    }
+    // It is no receipt, and nothing of it may be altered.
+    let expected = check(evidence, &["--expect", "PERMIT"]).exits(1).json();
+    assert_eq!(expected["code"], "receipt_malformed");
+    let altered = evidence.replacen("\nentry ", "\nentry 1", 1);
+    assert_eq!(check(&altered, &[]).exits(1).json()["code"], "evidence_malformed");
 
-    // The witness has kept what it was asked to sign.
+    // The witness has kept what it was asked to sign, and shows it while it runs.
     let begun = Instant::now();
-    let mut witness = witness;
-    witness.stop();
     loop {
         let args =
             ["witness", "--data", &memory, "--name", "witness.example/1", "--show", "--json"];
