@@ -12,6 +12,7 @@ use placet_api::{AuditDocument, ReceiptDocument, TraceDocument};
 use placet_runtime::ports::AuditFilter;
 use placet_runtime::{Against, PlaneError, Workspace};
 use placet_tlog::receipt::Receipt;
+use placet_types::event::Event;
 use placet_types::ids::{ActorId, DecisionId, TimeMs};
 use placet_types::policy::Outcome;
 use std::time::Duration;
@@ -80,6 +81,7 @@ fn filter(query: &Query, workspace: &Workspace, now: TimeMs) -> Result<AuditFilt
     })?;
     let instant = "an instant such as 2026-01-31T12:00:00Z, Unix milliseconds, or 30d ago";
     let time = |text: &str| instant_of(text, now);
+    let types = format!("one of {}", Event::TYPES.join(", "));
     Ok(AuditFilter {
         decision: query.parsed("decision", "a decision id", DecisionId::parse)?,
         trace: query.get("trace").map(str::to_owned),
@@ -93,7 +95,8 @@ fn filter(query: &Query, workspace: &Workspace, now: TimeMs) -> Result<AuditFilt
         would_differ: query
             .parsed("would_differ", "true or false", |text| text.parse::<bool>().ok())?
             .unwrap_or(false),
-        event_type: query.get("type").map(str::to_owned),
+        event_type: query
+            .parsed("type", &types, |text| Event::TYPES.contains(&text).then(|| text.to_owned()))?,
         since: query.parsed("since", instant, time)?,
         until: query.parsed("until", instant, time)?,
         idempotency: None,

@@ -61,6 +61,12 @@ pub(crate) fn actor(text: &str) -> Result<ActorId, String> {
     ActorId::parse(text).ok_or_else(|| "expected agent:name, service:name or human:name".to_owned())
 }
 
+/// A number of threads on the command line.
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    let within = text.parse().ok().filter(|count| (1..=256).contains(count));
+    within.ok_or_else(|| "expected 1 to 256".to_owned())
+}
+
 /// The bytes of a file, or of standard input for `-`.
 pub(crate) fn read_input(path: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();

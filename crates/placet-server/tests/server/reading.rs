@@ -35,6 +35,9 @@ async fn audit_filters_and_pages() {
     assert_eq!(count("rule=small&outcome=permit").await, 5);
     assert_eq!(count("trace=t+1").await, 1);
     assert_eq!(count("type=genesis&since=1h").await, 1);
+    let refused = world.get("/api/v1/audit?type=decisions", &world.admin).await;
+    let problem = refused.refused(400, "field_invalid");
+    assert!(problem.to_string().contains("?type"), "{problem}");
     assert_eq!(count("until=1h").await, 0);
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {

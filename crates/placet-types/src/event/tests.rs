@@ -495,6 +495,16 @@ fn every_event_reads_back_as_written() {
 }
 
 #[test]
+fn every_type_is_listed() {
+    let mut listed = Event::TYPES.to_vec();
+    let mut all: Vec<&str> = all().iter().map(Event::type_name).collect();
+    listed.sort_unstable();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(listed, all);
+}
+
+#[test]
 fn nothing_unknown_missing_or_spelt_otherwise_passes() {
     for event in all() {
         let kind = event.type_name();

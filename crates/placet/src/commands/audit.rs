@@ -55,7 +55,7 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         roots: Option<PathBuf>,
         /// Threads that look at entries; all cores unless given.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = local::threads)]
         threads: Option<usize>,
         /// Print one JSON document.
         #[arg(long)]

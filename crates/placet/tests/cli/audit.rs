@@ -116,6 +116,22 @@ fn a_log_is_verified_and_replayed_offline() {
 }
 
 #[test]
+fn what_would_check_nothing_is_refused() {
+    let server = stopped();
+    let verify = ["audit", "verify", "--data", &server.data()].map(str::to_owned);
+    let empty = server.file("empty");
+    std::fs::write(&empty, "\n").unwrap();
+    for more in [["--threads", "0"], ["--threads", "20000"], ["--roots", &empty]] {
+        let mut args: Vec<&str> = verify.iter().map(String::as_str).collect();
+        args.extend(more);
+        let run = placet(&args).exits(2);
+        assert!(run.err.contains("1 to 256") || run.err.contains("holds no roots"), "{run:?}");
+    }
+    let both = ["verify", "receipt", "--trust", "mine", "--keys", "http://127.0.0.1:1"];
+    assert!(placet(&both).exits(2).err.contains("--trust"), "one of them is believed");
+}
+
+#[test]
 fn a_log_that_lost_its_tail_is_refused() {
     let server = stopped();
     let marks = std::path::Path::new(&server.data()).join("highwater");

@@ -206,11 +206,15 @@ fn begin(
         }
         now if now.as_ref() != Some(last) => {
             let detail = "the file is of another log, or entries of this one were lost: entry";
-            refused(format!("{detail} {index} of workspace {name} is not the one in the file"), anew)
+            refused(
+                format!("{detail} {index} of workspace {name} is not the one in the file"),
+                anew,
+            )
         }
         _ => match args.from {
             Some(from) if from > index + 1 => {
-                let detail = format!("the file ends with index {index}; --from {from} leaves a gap");
+                let detail =
+                    format!("the file ends with index {index}; --from {from} leaves a gap");
                 refused(detail, "leave --from out to continue it")
             }
             _ => Ok(index + 1),

@@ -29,7 +29,11 @@ pub(crate) struct Root {
 /// When the file cannot be read or holds something else.
 pub(super) fn read(path: &Path) -> Result<Vec<Root>> {
     let bytes = local::read_input(&path.to_string_lossy())?;
-    let mut roots = parse(&bytes).map_err(|why| {
+    let parsed = parse(&bytes).and_then(|roots| match roots.is_empty() {
+        true => Err("it holds no roots".to_owned()),
+        false => Ok(roots),
+    });
+    let mut roots = parsed.map_err(|why| {
         let detail = format!("{}: {why}", path.display());
         Fault::usage(detail).next("give lines `SIZE BASE64`, JSON lines, a checkpoint or a receipt")
     })?;

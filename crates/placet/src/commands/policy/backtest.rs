@@ -4,6 +4,7 @@
 use super::diff::load;
 use crate::commands::audit::ReadOnlyKeys;
 use crate::exit::{self, Done, Fault};
+use crate::local;
 use crate::output;
 use anyhow::Result;
 use clap::Args;
@@ -51,7 +52,7 @@ pub(super) struct BacktestArgs {
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     samples: u32,
     /// Threads that open and evaluate; all cores unless given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = local::threads)]
     threads: Option<usize>,
     /// Print one JSON document.
     #[arg(long)]
