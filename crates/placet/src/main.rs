@@ -194,9 +194,33 @@ async fn run(command: Command) -> exit::Done {
 mod tests {
     use super::Cli;
     use clap::CommandFactory;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// By hand, as clap looks for it only where debug assertions are compiled in.
+    #[test]
+    fn no_two_arguments_of_a_command_share_a_name() {
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![&root];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            let mut names = BTreeSet::new();
+            for argument in command.get_arguments() {
+                let longs = argument.get_long_and_visible_aliases().into_iter().flatten();
+                let shorts = argument.get_short_and_visible_aliases().into_iter().flatten();
+                let id = argument.get_id();
+                let own = std::iter::once(format!("the id {id}"))
+                    .chain(longs.map(|long| format!("--{long}")))
+                    .chain(shorts.map(|short| format!("-{short}")));
+                for name in own {
+                    assert!(names.insert(name.clone()), "{}: {name} twice", command.get_name());
+                }
+            }
+        }
     }
 }

@@ -121,7 +121,8 @@ enum EvidenceCommand {
         #[arg(value_name = "ACTOR")]
         issuer: String,
         /// Verifier key (`placet policy keygen`). It stands in the log for good.
-        key: String,
+        #[arg(value_name = "KEY")]
+        verifier: String,
         /// Trust it no more, for good; what it signed counts no more either.
         #[arg(long)]
         revoke: bool,
@@ -221,10 +222,10 @@ pub(crate) async fn run(args: EvidenceArgs) -> Done {
         EvidenceCommand::Sign { kind, file, subject, times, key } => {
             sign(&kind, file.as_deref(), subject, &times, &key)
         }
-        EvidenceCommand::Trust { issuer, key, revoke, governed } => {
+        EvidenceCommand::Trust { issuer, verifier, revoke, governed } => {
             let path = format!("{EVIDENCE}/keys{}", if revoke { "/revoke" } else { "" });
             let done = |done: &Value| output::line(&output::plain(&done["status"]));
-            governed.post(&path, json!({"issuer": issuer, "key": key}), done).await
+            governed.post(&path, json!({"issuer": issuer, "key": verifier}), done).await
         }
         EvidenceCommand::Keys { ask } => {
             ask.get(&format!("{EVIDENCE}/keys"), |listed| {
