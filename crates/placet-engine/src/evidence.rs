@@ -18,7 +18,7 @@ use room::{BARE_EACH, BARE_MAX, SAME_MAX, Wanted};
 
 pub(crate) use names::Names;
 pub use store::{Evidence, EvidenceKey, EvidencePiece, evidence_id};
-pub(crate) use store::{Kept, U48};
+pub(crate) use store::{Kept, Revoked, U48};
 
 /// Clocks of issuers may run ahead by so much.
 pub const EVIDENCE_SKEW_MS: u64 = 60_000;

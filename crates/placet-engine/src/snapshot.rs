@@ -1,4 +1,4 @@
-//! Saving a state and reading it back: a compact binary form of version 11, strict in reading. Owns
+//! Saving a state and reading it back: a compact binary form of version 13, strict in reading. Owns
 //! that form; refuses to know where it is kept. Idempotency keys, the bulk of a large state, travel
 //! apart as runs ([`IdempotencyKeys`]): a snapshot then costs what has changed, not what there is.
 
@@ -31,7 +31,7 @@ use placet_types::event::{HoldScope, PermitIssued, Principal};
 use placet_types::ids::WorkspaceName;
 
 /// First bytes of the form; the last of them is its version.
-const MAGIC: &[u8; 8] = b"plstate\x0c";
+const MAGIC: &[u8; 8] = b"plstate\x0d";
 
 impl State {
     /// Appends the state without its idempotency keys.

@@ -1,7 +1,7 @@
 //! How much room there is for evidence. Owns that nobody's bare word keeps out what is signed, and that no
 //! caller takes more than a share of what there is; refuses to know who may add a piece.
 
-use super::store::{Evidence, Kept, U48, is_over};
+use super::store::{Evidence, Kept, Revoked, U48, is_over};
 use alloc::collections::BTreeMap;
 use placet_types::Digest;
 use placet_types::event::ActorRef;
@@ -140,7 +140,7 @@ impl Evidence {
                 continue;
             }
             alike.own = alike.own.saturating_add(1);
-            alike.revoked |= kept.revoked;
+            alike.revoked |= kept.revoked != Revoked::No;
             let timely = (Some(kept.issued), Some(kept.expires)) == times;
             let signed = self.key(kept).map(|it| it.key.as_str()) == key;
             if timely && signed && alike.same.is_none() {

@@ -104,7 +104,16 @@ pub(crate) struct Kept {
     pub(crate) issuer: [u8; 4],
     /// Number of the key and one; 0 for none.
     pub(crate) key: [u8; 2],
-    pub(crate) revoked: bool,
+    pub(crate) revoked: Revoked,
+}
+
+/// Whether a piece was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    No,
+    /// One like it was: the same word, with other times or another key.
+    Alike,
+    Itself,
 }
 
 impl Kept {
@@ -177,7 +186,8 @@ impl Evidence {
     pub fn stands(&self, id: &EvidenceId) -> bool {
         let kept = self.locate(id).and_then(|(block, at)| self.blocks.get(block)?.get(at));
         kept.is_some_and(|kept| {
-            !kept.revoked && (!kept.is_signed() || self.key(kept).is_some_and(|it| !it.revoked))
+            kept.revoked == Revoked::No
+                && (!kept.is_signed() || self.key(kept).is_some_and(|it| !it.revoked))
         })
     }
 
@@ -260,7 +270,7 @@ impl Evidence {
             expires: TimeMs(kept.expires.get()),
             key: key.map(|it| it.key.clone()),
             attested: key.is_some_and(|it| !it.revoked),
-            revoked: kept.revoked,
+            revoked: kept.revoked != Revoked::No,
         })
     }
 
@@ -327,7 +337,7 @@ impl Evidence {
             kind: kind.to_be_bytes(),
             issuer: issuer.ok_or("too many issuers of evidence")?.to_be_bytes(),
             key: key.to_be_bytes(),
-            revoked: false,
+            revoked: Revoked::No,
         });
         Ok(())
     }
@@ -397,15 +407,30 @@ impl Evidence {
         }
     }
 
+    /// Takes a piece back, and all that say the same: the same type and digest about the same subject by the
+    /// same issuer.
     pub(crate) fn revoke(&mut self, id: &EvidenceId) -> Result<(), &'static str> {
-        let (block, at) = self.locate(id).ok_or("it revokes unknown evidence")?;
-        let block = self.blocks.get_mut(block).ok_or("it revokes unknown evidence")?;
-        let kept = Arc::make_mut(block).get_mut(at).ok_or("it revokes unknown evidence")?;
-        if kept.revoked {
+        let kept = self.kept_mut(id).ok_or("it revokes unknown evidence")?;
+        if kept.revoked == Revoked::Itself {
             return Err("it revokes evidence a second time");
         }
-        kept.revoked = true;
+        kept.revoked = Revoked::Itself;
+        let own = *kept;
+        let word = |it: &Kept| (it.kind, it.issuer, it.subject);
+        let digest = Digest(own.digest);
+        let alike = self.with_digest(&digest).filter(|it| it.revoked == Revoked::No);
+        let alike: Vec<_> = alike.filter(|it| word(it) == word(&own)).map(Kept::id).collect();
+        for id in &alike {
+            if let Some(kept) = self.kept_mut(id) {
+                kept.revoked = Revoked::Alike;
+            }
+        }
         Ok(())
+    }
+
+    fn kept_mut(&mut self, id: &EvidenceId) -> Option<&mut Kept> {
+        let (block, at) = self.locate(id)?;
+        Arc::make_mut(self.blocks.get_mut(block)?).get_mut(at)
     }
 }
 

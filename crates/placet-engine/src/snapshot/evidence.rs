@@ -2,7 +2,7 @@
 //! digest follows and is not written.
 
 use crate::codec::{Code, Reader, Writer};
-use crate::evidence::{Evidence, EvidenceKey, Kept, Names, U48};
+use crate::evidence::{Evidence, EvidenceKey, Kept, Names, Revoked, U48};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,6 +12,24 @@ impl Code for U48 {
     }
     fn get(r: &mut Reader<'_>) -> Option<Self> {
         Self::new(r.get()?)
+    }
+}
+
+impl Code for Revoked {
+    fn put(&self, w: &mut Writer<'_>) {
+        w.0.push(match self {
+            Self::No => 0,
+            Self::Alike => 1,
+            Self::Itself => 2,
+        });
+    }
+    fn get(r: &mut Reader<'_>) -> Option<Self> {
+        Some(match r.array()? {
+            [0] => Self::No,
+            [1] => Self::Alike,
+            [2] => Self::Itself,
+            _ => return None,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use placet_engine::{
     AddEvidence, Bounds, Command, EvidencePiece, IssuerChange, Plan, Rejection, State, Who,
     evidence_id,
 };
-use placet_types::event::{Event, EvidenceAdded};
+use placet_types::event::{Event, EvidenceAdded, EvidenceRevoked};
 use placet_types::ids::{EvidenceId, TimeMs};
 
 const KEY: &str = "ci+00000001+A";
@@ -185,6 +185,40 @@ fn what_was_taken_back_does_not_come_again() {
     let last = newest(&world).id;
     assert_eq!(revoke(&mut world, last, who("human:eva", &["evaluation_owner"])), "added");
     world.check_replay();
+}
+
+/// Who says the same twice, with other times, has it taken back once.
+#[test]
+fn what_was_taken_back_does_not_stand_under_another_id() {
+    let mut world = world(Bounds::default());
+    let one = piece(&world, "service:ci", "a");
+    let two = AddEvidence { expires: world.now.plus(20_000), ..one.clone() };
+    let three = AddEvidence { expires: world.now.plus(30_000), ..one.clone() };
+    let elsewhere = AddEvidence { subject: digest("another change"), ..one.clone() };
+    let ids: Vec<EvidenceId> = [&one, &two, &three, &elsewhere]
+        .map(|piece| {
+            assert_eq!(add(&mut world, piece), "added");
+            newest(&world).id
+        })
+        .into();
+    assert_eq!(revoke(&mut world, ids[1], who("service:ci", &[])), "added");
+    for (id, stands) in ids.iter().zip([false, false, false, true]) {
+        assert_eq!(world.state.evidence().stands(id), stands, "{id}");
+        assert_eq!(world.state.evidence().get(id).unwrap().revoked, !stands, "{id}");
+    }
+    let found = world.state.evidence().of_digest(&one.kind, &one.digest, Some(&one.subject), 9);
+    assert!(found.iter().all(|it| it.revoked || it.subject != one.subject), "{found:?}");
+    assert_eq!(revoke(&mut world, ids[0], who("service:ci", &[])), "nothing");
+    let revived = world.revived(&mut Runs::default(), world.log.len());
+    assert_eq!(world.fingerprint(&world.state), world.fingerprint(&revived));
+    world.check_replay();
+    // Older logs say of both that they were taken back.
+    let Event::EvidenceRevoked(said) = world.entries.last().unwrap().event.clone() else {
+        panic!("a revocation")
+    };
+    let first = EvidenceRevoked { evidence: ids[0], ..said };
+    let entry = world.entry(Event::EvidenceRevoked(first));
+    assert!(world.replayed().apply(&entry).is_ok());
 }
 
 #[test]
