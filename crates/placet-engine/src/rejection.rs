@@ -155,6 +155,10 @@ pub enum Rejection {
     PapersLapsed(Vec<String>),
     /// The execution waits for a place, so nothing of it has happened.
     ExecutionQueued,
+    /// Somebody has reviewed the exception, and with a verdict that stands.
+    ExceptionReviewed,
+    /// Aliases would lead to one another over too many, or in a circle.
+    AliasChain,
     /// The bound of aliases is reached.
     AliasesFull,
     /// The bound of gates that acknowledge one override is reached.
@@ -264,6 +268,8 @@ impl Rejection {
             Self::CertificateTaken => "certificate_taken",
             Self::PapersLapsed(_) => "release_incomplete",
             Self::ExecutionQueued => "execution_queued",
+            Self::ExceptionReviewed => "exception_reviewed",
+            Self::AliasChain => "alias_chain",
             Self::AliasesFull => "aliases_full",
             Self::AcknowledgementsFull => "acknowledgements_full",
             Self::EvidenceFull => "evidence_full",
@@ -441,6 +447,10 @@ impl fmt::Display for Rejection {
             Self::ExecutionQueued => f.write_str(
                 "the execution waits for a place: it can neither succeed nor have parts of its own yet",
             ),
+            Self::ExceptionReviewed => f.write_str("the exception is reviewed, and that stands"),
+            Self::AliasChain => {
+                f.write_str("aliases would lead to one another in a circle, or over more than eight")
+            }
             Self::AliasesFull => f.write_str("as many names lead somewhere as can"),
             Self::AcknowledgementsFull => {
                 f.write_str("as many gates have acknowledged this as can be kept in mind")

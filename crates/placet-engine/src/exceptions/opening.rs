@@ -192,8 +192,13 @@ pub(crate) fn review(
     if own && !state.solo && !state.dev {
         return Err(Rejection::OwnReview);
     }
-    if exception.reviewed.is_some() {
-        return Ok(Plan::Nothing);
+    // The same again is a repeat; anything else would be lost without a word.
+    match &exception.reviewed {
+        Some(known) if known.by == by.actor && known.justified == justified => {
+            return Ok(Plan::Nothing);
+        }
+        Some(_) => return Err(Rejection::ExceptionReviewed),
+        None => {}
     }
     if !state.has_come_to_rest(exception, now) {
         return Err(Rejection::ExceptionLive);

@@ -470,7 +470,11 @@ fn every_exception_is_reviewed_by_another_person_and_in_time() {
          decide ann override.exception o4 action=break_glass -> DENY constitution.review-overdue
          revexc eve x1 not      -> exception.reviewed
          owes x1                -> closed uses 0 unjustified
-         revexc bob x1          -> nothing
+         revexc eve x1 not      -> nothing
+         # A contrary verdict is not answered with the one that stands.
+         revexc bob x1          -> ! exception_reviewed
+         revexc eve x1          -> ! exception_reviewed
+         revexc bob x1 not      -> ! exception_reviewed
          except cat o2 x2 git bot waives=floor -> exception.opened",
     );
     table(

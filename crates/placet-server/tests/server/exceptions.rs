@@ -115,6 +115,8 @@ async fn two_people_open_one_and_every_passage_shows_it() {
     world.post(&path, &eve, r#"{"justified":true,"note":" "}"#).await.refused(400, "field_invalid");
     let reviewed = world.post(&path, &eve, review).await.ok();
     assert_eq!(reviewed["review"]["justified"], true);
+    let contrary = r#"{"justified":false,"note":"it was none of that"}"#;
+    world.post(&path, &eve, contrary).await.refused(409, "exception_reviewed");
     let metrics = world.get("/metrics", "").await.text;
     for line in [
         "placet_exceptions_live{workspace=\"main\"} 0",
