@@ -270,7 +270,7 @@ fn stopped(state: &State, command: &Decide) -> Option<Stop> {
         return Some(Stop { scope, mode: OverrideMode::Kill });
     }
     let scopes = KillScope::all(surface, &who.actor, on_behalf_of, under);
-    state.stop(&scopes).or_else(|| {
+    state.stop_led(&scopes).or_else(|| {
         let role = state.revoked_role(&who.roles).filter(|_| !is_governed(surface))?;
         Some(Stop { scope: KillScope::Role(role.into()), mode: OverrideMode::Revoke })
     })
@@ -376,6 +376,7 @@ fn event<H: Hasher>(
         retroactive: None,
         would_outcome: None,
         under: within::under(state, command, combined.outcome),
+        leads_to: state.leads_to(&command.under),
     }
 }
 

@@ -176,6 +176,7 @@ fn scopes(state: &State, event: &ExecutionStarted) -> Vec<KillScope> {
         KillScope::Execution(event.execution.to_string()),
     ];
     under.extend(event.branch.clone().map(KillScope::Branch));
+    under.extend_from_slice(&event.leads_to);
     let mut all = KillScope::all(EXECUTION.0, &event.by, &event.on_behalf_of, &under);
     let parent = event.parent.and_then(|parent| state.executions.all.get(&parent));
     let above = parent.into_iter().flat_map(|parent| parent.scopes.iter());
@@ -217,7 +218,7 @@ pub(crate) fn start(
     // A permit that was collected may be newer than a trip after its decision: then its nonce is there.
     let newer = held.is_some() && permit.nonce.is_some() && !state.revoked.get(index);
     let withheld = state.withheld(index, &own).filter(|_| !newer);
-    if let Some(why) = state.stop(&own).map(Stop::rejection).or(withheld) {
+    if let Some(why) = state.stop_led(&own).map(Stop::rejection).or(withheld) {
         return Err(why);
     }
     state.rests(prior, now)?;
@@ -253,7 +254,11 @@ pub(crate) fn start(
             return Err(Rejection::ChainTooDeep);
         }
     }
+    let used =
+        [Some(KillScope::Capability(capability.clone())), branch.clone().map(KillScope::Branch)];
+    let used: Vec<KillScope> = used.into_iter().flatten().collect();
     let event = ExecutionStarted {
+        leads_to: state.leads_to(&used),
         execution,
         index,
         by: prior.actor.clone(),
@@ -265,7 +270,7 @@ pub(crate) fn start(
         max_runtime_sec: Some(queue::runtime(held, prior, command.max_runtime_sec)),
         max_steps: command.max_steps,
     };
-    if let Some(stop) = state.stop(&scopes(state, &event)) {
+    if let Some(stop) = state.stop_led(&scopes(state, &event)) {
         return Err(stop.rejection());
     }
     let places = &state.executions.places;

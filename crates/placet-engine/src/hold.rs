@@ -212,7 +212,7 @@ pub(crate) fn collect<H: Hasher>(
         HeldState::Approved(until) => *until,
         HeldState::Consumed(permit) => {
             // Fetching it again is handing it out again: a kill withholds it as it would the first.
-            let stop = state.stop(&held.scopes).filter(|stop| stop.mode.ends_permits());
+            let stop = state.stop_led(&held.scopes).filter(|stop| stop.mode.ends_permits());
             if let Some(stop) = stop {
                 return Err(stop.rejection());
             }

@@ -83,7 +83,7 @@ pub(crate) fn release<H: Hasher>(
     now: TimeMs,
     costs: &impl Reserve,
 ) -> Result<Release, Rejection> {
-    if let Some(stop) = state.stop(&held.scopes) {
+    if let Some(stop) = state.stop_led(&held.scopes) {
         return Err(stop.rejection());
     }
     if let Some(why) = state.step_over(held, now) {

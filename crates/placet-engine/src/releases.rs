@@ -3,6 +3,7 @@
 
 use crate::codec::{Code, Reader, Writer};
 use crate::command::{Plan, Who};
+use crate::overrides::Stop;
 use crate::rejection::Rejection;
 use crate::state::{Bounds, State};
 use crate::step::append;
@@ -10,7 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, AliasChanged, Event, ReleaseRegistered};
+use placet_types::event::{ActorRef, AliasChanged, Event, KillScope, ReleaseRegistered};
 use placet_types::ids::{ApprovalId, DecisionId, EvidenceId, TimeMs};
 
 /// A change as the log has it.
@@ -118,6 +119,8 @@ pub(crate) struct Releases {
     led: BTreeMap<String, u32>,
 }
 
+/// How many aliases may lead to one another in a row.
+const CHAIN_MAX: usize = 8;
 /// The prefix of a target that is a release.
 const RELEASE: &str = "release:";
 
@@ -255,6 +258,13 @@ pub(crate) fn change_alias(
     if before.is_none() && state.releases.aliases.len() >= state.bounds.aliases_max {
         return Err(Rejection::AliasesFull);
     }
+    // Nothing is led to what is stopped, also not by whoever decided before.
+    if let Some(stop) = KillScope::parse(to).and_then(|to| state.stop_led(&[to])) {
+        return Err(stop.rejection());
+    }
+    if state.releases.is_long_with(alias, to) {
+        return Err(Rejection::AliasChain);
+    }
     append(Event::AliasChanged(AliasChanged {
         alias: alias.clone(),
         before,
@@ -305,6 +315,39 @@ impl State {
     #[must_use]
     pub fn alias(&self, name: &str) -> Option<&Alias> {
         self.releases.aliases.get(name)
+    }
+
+    /// Where the names lead that an action uses, as far as they are aliases: aliases that lead to aliases
+    /// included, and what is among `under` already apart. In the order of the texts.
+    pub(crate) fn leads_to(&self, under: &[KillScope]) -> Vec<KillScope> {
+        let mut led: Vec<KillScope> = Vec::new();
+        let mut seen = 0;
+        let to = |scope: &KillScope| {
+            let alias = self.releases.aliases.get(scope.used()?)?;
+            KillScope::parse(&alias.event.to)
+        };
+        // None is looked at twice, so a circle ends.
+        while let Some(scope) = under.iter().chain(&led).nth(seen) {
+            seen = seen.saturating_add(1);
+            let new = |to: &KillScope| !under.contains(to) && !led.contains(to);
+            let next = to(scope).filter(new);
+            led.extend(next);
+        }
+        led.sort_unstable();
+        led
+    }
+
+    /// What stops an action with these scopes, or what the names lead to at the moment that it uses. The fold
+    /// looks at what stands in the entries alone.
+    pub(crate) fn stop_led(&self, scopes: &[KillScope]) -> Option<Stop> {
+        if self.override_count() == 0 {
+            return self.stop(scopes);
+        }
+        let led = self.leads_to(scopes);
+        let aliases = led.iter().filter_map(KillScope::used).cloned().map(KillScope::Alias);
+        let all: Vec<KillScope> =
+            scopes.iter().cloned().chain(aliases).chain(led.clone()).collect();
+        self.stop(&all)
     }
 
     pub(crate) fn apply_released(
@@ -365,6 +408,21 @@ impl Releases {
             self.all.remove(&name);
             self.gone.insert(name);
         }
+    }
+
+    /// Whether some alias would lead over more than so many, or in a circle. A name that leads to its like leads
+    /// no further.
+    fn is_long_with(&self, alias: &str, to: &str) -> bool {
+        let next = |name: &str| {
+            let led = if name == alias { to } else { &self.aliases.get(name)?.event.to };
+            let led = KillScope::parse(led)?.used()?.clone();
+            (led != name).then_some(led)
+        };
+        let is_long = |first: &str| {
+            let mut row = core::iter::successors(Some(String::from(first)), |name| next(name));
+            row.nth(CHAIN_MAX.saturating_add(1)).is_some()
+        };
+        is_long(alias) || self.aliases.keys().any(|name| is_long(name))
     }
 
     /// Lets an alias lead to where it says.

@@ -124,7 +124,7 @@ pub(crate) fn append(event: Event) -> Result<Plan, Rejection> {
 
 fn consume(state: &State, command: &Consume, now: TimeMs) -> Result<Plan, Rejection> {
     if state.may_stop()
-        && let Some(stop) = state.stop(&command.prior.scopes())
+        && let Some(stop) = state.stop_led(&command.prior.scopes())
         && stop.mode.ends_permits()
     {
         return Err(stop.rejection());

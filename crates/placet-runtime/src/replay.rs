@@ -364,7 +364,7 @@ fn count(
     report.decisions += 1;
     let (found, what) = match derived {
         Derived::Unknown => return,
-        Derived::Event(derived) if *derived == *event => return,
+        Derived::Event(derived) if is_same(&derived, event) => return,
         Derived::Event(derived) => {
             let what = differing(event, &derived);
             ((derived.outcome.as_str().to_owned(), derived.rules.clone()), what)
@@ -380,6 +380,17 @@ fn count(
         derived: found,
         what,
     });
+}
+
+/// Older entries do not say where names lead, nor of an alias where it is led to.
+fn is_same(derived: &DecisionEvent, event: &DecisionEvent) -> bool {
+    let older = || {
+        let mut derived = derived.clone();
+        derived.leads_to.clear();
+        derived.under.retain(|scope| event.under.contains(scope));
+        derived == *event
+    };
+    derived == event || (event.leads_to.is_empty() && older())
 }
 
 /// The first part of the event that differs, for people.
@@ -403,6 +414,7 @@ fn differing(a: &DecisionEvent, b: &DecisionEvent) -> String {
         ("exception", a.exception == b.exception),
         ("retroactive", a.retroactive == b.retroactive),
         ("would_outcome", a.would_outcome == b.would_outcome),
+        ("leads_to", a.leads_to == b.leads_to),
     ];
     let differing = parts.into_iter().find(|(_, same)| !same);
     differing.map_or("event", |(name, _)| name).to_owned()

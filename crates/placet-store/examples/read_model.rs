@@ -80,6 +80,7 @@ fn entry(n: u64, workspace: &WorkspaceName) -> Option<Entry> {
             retroactive: None,
             would_outcome: None,
             under: Vec::new(),
+            leads_to: Vec::new(),
         })),
     })
 }

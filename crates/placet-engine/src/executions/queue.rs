@@ -212,7 +212,7 @@ impl State {
                 break;
             }
             let Some(known) = self.executions.all.get(&id) else { continue };
-            if self.may_stop() && self.stop(&known.scopes).is_some() {
+            if self.may_stop() && self.stop_led(&known.scopes).is_some() {
                 continue;
             }
             let capability = known.started.capability.as_str();

@@ -30,6 +30,7 @@ impl Code for Execution {
             max_concurrent,
             max_runtime_sec,
             max_steps,
+            leads_to,
         } = started;
         w.put(execution);
         w.put(decided);
@@ -41,6 +42,7 @@ impl Code for Execution {
         w.put(max_concurrent);
         w.put(max_runtime_sec);
         w.put(max_steps);
+        w.list(leads_to.iter(), Writer::put);
         w.put(index);
         w.put(since);
         w.put(queued);
@@ -66,6 +68,7 @@ impl Code for Execution {
                 max_concurrent: r.get()?,
                 max_runtime_sec: r.get()?,
                 max_steps: r.get()?,
+                leads_to: r.list(Reader::get)?,
             },
             index: r.get()?,
             since: r.get()?,

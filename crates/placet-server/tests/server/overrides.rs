@@ -1,6 +1,6 @@
 //! Scopes that people stop over HTTP: how they are named, what they stop, and what a restart knows of them.
 
-use crate::world::{BIG, World, at};
+use crate::world::{BIG, BUNDLE, World, at};
 use serde_json::json;
 
 const PATH: &str = "/api/v1/overrides";
@@ -230,4 +230,66 @@ async fn whatever_a_run_is_called_its_kill_stops_it() {
     assert_eq!(world.post(PATH, &ann, empty).await.status, 400);
     let long = json!({ "scope": "job", "value": "x".repeat(257), "mode": "kill" }).to_string();
     world.post(PATH, &ann, &long).await.refused(400, "field_invalid");
+}
+
+/// Also while the alias is the only name by which anybody asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_reaches_whatever_leads_to_what_it_stops() {
+    let rule = r#"  - { id: route, match: { surfaces: ["alias.change"] }, decision: allow }"#;
+    let world = World::with(Some(&format!("{BUNDLE}{rule}\n")), false, Default::default()).await;
+    let bot = world.key("agent:bot", &[]).await;
+    let gate = world.key("service:gate", &[]).await;
+    let olga = world.key("human:olga", &["operator"]).await;
+    let set = async |name: &str, to: &str| {
+        let body = json!({ "name": name, "to": to }).to_string();
+        world.post("/api/v1/aliases", &bot, &body).await
+    };
+    set("prod", "model:m1").await.ok();
+    set("front", "model:prod").await.ok();
+    set("canary", "branch:b-2").await.ok();
+    set("prod", "model:front").await.refused(409, "alias_chain");
+    let named = r#","model":"front","audience":"service:gate""#;
+    let open = world.decide(&bot, "o", named).await;
+    let held = world.decide(&bot, "h", &format!(r#"{BIG},"model":"prod""#)).await;
+    assert_eq!((at(&open, "/outcome"), at(&held, "/outcome")), ("PERMIT", "REQUIRE_APPROVAL"));
+    let run = json!({"capability": "crm", "branch": "canary"}).to_string();
+    let run = world.post("/api/v1/executions", &bot, &run).await;
+    assert_eq!(run.status, 201, "{run:?}");
+    let run = at(&run.json(), "/id").to_owned();
+    let step = format!(r#","execution":"{run}","capability":"crm","branch":"canary""#);
+    assert_eq!(at(&world.decide(&bot, "s1", &step).await, "/outcome"), "PERMIT");
+    for scope in ["model:m1", "branch:b-2"] {
+        let body = json!({ "scope": scope, "mode": "kill" }).to_string();
+        world.post(PATH, &olga, &body).await.ok();
+    }
+    let shown = world.get(&format!("/api/v1/executions/{run}"), &bot).await.ok();
+    assert_eq!(shown["state"], "killed", "{shown}");
+    let asked = [(r#","model":"prod""#, "killed_model"), (r#","model":"front""#, "killed_model")];
+    for (at_once, (more, code)) in
+        asked.into_iter().chain([(r#","branch":"canary""#, "killed_branch")]).enumerate()
+    {
+        let denied = world.decide(&bot, &format!("d{at_once}"), more).await;
+        assert_eq!(at(&denied, "/reasons/0/code"), code, "{denied}");
+    }
+    let consume = format!("/api/v1/decisions/{}/consume", at(&open, "/id"));
+    world.post(&consume, &gate, "").await.refused(409, "killed");
+    let shown = world.get(&format!("/api/v1/decisions/{}", at(&open, "/id")), &bot).await.ok();
+    assert_eq!(at(&shown, "/permit/state"), "revoked");
+    let approve = format!("/api/v1/approvals/{}/approve", at(&held, "/approval/id"));
+    let echo = json!({"action_digest": held["action_digest"]}).to_string();
+    world.post(&approve, &olga, &echo).await.ok();
+    let again = world.decide(&bot, "h", &format!(r#"{BIG},"model":"prod""#)).await;
+    assert_ne!(again["permit"]["state"], "granted", "{again}");
+    // Nothing is led to it, and what leads there may be led elsewhere.
+    for to in ["model:m1", "model:front", "branch:b-2"] {
+        let refused = set("new", to).await.refused(403, "not_permitted");
+        let code = at(&refused, "/decision/reasons/0/code");
+        assert!(code.starts_with("killed_"), "{refused}");
+    }
+    set("canary", "branch:b-1").await.ok();
+    assert_eq!(at(&world.decide(&bot, "e", r#","branch":"canary""#).await, "/outcome"), "PERMIT");
+    let world = world.restart().await;
+    let denied = world.decide(&bot, "f", r#","model":"front""#).await;
+    assert_eq!(at(&denied, "/reasons/0/code"), "killed_model");
+    assert_eq!(at(&world.decide(&bot, "g", r#","model":"m2""#).await, "/outcome"), "PERMIT");
 }

@@ -82,6 +82,7 @@ fn decision() -> impl Strategy<Value = Event> {
                     _ => None,
                 },
                 under: Vec::new(),
+                leads_to: Vec::new(),
             }))
         })
 }

@@ -3,7 +3,7 @@
 
 use super::approval::{EscalationStep, read_steps, write_counts, write_steps};
 use super::exception::Passage;
-use super::overrides::read_under;
+use super::overrides::read_scopes;
 use super::read::Reader;
 use super::shadow::Would;
 use super::{ActorRef, EntryError, KillScope, Pseudonym, Tag};
@@ -91,6 +91,9 @@ pub struct DecisionEvent {
     /// What an override can stop it by besides its surface and its actors: capability, branch, model,
     /// execution, job, and the alias that it changes. In the order of their texts.
     pub under: Vec<KillScope>,
+    /// Where the names in `under` led when it was decided, as far as they are aliases: what stops that stops it
+    /// as well. In the order of their texts.
+    pub leads_to: Vec<KillScope>,
 }
 
 /// A rule that matched.
@@ -182,26 +185,21 @@ impl DecisionEvent {
     /// aliases as well: whoever kills a route means what is asked of it.
     #[must_use]
     pub fn scopes(&self) -> Vec<KillScope> {
-        KillScope::all(&self.surface, &self.actor, &self.on_behalf_of, &self.under)
+        let under = [&*self.under, &*self.leads_to].concat();
+        KillScope::all(&self.surface, &self.actor, &self.on_behalf_of, &under)
     }
 
     /// Whether an override of this scope covers it, the two widest included.
     #[must_use]
     pub fn is_under(&self, scope: &KillScope) -> bool {
-        let uses = |name: &String| {
-            self.under.iter().any(|it| match it {
-                KillScope::Branch(it) | KillScope::Capability(it) | KillScope::Model(it) => {
-                    it == name
-                }
-                _ => false,
-            })
-        };
+        let mut under = self.under.iter().chain(&self.leads_to);
+        let mut uses = |name: &String| under.any(|it| it.used() == Some(name));
         match scope {
             KillScope::Everything | KillScope::Workspace => true,
             KillScope::Surface(surface) => *surface == self.surface,
             KillScope::Actor(actor) => *actor == self.actor || self.on_behalf_of.contains(actor),
             KillScope::Alias(name) => uses(name) || self.under.contains(scope),
-            _ => self.under.contains(scope),
+            _ => under.any(|it| it == scope),
         }
     }
 
@@ -225,6 +223,9 @@ impl DecisionEvent {
         w.hex_member("idempotency", &self.idempotency);
         w.str_opt("key", self.key.map(|key| key.to_string()).as_deref());
         w.uint("language", u64::from(self.language));
+        if !self.leads_to.is_empty() {
+            w.strings("leads_to", self.leads_to.iter().map(ToString::to_string));
+        }
         w.objects("matched", &self.matched, |w, matched| matched.write(w));
         if let Some((count, digest)) = &self.matched_all {
             w.nested("matched_all", |w| {
@@ -330,7 +331,8 @@ impl DecisionEvent {
             exception: r.object_opt("exception")?.map(Passage::read).transpose()?,
             retroactive: r.parsed_opt("retroactive", Outcome::parse)?,
             would_outcome: r.parsed_opt("would_outcome", Outcome::parse)?,
-            under: read_under(r)?,
+            under: read_scopes(r, "under")?,
+            leads_to: read_scopes(r, "leads_to")?,
         })
     }
 }

@@ -1,8 +1,9 @@
 //! The events of an execution: a run of a capability, begun under a decision, at once or when there is a place,
 //! and ended once.
 
+use super::overrides::read_scopes;
 use super::read::Reader;
-use super::{ActorRef, EntryError};
+use super::{ActorRef, EntryError, KillScope};
 use crate::ids::{DecisionId, ExecutionId, is_name};
 use crate::json::Writer;
 use alloc::borrow::ToOwned;
@@ -32,6 +33,8 @@ pub struct ExecutionStarted {
     pub max_runtime_sec: Option<u64>,
     /// Decisions that may name it; one more ends it.
     pub max_steps: Option<u64>,
+    /// Where capability and branch led when it was started, as far as they are aliases.
+    pub leads_to: Vec<KillScope>,
 }
 
 impl ExecutionStarted {
@@ -47,6 +50,9 @@ impl ExecutionStarted {
         w.str("capability", &self.capability);
         w.str("execution", &self.execution.to_string());
         w.uint("index", self.index);
+        if !self.leads_to.is_empty() {
+            w.strings("leads_to", self.leads_to.iter().map(ToString::to_string));
+        }
         w.uint_opt("max_concurrent", self.max_concurrent);
         w.uint_opt("max_runtime_sec", self.max_runtime_sec);
         w.uint_opt("max_steps", self.max_steps);
@@ -72,6 +78,7 @@ impl ExecutionStarted {
             max_concurrent: r.uint_opt("max_concurrent")?,
             max_runtime_sec: r.uint_opt("max_runtime_sec")?,
             max_steps: r.uint_opt("max_steps")?,
+            leads_to: read_scopes(r, "leads_to")?,
         })
     }
 }

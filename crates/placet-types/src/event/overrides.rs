@@ -146,15 +146,19 @@ impl KillScope {
         all.push(Self::Actor(actor.clone()));
         all.extend(on_behalf_of.iter().cloned().map(Self::Actor));
         all.extend_from_slice(under);
-        all.extend(under.iter().filter_map(|scope| match scope {
-            Self::Branch(name) | Self::Capability(name) | Self::Model(name) => {
-                Some(Self::Alias(name.clone()))
-            }
-            _ => None,
-        }));
+        all.extend(under.iter().filter_map(Self::used).cloned().map(Self::Alias));
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// The name that a request uses by this scope, and that may be an alias.
+    #[must_use]
+    pub fn used(&self) -> Option<&String> {
+        match self {
+            Self::Branch(name) | Self::Capability(name) | Self::Model(name) => Some(name),
+            _ => None,
+        }
     }
 
     /// Whether it can be stopped in this way.
@@ -375,16 +379,19 @@ impl KillEvent {
 }
 
 /// Scopes of a decision as its entry lists them: in the order of their texts, each once.
-pub(super) fn read_under(r: &mut Reader) -> Result<Vec<KillScope>, EntryError> {
-    if !r.has("under") {
+pub(super) fn read_scopes(
+    r: &mut Reader,
+    member: &'static str,
+) -> Result<Vec<KillScope>, EntryError> {
+    if !r.has(member) {
         return Ok(Vec::new());
     }
     let scopes: Option<Vec<KillScope>> =
-        r.strings("under")?.iter().map(|text| KillScope::parse(text)).collect();
-    let scopes = scopes.ok_or_else(|| EntryError::new("under is no list of scopes"))?;
+        r.strings(member)?.iter().map(|text| KillScope::parse(text)).collect();
+    let scopes = scopes.ok_or_else(|| EntryError::new("a list of scopes holds something else"))?;
     let rising = scopes.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
     if scopes.is_empty() || !rising {
-        return Err(EntryError::new("under is empty, out of order, or names a scope twice"));
+        return Err(EntryError::new("a list of scopes is empty, out of order, or names one twice"));
     }
     Ok(scopes)
 }

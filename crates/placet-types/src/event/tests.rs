@@ -279,6 +279,7 @@ fn all() -> Vec<Event> {
             max_concurrent: None,
             max_runtime_sec: None,
             max_steps: None,
+            leads_to: vec![KillScope::Branch("b-2".into())],
         }),
         Event::ExecutionQueued(ExecutionStarted {
             execution: ExecutionId::from_bytes([5; 16]),
@@ -291,6 +292,7 @@ fn all() -> Vec<Event> {
             max_concurrent: Some(2),
             max_runtime_sec: Some(3600),
             max_steps: Some(9),
+            leads_to: Vec::new(),
         }),
         Event::ExecutionTerminated(ExecutionTerminated {
             execution: ExecutionId::from_bytes([5; 16]),
@@ -562,7 +564,12 @@ fn a_decision_is_under_its_scopes_and_no_other() {
     let under =
         ["branch:b", "capability:crm", "job:job_00000000000000000000000000000001", "model:m"];
     let scope = |text: &str| KillScope::parse(text).expect("a scope");
-    let plain = DecisionEvent { under: Vec::new(), on_behalf_of: Vec::new(), ..decision() };
+    let plain = DecisionEvent {
+        under: Vec::new(),
+        leads_to: Vec::new(),
+        on_behalf_of: Vec::new(),
+        ..decision()
+    };
     let full =
         DecisionEvent { under: under.map(scope).into(), on_behalf_of: vec![actor()], ..decision() };
     let changes = DecisionEvent { under: vec![scope("alias:main")], ..plain.clone() };

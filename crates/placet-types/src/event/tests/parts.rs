@@ -67,6 +67,7 @@ pub(super) fn decision() -> DecisionEvent {
         under: ["alias:main", "capability:refunds", "model:acme/large"]
             .map(|text| KillScope::parse(text).unwrap())
             .into(),
+        leads_to: vec![KillScope::Branch("b-1".into()), KillScope::Model("acme/small".into())],
         would: Some(Would::Differ(Differing {
             policy: Digest([8; 32]),
             outcome: Outcome::Deny,

@@ -85,6 +85,7 @@ fn decision(outcome: Outcome, trace: &str) -> Event {
         retroactive: None,
         would_outcome: None,
         under: Vec::new(),
+        leads_to: Vec::new(),
     }))
 }
 
