@@ -35,6 +35,15 @@ pub enum PlaneError {
     ClockUnsure,
     /// The store failed; nothing more is decided until a restart.
     StoreFailed(String),
+    /// A stop is in effect all the same.
+    StopUnrecorded {
+        /// Whether a restart is stopped as well.
+        lasts: bool,
+        /// Why it is not recorded.
+        why: String,
+    },
+    /// The lift is recorded and the armed certificate is not written: everything is stopped again.
+    LiftUnfinished(String),
     /// Everything is lifted, and the file that asked for the kill cannot be removed: it asks again.
     KillFileStays(String),
     /// The read model is being filled: what was searched for may lie in what it lacks.
@@ -75,6 +84,8 @@ impl PlaneError {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::ClockUnsure => "clock_unsure",
             Self::StoreFailed(_) => "store_failed",
+            Self::StopUnrecorded { .. } => "stop_unrecorded",
+            Self::LiftUnfinished(_) => "lift_unfinished",
             Self::KillFileStays(_) => "kill_file_stays",
             Self::Indexing { .. } => "indexing",
             Self::Damaged(_) => "log_damaged",
@@ -86,6 +97,26 @@ impl PlaneError {
             Self::Exists(_) => "already_exists",
             Self::Internal(_) => "internal",
         }
+    }
+}
+
+impl PlaneError {
+    /// What stands in spite of a store that failed.
+    #[must_use]
+    pub const fn stands(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::StopUnrecorded { lasts: true, .. } => {
+                "the stop is in effect and could not be recorded; after a restart everything is stopped"
+            }
+            Self::StopUnrecorded { lasts: false, .. } => {
+                "the stop is in effect and could not be recorded; it ends with this process, so repeat \
+                 it after a restart"
+            }
+            Self::LiftUnfinished(_) => {
+                "the armed certificate cannot be written, so everything is stopped again"
+            }
+            _ => return None,
+        })
     }
 }
 
@@ -107,6 +138,9 @@ impl fmt::Display for PlaneError {
                 "the wall clock ran off from the monotonic clock; an operator has to confirm it",
             ),
             Self::StoreFailed(why) => write!(f, "nothing can be recorded: {why}"),
+            Self::StopUnrecorded { why, .. } | Self::LiftUnfinished(why) => {
+                write!(f, "{}: {why}", self.stands().unwrap_or_default())
+            }
             Self::KillFileStays(why) => write!(
                 f,
                 "KILL in the data directory cannot be removed ({why}), so everything stays stopped; \

@@ -116,6 +116,23 @@ impl Plane {
         what: &Halt,
         principal: Option<&Principal>,
     ) -> Result<(), PlaneError> {
+        let mut lasts = false;
+        match self.halt_all(workspace, what, principal, &mut lasts).await {
+            Err(PlaneError::StoreFailed(why)) if what.is_at_once() => {
+                Err(PlaneError::StopUnrecorded { lasts, why })
+            }
+            done => done,
+        }
+    }
+
+    /// `lasts` says whether a restart is stopped as well, recorded or not.
+    async fn halt_all(
+        &self,
+        workspace: Option<&Arc<Workspace>>,
+        what: &Halt,
+        principal: Option<&Principal>,
+        lasts: &mut bool,
+    ) -> Result<(), PlaneError> {
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
         let affected = match (&what.scope, workspace) {
             (KillScope::Everything, _) => self.all_workspaces(),
@@ -156,6 +173,7 @@ impl Plane {
         if disarms {
             // A disk that hangs keeps no trip waiting; this may wait for the disk.
             result = result.and(self.sync_removed().await);
+            *lasts = result.is_ok();
         }
         let mut recorded = false;
         for (workspace, begun, under_way) in waiting {
@@ -302,7 +320,10 @@ impl Plane {
         {
             // Without one it is stopped again before anything else is let go; this call alone knows why.
             drop(self.trip(None, KillScope::Everything, KillSource::Interrupted, None).await);
-            return Err(error);
+            return Err(match error {
+                PlaneError::StoreFailed(why) => PlaneError::LiftUnfinished(why),
+                error => error,
+            });
         }
         if everything {
             let cleared = self.safety.clear_kill_request();

@@ -101,6 +101,10 @@ impl From<PlaneError> for Problem {
                 eprintln!("placet: the store failed: {why}");
                 Self::new(code, "nothing can be recorded, so nothing is decided").retry(RETRY_MS)
             }
+            PlaneError::StopUnrecorded { why, .. } | PlaneError::LiftUnfinished(why) => {
+                eprintln!("placet: the store failed: {why}");
+                Self::new(code, error.stands().unwrap_or_default())
+            }
             PlaneError::Damaged(_) => {
                 eprintln!("placet: {error}");
                 Self::new(code, error.to_string())

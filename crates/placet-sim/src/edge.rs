@@ -74,6 +74,8 @@ impl World {
             PlaneError::Overloaded { .. }
             | PlaneError::ShuttingDown
             | PlaneError::StoreFailed(_)
+            | PlaneError::StopUnrecorded { .. }
+            | PlaneError::LiftUnfinished(_)
             | PlaneError::PolicyMoved => true,
             _ => false,
         }

@@ -117,7 +117,7 @@ async fn a_lift_whose_certificate_cannot_be_written_leaves_everything_stopped() 
         world.post("/api/v1/lift", &world.admin, scope).await.ok();
         how.full.store(true, Ordering::SeqCst);
         let lifted = world.post("/api/v1/lift", &olga, scope).await;
-        assert_eq!(lifted.status, 503, "{lifted:?}");
+        lifted.refused(503, "lift_unfinished");
         let denied = world.decide(&bot, "at once", "").await;
         assert_eq!(at(&denied, "/reasons/0/code"), "killed_everything");
         if restarts {

@@ -539,3 +539,20 @@ async fn a_lift_over_an_altered_log_does_not_last() {
     lift(&world, &olga).await;
     assert_eq!(tripped(&world).await["source"], "seal");
 }
+
+/// What is in effect is never reported as not done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_that_a_full_store_cannot_record_is_told_to_be_in_effect() {
+    let narrow = ("/api/v1/overrides", r#"{"scope":"capability:crm","mode":"kill"}"#);
+    let wide = ("/api/v1/kill", r#"{"scope":"workspace"}"#);
+    for ((path, body), lasts) in [(narrow, false), (wide, true)] {
+        let (world, how) = ill().await;
+        how.full.store(true, Ordering::SeqCst);
+        let problem = world.post(path, &world.admin, body).await.refused(503, "stop_unrecorded");
+        let detail = at(&problem, "/detail");
+        assert!(detail.contains("is in effect"), "{detail}");
+        assert_eq!(detail.contains("it ends with this process"), !lasts, "{detail}");
+        assert!(!detail.contains("no space"), "{detail}");
+        assert_eq!(world.data().join("armed").exists(), !lasts);
+    }
+}
