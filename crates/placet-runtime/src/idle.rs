@@ -10,6 +10,7 @@ use crate::seat::Seat;
 use crate::sequencer::{Message, Refusal};
 use crate::workspace::Workspace;
 use placet_engine::{Bounds, Counters, State, Tally};
+use placet_types::event::OverrideMode;
 use placet_types::ids::TimeMs;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +39,8 @@ pub struct Summary {
     pub oldest_held: Option<TimeMs>,
     /// Whether a kill switch is tripped: of everything, of the workspace.
     pub killed: [bool; 2],
+    /// Stops in force, by [`OverrideMode::ALL`](placet_types::event::OverrideMode::ALL).
+    pub overrides: [u64; 4],
     /// Raised with every change of the legal holds.
     pub legal_holds_version: u64,
     /// What is counted for people who oversee, since the log began.
@@ -57,6 +60,9 @@ impl Summary {
             executions: state.execution_places(),
             oldest_held: state.oldest_pending(),
             killed: [everything.is_some(), own.is_some()],
+            overrides: OverrideMode::ALL.map(|mode| {
+                state.overrides().filter(|(_, stopped)| stopped.mode == mode).count() as u64
+            }),
             legal_holds_version: state.legal_holds_version(),
             measured: state.measures().total().clone(),
             exceptions: state.exception_counts(),

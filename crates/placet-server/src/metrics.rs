@@ -7,6 +7,7 @@ use crate::operations::OPERATIONS;
 use crate::server::Server;
 use placet_engine::Tally;
 use placet_runtime::{PlaneError, Summary, Workspace};
+use placet_types::event::OverrideMode;
 use placet_types::ids::TimeMs;
 use placet_types::policy::Outcome;
 use std::fmt::Write;
@@ -94,6 +95,8 @@ struct Figures {
     executions: [u64; 2],
     oldest: Option<TimeMs>,
     killed: [bool; 2],
+    /// Stops in force by mode.
+    overrides: [u64; 4],
     unknown: u64,
     lag: u64,
     waiting: u64,
@@ -113,6 +116,7 @@ impl Figures {
             executions,
             oldest_held,
             killed,
+            overrides,
             measured,
             exceptions,
             reviews_open,
@@ -129,6 +133,7 @@ impl Figures {
             executions: [executions.0 as u64, executions.1 as u64],
             oldest: oldest_held,
             killed,
+            overrides,
             unknown: counters.unreported(),
             lag: size.saturating_sub(indexed),
             waiting: workspace.waiting_callers() as u64,
@@ -152,6 +157,9 @@ impl Figures {
             (mine, theirs) => mine.or(theirs),
         };
         self.killed = [self.killed[0] | other.killed[0], self.killed[1] | other.killed[1]];
+        for (mine, theirs) in self.overrides.iter_mut().zip(other.overrides) {
+            *mine += theirs;
+        }
         self.unknown += other.unknown;
         self.lag = self.lag.max(other.lag);
         self.waiting += other.waiting;
@@ -237,6 +245,14 @@ fn write_workspaces(out: &mut String, rows: &[(String, Figures)], now: TimeMs) {
         for (scope, killed) in ["everything", "workspace"].iter().zip(figures.killed) {
             let labels = format!("workspace=\"{name}\",scope=\"{scope}\"");
             line(out, "placet_killed", &labels, u64::from(killed));
+        }
+    }
+    let help = "Scopes that are stopped, by how; the two of placet_killed included.";
+    head(out, "placet_overrides", "gauge", help);
+    for (name, figures) in rows {
+        for (mode, count) in OverrideMode::ALL.iter().zip(figures.overrides) {
+            let labels = format!("workspace=\"{name}\",mode=\"{}\"", mode.as_str());
+            line(out, "placet_overrides", &labels, count);
         }
     }
 }

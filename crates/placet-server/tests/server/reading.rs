@@ -121,6 +121,10 @@ async fn metrics_parse_and_count() {
     world.decide(&bot, "a", "").await;
     world.decide(&bot, "h", BIG).await;
     world.get("/nowhere", "").await.refused(404, "not_found");
+    for (scope, mode) in [("capability:a", "kill"), ("model:m", "freeze"), ("role:x", "revoke")] {
+        let body = format!(r#"{{"scope":"{scope}","mode":"{mode}"}}"#);
+        world.post("/api/v1/overrides", &world.admin, &body).await.ok();
+    }
     let text = world.get("/metrics", "").await.text;
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
@@ -129,6 +133,10 @@ async fn metrics_parse_and_count() {
     for line in [
         "placet_approvals_pending{workspace=\"main\"} 1",
         "placet_killed{workspace=\"main\",scope=\"everything\"} 0",
+        "placet_overrides{workspace=\"main\",mode=\"kill\"} 1",
+        "placet_overrides{workspace=\"main\",mode=\"freeze\"} 1",
+        "placet_overrides{workspace=\"main\",mode=\"disable\"} 0",
+        "placet_overrides{workspace=\"main\",mode=\"revoke\"} 1",
         "placet_outcome_unknown{workspace=\"main\"} ",
         "placet_refused_total{code=\"not_found\"} 1",
         "placet_http_requests_total{method=\"POST\",path=\"/api/v1/decisions\",status=\"200\"} 2",
