@@ -2,7 +2,7 @@
 //! serve the published schema alone: bodies are read by the strict parser.
 
 use crate::decision::DecisionDocument;
-use crate::overrides::TrippedDocument;
+use crate::overrides::{OverrideDocument, TrippedDocument};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -166,6 +166,9 @@ pub struct LiftDocument {
     /// The kill switches as they stand.
     #[serde(flatten)]
     pub state: KillDocument,
+    /// How what stops it stands, kill or freeze, unless it is lifted.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub still: Option<OverrideDocument>,
 }
 
 /// A key without its secret.

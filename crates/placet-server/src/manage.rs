@@ -7,7 +7,7 @@ use crate::certificate::ClientCertificate;
 use crate::document;
 use crate::governed::{idempotency_key, permitted, random, report};
 use crate::names::Names;
-use crate::overrides::tripped;
+use crate::overrides::{self, tripped};
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -63,9 +63,11 @@ pub(crate) async fn kill(mut call: Call) -> Result<Response, Problem> {
 pub(crate) async fn lift(mut call: Call) -> Result<Response, Problem> {
     let session = call.session(Act::Oversee)?;
     let scope = scope(&mut call).await?;
-    let lifted = call.server.plane.lift(&session.workspace, scope, &session.principal).await?;
+    let plane = &call.server.plane;
+    let lifted = plane.lift(&session.workspace, scope.clone(), &session.principal).await?;
     let state = kill_document(&call, &session).await?;
-    document::answer(StatusCode::OK, &LiftDocument { lifted, state })
+    let still = if lifted { None } else { overrides::find(&call, &session, &scope).await? };
+    document::answer(StatusCode::OK, &LiftDocument { lifted, state, still })
 }
 
 /// `GET /api/v1/keys`

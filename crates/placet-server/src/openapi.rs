@@ -257,7 +257,7 @@ pub fn openapi_json() -> String {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             "responses": {"Problem": {
-                "description": "Nothing was done; `code` says why.",
+                "description": "It was refused, or it failed; `code` says why.",
                 "content": {"application/problem+json": {"schema": reference("ProblemDocument")}},
             }},
         },

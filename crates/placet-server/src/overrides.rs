@@ -84,7 +84,7 @@ pub(crate) async fn lift(mut call: Call) -> Result<Response, Problem> {
     document::answer(StatusCode::OK, &OverrideLiftDocument { lifted, still })
 }
 
-async fn find(
+pub(crate) async fn find(
     call: &Call,
     session: &Session,
     scope: &KillScope,
