@@ -381,12 +381,29 @@ pub(crate) fn succeeded(reply: Reply) -> Result<Reply> {
     if !field.is_empty() && !detail.contains(&field) {
         detail = format!("{detail} (field {field})");
     }
+    if let Some(why) = refusal(&problem["decision"]) {
+        detail = format!("{detail}: {why}");
+    }
     let fault = Fault::new(code.clone(), detail).document(problem);
     Err(match hint(&code) {
         Some(next) => fault.next(next),
         None => fault,
     }
     .into())
+}
+
+/// Which decision refused it, and for which reasons.
+fn refusal(decision: &Value) -> Option<String> {
+    let id = decision["id"].as_str()?;
+    let outcome = decision["outcome"].as_str().unwrap_or("?");
+    let reasons = decision["reasons"].as_array().into_iter().flatten();
+    let reasons: Vec<String> = reasons
+        .map(|reason| match (reason["code"].as_str(), reason["text"].as_str()) {
+            (Some(code), Some(text)) => format!("{code} ({text})"),
+            (code, text) => code.or(text).unwrap_or("?").to_owned(),
+        })
+        .collect();
+    Some(format!("{id} {outcome} {}", reasons.join(", ")))
 }
 
 /// What to do about the commonest refusals.
@@ -422,6 +439,10 @@ fn hint(code: &str) -> Option<&'static str> {
         "legal_hold" => "`placet hold list` shows the holds; two admins release one",
         "retention_running" => "wait, or name a reason that the policy lists as lawful",
         "killed" => "two people lift it with `placet lift`",
+        "stop_unrecorded" => {
+            "mend the disk and restart, then stop it again where it is not stopped"
+        }
+        "lift_unfinished" => "mend the disk, then two people lift it again",
         "overloaded" | "store_failed" | "clock_unsure" | "shutting_down" => {
             "nothing was decided; try again with the same idempotency key"
         }

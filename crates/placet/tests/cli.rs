@@ -46,6 +46,8 @@ mod privacy;
 mod rotation;
 #[path = "cli/signal.rs"]
 mod signal;
+#[path = "cli/stops.rs"]
+mod stops;
 #[path = "cli/support.rs"]
 mod support;
 #[path = "cli/witness.rs"]

@@ -254,14 +254,16 @@ fn print(what: &str, it: &Value) {
     } else {
         output::field("expires", &cell("expires"));
     }
-    output::field("passages", &cell("uses"));
+    // What is held has passed nothing yet, and counts against the bound all the same.
+    output::field("used by", &format!("{} decisions, those that are held included", cell("uses")));
     output::field("review", &reviewed(it));
     for passage in it["passages"].as_array().into_iter().flatten() {
         let cell = |name: &str| output::plain(&passage[name]);
         output::line(&format!(
-            "  {}  {}  {} {}  over {}",
+            "  {}  {}  {}  {} {}  over {}",
             cell("time"),
             cell("decision"),
+            cell("outcome"),
             cell("surface"),
             cell("action"),
             cell("waived")

@@ -4,7 +4,7 @@
 use crate::commands::ask::Ask;
 use crate::commands::overrides::{self, Which};
 use crate::commands::trips;
-use crate::exit::{Done, Fault};
+use crate::exit::{Done, Fault, of_outcome};
 use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// Stop everything that is being permitted, now.
 ///
@@ -41,7 +42,7 @@ pub(crate) struct KillArgs {
     #[arg(long, conflicts_with = "local")]
     drill: bool,
     /// Seconds that a drill waits for the gates that were heard within a day.
-    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", requires = "drill")]
     wait: u64,
     /// Show what the kill or drill at this log index came to.
     #[arg(long, value_name = "INDEX", conflicts_with_all = ["local", "drill", "everything"])]
@@ -51,9 +52,11 @@ pub(crate) struct KillArgs {
 }
 
 /// Lift a kill, freeze, disable or revocation of a role; it takes two people, so the second one runs it again.
+///
+/// Exit codes: 0 lifted, 10 a second person has to run it as well, 1 failure, 2 usage.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  PLACET_KEY=$ANN placet lift && PLACET_KEY=$BOB placet lift
+  PLACET_KEY=$ANN placet lift; PLACET_KEY=$BOB placet lift
   placet lift --everything
   placet lift --capability crm-writer
   placet lift --entry 42                      # whatever entry 42 has stopped, as `placet overrides` lists it")]
@@ -109,7 +112,7 @@ pub(crate) async fn kill(args: KillArgs) -> Done {
     let client = args.ask.client()?;
     let mut document = client.post("/api/v1/kill", &json!({"scope": scope})).await?;
     // It is done; that its report cannot be had makes it no failure.
-    let report = trips::of(&client, &document, &scope).await.ok().flatten();
+    let report = trips::at(&client, &document[&scope]["index"]).await;
     document["report"] = report.unwrap_or_default();
     args.ask.show(&document, |document| {
         output::line(&format!("{}: {scope}", output::paint(output::RED, "killed")));
@@ -128,23 +131,29 @@ pub(crate) async fn lift(args: LiftArgs) -> Done {
     if !is_wide(&scope) {
         return overrides::lift(&args.ask, &scope).await;
     }
-    let said = |state: &Value| {
-        let lifted = state["lifted"] == json!(true);
-        output::line(&if lifted {
-            format!("{}: {scope}", output::paint(output::GREEN, "lifted"))
-        } else {
-            let command = match scope.as_str() {
-                "everything" => "placet lift --everything",
-                _ => "placet lift",
-            };
-            not_yet(&scope, command, &state[&scope])
-        });
+    let command = match scope.as_str() {
+        "everything" => "placet lift --everything",
+        _ => "placet lift",
     };
-    args.ask.post("/api/v1/lift", &json!({"scope": scope}), said).await
+    let state = args.ask.client()?.post("/api/v1/lift", &json!({"scope": scope})).await?;
+    show_lift(&args.ask, &state, &scope, command)
+}
+
+/// Shows what came of asking for a lift: one that waits for a second person exits like whatever waits for people.
+pub(super) fn show_lift(ask: &Ask, state: &Value, what: &str, command: &str) -> Done {
+    let lifted = state["lifted"] == json!(true);
+    ask.show(state, |state| {
+        output::line(&if lifted {
+            format!("{}: {what}", output::paint(output::GREEN, "lifted"))
+        } else {
+            not_yet(what, command, &state["override"])
+        });
+    })?;
+    Ok(if lifted { ExitCode::SUCCESS } else { ExitCode::from(of_outcome("REQUIRE_APPROVAL")) })
 }
 
 /// What is missing for a lift that was asked for, and who has to do it.
-pub(super) fn not_yet(scope: &str, command: &str, kill: &Value) -> String {
+fn not_yet(scope: &str, command: &str, kill: &Value) -> String {
     let head = output::paint(output::YELLOW, "NOT LIFTED YET");
     let by = output::plain(&kill["lift_requested_by"]);
     let next = match &kill["not_before"] {

@@ -3,6 +3,7 @@
 
 use crate::commands::ask::{Ask, Governed};
 use crate::commands::key::{RevokeSigner, revoke_key, revoke_signer};
+use crate::commands::trips;
 use crate::exit::Done;
 use crate::output;
 use clap::{Args, Subcommand};
@@ -186,19 +187,39 @@ pub(crate) async fn overrides(args: OverridesArgs) -> Done {
         .await
 }
 
-/// Stops a scope.
+/// Stops a scope, and shows of a kill what it came to.
 pub(crate) async fn stop(ask: &Ask, scope: &str, mode: &str) -> Done {
-    let done = match mode {
+    let client = ask.client()?;
+    let body = json!({"scope": scope, "mode": mode});
+    let mut document = client.post("/api/v1/overrides", &body).await?;
+    if mode == "kill" {
+        // It is done; that its report cannot be had makes it no failure.
+        document["report"] = trips::at(&client, &document["index"]).await.unwrap_or_default();
+    }
+    ask.show(&document, |state| {
+        let stands = state["mode"].as_str().unwrap_or(mode);
+        let done = output::paint(output::RED, past(stands));
+        output::line(&format!("{done}: {}", called(state)));
+        if stands != mode {
+            output::line(&format!(
+                "  it was {} before, in entry {}, and stays so: a {mode} is less",
+                past(stands),
+                output::plain(&state["index"])
+            ));
+        }
+        if state["report"].is_object() {
+            trips::show(&state["report"]);
+        }
+    })
+}
+
+fn past(mode: &str) -> &'static str {
+    match mode {
         "freeze" => "frozen",
         "disable" => "disabled",
         "revoke" => "revoked",
         _ => "killed",
-    };
-    let said = |state: &Value| {
-        let done = output::paint(output::RED, done);
-        output::line(&format!("{done}: {}", called(state)));
-    };
-    ask.post("/api/v1/overrides", &json!({"scope": scope, "mode": mode}), said).await
+    }
 }
 
 /// A scope with the name of the person, where the caller may see it.
@@ -220,12 +241,6 @@ pub(crate) async fn lift_entry(ask: &Ask, index: u64) -> Done {
 }
 
 async fn lift_of(ask: &Ask, body: &Value, what: &str, command: &str) -> Done {
-    let said = |state: &Value| {
-        if state["lifted"] == json!(true) {
-            let lifted = output::paint(output::GREEN, "lifted");
-            return output::line(&format!("{lifted}: {what}"));
-        }
-        output::line(&super::kill::not_yet(what, command, &state["override"]));
-    };
-    ask.post("/api/v1/overrides:lift", body, said).await
+    let state = ask.client()?.post("/api/v1/overrides:lift", body).await?;
+    super::kill::show_lift(ask, &state, what, command)
 }

@@ -27,12 +27,9 @@ pub(super) async fn report(ask: &Ask, index: u64) -> Done {
     ask.get(&format!("/api/v1/overrides/{index}"), show).await
 }
 
-/// The report of the kill that an answer of `/api/v1/kill` tells of.
-pub(super) async fn of(client: &Client, kill: &Value, scope: &str) -> Result<Option<Value>> {
-    match kill[scope]["index"].as_u64() {
-        Some(index) => client.get(&format!("/api/v1/overrides/{index}")).await.map(Some),
-        None => Ok(None),
-    }
+/// The report of the kill in the entry at a log index.
+pub(super) async fn at(client: &Client, index: &Value) -> Option<Value> {
+    client.get(&format!("/api/v1/overrides/{}", index.as_u64()?)).await.ok()
 }
 
 /// The report once no gate is silent, or once the time is over.
@@ -75,7 +72,7 @@ pub(super) fn show(report: &Value) {
         output::line(&format!("  source {}, {lifted}", output::plain(&report["source"])));
         output::line(&format!("  stopped: {ended}"));
         output::line(&format!(
-            "  out of reach: {} permits consumed before and never reported, {} of them never left",
+            "  out of reach, in the whole workspace: {} permits consumed before and never reported, {} of them never left",
             count("/unreached/unreported"),
             count("/unreached/overtaken")
         ));

@@ -108,7 +108,7 @@ fn a_lift_that_is_not_complete_says_so() {
     let server = Server::start(&["--admin", "human:ann"]);
     let ann = server.key.clone().unwrap();
     server.run_as(&ann, &["kill", "--everything"]).exits(0);
-    let run = server.run_as(&ann, &["lift", "--everything"]).exits(0);
+    let run = server.run_as(&ann, &["lift", "--everything"]).exits(10);
     assert!(run.out.contains("NOT LIFTED YET"), "{run:?}");
     assert!(run.out.contains("another person") && run.out.contains("lift --everything"), "{run:?}");
 }
