@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use placet_types::Digest;
-use placet_types::event::{ActorRef, Arming};
+use placet_types::event::{ActorRef, Arming, CONSTITUTION_RULE};
 use placet_types::ids::TimeMs;
 use placet_types::policy::{ApprovalSpec, Effect, Hit, Layer, RuleEffect, Verdict};
 
@@ -24,8 +24,6 @@ pub(crate) const URGENT: [&str; 2] = ["admin", "operator"];
 /// its entry, whatever the bundle says.
 const DEMANDS_MAX: usize = 8;
 const ROLES_MAX: usize = 4;
-/// Rules of the constitution begin with this.
-const PREFIX: &str = "constitution.";
 
 /// Surface on which bundles are published.
 pub const PUBLISH: (&str, &str) = ("policy.publish", "publish");
@@ -184,7 +182,7 @@ fn demand<'a>(
         || rule.advice
         || rule.limit.is_some()
         || rule.after.is_some()
-        || rule.id.starts_with(PREFIX)
+        || rule.id.starts_with(CONSTITUTION_RULE)
     {
         return None;
     }

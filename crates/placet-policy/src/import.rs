@@ -1,6 +1,7 @@
 //! Import of the first-match rule files that came before: what can be said in this language is, what cannot
 //! is named. A rule that restricts is imported without the key that cannot be said, so that it restricts
-//! more; a rule that grants is left out then, so that nothing is granted that was not.
+//! more; a rule that grants is left out then, so that nothing is granted that was not. One that does both
+//! restricts what others grant and grants nothing itself.
 
 mod order;
 mod read;
@@ -49,13 +50,15 @@ pub fn import<H: Hasher>(name: &str, text: &str, star: Star) -> Result<Imported,
             return Err(report.finish());
         }
         let order: Vec<String> = rules.iter().map(|rule| rule.id.clone()).collect();
-        let mut out = String::from("version: v1\nrules:\n");
-        for rule in &rules {
-            out.push_str(&format!("  - {}\n", Value::Object(rule.object.clone()).to_text()));
+        let of = |floor: bool| -> Vec<Value> {
+            let some = rules.iter().filter(|rule| rule.floor == floor);
+            some.map(|rule| Value::Object(rule.object.clone())).collect()
+        };
+        let mut out = String::from("version: v1\n");
+        if rules.iter().any(|rule| rule.floor) {
+            out.push_str(&section("floor", &of(true)));
         }
-        if rules.is_empty() {
-            out = "version: v1\nrules: []\n".to_owned();
-        }
+        out.push_str(&section("rules", &of(false)));
         Ok((out, report.finish(), order))
     })?;
     let document = format("imported.yaml", &document)?;
@@ -63,6 +66,14 @@ pub fn import<H: Hasher>(name: &str, text: &str, star: Star) -> Result<Imported,
     let bundle = Bundle::compile::<H>(&[source])?;
     let differences = order::differences(&bundle, &order);
     Ok(Imported { document, notes, differences })
+}
+
+fn section(name: &str, rules: &[Value]) -> String {
+    if rules.is_empty() {
+        return format!("{name}: []\n");
+    }
+    let lines = rules.iter().map(|rule| format!("  - {}\n", rule.to_text()));
+    format!("{name}:\n{}", lines.collect::<String>())
 }
 
 /// A note: the file can be read, and something of it is said otherwise.

@@ -68,4 +68,4 @@ pub use standing::{Hinge, Standing};
 pub use provenance::Grant;
 
 pub use placet_types::policy::{LANGUAGE, RuleEffect, Verdict};
-pub use source::{Source, read_dir};
+pub use source::{Source, is_document, read_dir};

@@ -37,6 +37,8 @@ mod hostile;
 mod identity;
 #[path = "policy/import.rs"]
 mod import;
+#[path = "policy/import_property.rs"]
+mod import_property;
 #[path = "policy/language.rs"]
 mod language;
 #[path = "policy/modes.rs"]

@@ -16,7 +16,9 @@ use placet_engine::{
 };
 use placet_policy::Bundle;
 use placet_types::Digest;
-use placet_types::event::{DecisionEvent, EXCEPTION_RULE, Entry, Event, Tag, Would};
+use placet_types::event::{
+    CONSTITUTION_RULE, DecisionEvent, EXCEPTION_RULE, Entry, Event, Tag, Would,
+};
 use placet_types::ids::{ApprovalId, DecisionId, PermitId, WorkspaceName};
 use placet_types::policy::{Hit, Reason, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -273,7 +275,7 @@ fn recorded(entry: &Entry, event: &DecisionEvent, bundle: Option<&Bundle>) -> De
     let mut windows = Vec::new();
     for matched in &event.matched {
         // What follows from the state follows from it again.
-        let own = governed && matched.rule.starts_with("constitution.");
+        let own = governed && matched.rule.starts_with(CONSTITUTION_RULE);
         if own || matched.rule.starts_with(EXCEPTION_RULE) {
             continue;
         }

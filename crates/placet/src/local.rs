@@ -130,7 +130,7 @@ pub(crate) fn sources(dir: &Path) -> Result<Vec<Source>> {
 }
 
 fn no_document(dir: &Path) -> String {
-    format!("{} holds no policy document (*.yaml)", dir.display())
+    format!("{} holds no policy document (*.yaml, *.yml)", dir.display())
 }
 
 /// The documents of a directory, if it is one.
@@ -143,8 +143,12 @@ fn read(dir: &Path) -> Result<Vec<Source>> {
     read_dir(dir).map_err(|error| {
         let text = error.to_string();
         let place = dir.display().to_string();
-        let detail = if text.contains(&place) { text } else { format!("{place}: {text}") };
-        Fault::new("bundle_unreadable", detail).next("name a directory of YAML documents").into()
+        let (detail, next) = if text.contains(&place) {
+            (text, "mend it or move it away: each *.yaml and *.yml of a bundle counts")
+        } else {
+            (format!("{place}: {text}"), "name a directory of YAML documents")
+        };
+        Fault::new("bundle_unreadable", detail).next(next).into()
     })
 }
 

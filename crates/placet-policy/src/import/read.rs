@@ -4,7 +4,8 @@ use super::{Star, note};
 use crate::diagnostic::{Code, Place, Report};
 use crate::pattern::Dialect;
 use crate::syntax::{Data, Member, Node};
-use placet_types::ids::is_name;
+use placet_types::event::RESERVED_RULES;
+use placet_types::ids::{WorkspaceName, is_name};
 use placet_types::json::{Object, Value};
 use placet_types::policy::Constraints;
 use std::collections::BTreeSet;
@@ -12,6 +13,8 @@ use std::collections::BTreeSet;
 /// One rule.
 pub(super) struct Rule {
     pub(super) id: String,
+    /// Stands under `floor:`, where it restricts what others grant and grants nothing.
+    pub(super) floor: bool,
     pub(super) object: Object,
 }
 
@@ -31,6 +34,8 @@ pub(super) fn file(node: &Node, star: Star, report: &mut Report<'_>) -> Vec<Rule
     for member in members {
         match member.key.as_str() {
             "version" => {}
+            // The rules of other tiers come before these, so nothing is lost.
+            "tier" if says(&member.value, "global") => {}
             "rules" => {
                 found = true;
                 let Data::List(items) = &member.value.value else {
@@ -40,9 +45,16 @@ pub(super) fn file(node: &Node, star: Star, report: &mut Report<'_>) -> Vec<Rule
                 rules.extend(items.iter().filter_map(|item| rule(item, star, report)));
             }
             "default_decision" => default_decision(member, report),
-            other => {
+            other if BESIDE.contains(&other) || is_nothing(&member.value) => {
                 let message = format!("`{other}` is not imported");
                 note(report, member.place, message);
+            }
+            // It may restrict what the rules grant.
+            other => {
+                let message =
+                    format!("`{other}` cannot be said, and without it more may be granted");
+                let hint = "say in rules what it restricts, and take it out";
+                report.error_hint(Code::NotSupported, member.place, message, hint);
             }
         }
     }
@@ -59,8 +71,12 @@ pub(super) fn file(node: &Node, star: Star, report: &mut Report<'_>) -> Vec<Rule
     rules
 }
 
+/// Keys of a file that change nothing of what its rules decide before an action.
+const BESIDE: [&str; 5] =
+    ["default_tenant", "description", "input_policy", "output_policy", "output_rules"];
+
 fn default_decision(member: &Member, report: &mut Report<'_>) {
-    if !matches!(&member.value.value, Data::Text { text, .. } if text == "deny") {
+    if !says(&member.value, "deny") {
         let message = "a default that grants is not imported: what nothing matches is SILENCE";
         note(report, member.place, message.to_owned());
     }
@@ -70,6 +86,20 @@ fn members(node: &Node) -> &[Member] {
     match &node.value {
         Data::Map(members) => members,
         _ => &[],
+    }
+}
+
+fn says(node: &Node, word: &str) -> bool {
+    matches!(&node.value, Data::Text { text, .. } if text == word)
+}
+
+/// Whether nothing is said, however deep.
+fn is_nothing(node: &Node) -> bool {
+    match &node.value {
+        Data::Null => true,
+        Data::List(items) => items.is_empty(),
+        Data::Map(members) => members.iter().all(|member| is_nothing(&member.value)),
+        _ => false,
     }
 }
 
@@ -96,13 +126,20 @@ fn rule(node: &Node, star: Star, report: &mut Report<'_>) -> Option<Rule> {
         report.error(Code::MissingKey, node.place, "a rule without `id`");
         return None;
     };
-    let clean: String = id
+    let mut clean: String = id
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
         .take(100)
         .collect();
+    if RESERVED_RULES.iter().any(|prefix| clean.starts_with(prefix)) {
+        clean = clean.replacen('.', "-", 1);
+    }
     let word = get("decision").and_then(|member| text(&member.value)).unwrap_or_default();
-    let constrained = get("constraints").is_some_and(|it| !members(&it.value).is_empty());
+    let constrained = get("constraints").is_some_and(|it| match &it.value.value {
+        Data::Null => false,
+        Data::Map(members) => !members.is_empty(),
+        _ => true,
+    });
     let decision = match word.to_ascii_lowercase().as_str() {
         "allow" | "permit" if constrained => "allow_with_constraints",
         "allow" | "permit" => "allow",
@@ -116,10 +153,9 @@ fn rule(node: &Node, star: Star, report: &mut Report<'_>) -> Option<Rule> {
             return None;
         }
     };
-    // An approval lets an action through in the end, so it must not become wider either.
-    let grants = !matches!(decision, "deny" | "throttle");
-    let mut gaps = Vec::new();
-    let matches = get("match").map_or_else(Object::new, |it| matching(&it.value, star, &mut gaps));
+    // What cannot be said of where it applies, and of what it grants there.
+    let (mut gaps, mut loose) = (Vec::new(), Vec::new());
+    let matches = get("match").map_or_else(Object::new, |it| matching(it, star, &mut gaps));
     let mut object =
         Object::new().with("id", clean.as_str()).with("match", matches).with("decision", decision);
     if let Some(reason) = get("reason").and_then(|member| text(&member.value))
@@ -127,52 +163,109 @@ fn rule(node: &Node, star: Star, report: &mut Report<'_>) -> Option<Rule> {
     {
         object.set("reason", reason);
     }
-    if let Some(member) = get("constraints").filter(|_| constrained) {
-        constraints(member, decision, &mut object, &mut gaps);
+    match get("constraints").filter(|_| constrained) {
+        Some(member) => constraints(member, decision, &mut object, &mut loose),
+        None if decision == "allow_with_constraints" => {
+            loose.push(Gap { place: node.place, what: "any constraints".to_owned() });
+        }
+        None => {}
     }
     if let Some(member) = get("velocity") {
         velocity(member, decision, &mut object, &mut gaps);
     }
     for member in members(node) {
         let key = member.key.as_str();
-        let known = ["id", "match", "decision", "reason", "constraints", "velocity"];
-        if matches!(key, "tier" | "selector") {
-            gaps.push(Gap { place: member.place, what: format!("`{key}`") });
-        } else if !known.contains(&key) {
-            note(report, member.place, format!("`{key}` of `{id}` is not imported"));
+        match key {
+            "id" | "match" | "decision" | "reason" | "constraints" | "velocity" => {}
+            // What only tells people or comes after the decision.
+            "description" | "remediations" => {
+                note(report, member.place, format!("`{key}` of `{id}` is not imported"));
+            }
+            "tier" if says(&member.value, "global") => {}
+            _ => gaps.push(Gap { place: member.place, what: format!("`{key}`") }),
         }
     }
-    let lost = !gaps.is_empty() && grants;
-    for gap in gaps {
-        let what = gap.what;
-        let message = if lost {
-            format!("`{id}` is not imported: {what} cannot be said, and without it more is granted")
-        } else {
-            format!("`{id}` is imported without {what}, so it restricts more than before")
-        };
-        note(report, gap.place, message);
+    let fate = Fate::of(decision, !gaps.is_empty(), !loose.is_empty());
+    for Gap { place, what } in gaps.into_iter().chain(loose) {
+        note(report, place, fate.told(&id, &what));
     }
-    (!lost).then_some(Rule { id: clean, object })
+    match fate {
+        Fate::Same | Fate::Wider => {}
+        Fate::Lost => return None,
+        Fate::Held => {
+            object.set("decision", "require_approval");
+        }
+        Fate::Denied => {
+            object.set("decision", "deny");
+            object.remove("constraints");
+        }
+    }
+    Some(Rule { id: clean, floor: fate == Fate::Held, object })
 }
 
-fn matching(node: &Node, star: Star, gaps: &mut Vec<Gap>) -> Object {
+/// What becomes of a rule. Here the strictest rule decides and not the first, so a rule that restricts may
+/// become wider, one that grants may go missing, and one that does both may do neither.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It says what it said.
+    Same,
+    /// It restricts, and more than before.
+    Wider,
+    /// It only granted.
+    Lost,
+    /// What others grant there needs an approval; it grants nothing itself.
+    Held,
+    /// What was granted under constraints is not granted without them.
+    Denied,
+}
+
+impl Fate {
+    fn of(decision: &str, wider: bool, looser: bool) -> Self {
+        match decision {
+            _ if !wider && !looser => Self::Same,
+            "deny" | "throttle" => Self::Wider,
+            "allow" => Self::Lost,
+            _ if looser => Self::Denied,
+            _ => Self::Held,
+        }
+    }
+
+    fn told(self, id: &str, what: &str) -> String {
+        match self {
+            Self::Same | Self::Wider => {
+                format!("`{id}` is imported without {what}, so it restricts more than before")
+            }
+            Self::Lost => format!(
+                "`{id}` is not imported: {what} cannot be said, and without it more is granted"
+            ),
+            Self::Held => format!(
+                "`{id}` is imported under `floor:` without {what}: what others grant there needs an approval, \
+                 and it grants nothing itself"
+            ),
+            Self::Denied => {
+                format!("`{id}` is imported as deny: without {what} more is granted than before")
+            }
+        }
+    }
+}
+
+fn matching(of: &Member, star: Star, gaps: &mut Vec<Gap>) -> Object {
     let mut out = Object::new();
-    for member in members(node) {
+    if !matches!(of.value.value, Data::Map(_)) {
+        gaps.push(Gap { place: of.place, what: "a `match` that is no mapping".to_owned() });
+    }
+    for member in members(&of.value) {
         let key = member.key.as_str();
-        let list = texts(&member.value).unwrap_or_default();
-        let empty = matches!(&member.value.value, Data::List(items) if items.is_empty());
-        if empty {
+        // No condition.
+        if matches!(&member.value.value, Data::List(items) if items.is_empty()) {
             continue;
         }
+        let list = texts(&member.value).unwrap_or_default();
         let target = match key {
             "topics" | "risk_tags" | "capabilities" => key,
             "actor_ids" => "actors",
             "actor_types" => "actor_kinds",
-            "tenants" => {
-                let names: Vec<String> = list.iter().map(|(name, _)| format!("{name:?}")).collect();
-                out.set("when", format!("verified.workspace in [{}]", names.join(", ")));
-                continue;
-            }
+            "tenants" => "when",
             "labels" => {
                 labels(member, &mut out, gaps);
                 continue;
@@ -182,32 +275,40 @@ fn matching(node: &Node, star: Star, gaps: &mut Vec<Gap>) -> Object {
                 continue;
             }
         };
-        let dialect = match target {
-            "topics" => Dialect::Dotted,
-            "actors" => Dialect::Actor,
-            "actor_kinds" => Dialect::ActorKind,
-            _ => Dialect::Name,
-        };
-        let mut items: Vec<Value> = Vec::new();
-        let mut whole = !list.is_empty();
+        if list.is_empty() {
+            gaps.push(Gap { place: member.place, what: format!("`{key}`") });
+            continue;
+        }
+        let mut items: Vec<String> = Vec::new();
+        let mut whole = true;
         for (item, place) in list {
             let said = match target {
                 "actors" => format!("*:{item}"),
                 "topics" if star == Star::Any => any_star(&item),
                 _ => item.clone(),
             };
-            if dialect.parse(&said).is_ok() {
-                items.push(Value::from(said));
+            let fits = match target {
+                "topics" => Dialect::Dotted.parse(&said).is_ok(),
+                "when" => WorkspaceName::parse(&said).is_some(),
+                // A star is no wildcard in these.
+                _ if item.contains('*') => false,
+                "actors" => Dialect::Actor.parse(&said).is_ok(),
+                "actor_kinds" => Dialect::ActorKind.parse(&said).is_ok(),
+                _ => Dialect::Name.parse(&said).is_ok(),
+            };
+            if fits {
+                items.push(said);
             } else {
                 whole = false;
                 gaps.push(Gap { place, what: format!("`{item}` in `{key}`") });
             }
         }
         // A list that lacks an item is narrower: a restricting rule does without all of it.
-        if whole {
-            out.set(target, items);
-        } else if gaps.is_empty() {
-            gaps.push(Gap { place: member.place, what: format!("`{key}`") });
+        if whole && target == "when" {
+            let names: Vec<String> = items.iter().map(|name| format!("{name:?}")).collect();
+            out.set("when", format!("verified.workspace in [{}]", names.join(", ")));
+        } else if whole {
+            out.set(target, items.into_iter().map(Value::from).collect::<Vec<_>>());
         }
     }
     out
@@ -216,11 +317,15 @@ fn matching(node: &Node, star: Star, gaps: &mut Vec<Gap>) -> Object {
 /// `*` at the end of segments takes any text there, at least one segment of it.
 fn any_star(pattern: &str) -> String {
     let segments: Vec<&str> = pattern.split('.').collect();
-    let all: Vec<&str> = segments.iter().map(|it| if *it == "*" { "*.**" } else { *it }).collect();
+    let any = |it: &&str| matches!(*it, "*" | "**");
+    let all: Vec<&str> = segments.iter().map(|it| if any(it) { "*.**" } else { it }).collect();
     all.join(".").replace(".**.*.**", ".*.**")
 }
 
 fn labels(member: &Member, out: &mut Object, gaps: &mut Vec<Gap>) {
+    if !matches!(member.value.value, Data::Map(_)) {
+        gaps.push(Gap { place: member.place, what: "`labels` that are no mapping".to_owned() });
+    }
     let mut labels = Object::new();
     for label in members(&member.value) {
         let value = text(&label.value);
@@ -243,6 +348,10 @@ fn constraints(member: &Member, decision: &str, object: &mut Object, gaps: &mut 
         return;
     }
     let mut out = Object::new();
+    if !matches!(member.value.value, Data::Map(_)) {
+        let what = "constraints that are no mapping".to_owned();
+        gaps.push(Gap { place: member.place, what });
+    }
     flat(&member.value, &mut out, gaps);
     match Constraints::from_object(&out) {
         Ok(read) if !read.is_empty() => {
@@ -262,37 +371,33 @@ fn flat(node: &Node, out: &mut Object, gaps: &mut Vec<Gap>) {
             let items = texts(&member.value).unwrap_or_default();
             items.into_iter().map(|(item, _)| Value::from(item)).collect()
         };
-        match (key, &member.value.value) {
+        let said: Option<(&str, Value)> = match (key, &member.value.value) {
             ("budgets" | "sandbox" | "toolchain" | "diff", Data::Map(_)) => {
                 flat(&member.value, out, gaps);
+                continue;
             }
             // Rounded down: a constraint may become tighter, never wider.
             ("max_runtime_ms", Data::Int(ms)) => {
-                out.set("max_runtime_sec", ms.div_euclid(1000));
+                Some(("max_runtime_sec", ms.div_euclid(1000).into()))
             }
-            ("max_concurrent_jobs", Data::Int(value)) => {
-                out.set("max_concurrent", *value);
+            ("max_concurrent_jobs", Data::Int(value)) => Some(("max_concurrent", (*value).into())),
+            ("network_allowlist", Data::List(_)) => Some(("allowed_destinations", list().into())),
+            ("deny_path_globs", Data::List(_)) => Some(("denied_paths", list().into())),
+            ("redaction_level" | "redaction", Data::Text { text, .. }) => {
+                Some(("redaction", text.as_str().into()))
             }
-            ("network_allowlist", Data::List(items)) if !items.is_empty() => {
-                out.set("allowed_destinations", list());
-            }
-            ("deny_path_globs", Data::List(items)) if !items.is_empty() => {
-                out.set("denied_paths", list());
-            }
-            ("redaction_level", Data::Text { text, .. }) => {
-                out.set("redaction", text.as_str());
-            }
-            (_, Data::Int(value)) if Constraints::KEYS.contains(&key) => {
-                out.set(key, *value);
-            }
-            (_, Data::Bool(value)) if Constraints::KEYS.contains(&key) => {
-                out.set(key, *value);
-            }
-            (_, Data::Text { text, .. }) if key == "redaction" => {
-                out.set(key, text.as_str());
-            }
-            (_, Data::List(items)) if Constraints::KEYS.contains(&key) && !items.is_empty() => {
-                out.set(key, list());
+            (_, data) if Constraints::KEYS.contains(&key) => match data {
+                Data::Int(value) => Some((key, (*value).into())),
+                Data::Bool(value) => Some((key, (*value).into())),
+                Data::List(_) => Some((key, list().into())),
+                _ => None,
+            },
+            _ => None,
+        };
+        // Of two that say the same, neither may go missing; an empty list is no constraint here.
+        match said {
+            Some((name, value)) if out.get(name).is_none() && value.as_array() != Some(&[][..]) => {
+                out.set(name, value);
             }
             _ => gaps.push(Gap { place: member.place, what: format!("the constraint `{key}`") }),
         }
@@ -307,7 +412,11 @@ fn velocity(member: &Member, decision: &str, object: &mut Object, gaps: &mut Vec
         _ => None,
     };
     let mut key = Vec::new();
-    let joined = get("key").and_then(text).unwrap_or_default();
+    let known = ["key", "max_requests", "window_seconds"];
+    let joined = get("key").map_or_else(|| Some(String::new()), text);
+    let readable = joined.is_some()
+        && members(&member.value).iter().all(|it| known.contains(&it.key.as_str()));
+    let joined = joined.unwrap_or_default();
     for part in joined.split([':', '|', ',']).map(str::trim).filter(|part| !part.is_empty()) {
         match part {
             "tenant" => key.push(Value::from("workspace")),
@@ -326,7 +435,7 @@ fn velocity(member: &Member, decision: &str, object: &mut Object, gaps: &mut Vec
         (1..=1_000_000).contains(count) && (1..=86_400).contains(seconds)
     });
     match fits {
-        Some((count, seconds)) if !decision.starts_with("allow") => {
+        Some((count, seconds)) if readable && !decision.starts_with("allow") => {
             let limit = Object::new()
                 .with("count", count)
                 .with("per", format!("{seconds}s"))

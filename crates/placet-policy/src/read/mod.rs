@@ -22,6 +22,7 @@ use crate::shape;
 use crate::syntax::{Data, Member, Node};
 use fields::{Fields, Form};
 use matches::Conditions;
+use placet_types::event::RESERVED_RULES;
 use placet_types::json::Value;
 use placet_types::nearest::nearest;
 use placet_types::policy::Layer;
@@ -325,6 +326,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             };
             if let Some((rule, id_place)) = read {
                 let id = rule.effect.id.clone();
+                self.refuse_reserved(&id, id_place);
                 if let Some(first) = self.ids.get(&id) {
                     let message = format!(
                         "duplicate rule id `{id}`, first in {}:{}:{}",
@@ -346,6 +348,15 @@ impl<'a, 'r> Reader<'a, 'r> {
                 self.model.rules.extend(rule.marker());
                 self.model.rules.push(rule);
             }
+        }
+    }
+
+    /// In the log such an id is a rule of the program. Bundles that are there already still replay.
+    fn refuse_reserved(&mut self, id: &str, place: Place) {
+        let reserved = RESERVED_RULES.iter().find(|prefix| id.starts_with(**prefix));
+        if let Some(prefix) = reserved.filter(|_| self.form == Form::Document) {
+            let message = format!("rule id `{id}`: `{prefix}…` are rules of the program itself");
+            self.report.error_hint(Code::BadValue, place, message, "begin the id otherwise");
         }
     }
 

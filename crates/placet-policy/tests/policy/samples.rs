@@ -25,6 +25,47 @@ fn seed_5_is_decided_as_printed() {
     assert!(read_dir(&dir.join("missing")).is_err());
 }
 
+/// Passing over one could lose a rule that denies.
+#[test]
+fn each_document_of_a_directory_is_read_or_refused() {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    let dir = std::env::temp_dir().join(format!("placet-documents-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(dir.join("later.d")).unwrap();
+    let policy = "version: v1\nrules: []\n";
+    for name in ["a.yaml", "b.YAML", "c.Yml", ".a.yaml.swp", ".hidden.yaml", "notes.txt", ".x.json"]
+    {
+        fs::write(dir.join(name), policy).unwrap();
+    }
+    symlink(dir.join("a.yaml"), dir.join("linked.yml")).unwrap();
+    let names: Vec<String> = read_dir(&dir).unwrap().into_iter().map(|it| it.name).collect();
+    assert_eq!(names, ["a.yaml", "b.YAML", "c.Yml", "linked.yml"]);
+    let refused = |name: &str, make: &dyn Fn(&Path), why: &str| {
+        let path = dir.join(name);
+        make(&path);
+        let error = read_dir(&dir).unwrap_err().to_string();
+        let expected = format!("{}: {why}", path.display());
+        assert!(error.starts_with(&expected), "{error}");
+        fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+    };
+    refused("floor.yaml", &|it| symlink("gone", it).unwrap(), "cannot be read: No such file");
+    refused("floor.YML", &|it| fs::create_dir(it).unwrap(), "is no regular file");
+    let pipe = |it: &Path| {
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            it,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+    };
+    refused("floor.yaml", &pipe, "is no regular file");
+    refused("floor.JSON", &|it| fs::write(it, "{}").unwrap(), "is not read");
+    fs::remove_dir_all(&dir).unwrap();
+}
+
 #[test]
 fn an_empty_bundle_grants_nothing() {
     let bundle = Bundle::compile::<Sha2>(&[]).unwrap();

@@ -12,12 +12,9 @@ use placet_api::{ExplainDocument, Instant, JsonObject, RecordedDocument};
 use placet_policy::{Bundle, Scratch};
 use placet_runtime::crypto::Fast;
 use placet_runtime::{PlaneError, Recorded};
-use placet_types::event::DecisionEvent;
+use placet_types::event::{DecisionEvent, RESERVED_RULES};
 use placet_types::ids::DecisionId;
 use placet_types::json::{Object, Value};
-
-/// Rules with these prefixes are in no bundle.
-const BESIDE: [&str; 2] = ["constitution.", "exception"];
 
 /// What a decision is explained by.
 struct Explained {
@@ -99,7 +96,7 @@ fn explained(found: &Recorded, bytes: Option<&[u8]>, only: &Only) -> Result<Expl
     };
     trace.settle(found.time, event);
     let agrees = event.matched.iter().all(|matched| {
-        BESIDE.iter().any(|prefix| matched.rule.starts_with(prefix))
+        RESERVED_RULES.iter().any(|prefix| matched.rule.starts_with(prefix))
             || trace.rules.iter().any(|rule| rule.matched && rule.rule.id == matched.rule)
     });
     trace.rules.retain(|rule| only.keeps(rule));

@@ -17,6 +17,10 @@ use alloc::vec::Vec;
 pub const ANY_SURFACE: &str = "*";
 /// Rules that stand for an exception in a decision begin with this.
 pub const EXCEPTION_RULE: &str = "exception.";
+/// The rules of the constitution begin with this.
+pub const CONSTITUTION_RULE: &str = "constitution.";
+/// Ids that begin so belong to rules of no bundle.
+pub const RESERVED_RULES: [&str; 2] = [CONSTITUTION_RULE, EXCEPTION_RULE];
 
 /// What an exception covers. All that is named has to agree.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -37,8 +37,8 @@ pub use approval::{
 pub use decision::{ApprovalOpened, DecisionEvent, Matched, PermitIssued, WindowUse};
 pub use evidence::{EvidenceAdded, EvidenceRevoked, IssuerKey};
 pub use exception::{
-    ANY_SURFACE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened, ExceptionReviewed,
-    ExceptionScope, Passage, Waived, Waives, exception_rule,
+    ANY_SURFACE, CONSTITUTION_RULE, Control, EXCEPTION_RULE, ExceptionEnded, ExceptionOpened,
+    ExceptionReviewed, ExceptionScope, Passage, RESERVED_RULES, Waived, Waives, exception_rule,
 };
 pub use execution::{
     EndState, ExecutionEnded, ExecutionStarted, ExecutionTerminated, TerminateCause,

@@ -6,6 +6,7 @@ use crate::output;
 use crate::presets::{self, Preset};
 use anyhow::{Context, Result};
 use clap::Args;
+use placet_policy::is_document;
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{BufRead, IsTerminal, Write};
@@ -101,10 +102,9 @@ fn write(preset: &Preset, dir: &Path) -> Result<Vec<&'static str>> {
     let shown = dir.display();
     std::fs::create_dir_all(dir).with_context(|| format!("{shown} cannot be made"))?;
     // Whatever compiles together with the preset would be part of the policy, so nothing may be there.
-    let yaml = |name: &str| name.ends_with(".yaml") || name.ends_with(".yml");
     for entry in std::fs::read_dir(dir).with_context(|| format!("{shown} cannot be read"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if yaml(&name) {
+        if is_document(&name) {
             let fault = Fault::new("target_exists", format!("{shown} holds {name} already"));
             return Err(fault.next("name another directory: nothing is written over").into());
         }
