@@ -1,6 +1,7 @@
 //! Approvals as people see them: what exactly will run, who asked, who is missing. Refuses to know
 //! who may see them.
 
+use crate::error::ProblemDocument;
 use crate::text::{IdText, Instant, Json, JsonObject, Sha};
 use placet_types::Digest;
 use placet_types::event::DecisionEvent;
@@ -144,6 +145,9 @@ pub struct ApprovalDocument<'a> {
     /// The payload cannot be read, or is not what the entry commits to: nobody can approve it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
+    /// In the answer to the vote that completed a publication or rollback: why it did not come into force all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_in_force: Option<&'a ProblemDocument>,
 }
 
 /// Every field of a held request, computed from the canonical bytes that the digests cover.
@@ -292,6 +296,7 @@ impl<'a> ApprovalDocument<'a> {
             job_id: job,
             payload_erased: parts.erased,
             unreadable: parts.request.is_none() && !parts.erased,
+            not_in_force: None,
             rendering: parts.rendering,
             votes: parts.votes,
         }

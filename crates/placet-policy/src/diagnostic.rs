@@ -266,6 +266,20 @@ pub(crate) struct Place {
 /// Findings on their way to become diagnostics; at most so many are kept.
 const DIAGNOSTICS_MAX: usize = 100;
 
+/// Most characters of what a message quotes from a document, and of a message.
+const QUOTE_CHARS_MAX: usize = 100;
+const MESSAGE_CHARS_MAX: usize = 2000;
+
+/// A message may quote megabytes: whoever reads it finds them at its place.
+fn shortened(message: &str) -> String {
+    let cut = |(at, part): (usize, &str)| {
+        let end = part.char_indices().nth(QUOTE_CHARS_MAX).filter(|_| at % 2 == 1);
+        end.and_then(|(end, _)| part.get(..end)).map_or(part.to_owned(), |it| format!("{it}…"))
+    };
+    let parts: Vec<String> = message.split('`').enumerate().map(cut).collect();
+    parts.join("`").chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
 /// Collects diagnostics over sources whose lines it can show.
 pub(crate) struct Report<'a> {
     sources: Vec<(&'a str, &'a str)>,
@@ -337,7 +351,7 @@ impl<'a> Report<'a> {
             line: place.line.max(1),
             column: place.column.max(1),
             width: place.width.max(1),
-            message,
+            message: shortened(&message),
             hint,
             snippet,
         });

@@ -17,6 +17,10 @@ pub fn format(name: &str, text: &str) -> Result<String, Vec<Diagnostic>> {
     on_big_stack(|| {
         let mut report = Report::new([(name, text)]);
         let before = syntax::parse_yaml(0, text, &mut report);
+        if let Some(node) = before.as_ref().filter(|it| !matches!(it.value, Data::Map(_))) {
+            let message = format!("a document is a mapping, not {}", node.value.kind());
+            report.error(Code::WrongType, node.place, message);
+        }
         let Some(before) = before.filter(|_| !report.has_errors()) else {
             return Err(report.finish());
         };

@@ -75,7 +75,7 @@ pub(crate) async fn get(call: Call) -> Result<Response, Problem> {
     call.query(&[])?;
     let seen = find(&call, &session, &call.segment(3)?).await?;
     may_see(&call, &session, &seen.0).await?;
-    answer(&call, &session, &seen).await
+    answer(&call, &session, &seen, None).await
 }
 
 /// The approval with this id, or the one of a job with this id: `apr_…`, `job_…`.
@@ -99,6 +99,7 @@ pub(crate) async fn answer(
     call: &Call,
     session: &Session,
     seen: &HeldView,
+    not_in_force: Option<&Problem>,
 ) -> Result<Response, Problem> {
     let server = &call.server;
     let (plane, workspace) = (server.plane.clone(), session.workspace.clone());
@@ -112,7 +113,9 @@ pub(crate) async fn answer(
         }
     }
     let about = About { server, workspace: &session.workspace, names: &names };
-    document::answer(StatusCode::OK, &about.document(seen, Some(course.votes)))
+    let mut document = about.document(seen, Some(course.votes));
+    document.not_in_force = not_in_force.map(Problem::document);
+    document::answer(StatusCode::OK, &document)
 }
 
 /// `POST /api/v1/approvals/{id}/approve`
@@ -130,8 +133,8 @@ async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
     let fields = call.object(&["action_digest", "note", "requirement"]).await?;
     let said = Said::read(fields)?;
     let id = call.segment(3)?;
-    let seen = cast(&call, &mut session, &id, approve, &said).await?;
-    answer(&call, &session, &seen).await
+    let (seen, not_in_force) = cast(&call, &mut session, &id, approve, &said).await?;
+    answer(&call, &session, &seen, not_in_force.as_ref()).await
 }
 
 /// What a voter says beside yes or no.
@@ -163,7 +166,7 @@ pub(crate) async fn cast(
     id: &str,
     approve: bool,
     said: &Said,
-) -> Result<HeldView, Problem> {
+) -> Result<(HeldView, Option<Problem>), Problem> {
     let plane = &call.server.plane;
     let id = match ApprovalId::parse(id) {
         Some(id) => id,
@@ -180,6 +183,7 @@ pub(crate) async fn cast(
     let ballot = Ballot { approval: id, approve, echo: said.echo, note, via: None };
     let (held, answer) = plane.cast_seen(workspace, principal, ballot, said.demand).await?;
     let event = &answer.event;
+    let mut not_in_force = None;
     if matches!(held.state, HeldState::Approved(_))
         && arming_of(&event.surface, &event.action).is_some()
     {
@@ -187,9 +191,10 @@ pub(crate) async fn cast(
         // approvers may try again, and hear why.
         if let Err(error) = plane.release(workspace, principal, held.decision).await {
             eprintln!("placet: {} is approved and not in force: {error}", held.decision);
+            not_in_force = Some(Problem::from(error));
         }
     }
-    Ok(plane.approval(workspace, id).await?)
+    Ok((plane.approval(workspace, id).await?, not_in_force))
 }
 
 /// Whose document it is, and what its readers may be told of people.

@@ -49,7 +49,7 @@ pub(crate) async fn ask(mut call: Call) -> Result<Response, Problem> {
     let answer = &decided.answer;
     let decision =
         document::decision(&call.server, &session, answer, None, !answer.replayed).await?;
-    let status = Status { answer, decision: Some(decision), key: Some(&key) };
+    let status = Status { answer, decision: Some(decision), key: Some(&key), why: None };
     status.respond(&call, &session)
 }
 
@@ -111,7 +111,7 @@ pub(crate) async fn status(call: Call) -> Result<Response, Problem> {
     let workspace = &session.workspace;
     let answer = plane.decision(workspace, principal, held.decision, nonce, Duration::ZERO).await?;
     let decision = document::decision(&call.server, &session, &answer, None, false).await?;
-    let status = Status { answer: &answer, decision: Some(decision), key: None };
+    let status = Status { answer: &answer, decision: Some(decision), key: None, why: None };
     status.respond(&call, &session)
 }
 
@@ -136,9 +136,11 @@ async fn vote(mut call: Call, approve: bool) -> Result<Response, Problem> {
     let mut session = call.session(Act::Oversee)?;
     let said = Said::read(call.object(&["action_digest", "note", "requirement"]).await?)?;
     let id = call.segment(2)?;
-    let (held, answer, _) = approvals::cast(&call, &mut session, &id, approve, &said).await?;
+    let (seen, not_in_force) = approvals::cast(&call, &mut session, &id, approve, &said).await?;
+    let (held, answer, _) = seen;
     let answer = DecisionAnswer { hold: Some(held), ..answer };
-    Status { answer: &answer, decision: None, key: None }.respond(&call, &session)
+    let why = not_in_force.map(|problem| problem.document().detail.clone());
+    Status { answer: &answer, decision: None, key: None, why }.respond(&call, &session)
 }
 
 /// What a run is told of its request.
@@ -146,6 +148,8 @@ struct Status<'a> {
     answer: &'a DecisionAnswer,
     decision: Option<Vec<u8>>,
     key: Option<&'a str>,
+    /// Why what is approved did not come into force.
+    why: Option<String>,
 }
 
 impl Status<'_> {
@@ -158,7 +162,7 @@ impl Status<'_> {
             (None, Some(_)) => "pending",
             (None, None) => outcome.as_str(),
         };
-        let (mut status, mut reason) = (compat_status(state), None);
+        let (mut status, mut reason) = (compat_status(state), self.why.clone());
         let permit = self.answer.permit.as_ref().map(|view| view.state);
         if status == "approved" && session.workspace.stops_all_of(event) {
             (status, reason) = ("pending", Some("a kill switch is in force".to_owned()));

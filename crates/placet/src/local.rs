@@ -22,18 +22,18 @@ use std::path::Path;
 /// Largest input that is read, far above what the parser then allows.
 const INPUT_BYTES_MAX: u64 = 16 << 20;
 
-/// Who a local decision takes the caller to be; a server knows it from the key.
+/// Who is taken to be the caller. A server knows it from the key, and is asked about another where one is named.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CallerArgs {
-    /// Actor that proposes (with --bundle).
-    #[arg(long, default_value = "agent:local", value_name = "KIND:NAME", value_parser = actor)]
-    pub(crate) actor: ActorId,
-    /// Role of that actor; repeat for more (with --bundle).
+    /// Actor that proposes; left out, agent:local with --bundle, and whom the key names without it.
+    #[arg(long, value_name = "KIND:NAME", value_parser = actor)]
+    pub(crate) actor: Option<ActorId>,
+    /// Role of that actor; repeat for more.
     #[arg(long = "role", value_name = "ROLE")]
     pub(crate) roles: Vec<String>,
-    /// Its verified environment (with --bundle).
-    #[arg(long, default_value = "development", value_name = "ENV")]
-    pub(crate) environment: String,
+    /// Its verified environment; left out, development with --bundle, and that of the key without it.
+    #[arg(long, value_name = "ENV")]
+    pub(crate) environment: Option<String>,
 }
 
 impl CallerArgs {
@@ -42,17 +42,37 @@ impl CallerArgs {
         let name = workspace.unwrap_or("default");
         let workspace = WorkspaceName::parse(name)
             .ok_or_else(|| Fault::usage(format!("{name:?} is no workspace name")))?;
-        if !placet_types::ids::is_label(&self.environment) {
-            let detail = format!("{:?} is no environment: [a-z0-9-]{{1,63}}", self.environment);
+        let environment = self.environment.as_deref().unwrap_or("development");
+        if !placet_types::ids::is_label(environment) {
+            let detail = format!("{environment:?} is no environment: [a-z0-9-]{{1,63}}");
             return Err(Fault::usage(detail).into());
         }
+        let actor = match &self.actor {
+            Some(actor) => actor.clone(),
+            None => actor("agent:local").map_err(Fault::usage)?,
+        };
         Ok(Caller {
             workspace,
-            environment: self.environment.clone(),
-            actor: self.actor.clone(),
+            environment: environment.to_owned(),
+            actor,
             roles: self.roles.iter().cloned().collect::<BTreeSet<_>>(),
             chain: Vec::new(),
         })
+    }
+
+    /// What is said of the caller, as a server is asked about it. Of another actor the roles are those named here.
+    pub(crate) fn said(&self) -> Option<Value> {
+        let mut said = json!({});
+        if let Some(actor) = &self.actor {
+            said["actor"] = actor.as_str().into();
+        }
+        if let Some(environment) = &self.environment {
+            said["environment"] = environment.as_str().into();
+        }
+        if self.actor.is_some() || !self.roles.is_empty() {
+            said["roles"] = self.roles.clone().into();
+        }
+        said.as_object().is_some_and(|it| !it.is_empty()).then_some(said)
     }
 }
 

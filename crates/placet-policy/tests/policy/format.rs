@@ -84,19 +84,26 @@ fn what_is_no_document_is_left_alone() {
     assert!(format("a", "rules: [").is_err());
     assert!(format("a", "rules: &x []").is_err());
     assert!(format("a", "").is_err());
+    for text in ["hello", "- a", "7", "null"] {
+        assert!(format("a", text).is_err(), "{text}");
+    }
 }
 
 #[test]
-fn the_examples_are_formatted() {
-    for bundle in ["bank", "coding-agent"] {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples").join(bundle);
+fn what_is_shipped_is_formatted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    let mut bundles = vec![root.join("examples/bank"), root.join("examples/coding-agent")];
+    let presets = std::fs::read_dir(root.join("presets")).unwrap();
+    bundles.extend(presets.map(|it| it.unwrap().path()).filter(|path| path.is_dir()));
+    assert!(bundles.len() >= 7, "{bundles:?}");
+    for dir in bundles {
         for file in placet_policy::read_dir(&dir).unwrap() {
             let out = format(&file.name, &file.text).unwrap();
             if std::env::var_os("PLACET_BLESS").is_some() {
                 std::fs::write(dir.join(&file.name), &out).unwrap();
                 continue;
             }
-            assert_eq!(out, file.text, "placet policy fmt examples/{bundle}/{}", file.name);
+            assert_eq!(out, file.text, "placet policy fmt {}/{}", dir.display(), file.name);
         }
     }
 }

@@ -216,6 +216,7 @@ async fn of_two_that_were_reviewed_against_one_head_the_second_is_stale() {
     vote(&world, &first, &bea).await.ok();
     let approved = vote(&world, &second, &ann).await.ok();
     assert_eq!(at(&approved, "/state"), "approved", "the vote stands, the bundle does not come");
+    assert_eq!(at(&approved, "/not_in_force/code"), "publication_stale");
     assert_eq!(at(&current(&world, &ann).await, "/bundle"), digest(&rules(1, "deny")));
     let second = second.json();
     let id = json!({"decision": at(&second, "/decision/id")}).to_string();

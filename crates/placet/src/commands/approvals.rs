@@ -7,7 +7,7 @@ mod watch;
 
 use crate::client::{Client, Remote, escape};
 use crate::commands::ask::Ask;
-use crate::exit::{Done, Fault};
+use crate::exit::{self, Done, Fault};
 use crate::output;
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -185,7 +185,14 @@ pub(crate) async fn vote(args: VoteArgs, approve: bool) -> Done {
         if approve && missing {
             output::field("missing", &shown::roles(&voted["missing"]));
         }
-    })
+    })?;
+    let problem = &voted["not_in_force"];
+    if !problem.is_object() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let why = ["detail", "code"].map(|key| output::plain(&problem[key]));
+    eprintln!("placet: approved, and not in force: {} ({})", output::safe(&why[0]), why[1]);
+    Ok(ExitCode::from(exit::FAILURE))
 }
 
 /// Shows what would run and asks; the digests of what was shown: the action, and what it demands.

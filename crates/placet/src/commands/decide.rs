@@ -66,6 +66,12 @@ pub(crate) struct DecideArgs {
 pub(crate) async fn run(args: DecideArgs) -> Done {
     let bytes = local::read_input(&args.file)?;
     let bundle = args.bundle.as_deref().map(local::compile_in_force).transpose()?;
+    if bundle.is_none() && args.caller.said().is_some() {
+        let fault = Fault::usage("a server decides for the caller that the key names");
+        return Err(fault
+            .next("leave --actor, --role and --environment out, or name a --bundle")
+            .into());
+    }
     if !args.lines {
         let document = match &bundle {
             Some(bundle) => locally(&args, bundle, &bytes)?,

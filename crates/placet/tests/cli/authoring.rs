@@ -1,7 +1,7 @@
 //! `policy lint | test | fmt | schema | import` as scripts meet them: output and exit codes.
 
 use crate::support::{Server, bank, bank_request, fed, placet};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use tempfile::TempDir;
 
@@ -90,6 +90,15 @@ fn files_are_formatted_in_place_and_checked() {
     let expected = "# mine\nversion: v1\nrules:\n  - { id: a, match: {}, decision: deny }\n";
     assert_eq!(text, expected);
     fed(&["policy", "fmt", "-"], "rules: [").exits(1);
+    let run = fed(&["policy", "fmt", "-"], "hello").exits(1);
+    assert!(run.out.contains("a document is a mapping, not text"), "{run:?}");
+    // What cannot be read hides nothing of the others.
+    let (good, gone) = (format!("{path}/policy.yaml"), format!("{path}/gone.yaml"));
+    let found = placet(&["policy", "fmt", "--json", &good, &gone]).exits(1).json();
+    assert_eq!(found["files"][0], json!({"file": good, "changed": false, "findings": []}));
+    assert_eq!(found["files"][1]["findings"][0]["code"], "bundle_unreadable");
+    let run = placet(&["policy", "fmt", &gone, &good]).exits(1);
+    assert!(run.out.contains("gone.yaml cannot be read"), "{run:?}");
 }
 
 #[test]
@@ -144,6 +153,31 @@ fn nothing_is_no_success() {
     assert!(run.out.contains("the file holds no document"), "{run:?}");
     fs::write(empty.path().join("policy.yaml"), "version: v1\nrules: []\n").unwrap();
     placet(&["policy", "lint", "--bundle", &dir]).exits(0);
+}
+
+/// Passing over a document could lose a rule that denies.
+#[test]
+fn a_document_that_cannot_be_read_is_named() {
+    let dir = bundle("version: v1\nrules: []\n");
+    std::os::unix::fs::symlink("gone", dir.path().join("floor.yaml")).unwrap();
+    let dir = path(&dir);
+    for args in [
+        &["policy", "compile", "--bundle", &dir][..],
+        &["decide", &bank_request("read-account"), "--bundle", &dir],
+        &[
+            "up",
+            "--dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            &format!("{dir}/data"),
+            "--bundle",
+            &dir,
+        ],
+    ] {
+        let run = placet(args).exits(1);
+        assert!(run.err.contains("bundle_unreadable") && run.err.contains("floor.yaml"), "{run:?}");
+    }
 }
 
 /// What does not compile is told place by place wherever a bundle is read.

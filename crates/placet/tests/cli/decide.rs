@@ -231,6 +231,44 @@ fn a_server_explains_what_it_has_in_force() {
     assert!(run.out.contains("bank.refund-large") && !run.out.contains("near"), "{run:?}");
 }
 
+/// Each thing that is said of the caller counts, alone and where it is what a local decision assumes.
+#[test]
+fn a_server_explains_for_the_caller_that_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = "version: v1
+rules:
+  - { id: agents, match: { actor_kinds: [agent] }, decision: deny }
+  - { id: live, match: { environments: [production] }, decision: require_approval }
+  - { id: roots, match: { roles: [root] }, decision: throttle }
+  - { id: all, match: {}, decision: allow }
+";
+    std::fs::write(dir.path().join("rules.yaml"), policy).unwrap();
+    let bundle = dir.path().to_string_lossy().into_owned();
+    let server = Server::over(&format!("{bundle}/data"), &["--dev", "--bundle", &bundle]);
+    let file = bank_request("read-account");
+    for (more, outcome) in [
+        (&[][..], "PERMIT"),
+        (&["--environment", "production"], "REQUIRE_APPROVAL"),
+        (&["--actor", "agent:local"], "DENY"),
+        (&["--role", "root"], "THROTTLE"),
+        (&["--actor", "service:x", "--environment", "production"], "REQUIRE_APPROVAL"),
+    ] {
+        let args = [&["policy", "explain", &file, "--json"], more].concat();
+        let document = server.run(&args).exits(0).json();
+        assert_eq!(document["decision"]["outcome"], outcome, "{more:?}");
+    }
+    let decision = server.run(&["decide", &file, "--json"]).exits(0).json();
+    let id = decision["id"].as_str().unwrap();
+    server.run(&["policy", "explain", "--decision", id]).exits(0);
+    for more in [["--environment", "production"], ["--actor", "human:zz"], ["--role", "admin"]] {
+        let args = [&["policy", "explain", "--decision", id], &more[..]].concat();
+        server.run(&args).exits(2);
+        // Nor does a server decide for anybody but the caller.
+        let run = server.run(&[&["decide", &file], &more[..]].concat()).exits(2);
+        assert!(run.err.contains("--bundle"), "{run:?}");
+    }
+}
+
 #[test]
 fn a_refund_of_less_than_nothing_is_not_a_small_one() {
     let bundle = bank();

@@ -78,6 +78,26 @@ fn two_admins_publish_an_operator_goes_back_and_a_start_says_how() {
 }
 
 #[test]
+fn an_approval_of_what_comes_too_late_says_so() {
+    let server = Server::start(&["--admin", "human:ann"]);
+    let ann = server.key.clone().unwrap();
+    let create = ["key", "create", "human:bea", "--role", "admin", "--json"];
+    let bea = server.run_as(&ann, &create).exits(0).json();
+    let bea = text(&bea, "/key");
+    let propose = |name: &str, by: &str| {
+        let bundle = policy(&server.dir.path().join(name), &RULES.replace("transfers", name));
+        let publish = ["policy", "publish", "--bundle", &bundle, "--json"];
+        server.run_as(by, &publish).exits(10).json()
+    };
+    let (first, second) = (propose("first", &ann), propose("second", bea));
+    let id = |held: &Value| text(held, "/decision/approval/id").to_owned();
+    server.run_as(&ann, &["approve", &id(&second), "--yes"]).exits(0);
+    let args = ["approve", &id(&first), "--yes"];
+    let run = server.run_as(bea, &args).exits(1);
+    assert!(run.err.contains("not in force") && run.err.contains("publication_stale"), "{run:?}");
+}
+
+#[test]
 fn an_author_signs_and_anybody_checks_it_offline() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

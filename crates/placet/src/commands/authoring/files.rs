@@ -21,18 +21,14 @@ pub(super) fn format(args: &FmtArgs) -> Done {
     for file in files {
         let name = file.display().to_string();
         let standard = name == "-";
-        let bytes = local::read_input(&name)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Fault::new("bundle_unreadable", format!("{name} is not UTF-8")))?;
-        let out = match formatted(&name, &text) {
-            Ok(out) => out,
-            Err(found) => {
+        let (text, out) = match laid_out(&name) {
+            Ok(both) => both,
+            Err((findings, why)) => {
                 refused = true;
                 if args.json {
-                    let findings = local::diagnostics(&found);
                     told.push(json!({"file": name, "changed": false, "findings": findings}));
                 } else {
-                    found.iter().for_each(|one| output::line(&output::safe(&one.to_string())));
+                    output::line(&output::safe(&why));
                 }
                 continue;
             }
@@ -60,6 +56,25 @@ pub(super) fn format(args: &FmtArgs) -> Done {
         output::document(&json!({"ok": !failed, "files": told}));
     }
     Ok(if failed { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS })
+}
+
+/// What the file says and its layout, or why there is none, as findings and as text. One file that cannot be read
+/// says nothing of the others.
+fn laid_out(name: &str) -> std::result::Result<(String, String), (Value, String)> {
+    let unread = |why: String| {
+        let code = "bundle_unreadable";
+        let finding = json!({"code": code, "severity": "error", "file": name, "message": why});
+        (json!([finding]), format!("{name}: error[{code}]: {why}"))
+    };
+    let bytes = local::read_input(name).map_err(|error| unread(format!("{error:#}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| unread(format!("{name} is not UTF-8")))?;
+    match formatted(name, &text) {
+        Ok(out) => Ok((text, out)),
+        Err(found) => {
+            let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+            Err((local::diagnostics(&found), lines.join("\n")))
+        }
+    }
 }
 
 fn expand(path: &Path, out: &mut Vec<PathBuf>) -> Result<()> {

@@ -28,7 +28,7 @@ pub(super) struct ExplainArgs {
     #[arg(required_unless_present = "decision")]
     request: Option<String>,
     /// A decision of the server's log, in place of a request: explained under the bundle it was made under.
-    #[arg(long, value_name = "dec_…", conflicts_with_all = ["request", "bundle", "at", "history"])]
+    #[arg(long, value_name = "dec_…", conflicts_with_all = ["request", "bundle", "at", "history", "actor", "roles", "environment"])]
     decision: Option<String>,
     /// Directory of YAML documents; left out, the bundle in force on the server.
     #[arg(long, value_name = "DIR")]
@@ -134,13 +134,8 @@ async fn remotely(args: &ExplainArgs, request: &str) -> Result<Value> {
     if !args.rules.is_empty() {
         body["rules"] = args.rules.clone().into();
     }
-    let said = &args.caller;
-    let default = said.actor.as_str() == "agent:local" && said.roles.is_empty();
-    // Whoever asks for another says so; else the server takes the caller from the key.
-    if !default {
-        body["caller"] = json!({
-            "actor": said.actor.as_str(), "environment": said.environment, "roles": said.roles,
-        });
+    if let Some(said) = args.caller.said() {
+        body["caller"] = said;
     }
     asked(args, &body, at.map(TimeMs::rfc3339).into()).await
 }
