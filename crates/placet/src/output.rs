@@ -141,6 +141,16 @@ pub(crate) fn progress(total: u64, what: &str) -> ProgressBar {
     bar
 }
 
+/// The same, where nobody knows how much there is.
+pub(crate) fn working(what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}: {human_pos}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what.to_owned());
+    bar
+}
+
 /// The same, for bytes.
 pub(crate) fn bytes_progress(total: u64, what: &str) -> ProgressBar {
     let bar = progress(total, what);

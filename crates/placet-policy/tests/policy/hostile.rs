@@ -1,7 +1,7 @@
 //! Text written to exhaust whoever reads it: refused, within a bound on memory, and never by an abort. Each is
 //! read by a process of its own, which says at its end how much it has held.
 
-use crate::support::{Sha2, source};
+use crate::support::{Sha2, compile, render, source};
 use placet_policy::{Source, lint};
 use std::process::Command;
 
@@ -156,5 +156,22 @@ fn hostile_text_is_refused_within_bounds() {
         let resident: u64 = parts[1].parse().unwrap();
         println!("{name}: {} in {} ms, {} KiB resident", parts[0], parts[2], resident);
         assert!(resident <= RESIDENT_KIB_MAX, "{name}: {resident} KiB");
+    }
+}
+
+/// A document may have megabytes in one line; what is wrong with it has not.
+#[test]
+fn what_a_message_quotes_is_shortened() {
+    let long = "\u{e9}".repeat(1_000_000);
+    for text in [
+        format!(
+            "version: v1\nrules: [{{ id: a, match: {{ topics: [\"{long}?\"] }}, decision: deny }}]\n"
+        ),
+        format!("version: v1\nrules: [{{ id: a, match: {{}}, decision: \"`{long}\" }}]\n"),
+    ] {
+        let found = render(&compile(&text).unwrap_err());
+        assert!(found.chars().count() < 2500, "{} characters", found.chars().count());
+        let start: String = found.chars().take(400).collect();
+        assert!(found.contains(&"\u{e9}".repeat(100)), "{start}");
     }
 }

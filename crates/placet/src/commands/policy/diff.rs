@@ -8,7 +8,7 @@ use crate::output;
 use anyhow::Result;
 use clap::Args;
 use placet_policy::Bundle;
-use placet_policy::diff::{Coverage, Diff, Extent, Group, Side, Witness, diff};
+use placet_policy::diff::{Coverage, Diff, Extent, Group, Side, Witness, diff_while};
 use placet_runtime::backtest::requests;
 use placet_runtime::crypto::Fast;
 use serde_json::Value;
@@ -55,9 +55,16 @@ pub(super) fn run(args: &DiffArgs) -> Done {
     };
     let log = args.data.as_deref().map(|data| open_log(data, None)).transpose()?;
     let mut failed = None;
-    let found = diff(&before, &after, &extent, &mut |look| {
+    let bar = output::working("comparing");
+    let goes_on = || {
+        bar.inc(1);
+        true
+    };
+    let mut given = |look: &mut dyn FnMut(&placet_types::Request, &placet_types::Caller)| {
         failed = log.as_ref().and_then(|log| read(log, look).err());
-    });
+    };
+    let found = diff_while(&before, &after, &extent, &mut given, &goes_on);
+    bar.finish_and_clear();
     if let Some(error) = failed {
         return Err(error);
     }
