@@ -185,7 +185,8 @@ fn a_document_that_cannot_be_read_is_named() {
 fn a_broken_bundle_is_structured_everywhere() {
     let broken = bundle("version: v1\nrules: [{ id: a, match: {}, decision: alow }]\n");
     let dir = path(&broken);
-    let request = broken.path().join("request.json").to_string_lossy().into_owned();
+    let beside = tempfile::tempdir().unwrap();
+    let request = beside.path().join("request.json").to_string_lossy().into_owned();
     fs::write(&request, "{}").unwrap();
     for args in [
         &["policy", "compile", "--bundle", &dir][..],
