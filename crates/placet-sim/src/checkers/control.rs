@@ -5,6 +5,7 @@
 use super::{Held, Logs, places, violated};
 use crate::disk::Stored;
 use placet_engine::{ExceptionStanding, State};
+use placet_types::Digest;
 use placet_types::event::{
     DecisionEvent, Event, ExecutionStarted, KillEvent, KillScope, KillSource, OverrideMode,
 };
@@ -155,8 +156,12 @@ struct Exception {
 #[derive(Debug)]
 struct Piece {
     expires: TimeMs,
-    /// Index of the entry that took it back.
+    /// Type and digest, subject and issuer: pieces that say the same are taken back together.
+    word: (String, Digest, Digest, String),
+    /// Index of the entry that took it back, or one that says the same.
     revoked: Option<u64>,
+    /// An entry has named it itself.
+    named: bool,
 }
 
 #[derive(Debug)]
@@ -284,15 +289,22 @@ impl Fold {
                 }
             }
             Event::EvidenceAdded(event) => {
-                let piece = Piece { expires: event.expires, revoked: None };
+                let issuer = event.issuer.as_str().to_owned();
+                let word = (event.kind.clone(), event.digest, event.subject, issuer);
+                let expires = event.expires;
+                let piece = Piece { expires, word, revoked: None, named: false };
                 match self.pieces.insert(event.evidence, piece) {
                     Some(_) => wrong("adds a piece of evidence a second time"),
                     None => Ok(()),
                 }
             }
             Event::EvidenceRevoked(event) => match self.pieces.get_mut(&event.evidence) {
-                Some(piece) if piece.revoked.is_none() => {
-                    piece.revoked = Some(index);
+                Some(piece) if !piece.named => {
+                    piece.named = true;
+                    let word = piece.word.clone();
+                    for piece in self.pieces.values_mut().filter(|it| it.word == word) {
+                        piece.revoked.get_or_insert(index);
+                    }
                     Ok(())
                 }
                 _ => wrong("takes back evidence that is not there, or again"),

@@ -104,8 +104,7 @@ pub(crate) enum LifeCommand {
         #[arg(value_parser = ["trust", "revoke"])]
         change: String,
         /// Verifier key of the author (`placet policy keygen`). It stands in the log for good.
-        #[arg(value_name = "VKEY")]
-        key: String,
+        vkey: String,
         #[command(flatten)]
         governed: Governed,
     },
@@ -196,11 +195,11 @@ pub(crate) async fn run(command: LifeCommand) -> Done {
             let reviewed = format!("reviewed {}", output::safe(&decision));
             ask.post(&path, &body, |_| output::line(&reviewed)).await
         }
-        LifeCommand::Author { change, key, governed } => {
+        LifeCommand::Author { change, vkey, governed } => {
             let revoke = change == "revoke";
             let path = format!("{POLICIES}/authors{}", if revoke { "/revoke" } else { "" });
             let status = |done: &Value| output::line(&output::plain(&done["status"]));
-            governed.post(&path, json!({"key": key}), status).await
+            governed.post(&path, json!({"key": vkey}), status).await
         }
         LifeCommand::Keygen { name, out, json } => keygen(&name, &out, json),
         LifeCommand::Sign { bundle, key } => {

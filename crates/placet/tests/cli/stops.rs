@@ -55,7 +55,7 @@ fn who_is_refused_reads_which_decision_says_why() {
 }
 
 #[test]
-fn an_issuers_key_is_trusted_under_an_api_key() {
+fn keys_of_issuers_and_authors_are_trusted_under_an_api_key() {
     let server = Server::start(&["--admin", "human:ann"]);
     let (ann, file) = (server.key.clone().unwrap(), server.file("ci.key"));
     let made = placet(&["policy", "keygen", "ci", "--out", &file, "--json"]).exits(0).json();
@@ -67,4 +67,8 @@ fn an_issuers_key_is_trusted_under_an_api_key() {
         (&vkey.into(), &"service:ci".into())
     );
     server.run(&["evidence", "trust", "service:ci", vkey, "--revoke", "--key", &ann]).exits(0);
+    // So is that of an author.
+    server.run(&["policy", "author", "trust", vkey, "--key", &ann]).exits(0);
+    let status = server.run_as(&ann, &["policy", "status", "--json"]).exits(0).json();
+    assert_eq!(status["authors"][0]["key"], vkey);
 }
