@@ -221,6 +221,7 @@ impl Stages {
     fn faults(&self) -> Result<String> {
         let options = faults::Options {
             full: false,
+            skip: 0,
             seconds: FAULTS_SECONDS,
             seed: Some(SEED),
             point: None,

@@ -35,6 +35,8 @@ const SEEN: &str = "write,writev,pwrite64,fsync,fdatasync,rename,ftruncate,unlin
 pub(crate) struct Options {
     /// Every point, not a sample.
     pub(crate) full: bool,
+    /// Without the first so many of every point: they were tried by another run.
+    pub(crate) skip: usize,
     /// A sample ends after so many seconds.
     pub(crate) seconds: u64,
     /// Seed of the sample and of what power takes with it.
@@ -124,7 +126,8 @@ pub(crate) fn run(options: &Options) -> Result<usize> {
     if let Some(point) = &options.point {
         points = vec![point.clone()];
     } else if options.full {
-        println!("faults: {total} points, each is tried");
+        points.drain(..options.skip.min(total));
+        println!("faults: {total} points, each is tried from the {}th on", options.skip + 1);
     } else {
         points = sample(points, seed);
         println!("faults: {total} points, a sample of {} s, seed {seed}", options.seconds);

@@ -36,7 +36,7 @@ cargo xtask COMMAND
   tidy              rules of the repository that the compiler does not know
   crash [--kills N] [--seed S] [--seconds-max S] [--connections N] [--binary FILE] [--keep]
                     kills the server under load, again and again, and counts what was lost
-  faults [--full | --seconds S] [--seed S] [--jobs N] [--point 'START CALL FILE N MODE'] [--binary FILE]
+  faults [--full [--skip N] | --seconds S] [--seed S] [--jobs N] [--point 'START CALL FILE N MODE'] [--binary FILE]
                     lets each call that changes a file fail in turn, and looks what is left
   fuzz [--seconds N] [--jobs N] [FORMAT ...]
                     each parser under a coverage-guided fuzzer (needs cargo-fuzz and a C++ compiler)
@@ -86,6 +86,7 @@ fn run() -> Result<()> {
             let point = args.value::<String>("--point")?;
             let options = faults::Options {
                 full: args.flag("--full"),
+                skip: args.value("--skip")?.unwrap_or(0),
                 seconds: args.value("--seconds")?.unwrap_or(90),
                 seed: args.value("--seed")?,
                 point: point.as_deref().map(faults::point).transpose()?,

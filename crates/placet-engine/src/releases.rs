@@ -410,19 +410,39 @@ impl Releases {
         }
     }
 
-    /// Whether some alias would lead over more than so many, or in a circle. A name that leads to its like leads
-    /// no further.
+    /// Whether a way through this alias would be longer than so many, or a circle; other ways are not looked at.
+    /// A name that leads to its like leads no further.
     fn is_long_with(&self, alias: &str, to: &str) -> bool {
-        let next = |name: &str| {
-            let led = if name == alias { to } else { &self.aliases.get(name)?.event.to };
-            let led = KillScope::parse(led)?.used()?.clone();
+        let led = |name: &str, to: &str| {
+            let led = KillScope::parse(to)?.used()?.clone();
             (led != name).then_some(led)
         };
-        let is_long = |first: &str| {
-            let mut row = core::iter::successors(Some(String::from(first)), |name| next(name));
-            row.nth(CHAIN_MAX.saturating_add(1)).is_some()
-        };
-        is_long(alias) || self.aliases.keys().any(|name| is_long(name))
+        let mut hops = 0_usize;
+        let mut next = led(alias, to);
+        while let Some(name) = next {
+            hops = hops.saturating_add(1);
+            if name == alias || hops > CHAIN_MAX {
+                return true;
+            }
+            next = self.aliases.get(&name).and_then(|it| led(&name, &it.event.to));
+        }
+        let mut from: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (name, it) in self.aliases.iter().filter(|(name, _)| *name != alias) {
+            if let Some(to) = led(name, &it.event.to) {
+                from.entry(to).or_default().push(name);
+            }
+        }
+        let mut level = Vec::from([alias]);
+        while !level.is_empty() {
+            level = level.iter().filter_map(|name| from.get(*name)).flatten().copied().collect();
+            if !level.is_empty() {
+                hops = hops.saturating_add(1);
+            }
+            if hops > CHAIN_MAX {
+                return true;
+            }
+        }
+        false
     }
 
     /// Lets an alias lead to where it says.

@@ -87,6 +87,15 @@ fn stored<T>(done: Result<T, PortError>) -> Result<T, PlaneError> {
     done.map_err(|error| PlaneError::StoreFailed(error.to_string()))
 }
 
+/// What became of a stop besides its effect.
+#[derive(Default)]
+struct Halting {
+    /// A restart is stopped as well, recorded or not.
+    lasts: bool,
+    /// Some log does not say it.
+    unrecorded: bool,
+}
+
 impl Plane {
     /// Trips a kill switch. It takes effect before anything is written; when this returns, the trip
     /// is durable.
@@ -116,22 +125,26 @@ impl Plane {
         what: &Halt,
         principal: Option<&Principal>,
     ) -> Result<(), PlaneError> {
-        let mut lasts = false;
-        match self.halt_all(workspace, what, principal, &mut lasts).await {
+        let mut how = Halting::default();
+        match self.halt_all(workspace, what, principal, &mut how).await {
+            // Its logs say it, so it stands, whatever became of the certificate.
+            Err(PlaneError::StoreFailed(why)) if what.is_at_once() && !how.unrecorded => {
+                self.host.say(format_args!("a stop is recorded, and its certificate stays: {why}"));
+                Ok(())
+            }
             Err(PlaneError::StoreFailed(why)) if what.is_at_once() => {
-                Err(PlaneError::StopUnrecorded { lasts, why })
+                Err(PlaneError::StopUnrecorded { lasts: how.lasts, why })
             }
             done => done,
         }
     }
 
-    /// `lasts` says whether a restart is stopped as well, recorded or not.
     async fn halt_all(
         &self,
         workspace: Option<&Arc<Workspace>>,
         what: &Halt,
         principal: Option<&Principal>,
-        lasts: &mut bool,
+        how: &mut Halting,
     ) -> Result<(), PlaneError> {
         let root = self.root().ok_or(PlaneError::NotFound("workspace"))?;
         let affected = match (&what.scope, workspace) {
@@ -173,11 +186,12 @@ impl Plane {
         if disarms {
             // A disk that hangs keeps no trip waiting; this may wait for the disk.
             result = result.and(self.sync_removed().await);
-            *lasts = result.is_ok();
+            how.lasts = result.is_ok();
         }
         let mut recorded = false;
         for (workspace, begun, under_way) in waiting {
             let done = self.finish(begun).await.map(drop);
+            how.unrecorded |= done.is_err();
             drop(under_way);
             if workspace.no == root.no && done.is_ok() {
                 recorded = true;
@@ -200,6 +214,7 @@ impl Plane {
                     let (trip, begun) = self.trip_of(&workspace, what, principal, told);
                     self.send_urgent(vec![trip]);
                     let done = self.finish(begun).await.map(drop);
+                    how.unrecorded |= done.is_err();
                     drop(under_way);
                     result = result.and(self.conclude(&workspace, what, done).await);
                 }

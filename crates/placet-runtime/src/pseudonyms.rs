@@ -43,10 +43,6 @@ impl Pseudonyms {
         let change = request.surface == "alias.change";
         let target = request.target.as_deref().filter(|name| change && is_name(name));
         let alias = target.map(|name| KillScope::Alias(name.to_owned()));
-        // Nothing is led to what is stopped.
-        let to =
-            request.arguments.as_ref().filter(|_| change).and_then(|it| it.get("to")?.as_str());
-        let to = to.and_then(KillScope::parse).filter(|to| to.used().is_some());
         // A job is a run that is named after it, or what its label says.
         let run = request.execution.as_deref();
         let is_job = |name: &&str| JobId::parse(name).is_some();
@@ -55,7 +51,6 @@ impl Pseudonyms {
         let execution = run.filter(|name| !is_job(name));
         let mut all: Vec<KillScope> = alias
             .into_iter()
-            .chain(to)
             .chain(request.branch.clone().map(KillScope::Branch))
             .chain(request.capability.clone().map(KillScope::Capability))
             .chain(execution.map(|it| KillScope::Execution(self.run_name("execution", it))))

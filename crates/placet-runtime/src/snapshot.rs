@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 /// First bytes of a head; the last of them is the version.
-const MAGIC: &[u8; 8] = b"plsnap\x00\x02";
+const MAGIC: &[u8; 8] = b"plsnap\x00\x03";
 
 /// Whose snapshots, and what they are checked against.
 #[derive(Clone, Copy)]

@@ -46,12 +46,12 @@ pub(crate) async fn erase(mut call: Call) -> Result<Response, Problem> {
         return answer(StatusCode::OK, &spec, plan, true, None);
     }
     if plan.payloads == 0 {
-        // Nobody is asked to approve what comes to nothing.
-        if let Some(kept) = plan.kept {
-            return Err(PlaneError::Rejected(kept).into());
-        }
         // What was erased before may still wait for its keys to go.
         plan.destroyed = plan.erased_before == 0 || plane.destroyed(workspace).await;
+        // Nobody is asked to approve what comes to nothing.
+        if let Some(kept) = plan.kept.take_if(|_| plan.destroyed) {
+            return Err(PlaneError::Rejected(kept).into());
+        }
         return answer(StatusCode::OK, &spec, plan, false, None);
     }
     let body = placet_runtime::Plane::erase_request(&spec, key, random());

@@ -321,6 +321,7 @@ impl Fold {
                     KillScope::Execution(event.execution.to_string()),
                 ];
                 under.extend(event.branch.clone().map(KillScope::Branch));
+                under.extend(event.leads_to.iter().cloned());
                 let own = KillScope::all("execution", &event.by, &event.on_behalf_of, &under);
                 let mut scopes: BTreeSet<KillScope> = own.into_iter().collect();
                 if let Some(parent) = event.parent {

@@ -216,7 +216,14 @@ pub(crate) fn leave(document: &Value) -> ExitCode {
             Some("rejected" | "expired" | "withdrawn" | "invalidated") => {
                 ExitCode::from(exit::of_outcome("DENY"))
             }
-            Some("approved") if state.is_none() => {
+            Some("approved" | "consumed") if state.is_some() => {
+                eprintln!(
+                    "placet: it was approved, but the permit is {}: do not execute",
+                    state.unwrap_or_default()
+                );
+                ExitCode::from(exit::FAILURE)
+            }
+            Some("approved") => {
                 eprintln!(
                     "placet: it is approved; repeat it with --wait, which fetches the permit"
                 );

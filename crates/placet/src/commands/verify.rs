@@ -20,6 +20,7 @@ use placet_types::event::{Entry, Event};
 use placet_types::hash::{Hasher, hex_decode, hex_encode};
 use placet_types::ids::TimeMs;
 use serde_json::{Value, json};
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,9 +42,10 @@ pub(crate) struct VerifyArgs {
     /// Receipts, or evidence of a fork; `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
-    /// Trust file with the pinned keys.
-    #[arg(long, env = "PLACET_TRUST", default_value = "./placet-trust.json", value_name = "FILE")]
-    trust: PathBuf,
+    /// Trust file with the pinned keys [env: PLACET_TRUST] [default: ./placet-trust.json]
+    // Not by the parser: what stands in the environment conflicts with no --keys.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
     /// Take the keys from this server instead, and so believe it.
     #[arg(long, value_name = "URL", conflicts_with = "trust")]
     keys: Option<String>,
@@ -178,7 +180,10 @@ async fn trust(args: &VerifyArgs) -> Result<Trust> {
             let reply = client.expect(Method::GET, "/.well-known/placet-keys", &[], None).await?;
             reply.body.to_vec()
         }
-        None => return read_trust(&args.trust),
+        None => {
+            let file = args.trust.clone().or_else(|| env::var_os("PLACET_TRUST").map(Into::into));
+            return read_trust(&file.unwrap_or_else(|| "./placet-trust.json".into()));
+        }
     };
     parse_trust(&bytes)
 }

@@ -69,6 +69,6 @@ fn keys_of_issuers_and_authors_are_trusted_under_an_api_key() {
     server.run(&["evidence", "trust", "service:ci", vkey, "--revoke", "--key", &ann]).exits(0);
     // So is that of an author.
     server.run(&["policy", "author", "trust", vkey, "--key", &ann]).exits(0);
-    let status = server.run_as(&ann, &["policy", "status", "--json"]).exits(0).json();
+    let status = server.run_as(&ann, &["policy", "current", "--json"]).exits(0).json();
     assert_eq!(status["authors"][0]["key"], vkey);
 }

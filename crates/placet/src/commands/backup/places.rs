@@ -3,7 +3,7 @@
 
 use crate::exit::Fault;
 use anyhow::{Context, Result};
-use placet_store::backup::MANIFEST;
+use placet_store::backup::Manifest;
 use std::path::{Path, PathBuf};
 
 /// Refuses targets of a back-up that are one, or lie in each other or where they would be lost.
@@ -25,10 +25,15 @@ pub(super) fn refuse_backup(to: Option<&Path>, keys_to: Option<&Path>) -> Result
 /// Refuses a directory to be made inside a data directory or a back-up.
 pub(super) fn refuse_inside(flag: &str, path: &Path) -> Result<()> {
     let path = resolved(path)?;
-    let kept = path.ancestors().skip(1).find_map(|above| {
-        let kinds = [(MANIFEST, "back-up"), ("FORMAT", "data directory")];
-        kinds.into_iter().find(|(file, _)| above.join(file).exists()).map(|(_, kind)| (above, kind))
-    });
+    // Other tools have files of these names as well.
+    let kind = |dir: &Path| {
+        let format = std::fs::read_to_string(dir.join("FORMAT")).unwrap_or_default();
+        match Manifest::load(dir) {
+            Ok(Some(_)) => Some("back-up"),
+            _ => format.starts_with("{\"format\":").then_some("data directory"),
+        }
+    };
+    let kept = path.ancestors().skip(1).find_map(|above| Some((above, kind(above)?)));
     let Some((above, kind)) = kept else { return Ok(()) };
     let detail = format!("{flag} {} is inside the {kind} {}", path.display(), above.display());
     Err(Fault::usage(detail).next("name a directory of its own").into())
