@@ -45,6 +45,8 @@ pub(super) fn file(node: &Node, star: Star, report: &mut Report<'_>) -> Vec<Rule
                 rules.extend(items.iter().filter_map(|item| rule(item, star, report)));
             }
             "default_decision" => default_decision(member, report),
+            // Whoever names no tenant is in the workspace `default`; in another one, other rules restrict them.
+            "default_tenant" if says(&member.value, "default") => {}
             other if BESIDE.contains(&other) || is_nothing(&member.value) => {
                 let message = format!("`{other}` is not imported");
                 note(report, member.place, message);
@@ -72,8 +74,7 @@ pub(super) fn file(node: &Node, star: Star, report: &mut Report<'_>) -> Vec<Rule
 }
 
 /// Keys of a file that change nothing of what its rules decide before an action.
-const BESIDE: [&str; 5] =
-    ["default_tenant", "description", "input_policy", "output_policy", "output_rules"];
+const BESIDE: [&str; 4] = ["description", "input_policy", "output_policy", "output_rules"];
 
 fn default_decision(member: &Member, report: &mut Report<'_>) {
     if !says(&member.value, "deny") {

@@ -82,6 +82,7 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn run(args: &BackupArgs) -> Done {
     let dir = DataDir::open_read_only(&args.data)?;
     places::refuse_backup(args.to.as_deref(), args.keys_to.as_deref())?;
+    check::refuse_contradicted(&dir)?;
     let mut log = args.to.as_deref().map(Staging::begin).transpose()?;
     let mut keys = args.keys_to.as_deref().map(Staging::begin).transpose()?;
     let mut wanted = Vec::new();

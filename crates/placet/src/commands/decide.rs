@@ -126,6 +126,10 @@ async fn remotely(args: &DecideArgs, client: &Client, bytes: &[u8]) -> Result<Va
     let given = args.wait.and_then(|_| serde_json::from_slice::<Value>(&body).ok());
     let given = given.and_then(|request| request["attempt_nonce"].as_str().map(str::to_owned));
     let drawn = args.wait.filter(|_| given.is_none()).map(|_| ask::fresh());
+    // Said before anything is asked: whatever ends this in between, the permit is not lost with it.
+    if let Some(nonce) = &drawn {
+        eprintln!("placet: the permit is fetched with attempt_nonce {nonce}");
+    }
     let nonce = given.as_ref().or(drawn.as_ref());
     let headers: Vec<(&str, &str)> =
         nonce.iter().map(|nonce| ("Placet-Attempt-Nonce", nonce.as_str())).collect();

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 ///
 /// A receipt proves what was decided and that the log holds it. That an action may execute now is
 /// asked with --expect PERMIT; that it was this action, with --digest and --salt. Evidence of a fork,
-/// which --compare prints, is checked as well.
+/// which --compare prints, is checked as well; it proves no entry, so a proven fork exits 1 with `fork`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   placet key trust                                   # once: pin the keys that sign the log
@@ -142,7 +142,8 @@ pub(crate) async fn run(args: VerifyArgs) -> Done {
                 asked.of(&verified).map(|entry| Proven::Entry(Box::new((verified, entry))))
             }),
         };
-        if result.is_err() {
+        // Evidence proves no entry: whoever goes on with exit 0 has a receipt.
+        if !matches!(result, Ok(Proven::Entry(_))) {
             refused += 1;
         }
         if args.json {

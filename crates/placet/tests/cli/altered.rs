@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SNAPSHOTS: [&str; 3] = ["--dev", "--snapshot-entries", "8"];
 
@@ -24,6 +24,15 @@ fn heads(data: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(format!("{data}/snapshots/0")).into_iter().flatten();
     let files = files.map(|file| file.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|kind| kind == "head")).collect()
+}
+
+/// Waits for a snapshot, which comes by itself; that it never comes is the failure, not when.
+fn until(done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "no snapshot was written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -53,9 +62,7 @@ fn a_log_that_was_cut_with_its_mark_is_refused() {
     let mut server = Server::start(&SNAPSHOTS);
     decide(&server, "a", 20);
     let data = server.data();
-    while heads(&data).is_empty() {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(|| !heads(&data).is_empty());
     server.stop();
     placet(&["audit", "verify", "--data", &data]).exits(0);
     let conn = Connection::open(format!("{data}/journal.db")).unwrap();
@@ -66,6 +73,10 @@ fn a_log_that_was_cut_with_its_mark_is_refused() {
     let marks = json!({"sizes": {"default": left}, "v": 1});
     fs::write(format!("{data}/highwater"), marks.to_string()).unwrap();
     refused(&data, "this instance signed a snapshot of");
+    // Nor is it washed by a back-up, which holds no snapshots.
+    let target = format!("{data}-copy");
+    let backup = placet(&["backup", "--data", &data, "--to", &target]).exits(1);
+    assert!(backup.err.contains("signed a snapshot") && !Path::new(&target).exists(), "{backup:?}");
 }
 
 #[test]
@@ -79,9 +90,7 @@ fn a_log_that_was_written_anew_under_the_same_keys_is_refused() {
     decide(&server, "b", 20);
     // Of more than what both histories begin with.
     let index = |head: &PathBuf| head.file_stem()?.to_str()?.parse::<u64>().ok();
-    while heads(&data).iter().filter_map(index).max() < Some(16) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(|| heads(&data).iter().filter_map(index).max() >= Some(16));
     server.stop();
     // Another history of the same length, sealed as it should be.
     let mut forked = Server::over(&other, &SNAPSHOTS);

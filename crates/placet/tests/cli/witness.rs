@@ -137,7 +137,7 @@ fn a_quorum_of_witnesses_is_demanded_and_a_rolled_back_log_is_caught() {
     };
     let printed = placet(&["verify", "--compare", &first, &third, "--trust", &trust]).exits(1).out;
     for text in [evidence, &format!("{evidence}\n"), &printed] {
-        let held = check(text, &[]).exits(0).json();
+        let held = check(text, &[]).exits(1).json();
         assert_eq!((&held["code"], &held["verified"]), (&"fork".into(), &true.into()), "{held}");
     }
     // It is no receipt, and nothing of it may be altered.

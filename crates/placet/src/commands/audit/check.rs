@@ -13,7 +13,7 @@ use batch::{Look, Looked, Payloads};
 use indicatif::ProgressBar;
 use placet_engine::{Bounds, LogSigner, State};
 use placet_runtime::crypto::{Fast, MemorySigner};
-use placet_runtime::ports::{JournalReader, Signer, WorkspaceNo};
+use placet_runtime::ports::{JournalReader, Signer, Snapshots, WorkspaceNo};
 use placet_runtime::scan::{self, scan};
 use placet_runtime::{check_signers, contradicted};
 use placet_store::backup::{self, Manifest};
@@ -136,9 +136,7 @@ pub(crate) fn verify(
         let marks = (&mut *signed, &mut erased);
         let mut log = check(&reader, (*no, name), &beside, marks, threads, &bar)?;
         if log.fault.is_none() {
-            let held = beside.signers.iter().map(|it| it.clone() as _).collect();
-            log.fault = contradicted(&reader, &snapshots, held, &beside.instance, (*no, name))
-                .map_err(|error| Fault::new("data_dir_damaged", error.to_string()))?;
+            log.fault = beside.contradicted(&reader, &snapshots, (*no, name))?;
         }
         checked.push(log);
     }
@@ -157,7 +155,32 @@ pub(crate) fn verify(
     Ok(Pass { logs: checked, unseen: beside.why })
 }
 
+/// Refuses a directory with a log that is not the one of which this instance signed a snapshot there: a back-up of
+/// it would be one without that witness.
+pub(crate) fn refuse_contradicted(dir: &DataDir) -> Result<()> {
+    let beside = Beside::of(dir, dir)?;
+    let (reader, snapshots) = (dir.journal_reader()?, dir.snapshot_reader());
+    for (no, name) in reader.workspaces()? {
+        if let Some(why) = beside.contradicted(&reader, &snapshots, (no, &name))? {
+            let fault = Fault::new("log_damaged", format!("the log of workspace {name}: {why}"));
+            return Err(fault.next("keep this directory, and restore an earlier back-up").into());
+        }
+    }
+    Ok(())
+}
+
 impl Beside {
+    fn contradicted(
+        &self,
+        reader: &dyn JournalReader,
+        snapshots: &dyn Snapshots,
+        log: (WorkspaceNo, &WorkspaceName),
+    ) -> Result<Option<String>> {
+        let held = self.signers.iter().map(|it| it.clone() as _).collect();
+        Ok(contradicted(reader, snapshots, held, &self.instance, log)
+            .map_err(|error| Fault::new("data_dir_damaged", error.to_string()))?)
+    }
+
     fn of(dir: &DataDir, keys: &DataDir) -> Result<Self> {
         // Read before any log: a server that is running raises them only behind what it has written.
         let marks = HighWater::load(dir.path())?;
