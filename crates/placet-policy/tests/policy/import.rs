@@ -125,9 +125,11 @@ fn what_is_no_such_file_is_refused() {
         "{ rules: [], selector: { workflow_id: w } }",
         "{ rules: [], tenants: { acme: { deny_topics: [job.x] } } }",
         "{ rules: [], input_rules: [{ id: a, decision: deny }] }",
+        "{ rules: [], default_tenant: acme }",
     ] {
         assert!(import::<Sha2>("a", text, Star::Segment).is_err(), "{text}");
     }
+    imported("{ rules: [], default_tenant: default }", Star::Segment);
 }
 
 /// Places and what became of each rule, and the file that it became.
