@@ -283,7 +283,7 @@ impl Plane {
         decision: DecisionId,
     ) -> Result<Course, PlaneError> {
         let mut course = Course { state: "pending", votes: Vec::new() };
-        for entry in self.events_of(workspace, decision, EVENTS_MAX)? {
+        for entry in self.events_of(workspace, decision, EVENTS_MAX, &[])? {
             let event = entry.entry.event;
             if let Some((.., state)) = approval_after(&event) {
                 course.state = state;

@@ -48,6 +48,7 @@ mod proofs;
 mod proposal;
 mod pseudonyms;
 mod reading;
+mod receipts;
 mod recent;
 mod releases;
 mod rendering;
@@ -100,7 +101,8 @@ pub use policies::{
 pub use privacy::{ErasePlan, EraseSpec, Selection};
 pub use proposal::APPROVAL_REQUEST;
 pub use pseudonyms::Pseudonyms;
-pub use reading::{Against, LogEntry, actor_of, event_decision, matches};
+pub use reading::{LogEntry, actor_of, event_decision, matches};
+pub use receipts::{Against, History};
 pub use releases::{ALIAS_CHANGE, RELEASE_REGISTER, ReleaseSpec, alias_request};
 pub use rendering::{Provenance, RenderedField, Rendering};
 pub use sessions::{Credential, HandOn, SessionRecord, VerifiedToken};

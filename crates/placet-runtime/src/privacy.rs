@@ -302,7 +302,7 @@ impl Plane {
                     let (entry, _) = plane.entry(&workspace, *index)?;
                     let event = decision_of(&entry)?;
                     let (keep_until, lawful) = kept(bundle.as_deref(), &event, entry.time, &reason);
-                    for about in plane.events_of(&workspace, event.decision, EVENTS_MAX)? {
+                    for about in plane.events_of(&workspace, event.decision, EVENTS_MAX, &[])? {
                         if plane.slot_at(&workspace, about.index)?.is_some() {
                             targets.push(Target {
                                 index: about.index,

@@ -1,4 +1,4 @@
-//! What the log proves of itself: receipts, consistency, tiles, published checkpoints. Reads old
+//! What the log proves of itself: inclusion, consistency, tiles, published checkpoints. Reads old
 //! tiles back from the journal before it takes the tree, so that nobody who looks far back holds up
 //! what is being appended.
 
@@ -7,9 +7,7 @@ use crate::ports::{JournalReader, ReadModel};
 use crate::tiling::{TILE, each_entry, leaves_between};
 use crate::workspace::{SignedHead, Workspace};
 use placet_tlog::cosignature::append_lines;
-use placet_tlog::merkle::verify_inclusion;
 use placet_tlog::note::Signature;
-use placet_tlog::receipt::write_receipt;
 use placet_tlog::tiles::{Row, TileRef, write_bundle, write_hashes};
 use placet_tlog::tree::{TileSource, TreeError};
 use placet_tlog::{Hash, Tree};
@@ -29,37 +27,19 @@ pub(crate) struct Leaves<'a> {
 }
 
 impl Workspace {
-    /// A receipt for the entry at `index` against a head that this log has or had. `None` when the
-    /// entry is not below it or the journal cannot give back the tile of an old one.
+    /// The proof that the entry at `index` is below a head that this log has or had. `None` when it is
+    /// not below it or the journal cannot give back the tile of an old one.
     #[must_use]
-    pub(crate) fn receipt(
+    pub(crate) fn inclusion(
         &self,
         head: &SignedHead,
         index: u64,
-        entry: &[u8],
         leaves: &Leaves<'_>,
-    ) -> Option<String> {
+    ) -> Option<Vec<Hash>> {
         let prove = |tree: &Tree<Fast>, tiles: &mut TileSource<'_>| {
             tree.inclusion_proof_in(&head.head, index, tiles)
         };
-        let path = self.with_tiles(leaves, prove).ok()?;
-        Some(write_receipt(entry, index, &path, &head.note))
-    }
-
-    /// Whether the tree of a head that this log has or had holds `leaf` at `index`.
-    pub(crate) fn proves(
-        &self,
-        head: &SignedHead,
-        index: u64,
-        leaf: &Hash,
-        leaves: &Leaves<'_>,
-    ) -> bool {
-        let prove = |tree: &Tree<Fast>, tiles: &mut TileSource<'_>| {
-            tree.inclusion_proof_in(&head.head, index, tiles)
-        };
-        let (size, root) = (head.head.size(), head.head.root());
-        self.with_tiles(leaves, prove)
-            .is_ok_and(|path| verify_inclusion::<Fast>(leaf, index, size, &path, &root).is_ok())
+        self.with_tiles(leaves, prove).ok()
     }
 
     /// The proof that the log of `new` entries extends that of `old` entries.

@@ -1,29 +1,29 @@
-//! Looking things up: entries by index, decisions by id, audit queries, receipts. Reads the newest
+//! Looking things up: entries by index, decisions by id, audit queries. Reads the newest
 //! batches from memory, the rest through the read model and the journal.
 
 mod filter;
 
-use crate::crypto::Fast;
 use crate::error::PlaneError;
 use crate::frame::{Frame, SlotKeys, frames};
 use crate::host::in_time;
-use crate::plane::{Decided, Opened, Plane, decision_of};
+use crate::plane::{Opened, Plane, decision_of};
 use crate::ports::AuditFilter;
 use crate::proofs::Leaves;
 use crate::sealed::read_sealed;
-use crate::workspace::{SignedHead, Workspace, parse_batch};
+use crate::workspace::{Workspace, parse_batch};
 use placet_tlog::Hash;
-use placet_tlog::merkle::leaf_hash;
 use placet_tlog::tiles::TileRef;
 use placet_tlog::tree::TreeError;
 use placet_types::event::{Entry, Event};
 use placet_types::ids::DecisionId;
 use placet_types::json::{self, Limits, Object, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use filter::is_authority;
+use filter::within;
 pub use filter::{actor_of, event_decision, matches};
-use filter::{is_authority, within};
 
 /// Entries that are looked through where the read model is behind; beyond it callers come back.
 const BEHIND_MAX: u64 = 1 << 14;
@@ -43,15 +43,6 @@ pub struct LogEntry {
 pub(crate) struct Sealed {
     slot: u64,
     payload: Vec<u8>,
-}
-
-/// The checkpoint that a receipt stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Against {
-    /// The newest batch's.
-    Newest,
-    /// The one published last, with its cosignatures.
-    Published,
 }
 
 impl Plane {
@@ -288,6 +279,17 @@ impl Plane {
         workspace: &Workspace,
         filter: &AuditFilter,
     ) -> Result<Vec<LogEntry>, PlaneError> {
+        self.audit_beyond(workspace, filter, &[])
+    }
+
+    /// The same where some entries were read before, in the order of the log: a row is read and hashed
+    /// as a whole, and not twice.
+    pub(crate) fn audit_beyond(
+        &self,
+        workspace: &Workspace,
+        filter: &AuditFilter,
+        known: &[LogEntry],
+    ) -> Result<Vec<LogEntry>, PlaneError> {
         // The newest batches first: what leaves them meanwhile is in the model by then.
         let recent = self.recent.batches(workspace.no);
         let indexed = self.model.position(workspace.no).map_err(store)?;
@@ -314,7 +316,11 @@ impl Plane {
                 let last = found.last().copied();
                 let full = found.len() >= asked.limit;
                 for index in found {
-                    let entry = self.log_entry(workspace, index)?;
+                    let read = known.binary_search_by_key(&index, |entry| entry.index);
+                    let entry = match read.ok().and_then(|at| known.get(at)) {
+                        Some(entry) => entry.clone(),
+                        None => self.log_entry(workspace, index)?,
+                    };
                     // The model's keys are hashes: the entry itself has the last word.
                     if matches(filter, &entry.entry) && index < indexed {
                         out.push(entry);
@@ -396,11 +402,15 @@ impl Plane {
             limit,
             ..AuditFilter::default()
         };
-        let mut out = Vec::new();
-        for entry in self.audit_now(workspace, &filter)? {
+        let found = self.audit_now(workspace, &filter)?;
+        let (mut out, mut asked) = (Vec::new(), HashSet::new());
+        for entry in &found {
             match event_decision(&entry.entry.event) {
-                Some(id) => out.extend(self.events_of(workspace, id, limit)?),
-                None => out.push(entry),
+                Some(id) if asked.insert(id) => {
+                    out.extend(self.events_of(workspace, id, limit, &found)?);
+                }
+                Some(_) => {}
+                None => out.push(entry.clone()),
             }
         }
         out.sort_by_key(|entry| entry.index);
@@ -409,75 +419,8 @@ impl Plane {
         Ok(out)
     }
 
-    /// The receipt of a decision: its newest authority entry, or the entry at `index`.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub fn receipt(
-        &self,
-        workspace: &Workspace,
-        id: DecisionId,
-        index: Option<u64>,
-        against: Against,
-    ) -> Result<String, PlaneError> {
-        let events = self.events_of(workspace, id, 256)?;
-        let entry = match index {
-            Some(index) => events.into_iter().find(|entry| entry.index == index),
-            None => events.into_iter().rev().find(|entry| is_authority(&entry.entry.event)),
-        };
-        let entry = entry.ok_or(PlaneError::NotFound("decision"))?;
-        let head = match against {
-            Against::Newest => workspace.head(),
-            Against::Published => workspace.published(),
-        };
-        if entry.index >= head.head.size() {
-            return Err(PlaneError::NotFound("published checkpoint with this entry, yet,"));
-        }
-        let receipt = self.receipt_of(workspace, &head, entry.index, &entry.bytes)?;
-        // What was read back is in the tree that the checkpoint is of, or the log was altered.
-        let leaf = leaf_hash::<Fast>(&entry.bytes);
-        let proven = workspace.proves(&head, entry.index, &leaf, &self.leaves());
-        let what = || PlaneError::Damaged(format!("entry {} is not in the tree", entry.index));
-        self.sealed(if proven { Ok(receipt) } else { Err(what()) })
-    }
-
-    /// The receipt of an answer that was written just now; of an earlier one by its index.
-    ///
-    /// # Errors
-    /// [`PlaneError`].
-    pub fn receipt_inline(
-        &self,
-        workspace: &Workspace,
-        decided: &Decided,
-    ) -> Result<String, PlaneError> {
-        match &decided.written {
-            Some(written) => {
-                let at = written.range.start;
-                let index = written.batch.first_index + at as u64;
-                let head = workspace.head();
-                self.receipt_of(workspace, &head, index, written.batch.entry_bytes(at))
-            }
-            None => {
-                let id = decided.answer.event.decision;
-                self.receipt(workspace, id, None, Against::Newest)
-            }
-        }
-    }
-
-    fn leaves(&self) -> Leaves<'_> {
+    pub(crate) fn leaves(&self) -> Leaves<'_> {
         Leaves { journal: self.journal.as_ref(), model: self.model.as_ref() }
-    }
-
-    fn receipt_of(
-        &self,
-        workspace: &Workspace,
-        head: &SignedHead,
-        index: u64,
-        bytes: &[u8],
-    ) -> Result<String, PlaneError> {
-        workspace
-            .receipt(head, index, bytes, &self.leaves())
-            .ok_or_else(|| PlaneError::Internal(format!("no inclusion proof for entry {index}")))
     }
 
     /// The bytes of a tile or entry bundle of the published log; `None` if it has none.

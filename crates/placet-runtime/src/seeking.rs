@@ -18,15 +18,17 @@ const READ_BYTES: usize = 256 << 10;
 
 impl Plane {
     /// All events of a decision, oldest first; the decision itself though the read model hides it.
+    /// `known` were read before, in the order of the log.
     pub(crate) fn events_of(
         &self,
         workspace: &Workspace,
         id: DecisionId,
         limit: usize,
+        known: &[LogEntry],
     ) -> Result<Vec<LogEntry>, PlaneError> {
         let filter =
             AuditFilter { decision: Some(id), ascending: true, limit, ..AuditFilter::default() };
-        let mut found = self.audit_now(workspace, &filter)?;
+        let mut found = self.audit_beyond(workspace, &filter, known)?;
         self.searchable(workspace)?;
         let is_it = |entry: &LogEntry| matches!(&entry.entry.event, Event::Decision(event) if event.decision == id);
         if !found.iter().any(is_it) {

@@ -1,7 +1,7 @@
 //! Looking back: audit queries, traces, receipts, checkpoints. Owns query parameters; refuses to
 //! know how entries are found.
 
-use crate::auth::{Act, OVERSEERS};
+use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call, Query};
 use crate::document;
 use crate::privacy;
@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use placet_api::{AuditDocument, ReceiptDocument, TraceDocument};
 use placet_runtime::ports::AuditFilter;
-use placet_runtime::{Against, PlaneError, Workspace};
+use placet_runtime::{Against, History, PlaneError, Workspace};
 use placet_tlog::receipt::Receipt;
 use placet_types::event::Event;
 use placet_types::ids::{ActorId, DecisionId, TimeMs};
@@ -162,13 +162,10 @@ pub(crate) async fn receipt(call: Call) -> Result<Response, Problem> {
     if payload {
         return privacy::disclose(&call, &session, id, index, against).await;
     }
-    let plane = call.server.plane.clone();
-    // Who may not see the decision may not see its receipt.
-    plane.decision(&session.workspace, &session.principal, id, None, Duration::ZERO).await?;
-    let workspace = session.workspace.clone();
-    let text =
-        document::blocking(&call.server, move || plane.receipt(&workspace, id, index, against))
-            .await?;
+    let history = seen(&call, &session, id).await?;
+    let (plane, workspace) = (call.server.plane.clone(), session.workspace.clone());
+    let prove = move || plane.receipt(&workspace, &history, index, against);
+    let text = document::blocking(&call.server, prove).await?;
     let accept = call.header("accept")?.unwrap_or_default();
     if !accept.contains("application/json") {
         return Ok(document::respond(StatusCode::OK, "text/plain; charset=utf-8", text));
@@ -179,6 +176,20 @@ pub(crate) async fn receipt(call: Call) -> Result<Response, Problem> {
     let size = read.checkpoint.size;
     let document = ReceiptDocument { receipt: &text, index: read.index, origin, size };
     document::answer(StatusCode::OK, &document)
+}
+
+/// What the log holds of a decision, for those who may see it.
+pub(crate) async fn seen(
+    call: &Call,
+    session: &Session,
+    id: DecisionId,
+) -> Result<History, Problem> {
+    let (plane, workspace) = (call.server.plane.clone(), session.workspace.clone());
+    let read = move || plane.history(&workspace, id);
+    let history = document::blocking(&call.server, read).await?;
+    let plane = &call.server.plane;
+    plane.may_see_history(&session.workspace, &session.principal, &history).await?;
+    Ok(history)
 }
 
 /// `GET /api/v1/checkpoint`

@@ -1,7 +1,7 @@
 //! Erasing payloads, legal holds, and payloads for those who may see them. Refuses to know the
 //! constitution and what keeps a payload; it asks for a decision, and the plane.
 
-use crate::audit::instant_of;
+use crate::audit::{instant_of, seen};
 use crate::auth::{Act, OVERSEERS, Session};
 use crate::call::{self, Call};
 use crate::document;
@@ -21,7 +21,6 @@ use placet_types::event::{HoldScope, PayloadErased};
 use placet_types::hash::hex_encode;
 use placet_types::ids::{DecisionId, HoldId, TimeMs};
 use placet_types::json::{Object, Value};
-use std::time::Duration;
 
 /// The legal basis where none is given.
 const REASON: &str = "request";
@@ -226,12 +225,11 @@ pub(crate) async fn disclose(
     index: Option<u64>,
     against: Against,
 ) -> Result<Response, Problem> {
-    let plane = call.server.plane.clone();
-    plane.decision(&session.workspace, &session.principal, id, None, Duration::ZERO).await?;
-    let workspace = session.workspace.clone();
+    let history = seen(call, session, id).await?;
+    let (plane, workspace) = (call.server.plane.clone(), session.workspace.clone());
     let (disclosed, text) = document::blocking(&call.server, move || {
         let disclosed = plane.disclose(&workspace, id)?;
-        let text = plane.receipt(&workspace, id, Some(disclosed.index), against)?;
+        let text = plane.receipt(&workspace, &history, Some(disclosed.index), against)?;
         Ok((disclosed, text))
     })
     .await?;

@@ -33,7 +33,7 @@ pub fn event_decision(event: &Event) -> Option<DecisionId> {
 }
 
 /// Whether an entry says what may be executed, rather than what was done.
-pub(super) fn is_authority(event: &Event) -> bool {
+pub(crate) fn is_authority(event: &Event) -> bool {
     match event {
         Event::ApprovalVoted(vote) => !vote.approve,
         Event::Decision(_)

@@ -195,7 +195,8 @@ async fn decided(plane: &Arc<Plane>, name: &str) -> (placet_types::ids::Decision
     let decision = plane.decide(&root, &ann, &request).await.unwrap();
     let id = decision.answer.event.decision;
     let against = placet_runtime::Against::Newest;
-    (id, plane.receipt(&root, id, None, against).unwrap())
+    let history = plane.history(&root, id).unwrap();
+    (id, plane.receipt(&root, &history, None, against).unwrap())
 }
 
 fn pinned(plane: &Plane) -> Trust {
