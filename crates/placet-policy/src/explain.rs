@@ -13,6 +13,7 @@ use placet_types::json::{Object, Value};
 use placet_types::nearest::nearest;
 use placet_types::policy::{ConditionError, Force, Hit, RuleEffect, Verdict};
 use placet_types::{Caller, Digest, Request};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,9 +44,9 @@ impl Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClauseTrace {
     /// `topics`, `labels.team` and so on.
-    pub key: String,
+    pub key: Cow<'static, str>,
     /// The patterns of the rule.
-    pub wanted: Vec<String>,
+    pub wanted: Vec<Arc<str>>,
     /// The values of the request.
     pub found: Vec<String>,
     /// What came of it.
@@ -56,11 +57,11 @@ pub struct ClauseTrace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionTrace {
     /// Its text.
-    pub text: String,
+    pub text: Arc<str>,
     /// Its truth, or why it has none.
     pub value: Result<bool, ConditionError>,
     /// The terms of its outermost `&&` or `||`, if it is one.
-    pub clauses: Vec<(String, Result<bool, ConditionError>)>,
+    pub clauses: Vec<(Arc<str>, Result<bool, ConditionError>)>,
 }
 
 /// One rule.
@@ -251,7 +252,7 @@ fn explain_rule(
         .map(|key| explain_key(bundle, key, facts, scratch))
         .collect();
     let condition = rule.condition.as_ref().map(|condition| ConditionTrace {
-        text: condition.text().to_owned(),
+        text: condition.text().clone(),
         value: condition.evaluate(facts),
         clauses: condition.clauses(facts),
     });
@@ -278,13 +279,13 @@ pub(crate) fn explain_key(
 ) -> ClauseTrace {
     let index = bundle.index();
     let mut found = Vec::new();
-    let mut name = String::new();
+    let mut name = Cow::Borrowed("");
     if let Some(reads) = index.reads(key) {
         for_each_value(reads, facts, |value| found.push(value.to_owned()));
         name = match (reads, key.mode) {
-            (Reads::Key(_), Mode::All) => "risk_tags_all".to_owned(),
-            (Reads::Key(key), Mode::Any) => key.as_str().to_owned(),
-            (Reads::Label(label), _) => format!("labels.{label}"),
+            (Reads::Key(_), Mode::All) => "risk_tags_all".into(),
+            (Reads::Key(key), Mode::Any) => key.as_str().into(),
+            (Reads::Label(label), _) => format!("labels.{label}").into(),
         };
     }
     let finding = if index.key_matches(key, facts, scratch) {
@@ -294,7 +295,7 @@ pub(crate) fn explain_key(
     } else {
         Finding::Differs
     };
-    let mut wanted: Vec<String> = index.pattern_texts(key).into_iter().map(str::to_owned).collect();
+    let mut wanted = index.pattern_texts(key);
     wanted.sort();
     ClauseTrace { key: name, wanted, found, finding }
 }
@@ -363,17 +364,15 @@ fn with_truth(object: Object, value: Result<bool, ConditionError>) -> Object {
 }
 
 fn rule_object(rule: &RuleTrace) -> Object {
-    let texts = |items: &[String]| -> Vec<Value> {
-        items.iter().map(|item| Value::from(item.as_str())).collect()
-    };
+    let texts = |items: &mut dyn Iterator<Item = &str>| items.map(Value::from).collect::<Vec<_>>();
     let clauses: Vec<Value> = rule
         .clauses
         .iter()
         .map(|clause| {
             let object = Object::new()
-                .with("key", clause.key.as_str())
-                .with("wanted", texts(&clause.wanted))
-                .with("found", texts(&clause.found))
+                .with("key", &*clause.key)
+                .with("wanted", texts(&mut clause.wanted.iter().map(|it| &**it)))
+                .with("found", texts(&mut clause.found.iter().map(String::as_str)))
                 .with("finding", clause.finding.as_str());
             Value::Object(object)
         })
@@ -383,11 +382,11 @@ fn rule_object(rule: &RuleTrace) -> Object {
             .clauses
             .iter()
             .map(|(text, value)| {
-                Value::Object(with_truth(Object::new().with("text", text.as_str()), *value))
+                Value::Object(with_truth(Object::new().with("text", &**text), *value))
             })
             .collect();
         let object = Object::new()
-            .with("text", condition.text.as_str())
+            .with("text", &*condition.text)
             .with_opt("clauses", (!clauses.is_empty()).then_some(clauses));
         with_truth(object, condition.value)
     });

@@ -367,7 +367,7 @@ fn match_object(from: &Match) -> Object {
         matches.set("labels", labels);
     }
     if let Some(condition) = &from.when {
-        matches.set("when", condition.text());
+        matches.set("when", &**condition.text());
     }
     matches
 }

@@ -68,7 +68,7 @@ impl Bundle {
             }
             match values {
                 Some(values) if values.iter().all(|value| !value.contains('*')) => {
-                    listed.extend(values);
+                    listed.extend(values.iter().map(ToString::to_string));
                 }
                 _ => return Err(Unlisted { rule: rule.effect.id.clone() }),
             }

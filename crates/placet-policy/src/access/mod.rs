@@ -63,6 +63,7 @@ impl Listener for Vec<RuleTrace> {
         clause: impl FnOnce() -> (&'static str, Vec<String>, Vec<String>),
     ) {
         let (key, wanted, found) = clause();
+        let wanted = wanted.into_iter().map(Arc::from).collect();
         let finding = match (met, found.is_empty()) {
             (true, _) => Finding::Matched,
             (false, true) => Finding::Absent,
@@ -71,7 +72,7 @@ impl Listener for Vec<RuleTrace> {
         self.push(RuleTrace {
             rule: effect.clone(),
             matched: !met,
-            clauses: vec![ClauseTrace { key: key.to_owned(), wanted, found, finding }],
+            clauses: vec![ClauseTrace { key: key.into(), wanted, found, finding }],
             condition: None,
             limit_key: None,
             note: None,

@@ -7,7 +7,7 @@ mod parse;
 mod types;
 
 use placet_types::policy::ConditionError;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use check::{Expr, Field};
 pub(crate) use eval::Facts;
@@ -122,9 +122,11 @@ pub(crate) struct Condition(Arc<Compiled>);
 
 #[derive(Debug)]
 struct Compiled {
-    text: String,
+    text: Arc<str>,
     ast: Ast,
     expr: Expr,
+    /// What its outermost operands say, once somebody has asked.
+    operands: OnceLock<Vec<Arc<str>>>,
 }
 
 impl Condition {
@@ -132,10 +134,11 @@ impl Condition {
     pub(crate) fn compile(text: &str, scope: &Scope) -> Result<Self, Fault> {
         let ast = parse::parse(text)?;
         let expr = check::check(&ast, scope)?;
-        Ok(Self(Arc::new(Compiled { text: text.to_owned(), ast, expr })))
+        let operands = OnceLock::new();
+        Ok(Self(Arc::new(Compiled { text: text.into(), ast, expr, operands })))
     }
 
-    pub(crate) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &Arc<str> {
         &self.0.text
     }
 
@@ -163,7 +166,10 @@ impl Condition {
 
     /// The operands of its outermost `&&` or `||`, each with its text and truth; empty when it is
     /// no such chain.
-    pub(crate) fn clauses(&self, facts: Facts<'_>) -> Vec<(String, Result<bool, ConditionError>)> {
+    pub(crate) fn clauses(
+        &self,
+        facts: Facts<'_>,
+    ) -> Vec<(Arc<str>, Result<bool, ConditionError>)> {
         let op = match &self.0.expr {
             Expr::And(..) => Op::And,
             Expr::Or(..) => Op::Or,
@@ -171,7 +177,10 @@ impl Condition {
         };
         let mut operands = Vec::new();
         flatten(op, &self.0.expr, &self.0.ast, &mut operands);
-        operands.into_iter().map(|(expr, ast)| (render(ast), eval::evaluate(expr, facts))).collect()
+        let rendered = || operands.iter().map(|(_, ast)| render(ast).into()).collect();
+        let texts = self.0.operands.get_or_init(rendered);
+        let told = texts.iter().zip(&operands);
+        told.map(|(text, (expr, _))| (text.clone(), eval::evaluate(expr, facts))).collect()
     }
 }
 

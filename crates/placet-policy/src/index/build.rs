@@ -123,7 +123,7 @@ impl Build {
             }
         };
         if id == fresh {
-            self.index.pattern_texts.push(text.to_owned());
+            self.index.pattern_texts.push(text.into());
             self.named.push(0);
             self.width.push(width);
         }

@@ -21,6 +21,7 @@ use crate::condition::Facts;
 use crate::model::MatchKey;
 use crate::pattern::Dialect;
 pub(crate) use build::Build;
+use std::sync::Arc;
 pub(crate) use table::{FastMap, Table};
 
 /// Marks the absence of a child, pattern or key.
@@ -123,7 +124,7 @@ pub(crate) struct Index {
     keys: Vec<RuleKey>,
     far_keys: Vec<RuleKey>,
     key_patterns: Vec<u32>,
-    pattern_texts: Vec<String>,
+    pattern_texts: Vec<Arc<str>>,
 }
 
 /// Buffers of one evaluation, to be used again.
@@ -244,10 +245,10 @@ impl Index {
     }
 
     /// The patterns of a key as written.
-    pub(crate) fn pattern_texts(&self, key: &RuleKey) -> Vec<&str> {
+    pub(crate) fn pattern_texts(&self, key: &RuleKey) -> Vec<Arc<str>> {
         self.patterns(key)
             .iter()
-            .filter_map(|pattern| self.pattern_texts.get(*pattern as usize).map(String::as_str))
+            .filter_map(|pattern| self.pattern_texts.get(*pattern as usize).cloned())
             .collect()
     }
 

@@ -4,7 +4,26 @@ use crate::support::{compile, render};
 use placet_policy::generate::SplitMix;
 use placet_policy::{Code, document_schema, schemas};
 use placet_types::json::{Number, Object, Value};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
+
+thread_local! {
+    static PATTERNS: RefCell<HashMap<String, Rc<regex::Regex>>> = RefCell::default();
+}
+
+/// Compiled once: compiling was nearly all that this test did.
+fn pattern(text: &str) -> Rc<regex::Regex> {
+    PATTERNS.with_borrow_mut(|known| match known.get(text) {
+        Some(pattern) => pattern.clone(),
+        None => {
+            let compiled = Rc::new(regex::Regex::new(text).unwrap());
+            known.insert(text.to_owned(), compiled.clone());
+            compiled
+        }
+    })
+}
 
 /// Validates what our schemas use of JSON Schema 2020-12. A keyword that is not known here is a failure.
 fn valid(schema: &Value, value: &Value) -> bool {
@@ -32,9 +51,7 @@ fn valid(schema: &Value, value: &Value) -> bool {
         ("maxLength", Value::String(text)) => {
             text.chars().count() as u64 <= wants.as_u64().unwrap()
         }
-        ("pattern", Value::String(text)) => {
-            regex::Regex::new(wants.as_str().unwrap()).unwrap().is_match(text)
-        }
+        ("pattern", Value::String(text)) => pattern(wants.as_str().unwrap()).is_match(text),
         ("items", Value::Array(items)) => items.iter().all(|item| valid(wants, item)),
         ("minItems", Value::Array(items)) => items.len() as u64 >= wants.as_u64().unwrap(),
         ("maxItems", Value::Array(items)) => items.len() as u64 <= wants.as_u64().unwrap(),
@@ -49,7 +66,7 @@ fn valid(schema: &Value, value: &Value) -> bool {
             .all(|(key, schema)| object.get(key).is_none_or(|value| valid(schema, value))),
         ("patternProperties", Value::Object(object)) => {
             wants.as_object().unwrap().iter().all(|(pattern, schema)| {
-                let pattern = regex::Regex::new(pattern).unwrap();
+                let pattern = self::pattern(pattern);
                 object.iter().all(|(key, value)| !pattern.is_match(key) || valid(schema, value))
             })
         }
@@ -58,10 +75,10 @@ fn valid(schema: &Value, value: &Value) -> bool {
         }
         ("additionalProperties", Value::Object(object)) => object.iter().all(|(key, value)| {
             let known = schema.get("properties").is_some_and(|it| it.get(key).is_some());
-            let matched =
-                schema.get("patternProperties").and_then(Value::as_object).is_some_and(|all| {
-                    all.iter().any(|(it, _)| regex::Regex::new(it).unwrap().is_match(key))
-                });
+            let matched = schema
+                .get("patternProperties")
+                .and_then(Value::as_object)
+                .is_some_and(|all| all.iter().any(|(it, _)| pattern(it).is_match(key)));
             known
                 || matched
                 || match wants {
