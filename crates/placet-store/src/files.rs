@@ -25,11 +25,21 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Bytes that are written before they are flushed. A flush of the log waits for what a file system has to
+/// write before it, whoever wrote that: a long file that is flushed at its end makes deciding wait for all of it.
+const PIECE: usize = 1 << 20;
+
 /// Writes and syncs a new file of mode 0600, replacing what bears its name.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     remove_if_there(path)?;
     let mut file = create_private(path)?;
-    file.write_all(bytes)?;
+    let mut pieces = bytes.chunks(PIECE).peekable();
+    while let Some(piece) = pieces.next() {
+        file.write_all(piece)?;
+        if pieces.peek().is_some() {
+            file.sync_data()?;
+        }
+    }
     file.sync_all()
 }
 

@@ -90,7 +90,7 @@ async fn measure(args: &Backtest, scratch: &Path) -> Result<Report> {
         Row::new("request", body(0).len() as f64, "bytes"),
     ];
     let block = [7_u8; 1024];
-    let hash = super::evaluate::nanos(2000, |_| {
+    let hash = super::timed::nanos(2000, |_| {
         std::hint::black_box(<Fast as placet_types::Hasher>::sha256(&[std::hint::black_box(
             &block,
         )]));

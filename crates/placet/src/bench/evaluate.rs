@@ -1,10 +1,11 @@
-//! Evaluating one request: thread CPU time, minimum of fifteen batches, from 10 to 10,000 rules of
+//! Evaluating one request: thread CPU time, least of many batches, from 10 to 10,000 rules of
 //! the fixed generator, and of what else must not grow; beside it the time of SHA-256 over 1 KiB.
 
 use super::report::{Report, Row};
+use super::timed::{Timed, in_turn, nanos};
 use anyhow::{Context, Result};
 use clap::Args;
-use placet_policy::generate::{Shape, surfaces, workload};
+use placet_policy::generate::{Shape, Workload, surfaces, workload};
 use placet_policy::{Bundle, Scratch};
 use placet_runtime::crypto::Fast;
 use placet_types::hash::Hasher;
@@ -13,8 +14,9 @@ use placet_types::json::{Limits, parse};
 use placet_types::policy::{Velocity, combine};
 use placet_types::{Caller, Request};
 use std::hint::black_box;
+use std::rc::Rc;
 
-const BATCHES: usize = 15;
+const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
 const SEED: u64 = 0x0070_1ace_7000;
 
 /// Arguments of `bench evaluate`.
@@ -44,72 +46,53 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
         (Shape::Condition, "one condition", Some(3000.0)),
         (Shape::OnlyWhen, "rules with only `when`", None),
     ] {
-        let mut first = None;
-        for rules in [10, 100, 1000, 10_000] {
-            let work = workload(rules, 512, shape, SEED).context("the generator's bundle")?;
-            let bundle = Bundle::compile::<Fast>(&work.sources)
-                .map_err(|errors| anyhow::anyhow!("{}", errors.len()))?;
-            let mut scratch = Scratch::default();
+        let mut timed = Vec::new();
+        for rules in SIZES {
+            let work = Rc::new(Work::of(workload(rules, 512, shape, SEED))?);
             // Every rule is a candidate there: the cost is linear by design, so fewer calls suffice.
             let linear = if shape == Shape::OnlyWhen { rules / 10 } else { 1 };
-            let spent = nanos((args.requests / linear).max(5), |at| {
-                let (request, caller) = &work.requests[at % work.requests.len()];
-                let verdict = bundle.evaluate(request, caller, &mut scratch);
-                black_box(combine(&verdict, |_| Velocity::Open));
-            });
+            timed.push(work.clone().evaluating(args.requests / linear));
             if shape == Shape::Condition {
-                let asked = nanos((args.requests / rules).max(5), |at| {
-                    let (request, caller) = &work.requests[at % work.requests.len()];
-                    black_box(bundle.explain(request, caller));
-                });
-                explained.push(Row::new(format!("explain, {rules} rules"), asked, "ns"));
-                let ratio =
-                    Row::new(format!("explain beside evaluate, {rules} rules"), asked / spent, "x");
-                explained.push(ratio);
-                let near = nanos((args.requests / 10).max(5), |at| {
-                    let (request, caller) = &work.requests[at % work.requests.len()];
-                    black_box(bundle.explain_near(request, caller, &mut scratch));
-                });
-                explained.push(Row::new(
-                    format!("explain what is near, {rules} rules"),
-                    near,
-                    "ns",
-                ));
-                let name = format!("explain what is near beside evaluate, {rules} rules");
-                explained.push(Row::new(name, near / spent, "x").at_most(3.0));
+                timed.push(work.clone().explaining(args.requests / rules));
+                timed.push(work.explaining_near(args.requests / 10));
             }
-            let row = Row::new(format!("{name}, {rules} rules"), spent, "ns");
+        }
+        let spent = in_turn(&mut timed);
+        let each = spent.len() / SIZES.len();
+        for (spent, rules) in spent.chunks(each).zip(SIZES) {
+            let row = Row::new(format!("{name}, {rules} rules"), spent[0], "ns");
             rows.push(match bar {
                 Some(bar) => row.at_most(bar),
                 None => row,
             });
-            let base = *first.get_or_insert(spent);
-            if rules == 10_000 && bar.is_some() {
-                let growth = Row::new(format!("{name}, growth 10 to 10,000"), spent / base, "x");
-                rows.push(growth.at_most(1.3));
+            if let [evaluate, explain, near] = spent {
+                let mut told = |name: &str, spent: f64, bar: Option<f64>| {
+                    explained.push(Row::new(format!("{name}, {rules} rules"), spent, "ns"));
+                    let name = format!("{name} beside evaluate, {rules} rules");
+                    let ratio = Row::new(name, spent / evaluate, "x");
+                    explained.push(match bar {
+                        Some(bar) => ratio.at_most(bar),
+                        None => ratio,
+                    });
+                };
+                told("explain", *explain, None);
+                told("explain what is near", *near, Some(3.0));
             }
         }
-    }
-    let mut first = None;
-    for count in [10, 100, 1000, 10_000] {
-        let work = surfaces(count, 512, SEED).context("the generator's bundle")?;
-        let bundle = Bundle::compile::<Fast>(&work.sources)
-            .map_err(|errors| anyhow::anyhow!("{}", errors.len()))?;
-        let mut scratch = Scratch::default();
-        let spent = nanos(args.requests, |at| {
-            let (request, caller) = &work.requests[at % work.requests.len()];
-            let verdict = bundle.evaluate(request, caller, &mut scratch);
-            black_box(combine(&verdict, |_| Velocity::Open));
-        });
-        rows.push(
-            Row::new(format!("with a contract, {count} surfaces"), spent, "ns").at_most(3000.0),
-        );
-        let base = *first.get_or_insert(spent);
-        if count == 10_000 {
-            let growth = Row::new("with a contract, growth 10 to 10,000", spent / base, "x");
-            rows.push(growth.at_most(1.3));
+        if bar.is_some() {
+            rows.push(growth(&format!("{name}, growth 10 to 10,000"), &spent, each));
         }
     }
+    let mut timed = Vec::new();
+    for count in SIZES {
+        timed.push(Rc::new(Work::of(surfaces(count, 512, SEED))?).evaluating(args.requests));
+    }
+    let spent = in_turn(&mut timed);
+    for (spent, count) in spent.iter().zip(SIZES) {
+        let name = format!("with a contract, {count} surfaces");
+        rows.push(Row::new(name, *spent, "ns").at_most(3000.0));
+    }
+    rows.push(growth("with a contract, growth 10 to 10,000", &spent, 1));
     rows.extend(explained);
     rows.extend(super::layers::rows(args.requests, args.smoke)?);
     rows.extend(super::exceptions::rows(args.requests, args.smoke)?);
@@ -120,6 +103,60 @@ pub(super) fn run(args: &Evaluate) -> Result<Report> {
             .at_most(12_000.0),
     );
     Ok(Report { bench: "evaluate", floor: vec![("SHA-256 over 1 KiB".into(), hash, "ns")], rows })
+}
+
+/// How much longer the last takes than the first, of every so many.
+fn growth(name: &str, spent: &[f64], each: usize) -> Row {
+    let ends = (spent.first(), spent.len().checked_sub(each).and_then(|at| spent.get(at)));
+    let growth = if let (Some(first), Some(last)) = ends { last / first } else { f64::NAN };
+    Row::new(name, growth, "x").at_most(1.3)
+}
+
+/// A bundle and requests to it.
+struct Work {
+    bundle: Bundle,
+    requests: Vec<(Request, Caller)>,
+}
+
+impl Work {
+    fn of(generated: Option<Workload>) -> Result<Self> {
+        let Workload { sources, requests } = generated.context("the generator's bundle")?;
+        let compiled = Bundle::compile::<Fast>(&sources);
+        let bundle = compiled.map_err(|errors| anyhow::anyhow!("{} findings", errors.len()))?;
+        Ok(Self { bundle, requests })
+    }
+
+    fn timed(
+        self: Rc<Self>,
+        count: usize,
+        mut call: impl FnMut(&Bundle, &Request, &Caller) + 'static,
+    ) -> Timed {
+        Timed::new(count.max(5), move |at| {
+            let (request, caller) = &self.requests[at % self.requests.len()];
+            call(&self.bundle, request, caller);
+        })
+    }
+
+    fn evaluating(self: Rc<Self>, count: usize) -> Timed {
+        let mut scratch = Scratch::default();
+        self.timed(count, move |bundle, request, caller| {
+            let verdict = bundle.evaluate(request, caller, &mut scratch);
+            black_box(combine(&verdict, |_| Velocity::Open));
+        })
+    }
+
+    fn explaining(self: Rc<Self>, count: usize) -> Timed {
+        self.timed(count, |bundle, request, caller| {
+            black_box(bundle.explain(request, caller));
+        })
+    }
+
+    fn explaining_near(self: Rc<Self>, count: usize) -> Timed {
+        let mut scratch = Scratch::default();
+        self.timed(count, move |bundle, request, caller| {
+            black_box(bundle.explain_near(request, caller, &mut scratch));
+        })
+    }
 }
 
 /// Seconds from text to bundle, the least of three: wall time, since it has a thread of its own.
@@ -153,20 +190,4 @@ fn digest(count: usize) -> Result<f64> {
     Ok(nanos(count, |_| {
         black_box(black_box(&request).digests::<Fast>(&caller));
     }))
-}
-
-/// Thread CPU nanoseconds per call: the minimum of fifteen batches.
-pub(super) fn nanos(count: usize, mut call: impl FnMut(usize)) -> f64 {
-    (0..BATCHES)
-        .map(|_| {
-            let before = thread_nanos();
-            (0..count).for_each(&mut call);
-            (thread_nanos() - before) / count as f64
-        })
-        .fold(f64::INFINITY, f64::min)
-}
-
-fn thread_nanos() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }

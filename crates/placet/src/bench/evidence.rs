@@ -1,8 +1,8 @@
 //! Evaluating a request that names verified evidence, from 10 to 1,000,000 pieces in the store: looking them
 //! up, finding out whether they count, and the verdict. Owns the store that is looked in.
 
-use super::evaluate::nanos;
 use super::report::Row;
+use super::timed::{Timed, in_turn};
 use anyhow::{Context, Result};
 use placet_engine::{Bounds, Evidence, State, evidence_id};
 use placet_policy::{Bundle, Scratch, Source};
@@ -14,6 +14,7 @@ use placet_types::ids::{ActorId, TimeMs, WorkspaceName};
 use placet_types::json::{Limits, parse};
 use placet_types::{Caller, Digest, Request};
 use std::hint::black_box;
+use std::rc::Rc;
 
 const POLICY: &str = r#"
 version: v1
@@ -39,9 +40,11 @@ pub(super) fn rows(count: usize, smoke: bool) -> Result<Vec<Row>> {
         chain: Vec::new(),
     };
     let names = Pseudonyms::new(&Secret::new([7; 32]));
-    let (mut out, mut first) = (Vec::new(), None);
+    let (bundle, names) = (Rc::new(bundle), Rc::new(names));
     let most = if smoke { 1000 } else { 1_000_000 };
-    for pieces in [10, 1000, most] {
+    let sizes = [10, 1000, most];
+    let mut timed = Vec::new();
+    for pieces in sizes {
         let store = filled(pieces)?;
         let mut requests = Vec::with_capacity(REQUESTS);
         for at in 0..REQUESTS.min(count) as u64 {
@@ -49,20 +52,26 @@ pub(super) fn rows(count: usize, smoke: bool) -> Result<Vec<Row>> {
             let piece = at.wrapping_mul(2_654_435_761) % pieces;
             requests.push(request(piece, &caller)?);
         }
+        let (bundle, names, caller) = (bundle.clone(), names.clone(), caller.clone());
         let mut scratch = Scratch::default();
-        let spent = nanos(count, |at| {
+        timed.push(Timed::new(count, move |at| {
             let Some(request) = requests.get(at % requests.len()) else { return };
             let found = find_evidence(&store, &names, Some(&bundle), request, &caller);
             let request = Request { found, ..request.clone() };
             black_box(bundle.evaluate(&request, &caller, &mut scratch));
-        });
-        out.push(Row::new(format!("with verified evidence, {pieces} pieces"), spent, "ns"));
-        let base = *first.get_or_insert(spent);
-        if pieces == most {
-            let name = format!("with verified evidence, growth 10 to {pieces}");
-            out.push(Row::new(name, spent / base, "x").at_most(1.3));
-        }
+        }));
     }
+    let spent = in_turn(&mut timed);
+    let mut out: Vec<Row> = sizes
+        .iter()
+        .zip(&spent)
+        .map(|(pieces, spent)| {
+            Row::new(format!("with verified evidence, {pieces} pieces"), *spent, "ns")
+        })
+        .collect();
+    let (first, last) = spent.first().zip(spent.last()).context("a size")?;
+    let name = format!("with verified evidence, growth 10 to {most}");
+    out.push(Row::new(name, last / first, "x").at_most(1.3));
     Ok(out)
 }
 

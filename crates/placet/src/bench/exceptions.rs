@@ -1,9 +1,9 @@
 //! Deciding while ever more exceptions are live, each over an actor of its own: finding the one that a request passes
 //! under, and that none does. Owns the exceptions; the policy denies what they let pass.
 
-use super::evaluate::nanos;
 use super::layers::{NOW, asked, begun, command, compile, entry, grow};
 use super::report::Row;
+use super::timed::Timed;
 use anyhow::{Context, Result, bail, ensure};
 use placet_engine::{Command, Plan, State, step};
 use placet_policy::Scratch;
@@ -35,7 +35,7 @@ fn agent(number: usize) -> Result<ActorRef> {
 }
 
 /// Evaluating and stepping requests of agents of whom each has an exception, or of others.
-fn deciding(size: usize, requests: usize, under: bool) -> Result<f64> {
+fn deciding(size: usize, requests: usize, under: bool) -> Result<Timed> {
     let bundle = compile(&[POLICY.to_owned()])?;
     let name = WorkspaceName::parse("bench").context("name")?;
     let mut state = begun(&name)?;
@@ -58,7 +58,7 @@ fn deciding(size: usize, requests: usize, under: bool) -> Result<f64> {
         check(&state, command, under)?;
     }
     let mut scratch = Scratch::default();
-    Ok(nanos(requests, |turn| {
+    Ok(Timed::new(requests, move |turn| {
         let Some((command, request, caller)) = work.get(turn % work.len()) else { return };
         black_box(bundle.evaluate(request, caller, &mut scratch));
         black_box(step::<Fast>(&state, command, NOW).is_ok());

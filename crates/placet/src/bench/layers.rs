@@ -1,8 +1,8 @@
 //! What must not grow: evaluating a request while the bundle describes ever more capabilities and roles,
 //! while ever more workspaces have a state of their own, and while ever more windows of limits are open.
 
-use super::evaluate::nanos;
 use super::report::Row;
+use super::timed::{Timed, in_turn};
 use anyhow::{Context, Result, anyhow};
 use placet_engine::{Bounds, Command, Decide, Passing, Plan, State, Who, step};
 use placet_policy::generate::SplitMix;
@@ -40,17 +40,15 @@ pub(super) fn grow(
     rows: &mut Vec<Row>,
     what: &str,
     sizes: &[usize],
-    mut measure: impl FnMut(usize) -> Result<f64>,
+    mut prepare: impl FnMut(usize) -> Result<Timed>,
 ) -> Result<()> {
-    let mut first = None;
-    let mut last = 0.0;
-    for size in sizes {
-        last = measure(*size)?;
-        first.get_or_insert(last);
-        rows.push(Row::new(format!("{size} {what}"), last, "ns"));
+    let mut timed = sizes.iter().map(|size| prepare(*size)).collect::<Result<Vec<_>>>()?;
+    let spent = in_turn(&mut timed);
+    for (size, spent) in sizes.iter().zip(&spent) {
+        rows.push(Row::new(format!("{size} {what}"), *spent, "ns"));
     }
-    let growth = last / first.context("a size")?;
-    rows.push(Row::new(format!("{what}, growth"), growth, "x").at_most(1.3));
+    let (first, last) = spent.first().zip(spent.last()).context("a size")?;
+    rows.push(Row::new(format!("{what}, growth"), last / first, "x").at_most(1.3));
     Ok(())
 }
 
@@ -118,7 +116,7 @@ pub(super) fn asked(number: usize, workspace: &str) -> Result<(Request, Caller)>
 }
 
 /// Evaluating requests that each name another of the things described; all are permitted.
-fn described(size: usize, requests: usize, describe: Described) -> Result<f64> {
+fn described(size: usize, requests: usize, describe: Described) -> Result<Timed> {
     let mut texts = vec![RULES.to_owned()];
     texts.extend((0..size).step_by(KEYS_A_FILE).map(|at| describe(at..size.min(at + KEYS_A_FILE))));
     let bundle = compile(&texts)?;
@@ -130,7 +128,7 @@ fn described(size: usize, requests: usize, describe: Described) -> Result<f64> {
         let hits = bundle.evaluate(request, caller, &mut scratch).hits;
         anyhow::ensure!(hits.len() == 1, "one rule matches, not {}", hits.len());
     }
-    Ok(nanos(requests, |at| {
+    Ok(Timed::new(requests, move |at| {
         let (request, caller) = &work[at % work.len()];
         let verdict = bundle.evaluate(request, caller, &mut scratch);
         black_box(combine(&verdict, |_| Velocity::Open));
@@ -205,7 +203,7 @@ pub(super) fn begun(workspace: &WorkspaceName) -> Result<State> {
 }
 
 /// Evaluating and stepping, each time for another workspace with a state of its own.
-fn workspaces(size: usize, requests: usize) -> Result<f64> {
+fn workspaces(size: usize, requests: usize) -> Result<Timed> {
     let bundle = compile(&[RULES.to_owned()])?;
     let mut states = Vec::with_capacity(size);
     for number in 0..size {
@@ -222,7 +220,7 @@ fn workspaces(size: usize, requests: usize) -> Result<f64> {
         })
         .collect::<Result<_>>()?;
     let mut scratch = Scratch::default();
-    Ok(nanos(requests, |turn| {
+    Ok(Timed::new(requests, move |turn| {
         let (at, command, request, caller) = &work[turn % work.len()];
         black_box(bundle.evaluate(request, caller, &mut scratch));
         black_box(step::<Fast>(&states[*at], command, NOW).is_ok());
@@ -230,7 +228,7 @@ fn workspaces(size: usize, requests: usize) -> Result<f64> {
 }
 
 /// Stepping while so many windows are open, each request in another of them.
-fn velocity(size: usize, requests: usize) -> Result<f64> {
+fn velocity(size: usize, requests: usize) -> Result<Timed> {
     let limit = "version: v1\nrules:\n  - { id: dispatch, match: { surfaces: [job] }, decision: allow }\n  - { id: slow, match: { surfaces: [job] }, decision: throttle, limit: { count: 5, per: 24h, key: [target] } }\n";
     let bundle = compile(&[limit.to_owned()])?;
     let name = WorkspaceName::parse("bench").context("name")?;
@@ -268,7 +266,7 @@ fn velocity(size: usize, requests: usize) -> Result<f64> {
             Ok(Command::Decide(Box::new(command)))
         })
         .collect::<Result<_>>()?;
-    Ok(nanos(requests, |turn| {
+    Ok(Timed::new(requests, move |turn| {
         black_box(step::<Fast>(&state, &work[turn % work.len()], NOW).is_ok());
     }))
 }

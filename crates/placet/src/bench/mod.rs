@@ -15,6 +15,7 @@ mod overload;
 mod report;
 mod serve;
 mod server;
+mod timed;
 mod verify;
 
 use anyhow::Result;

@@ -1,8 +1,8 @@
 //! Verifying offline: receipts that share a checkpoint, and a whole log from its stored bytes.
 //! Processor time, so that what else the machine does is not in the figure.
 
-use super::evaluate::nanos;
 use super::report::{Report, Row};
+use super::timed::nanos;
 use crate::commands::audit::check;
 use crate::local;
 use anyhow::{Context, Result};
