@@ -6,6 +6,7 @@ use crate::error::PlaneError;
 use crate::frame::SaltFor;
 use crate::plane::{MOVED_MAX, Opened, PERMIT_MS, Plane, Principal};
 use crate::proposal::{evaluate, reread};
+use crate::seeking::EVENTS_MAX;
 use crate::sequencer::{Outstanding, Written};
 use crate::workspace::Workspace;
 use placet_engine::{
@@ -85,9 +86,6 @@ pub fn approval_after(event: &Event) -> Option<(ApprovalId, DecisionId, &'static
         _ => return None,
     })
 }
-
-/// Most events of a decision that are looked at for its votes.
-const EVENTS_MAX: usize = 1024;
 
 impl Plane {
     /// Mints the permit when the proposer asks, with a nonce, for an approved action.

@@ -10,6 +10,7 @@ use crate::frame::frames;
 use crate::plane::{Plane, Principal, decision_of};
 use crate::ports::{AuditFilter, JournalReader, PortError, Slots, WorkspaceNo};
 use crate::reading::store;
+use crate::seeking::EVENTS_MAX;
 use crate::sequencer::Payload;
 use crate::workspace::Workspace;
 use placet_engine::{Command, Erase, Rejection, Target};
@@ -26,8 +27,6 @@ use std::time::Duration;
 
 /// Decisions that are looked at in one step.
 const PAGE: usize = 128;
-/// Events of one decision that are looked at.
-const EVENTS_MAX: usize = 1024;
 /// Pages of one surface that retention works off before it turns to the next.
 const PAGES_MAX: usize = 64;
 /// Classified again when a hold or a bundle came in between.

@@ -6,15 +6,14 @@ use crate::crypto::Fast;
 use crate::error::PlaneError;
 use crate::plane::{Decided, Plane, Principal};
 use crate::reading::{LogEntry, is_authority};
+use crate::seeking::EVENTS_MAX;
 use crate::workspace::{SignedHead, Workspace};
+use placet_tlog::Hash;
 use placet_tlog::merkle::{leaf_hash, verify_inclusion};
 use placet_tlog::receipt::write_receipt;
 use placet_types::event::Event;
 use placet_types::ids::DecisionId;
 use std::sync::Arc;
-
-/// Events of one decision that are read at most.
-const EVENTS_MAX: usize = 256;
 
 /// The checkpoint that a receipt stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +84,14 @@ impl Plane {
         if entry.index >= head.head.size() {
             return Err(PlaneError::NotFound("published checkpoint with this entry, yet,"));
         }
-        let receipt = self.prove(workspace, &head, entry.index, &entry.bytes);
-        self.sealed(receipt)
+        let path = self.path(workspace, &head, entry.index)?;
+        // What was read back is in the tree that the checkpoint is of, or the log was altered.
+        let leaf = leaf_hash::<Fast>(&entry.bytes);
+        let (size, root) = (head.head.size(), head.head.root());
+        let proven = verify_inclusion::<Fast>(&leaf, entry.index, size, &path, &root)
+            .map_err(|_| PlaneError::Damaged(format!("entry {} is not in the tree", entry.index)));
+        self.sealed(proven)?;
+        Ok(write_receipt(&entry.bytes, entry.index, &path, &head.note))
     }
 
     /// The receipt of an answer that was written just now; of an earlier one by its index.
@@ -103,7 +108,8 @@ impl Plane {
                 let at = written.range.start;
                 let index = written.batch.first_index + at as u64;
                 let head = workspace.head();
-                self.prove(workspace, &head, index, written.batch.entry_bytes(at))
+                let path = self.path(workspace, &head, index)?;
+                Ok(write_receipt(written.batch.entry_bytes(at), index, &path, &head.note))
             }
             None => {
                 let history = self.history(workspace, decided.answer.event.decision)?;
@@ -112,20 +118,14 @@ impl Plane {
         }
     }
 
-    /// What was read back is in the tree that the checkpoint is of, or the log was altered.
-    fn prove(
+    fn path(
         &self,
         workspace: &Workspace,
         head: &SignedHead,
         index: u64,
-        entry: &[u8],
-    ) -> Result<String, PlaneError> {
-        let none = || PlaneError::Internal(format!("no inclusion proof for entry {index}"));
-        let path = workspace.inclusion(head, index, &self.leaves()).ok_or_else(none)?;
-        let (size, root) = (head.head.size(), head.head.root());
-        let leaf = leaf_hash::<Fast>(entry);
-        verify_inclusion::<Fast>(&leaf, index, size, &path, &root)
-            .map_err(|_| PlaneError::Damaged(format!("entry {index} is not in the tree")))?;
-        Ok(write_receipt(entry, index, &path, &head.note))
+    ) -> Result<Vec<Hash>, PlaneError> {
+        workspace
+            .inclusion(head, index, &self.leaves())
+            .ok_or_else(|| PlaneError::Internal(format!("no inclusion proof for entry {index}")))
     }
 }

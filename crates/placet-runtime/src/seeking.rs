@@ -13,6 +13,8 @@ use placet_types::ids::{DecisionId, TimeMs};
 /// Entries that are looked through from the time of the id on: as many as may have been written before
 /// a decision that was on its way.
 const SEEK_MAX: u64 = 2048;
+/// Events of one decision that are read at most, the oldest first.
+pub(crate) const EVENTS_MAX: usize = 1024;
 /// Bytes of frames read at a time.
 const READ_BYTES: usize = 256 << 10;
 
